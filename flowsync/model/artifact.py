@@ -1,0 +1,81 @@
+"""Artifacts: the bytes behind content, in the three states of their life.
+
+`Artifact` is what someone declares: a size and some digests, perhaps a local file. `StagedArtifact` has its bytes at hand, verified, with every
+digest that is kept. `StoredArtifact` is recorded in the catalog and its blob is durable. The state is the type (style, principle 5): a stage
+asks `isinstance`, never a flag.
+"""
+
+import io
+from typing import BinaryIO
+
+import msgspec
+
+from flowsync.model.digest import DECLARABLE, HEX_LENGTHS, check_hex
+from flowsync.model.errors import DeclarationError
+
+
+class Artifact(msgspec.Struct, frozen=True, kw_only=True):
+    """A declared artifact: any subset of size (bytes), hexadecimal digests and the path of a local file that holds the bytes.
+
+    A size of `None` means unknown; 0 is a size like any other.
+    """
+
+    size: int | None = None
+    sha256: str | None = None
+    sha512: str | None = None
+    sha384: str | None = None
+    sha224: str | None = None
+    sha1: str | None = None
+    md5: str | None = None
+    blake3: str | None = None
+    file: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.size is not None and self.size < 0:
+            raise DeclarationError(f"size of an artifact cannot be negative, found {self.size}")
+        for algorithm in HEX_LENGTHS:
+            value = getattr(self, algorithm)
+            if value is not None:
+                check_hex(algorithm, value)
+
+    def digests(self) -> dict[str, str]:
+        """Return the known digests by algorithm, strongest look-up key first."""
+        found = {}
+        for algorithm in HEX_LENGTHS:
+            value = getattr(self, algorithm)
+            if value is not None:
+                found[algorithm] = value
+        return found
+
+    def open(self) -> BinaryIO:
+        """Open the bytes for reading. Raise `DeclarationError` when they are not at hand (declared only, or on demand)."""
+        if self.file is None:
+            raise DeclarationError("this artifact has no bytes at hand: it is only declared")
+        return open(self.file, "rb")
+
+
+class StagedArtifact(Artifact, frozen=True, kw_only=True):
+    """An artifact whose verified bytes wait to be stored: small ones in `body`, others in `file`, below the run's staging folder.
+
+    `size`, `sha256` and `blake3` are always set; the other digests are those that upstream declared.
+    """
+
+    body: bytes | None = None
+
+    def __post_init__(self) -> None:
+        """Digests come from our own hashing here; they are not checked again."""
+
+    def open(self) -> BinaryIO:
+        return super().open() if self.body is None else io.BytesIO(self.body)
+
+
+class StoredArtifact(Artifact, frozen=True, kw_only=True):
+    """An artifact that the catalog records under `id`. `file` is the path of its blob where the store is a local folder."""
+
+    id: int
+
+    def __post_init__(self) -> None:
+        """Digests come from the catalog here; they are not checked again."""
+
+
+__all__ = ["DECLARABLE", "Artifact", "StagedArtifact", "StoredArtifact"]

@@ -1,0 +1,232 @@
+"""The one tree of errors that flowsync raises.
+
+1. Every error that a caller may act on is a `FlowsyncError`; adapters translate what the libraries below them raise and keep it as `__cause__`.
+2. The class says the kind, the attributes hold the facts, the text is built from them once: what was being done, to what, what was found.
+3. Where the Stages API document promises a built-in class (`ValueError`), the error is that class too.
+4. No attribute and no text ever holds a secret: URLs come in already redacted.
+"""
+
+from collections.abc import Sequence
+
+
+class FlowsyncError(Exception):
+    """The root of all errors that flowsync raises on purpose."""
+
+
+# --- what a caller declared -------------------------------------------------------------------
+
+
+class DeclarationError(FlowsyncError, ValueError):
+    """A declared artifact, content, remote or repository contradicts itself."""
+
+
+class SettingsError(FlowsyncError, ValueError):
+    """A setting is unknown, of the wrong type, or contradicts another one."""
+
+
+# --- the pipeline -----------------------------------------------------------------------------
+
+
+class PipelineError(FlowsyncError):
+    """A pipeline was put together or used in a way that cannot work."""
+
+
+class RepeatedStageError(PipelineError, ValueError):
+    """The same stage instance stands in a pipeline twice, or in two running pipelines."""
+
+
+class UnboundStageError(PipelineError):
+    """A stage that needs the run's ports was run without a run context."""
+
+
+class StageEndedEarlyError(PipelineError):
+    """A stage returned although items were still coming to it; they would have been lost."""
+
+
+class ItemDroppedError(PipelineError):
+    """Someone awaits an item that no stage will ever resolve."""
+
+
+class PipelineStalledError(PipelineError):
+    """No stage can go on: all wait for items while a stage awaits one that was dropped."""
+
+
+# --- digests and sizes ------------------------------------------------------------------------
+
+
+class IntegrityError(FlowsyncError):
+    """Bytes are not what was promised; nothing of them was stored."""
+
+
+class DigestMismatchError(IntegrityError):
+    """The digest of a body differs from the declared one."""
+
+    def __init__(self, source: str, algorithm: str, expected: str, found: str) -> None:
+        super().__init__(source, algorithm, expected, found)
+        self.source = source
+        self.algorithm = algorithm
+        self.expected = expected
+        self.found = found
+
+    def __str__(self) -> str:
+        return f"{self.source}: {self.algorithm} is {self.found}, expected {self.expected}"
+
+
+class SizeMismatchError(IntegrityError):
+    """The size of a body differs from the declared one. Sizes in bytes; `found` is what was seen before giving up."""
+
+    def __init__(self, source: str, expected: int, found: int) -> None:
+        super().__init__(source, expected, found)
+        self.source = source
+        self.expected = expected
+        self.found = found
+
+    def __str__(self) -> str:
+        return f"{self.source}: size is {self.found} bytes, expected {self.expected}"
+
+
+class UnsupportedDigestError(IntegrityError):
+    """Only digests that the policy forbids are known of an artifact that must be verified."""
+
+
+class MissingDigestError(IntegrityError):
+    """An artifact lacks a digest that the policy asks for."""
+
+
+# --- transfer ---------------------------------------------------------------------------------
+
+
+class TransferError(FlowsyncError):
+    """A body could not be fetched. `url` is redacted."""
+
+    def __init__(self, url: str, reason: str) -> None:
+        super().__init__(url, reason)
+        self.url = url
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self.url}: {self.reason}"
+
+
+class UnsupportedUrlError(TransferError, ValueError):
+    """No fetcher handles the scheme of a URL, or the URL is malformed."""
+
+
+class ForbiddenPathError(TransferError):
+    """A `file://` URL leads out of the folders that the engine may read."""
+
+
+class UnreachableError(TransferError):
+    """No connection could be made, or it broke before the answer began."""
+
+
+class StatusError(TransferError):
+    """The server answered with a status of 400 or more."""
+
+    def __init__(self, url: str, reason: str, status: int) -> None:
+        super().__init__(url, reason)
+        self.args = (url, reason, status)
+        self.status = status
+
+
+class BrokenBodyError(TransferError):
+    """The body ended before its promised length, or could not be decoded."""
+
+
+class TransferTimeoutError(TransferError, TimeoutError):
+    """Connecting, waiting for bytes, or the whole transfer took longer than the remote allows."""
+
+
+class AllSourcesFailedError(TransferError):
+    """Every URL of an artifact was tried and failed. `failures` has them in the order tried."""
+
+    def __init__(self, relative_path: str, failures: Sequence[Exception]) -> None:
+        listed = "; ".join(str(failure) for failure in failures)
+        super().__init__(relative_path, f"every source failed: {listed}")
+        self.args = (relative_path, failures)
+        self.failures = tuple(failures)
+
+
+# --- the metadata of an upstream --------------------------------------------------------------
+
+
+class MetadataError(FlowsyncError, ValueError):
+    """What upstream says about its content cannot be understood, or must not be believed."""
+
+
+# --- the catalog ------------------------------------------------------------------------------
+
+
+class CatalogError(FlowsyncError):
+    """The database refused a statement or holds something unexpected."""
+
+
+class CatalogUnavailableError(CatalogError):
+    """The database cannot be reached, or the connection to it was lost."""
+
+
+class EmbeddedPostgresError(CatalogUnavailableError):
+    """The embedded PostgreSQL could not be found, initialised or started."""
+
+
+class SchemaTooNewError(CatalogError):
+    """The database was migrated by a newer flowsync than this one."""
+
+
+class RepositoryNotFoundError(CatalogError, LookupError):
+    """No repository has that name."""
+
+
+class VersionNotFoundError(CatalogError, LookupError):
+    """The repository has no complete version with that number."""
+
+
+class RepositoryBusyError(CatalogError):
+    """Another sync holds the repository and the caller chose not to wait."""
+
+
+class ImmutableVersionError(CatalogError):
+    """A complete version cannot be changed."""
+
+
+class NotContentError(CatalogError, TypeError, AssertionError):
+    """Something that is not a content unit was given where content is added or removed."""
+
+
+class RepositoryVersionError(CatalogError, ValueError):
+    """The content of a new version cannot coexist: it breaks a rule of repository versions."""
+
+
+class DisallowedContentError(RepositoryVersionError):
+    """The version holds a content type that the repository does not allow."""
+
+
+class DuplicateContentError(RepositoryVersionError):
+    """Two units of the version claim the same repository key."""
+
+
+# --- the store --------------------------------------------------------------------------------
+
+
+class StoreError(FlowsyncError):
+    """The blob store could not read or write. Nothing half-written is visible."""
+
+
+class StoreUnwritableError(StoreError):
+    """The folder of the store, or of flowsync's home, cannot be created or written."""
+
+
+class StoreFullError(StoreError):
+    """The disk of the store is full, or a quota is used up."""
+
+
+class BlobMissingError(StoreError, LookupError):
+    """The store has no blob of that name."""
+
+
+class BlobDamagedError(StoreError):
+    """A stored blob does not have the digest that it is named by."""
+
+
+class ExportError(FlowsyncError):
+    """A version cannot be written out as a folder of files."""
