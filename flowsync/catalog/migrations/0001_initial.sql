@@ -1,0 +1,126 @@
+-- The first schema: what flowsync keeps in PostgreSQL (design, section 4).
+-- Digests and content ids are bytes, paths compare by code point (COLLATE "C"), so that order and prefix ranges are the same on every machine.
+
+CREATE TABLE remote (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    name text COLLATE "C" NOT NULL UNIQUE,
+    url text NOT NULL,
+    policy text NOT NULL CHECK (policy IN ('immediate', 'on_demand', 'streamed')),
+    settings jsonb NOT NULL DEFAULT '{}'
+);
+COMMENT ON COLUMN remote.settings IS 'Connection settings without any secret; secrets come from the environment or the caller.';
+
+CREATE TABLE artifact (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    blake3 bytea NOT NULL UNIQUE CHECK (octet_length(blake3) = 32),
+    sha256 bytea NOT NULL UNIQUE CHECK (octet_length(sha256) = 32),
+    sha512 bytea,
+    sha384 bytea,
+    sha224 bytea,
+    sha1 bytea,
+    md5 bytea,
+    size bigint NOT NULL CHECK (size >= 0),
+    touched_at timestamptz NOT NULL DEFAULT now()
+);
+CREATE INDEX artifact_sha512 ON artifact (sha512) WHERE sha512 IS NOT NULL;
+CREATE INDEX artifact_sha384 ON artifact (sha384) WHERE sha384 IS NOT NULL;
+CREATE INDEX artifact_sha224 ON artifact (sha224) WHERE sha224 IS NOT NULL;
+CREATE INDEX artifact_sha1 ON artifact (sha1) WHERE sha1 IS NOT NULL;
+CREATE INDEX artifact_md5 ON artifact (md5) WHERE md5 IS NOT NULL;
+
+CREATE TABLE content (
+    id bytea PRIMARY KEY CHECK (octet_length(id) = 16),
+    type text COLLATE "C" NOT NULL,
+    fields jsonb NOT NULL,
+    repo_key bytea CHECK (octet_length(repo_key) = 16),
+    touched_at timestamptz NOT NULL DEFAULT now()
+);
+CREATE INDEX content_repo_key ON content (repo_key) WHERE repo_key IS NOT NULL;
+COMMENT ON COLUMN content.repo_key IS 'Units of one repository version must differ in it; the newer replaces the older.';
+
+CREATE TABLE content_artifact (
+    content_id bytea NOT NULL REFERENCES content ON DELETE CASCADE,
+    relative_path text COLLATE "C" NOT NULL,
+    artifact_id bigint REFERENCES artifact,
+    PRIMARY KEY (content_id, relative_path)
+);
+CREATE INDEX content_artifact_path ON content_artifact (relative_path);
+CREATE INDEX content_artifact_artifact ON content_artifact (artifact_id) WHERE artifact_id IS NOT NULL;
+COMMENT ON COLUMN content_artifact.artifact_id IS 'NULL while the bytes were never fetched (on demand).';
+
+CREATE TABLE remote_artifact (
+    content_id bytea NOT NULL,
+    relative_path text COLLATE "C" NOT NULL,
+    remote_id bigint NOT NULL REFERENCES remote ON DELETE CASCADE,
+    urls text[] NOT NULL CHECK (cardinality(urls) > 0),
+    size bigint,
+    sha256 bytea,
+    sha512 bytea,
+    sha384 bytea,
+    sha224 bytea,
+    sha1 bytea,
+    md5 bytea,
+    failed_at timestamptz,
+    priority integer NOT NULL DEFAULT 0,
+    PRIMARY KEY (content_id, relative_path, remote_id),
+    FOREIGN KEY (content_id, relative_path) REFERENCES content_artifact ON DELETE CASCADE
+);
+CREATE INDEX remote_artifact_remote_sha256 ON remote_artifact (remote_id, sha256);
+
+CREATE TABLE repository (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    name text COLLATE "C" NOT NULL UNIQUE,
+    next_version integer NOT NULL DEFAULT 1,
+    allowed_types text[],
+    retain_versions integer CHECK (retain_versions >= 1),
+    last_sync jsonb
+);
+COMMENT ON COLUMN repository.last_sync IS 'What the last successful sync saw of upstream and with which options, to skip the next one.';
+
+CREATE TABLE repository_version (
+    repository_id bigint NOT NULL REFERENCES repository ON DELETE CASCADE,
+    number integer NOT NULL CHECK (number >= 0),
+    complete boolean NOT NULL DEFAULT false,
+    base_repository_id bigint,
+    base_number integer,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    added integer NOT NULL DEFAULT 0,
+    removed integer NOT NULL DEFAULT 0,
+    present integer NOT NULL DEFAULT 0,
+    info jsonb NOT NULL DEFAULT '{}',
+    PRIMARY KEY (repository_id, number)
+);
+CREATE UNIQUE INDEX repository_version_one_incomplete ON repository_version (repository_id) WHERE NOT complete;
+
+CREATE TABLE repository_content (
+    repository_id bigint NOT NULL REFERENCES repository ON DELETE CASCADE,
+    content_id bytea NOT NULL REFERENCES content,
+    added integer NOT NULL,
+    removed integer CHECK (removed > added),
+    PRIMARY KEY (repository_id, content_id, added)
+);
+CREATE UNIQUE INDEX repository_content_open ON repository_content (repository_id, content_id) WHERE removed IS NULL;
+CREATE INDEX repository_content_added ON repository_content (repository_id, added);
+CREATE INDEX repository_content_removed ON repository_content (repository_id, removed) WHERE removed IS NOT NULL;
+CREATE INDEX repository_content_content ON repository_content (content_id);
+COMMENT ON TABLE repository_content IS 'A unit is in version N when added <= N and (removed IS NULL OR removed > N).';
+
+CREATE TABLE alternate_source (
+    name text COLLATE "C" PRIMARY KEY,
+    remote_id bigint NOT NULL REFERENCES remote ON DELETE CASCADE,
+    priority integer NOT NULL DEFAULT 0,
+    paths text[] NOT NULL DEFAULT '{}',
+    last_refreshed timestamptz
+);
+
+CREATE TABLE run (
+    id uuid PRIMARY KEY,
+    repository_id bigint NOT NULL REFERENCES repository ON DELETE CASCADE,
+    state text NOT NULL CHECK (state IN ('running', 'completed', 'skipped', 'failed', 'canceled')),
+    started_at timestamptz NOT NULL DEFAULT now(),
+    ended_at timestamptz,
+    progress jsonb NOT NULL DEFAULT '[]',
+    result jsonb,
+    error text
+);
+CREATE INDEX run_repository ON run (repository_id, started_at);

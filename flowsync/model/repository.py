@@ -1,0 +1,74 @@
+"""Repositories and their versions, as values. Reading and changing them is the catalog's work."""
+
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from flowsync.model.errors import DeclarationError
+
+
+class Repository(msgspec.Struct, kw_only=True, frozen=True):
+    """A named line of versions. It exists in the catalog from its first use on, with an empty version 0.
+
+    `allowed_types` names the content types a version may hold; `None` allows all. `retain_versions` (at least 1) is how many versions are
+    kept; `None` keeps all.
+    """
+
+    name: str
+    allowed_types: frozenset[str] | None = None
+    retain_versions: int | None = None
+
+    def __post_init__(self) -> None:
+        if not self.name or any(character in self.name for character in "/\0\n\r\t@ "):
+            raise DeclarationError(
+                "a repository's name must be non-empty, without '/', '@' and white space, "
+                f"found {self.name!r}"
+            )
+        if self.retain_versions is not None and self.retain_versions < 1:
+            raise DeclarationError(
+                f"repository {self.name!r}: retain_versions must be at least 1, "
+                f"found {self.retain_versions}"
+            )
+
+
+class RepositoryVersion(msgspec.Struct, kw_only=True, frozen=True):
+    """A complete, immutable version. The counts are units: those it added to and removed from its predecessor, and those present."""
+
+    repository: str
+    number: int
+    created: datetime
+    added: int
+    removed: int
+    present: int
+    info: dict[str, Any] = {}
+
+
+class VersionEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """One path of a version. `size` is bytes, `blake3` and `size` are `None` while unknown; `stored` says that the bytes are here."""
+
+    content_id: bytes
+    type: str
+    relative_path: str
+    sha256: str | None
+    blake3: str | None
+    size: int | None
+    stored: bool
+
+
+class SyncResult(msgspec.Struct, kw_only=True, frozen=True):
+    """What one sync did. `version` is `None` when nothing changed; `present` counts the units of the newest version.
+
+    `downloaded` counts artifacts and `bytes` their bytes; `skipped` says that upstream was found unchanged by its metadata alone.
+    """
+
+    repository: str
+    version: int | None = None
+    added: int = 0
+    removed: int = 0
+    present: int = 0
+    downloaded: int = 0
+    bytes: int = 0
+    skipped: bool = False
+    seconds: float = 0.0
+    error: str | None = None

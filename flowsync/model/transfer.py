@@ -1,0 +1,89 @@
+"""What is asked of a fetcher and what it gives back: the port between whoever wants bytes and `flowsync.download`.
+
+Two adapters exist, HTTP and local files. Metadata comes as a file (`download`); an artifact's body goes chunk by chunk into a `Sink`, so that
+whoever wants it chooses where the bytes live and hashes them in the same pass.
+"""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Protocol
+
+import msgspec
+
+if TYPE_CHECKING:
+    from flowsync.model.remote import Remote
+
+
+class Validators(msgspec.Struct, frozen=True):
+    """What upstream said to recognise a body again: its entity tag and its modification date, as sent."""
+
+    etag: str | None = None
+    last_modified: str | None = None
+
+    def __bool__(self) -> bool:
+        return self.etag is not None or self.last_modified is not None
+
+
+class FetchRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """One body that is wanted.
+
+    `expected` holds hexadecimal digests by algorithm and `size` bytes; both are checked by `download`. With `validators` the request is
+    conditional. `folder` is where `download` puts the file; without it, the fetcher's own scratch folder.
+    `max_size` (bytes) refuses a longer body: a bound against upstreams that never end.
+    """
+
+    url: str
+    remote: "Remote"
+    expected: Mapping[str, str] = {}
+    size: int | None = None
+    max_size: int | None = None
+    validators: Validators | None = None
+    headers: Mapping[str, str] = {}
+    folder: str | None = None
+
+
+class Fetched(msgspec.Struct, frozen=True, kw_only=True):
+    """A body that arrived as a file.
+
+    `path` is the file, or `None` when a conditional request found nothing newer (`not_modified`). `digests` holds sha256 and what was expected.
+    """
+
+    url: str
+    path: str | None
+    size: int
+    digests: Mapping[str, str]
+    headers: Mapping[str, str]
+    validators: Validators
+    not_modified: bool = False
+
+
+class Received(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of a body that went into a sink. `size` counts bytes; headers are lower-case."""
+
+    url: str
+    size: int
+    headers: Mapping[str, str]
+    validators: Validators
+
+
+class Sink(Protocol):
+    """Where a body goes. One sink takes one body; `restart` makes it empty again for another try or another source."""
+
+    async def write(self, chunk: bytes) -> None:
+        """Take the next bytes."""
+
+    async def restart(self) -> None:
+        """Forget all bytes taken so far."""
+
+
+class Fetcher(Protocol):
+    """Brings bodies from URLs. Shared by all runs of an engine; safe to use from many tasks of one loop."""
+
+    @property
+    def closed(self) -> bool:
+        """Whether the fetcher was closed; a closed one fetches nothing."""
+
+    async def download(self, request: FetchRequest) -> Fetched:
+        """Bring a body into a file, verified. Raise `TransferError` or `IntegrityError`; then no file is left."""
+
+    async def stream(self, request: FetchRequest, sink: Sink) -> Received:
+        """Bring a body into `sink`, its length checked against the answer's and `request.size`. Raise `TransferError` or `SizeMismatchError`."""
