@@ -1,0 +1,144 @@
+"""Declarations: what a first stage says should exist, and what the stages learn about it on the way.
+
+Decided: plain classes with slots instead of structs, because they are the one mutable thing of a pipeline, `url` is a view of `urls`, and
+identity is their equality: two declarations of one unit are two items (behaviour study, 2.2). Every value inside them is a struct.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from flowsync.model.artifact import Artifact, StagedArtifact, StoredArtifact
+from flowsync.model.content import Content, content_id
+from flowsync.model.errors import DeclarationError
+from flowsync.model.remote import Remote
+from flowsync.pipeline.budget import Lease
+from flowsync.pipeline.resolution import Resolvable
+
+
+class Source:
+    """URLs of one remote that offer an artifact."""
+
+    __slots__ = ("remote", "urls")
+
+    def __init__(self, remote: Remote | None, urls: Sequence[str]) -> None:
+        self.remote = remote
+        self.urls = list(urls)
+
+
+class DeclarativeArtifact:
+    """An artifact, where to get it, and the path at which it belongs to its content.
+
+    `artifact` may be incomplete until the body was downloaded; the stages replace it as they learn more. `url` and `urls` exclude each
+    other. With `deferred_download` the artifact is recorded but not downloaded. `alternates` are further sources, tried first, each with
+    its own remote; `lease` is the artifact's share of the transfer budget while its bytes are in flight.
+
+    Raises `DeclarationError` (a `ValueError`) when `artifact`, `url` or `relative_path` is missing, when both `url` and `urls` are given, and
+    when `remote` is missing although the artifact has no file.
+    """
+
+    __slots__ = (
+        "alternates",
+        "artifact",
+        "deferred_download",
+        "extra_data",
+        "lease",
+        "relative_path",
+        "remote",
+        "urls",
+    )
+
+    def __init__(
+        self,
+        artifact: Artifact | None = None,
+        url: str | None = None,
+        urls: Sequence[str] | None = None,
+        relative_path: str | None = None,
+        remote: Remote | None = None,
+        extra_data: dict[str, Any] | None = None,
+        deferred_download: bool = False,
+    ) -> None:
+        if not (url or urls):
+            raise DeclarationError("DeclarativeArtifact needs a url, or urls")
+        if url and urls:
+            raise DeclarationError("DeclarativeArtifact takes either url or urls, not both")
+        if not relative_path:
+            raise DeclarationError("DeclarativeArtifact needs a relative_path")
+        if artifact is None:
+            raise DeclarationError("DeclarativeArtifact needs an artifact")
+        if remote is None and artifact.file is None:
+            raise DeclarationError("DeclarativeArtifact needs a remote, unless its artifact has a file")
+        self.artifact = artifact
+        self.urls: list[str] = [url] if url else list(urls or ())
+        self.relative_path = relative_path
+        self.remote = remote
+        self.extra_data: dict[str, Any] = extra_data or {}
+        self.deferred_download = deferred_download
+        self.alternates: list[Source] = []
+        self.lease: Lease | None = None
+
+    @property
+    def url(self) -> str:
+        """The first of `urls`."""
+        return self.urls[0]
+
+    @property
+    def wants_download(self) -> bool:
+        """Whether the bytes have to come during the sync: not recorded, not at hand, not deferred."""
+        artifact = self.artifact
+        return not (
+            self.deferred_download
+            or artifact.file is not None
+            or isinstance(artifact, (StoredArtifact, StagedArtifact))
+        )
+
+    def __repr__(self) -> str:
+        return f"DeclarativeArtifact({self.relative_path!r}, urls={self.urls!r})"
+
+
+class DeclarativeContent(Resolvable):
+    """A content unit and the artifacts that belong to it; the item of a sync's pipeline.
+
+    `content` may be replaced by its stored counterpart on the way; `saved` says that the catalog holds it. Awaiting `resolution()` gives the
+    content as it is when the item reaches `ResolveContentFutures`, or whenever a stage calls `resolve()`.
+
+    Raises `DeclarationError` (a `ValueError`) when `content` is missing.
+    """
+
+    __slots__ = ("_content_id", "content", "d_artifacts", "extra_data", "known_links", "saved")
+
+    def __init__(
+        self,
+        content: Content | None = None,
+        d_artifacts: Sequence[DeclarativeArtifact] | None = None,
+        extra_data: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        if content is None:
+            raise DeclarationError("DeclarativeContent needs a content")
+        self.content: Content = content
+        self.d_artifacts: list[DeclarativeArtifact] = list(d_artifacts or ())
+        self.extra_data: dict[str, Any] = extra_data or {}
+        self.saved = False
+        self.known_links: dict[str, int | None] = {}
+        self._content_id: bytes | None = None
+
+    @property
+    def content_id(self) -> bytes:
+        """The 16-byte id of the unit, computed once: a stored counterpart has the same."""
+        if self._content_id is None:
+            self._content_id = content_id(self.content)
+        return self._content_id
+
+    def outcome(self) -> Content:
+        """Return the content as it stands."""
+        return self.content
+
+    async def resolution(self) -> Any:
+        """Wait until the unit is stored, or dropped by a stage that said so, and return its content.
+
+        Raise `ItemDroppedError` when the pipeline ends without either.
+        """
+        return await super().resolution()
+
+    def __repr__(self) -> str:
+        return f"DeclarativeContent({self.content!r})"

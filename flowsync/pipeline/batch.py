@@ -1,0 +1,75 @@
+"""Decides when a batch is due; holds no loop and no clock.
+
+1. A batch is due when it has reached its minimum, when the stream has ended, when someone awaits an item in it, or when the budget
+   presses. An empty batch is never due.
+2. A batch never holds more than `maxsize` items; what is left in the channel waits for the next one.
+3. An awaited item releases the whole batch, not only itself.
+"""
+
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+from flowsync.model.errors import PipelineError
+from flowsync.pipeline.resolution import Resolvable
+
+T = TypeVar("T")
+
+LARGEST_BATCH = 2000
+"""Items in a batch at most, unless the minimum is larger. Beyond it, a database batch gains nothing and costs memory."""
+
+
+class BatchBuffer(Generic[T]):
+    """The batch that is being filled by one `batches()` iteration."""
+
+    __slots__ = ("_armed", "_items", "_maxsize", "_minsize", "_urgent")
+
+    def __init__(self, minsize: int, maxsize: int | None = None) -> None:
+        if minsize < 1:
+            raise PipelineError(f"a batch has at least 1 item, found minsize {minsize}")
+        self._minsize = minsize
+        self._maxsize = max(minsize, LARGEST_BATCH) if maxsize is None else maxsize
+        if self._maxsize < minsize:
+            raise PipelineError(f"batches of at least {minsize} and at most {maxsize} items cannot be")
+        self._items: list[T] = []
+        self._armed = 0
+        self._urgent = False
+
+    @property
+    def room(self) -> int:
+        """How many items the batch still takes."""
+        return self._maxsize - len(self._items)
+
+    def extend(self, items: list[T]) -> None:
+        """Add items that arrived, in order."""
+        self._items.extend(items)
+        if not self._urgent:
+            self._urgent = any(
+                isinstance(item, Resolvable) and item.awaited for item in items
+            )
+
+    def due(self, *, ended: bool, pressed: bool) -> bool:
+        """Say whether the batch is to be released now."""
+        return bool(self._items) and (
+            len(self._items) >= self._minsize or ended or pressed or self._urgent
+        )
+
+    def arm(self, wake: Callable[[], None]) -> None:
+        """Have `wake` called when someone begins to await an item that rests here."""
+
+        def awaited() -> None:
+            self._urgent = True
+            wake()
+
+        for item in self._items[self._armed :]:
+            if isinstance(item, Resolvable):
+                item.arm(awaited)
+        self._armed = len(self._items)
+
+    def release(self) -> list[T]:
+        """Return the items, disarmed, and begin the next batch."""
+        items = self._items
+        for item in items[: self._armed]:
+            if isinstance(item, Resolvable):
+                item.arm(None)
+        self._items, self._armed, self._urgent = [], 0, False
+        return items

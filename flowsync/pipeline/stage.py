@@ -1,0 +1,166 @@
+"""The stage: a coroutine between two channels.
+
+1. A stage reads with `items()` or `batches()` and hands on with `put()` or `put_all()`; what it does in between is its own.
+2. Everything a stage needs from its run is bound to it before it starts: its channels, its progress and, for stages that need ports, the run context.
+   The constructor takes none of it, and subclasses need not call it.
+3. `None` cannot be put: in the Stages API it marks the end. Here the end is the closing of the channel, which happens when `run` returns.
+"""
+
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from flowsync.model.errors import PipelineError, RepeatedStageError, UnboundStageError
+from flowsync.pipeline.batch import BatchBuffer
+from flowsync.pipeline.channel import Channel
+from flowsync.pipeline.progress import Meter, Progress
+from flowsync.pipeline.resolution import Resolvable, Waiting
+from flowsync.pipeline.signal import Signal
+
+
+class Stage:
+    """The base of all stages. Subclass it and implement `run`; one instance serves one pipeline at a time.
+
+        class MyStage(Stage):
+            async def run(self):
+                async for item in self.items():
+                    await self.put(item)
+    """
+
+    _in_q: Channel[Any] | None = None
+    _out_q: Channel[Any] | None = None
+    _waiting: Waiting | None = None
+    _progress: Progress | None = None
+    _context: Any = None
+    _busy = 0
+
+    def __str__(self) -> str:
+        return type(self).__name__
+
+    async def __call__(self) -> None:
+        """Run the stage, then close its output. An error or a cancellation closes nothing: the pipeline ends as a whole."""
+        await self.run()
+        if self._out_q is not None:
+            self._out_q.close()
+
+    async def run(self) -> None:
+        """Do the stage's work; implemented by subclasses. Items end when `items()` or `batches()` end."""
+        raise NotImplementedError(f"stage {self} does not implement run()")
+
+    async def items(self) -> AsyncIterator[Any]:
+        """Yield the items of the previous stage one by one as they come."""
+        channel = self._input()
+        while await channel.ready():
+            while channel:
+                yield channel.pop()
+
+    async def batches(
+        self, minsize: int = 500, *, maxsize: int | None = None, pressure: Signal | None = None
+    ) -> AsyncIterator[list[Any]]:
+        """Yield lists of items: as many as can be had without waiting, but at least `minsize` and at most `maxsize`.
+
+        A smaller list comes at the end of the stream, when someone awaits an item in it (see `resolution`), or while `pressure` is set; an
+        empty one never. `maxsize` defaults to 2000, or `minsize` if that is larger.
+        """
+        channel = self._input()
+        buffer: BatchBuffer[Any] = BatchBuffer(minsize, maxsize)
+        if pressure is not None:
+            pressure.subscribe(channel.wake)
+        try:
+            while True:
+                buffer.extend(channel.take(buffer.room))
+                if buffer.due(ended=channel.exhausted, pressed=bool(pressure)):
+                    yield buffer.release()
+                elif channel.exhausted:
+                    return
+                else:
+                    buffer.arm(channel.wake)
+                    await channel.wait()
+        finally:
+            buffer.release()
+            if pressure is not None:
+                pressure.unsubscribe(channel.wake)
+
+    async def put(self, item: Any) -> None:
+        """Hand an item to the next stage, waiting while there is no room. Raise `ValueError` when the item is `None`."""
+        if item is None:
+            raise ValueError(f"stage {self} cannot put None: it marks the end of the stream")
+        channel = self._output()
+        if isinstance(item, Resolvable):
+            item.enter(self._waiting)  # type: ignore[arg-type]  # connected together with the output
+        if not channel.offer(item):
+            await channel.send(item)
+
+    async def put_all(self, items: Sequence[Any]) -> None:
+        """Hand several items on, in order, at the cost of one hop for as many as there is room for."""
+        channel = self._output()
+        for item in items:
+            if item is None:
+                raise ValueError(f"stage {self} cannot put None: it marks the end of the stream")
+            if isinstance(item, Resolvable):
+                item.enter(self._waiting)  # type: ignore[arg-type]
+        await channel.send_all(items)
+
+    def meter(self, code: str, message: str, total: int | None = None) -> Meter:
+        """Return a counter that observers of the run see; outside a run, one that nobody sees."""
+        if self._progress is None:
+            return Meter(code, message, total)
+        return self._progress.meter(code, message, total)
+
+    @contextmanager
+    def working(self) -> Iterator[None]:
+        """Mark that items are in the hands of child tasks of this stage, so that waiting for them is not taken for a stall."""
+        self._busy += 1
+        try:
+            yield
+        finally:
+            self._busy -= 1
+
+    @property
+    def context(self) -> Any:
+        """The ports of the run. Raise `UnboundStageError` when the pipeline was started without a run context."""
+        if self._context is None:
+            raise UnboundStageError(
+                f"stage {self} needs a run context: run it through a DeclarativeVersion, "
+                "or give create_pipeline(…, context=…) one"
+            )
+        return self._context
+
+    def connect(
+        self,
+        in_q: Channel[Any] | None,
+        out_q: Channel[Any] | None,
+        *,
+        waiting: Waiting,
+        progress: Progress | None = None,
+        context: Any = None,
+    ) -> None:
+        """Bind the stage to a run; the pipeline calls it before any stage starts."""
+        if self._waiting is not None:
+            raise RepeatedStageError(f"stage {self} is part of another running pipeline")
+        self._in_q, self._out_q = in_q, out_q
+        self._waiting, self._progress, self._context = waiting, progress, context
+
+    def disconnect(self) -> None:
+        """Undo `connect`; the pipeline calls it when all stages have ended."""
+        self._in_q = self._out_q = self._waiting = self._progress = self._context = None
+
+    def _input(self) -> Channel[Any]:
+        if self._in_q is None:
+            raise PipelineError(f"stage {self} has no input: it is the first of its pipeline, or in none")
+        return self._in_q
+
+    def _output(self) -> Channel[Any]:
+        if self._out_q is None:
+            raise PipelineError(
+                f"stage {self} has no stage behind it to take its items: end the pipeline with EndStage()"
+            )
+        return self._out_q
+
+
+class EndStage(Stage):
+    """Takes items and does nothing with them: the end of every pipeline, so that the last stage before it never blocks."""
+
+    async def __call__(self) -> None:
+        async for _ in self.items():
+            pass
