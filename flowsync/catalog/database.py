@@ -1,0 +1,191 @@
+"""The database: a pool of connections, and the one place where psycopg's errors become ours.
+
+1. Statements run by name (`statements.py`), prepared on their first use on a connection, with binary results.
+2. `fetch`, `fetch_one` and `execute` take a pooled connection for one statement, which is one round trip. `transaction` holds one for several;
+   `dedicated` opens one outside the pool, for what lives and dies with its session: advisory locks, temporary tables.
+3. No text of ours ever holds a password: the server is named by host, port and database only.
+4. When a connection turns out to be lost, the idle ones are checked before the error is raised, so that one restart of the server fails the work
+   at hand and not the work after it.
+
+Decided: prepared statements and session locks are used freely, so a pooler in transaction mode between flowsync and PostgreSQL is not supported.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+import psycopg
+from psycopg import AsyncConnection, AsyncCursor
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.types.numeric import Int8BinaryDumper, Int8Dumper
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
+
+from flowsync.catalog.schema import migrate
+from flowsync.catalog.statements import statement
+from flowsync.model.errors import CatalogError, CatalogUnavailableError, SettingsError
+
+Connection = AsyncConnection[tuple[Any, ...]]
+"""A connection in autocommit mode whose rows are tuples."""
+
+_UNAVAILABLE: Final = frozenset({"53300", "57P01", "57P02", "57P03"})
+"""SQLSTATEs of a server that is there but takes no work: too many connections, shutting down, crashed, starting."""
+
+_PREPARED_MAX: Final = 500
+"""Prepared statements kept a connection: all of the catalog's, in the few variants that lists of only NULLs make."""
+
+
+class Database:
+    """A PostgreSQL database with the catalog's schema. Made by the engine, lives as long as it; any number of tasks of one loop may use it.
+
+    `conninfo` is a URL or `key=value` text; `timeout` (seconds) bounds connecting, and waiting for a free connection of the pool.
+    `round_trips` counts what was sent to the server, for benches.
+    """
+
+    def __init__(self, conninfo: str, *, max_connections: int = 8, timeout: float = 30.0) -> None:
+        settings = _parse(conninfo)
+        self.name = _describe(settings)
+        self.round_trips = 0
+        self._timeout = timeout
+        self._conninfo = make_conninfo(
+            **{"application_name": "flowsync", **settings, "client_encoding": "UTF8"}
+        )
+        self._max_connections = max_connections
+        self._pool: AsyncConnectionPool[Connection] | None = None
+
+    async def open(self) -> None:
+        """Connect, migrate the schema and open the pool.
+
+        Raise `CatalogUnavailableError` when the server refuses or does not answer, `SchemaTooNewError` when a newer flowsync migrated the database.
+        """
+        async with self.dedicated() as connection:
+            await migrate(connection)
+        self._pool = AsyncConnectionPool(
+            self._conninfo,
+            kwargs={"autocommit": True},
+            configure=_configure,
+            min_size=1,
+            max_size=self._max_connections,
+            timeout=self._timeout,
+            name="flowsync",
+            open=False,
+        )
+        await self._pool.open()
+
+    async def close(self) -> None:
+        """Close the pool; connections in use are closed when they are given back."""
+        if self._pool is not None:
+            await self._pool.close()
+            self._pool = None
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[Connection]:
+        """Lend a pooled connection in autocommit mode."""
+        if self._pool is None:
+            raise CatalogError(f"{self.name} is not open")
+        try:
+            async with self._pool.connection() as connection:
+                yield connection
+        except psycopg.Error as error:
+            failure = self._translate(error)
+            if isinstance(failure, CatalogUnavailableError) and not isinstance(error, PoolTimeout):
+                await self._pool.check()
+            raise failure from error
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Connection]:
+        """Lend a pooled connection inside one transaction: committed at the end, rolled back when an exception leaves the block."""
+        self.round_trips += 2
+        async with self.connection() as connection, connection.transaction():
+            yield connection
+
+    @asynccontextmanager
+    async def dedicated(self) -> AsyncIterator[Connection]:
+        """Open a connection in autocommit mode outside the pool and close it at the end, which ends its session."""
+        try:
+            async with asyncio.timeout(self._timeout):
+                connection = await AsyncConnection.connect(self._conninfo, autocommit=True)
+        except TimeoutError as error:
+            raise CatalogUnavailableError(
+                f"{self.name} did not answer within {self._timeout:g} s"
+            ) from error
+        except psycopg.Error as error:
+            raise self._translate(error) from error
+        try:
+            await _configure(connection)
+            yield connection
+        except psycopg.Error as error:
+            raise self._translate(error) from error
+        finally:
+            await connection.close()
+
+    async def fetch(self, name: str, params: Mapping[str, Any] = {}) -> list[tuple[Any, ...]]:
+        """Run a named statement and return all its rows."""
+        async with self.connection() as connection:
+            return await (await self.run(connection, name, params)).fetchall()
+
+    async def fetch_one(self, name: str, params: Mapping[str, Any] = {}) -> tuple[Any, ...] | None:
+        """Run a named statement and return its first row, if any."""
+        async with self.connection() as connection:
+            return await (await self.run(connection, name, params)).fetchone()
+
+    async def execute(self, name: str, params: Mapping[str, Any] = {}) -> int:
+        """Run a named statement and return how many rows it touched."""
+        async with self.connection() as connection:
+            return (await self.run(connection, name, params)).rowcount
+
+    async def run(
+        self, connection: Connection, name: str, params: Mapping[str, Any] = {}
+    ) -> AsyncCursor[tuple[Any, ...]]:
+        """Run a named statement on a connection lent by this database and return the cursor. The error names the statement."""
+        self.round_trips += 1
+        try:
+            return await connection.execute(statement(name), params, prepare=True, binary=True)
+        except psycopg.Error as error:
+            raise self._translate(error, name) from error
+
+    def _translate(self, error: psycopg.Error, name: str | None = None) -> CatalogError:
+        doing = self.name if name is None else f"{self.name}, statement {name}"
+        if isinstance(error, PoolTimeout):
+            return CatalogUnavailableError(
+                f"{doing}: no connection of {self._max_connections} became free "
+                f"within {self._timeout:g} s"
+            )
+        state = error.sqlstate
+        lost = isinstance(error, psycopg.OperationalError) and (
+            state is None or state.startswith("08") or state in _UNAVAILABLE
+        )
+        kind = CatalogUnavailableError if lost else CatalogError
+        said = error.diag.message_primary or " ".join(str(error).split())
+        return kind(f"{doing}: {said}")
+
+
+async def _configure(connection: Connection) -> None:
+    """Make sessions alike whatever the server's settings, and integers always 8 bytes, so that one statement is prepared once."""
+    connection.prepared_max = _PREPARED_MAX
+    connection.adapters.register_dumper(int, Int8Dumper)
+    connection.adapters.register_dumper(int, Int8BinaryDumper)
+    await connection.execute(
+        "SELECT set_config('TimeZone', 'UTC', false), set_config('jit', 'off', false)"
+    )
+
+
+def _parse(conninfo: str) -> dict[str, Any]:
+    try:
+        settings = conninfo_to_dict(conninfo)
+    except psycopg.ProgrammingError:
+        # libpq quotes the text in its complaint, and with it a password.
+        raise SettingsError("the database's connection text cannot be understood") from None
+    if "@" in str(settings.get("host", ""))[1:]:
+        raise SettingsError(
+            "the database URL has '@' in its host: percent-encode the one in the password"
+        )
+    return settings
+
+
+def _describe(settings: Mapping[str, Any]) -> str:
+    host = settings.get("host") or settings.get("hostaddr") or "the default host"
+    port = settings.get("port")
+    where = f"{host}:{port}" if port and not str(host).startswith("/") else host
+    database = settings.get("dbname") or settings.get("user")
+    return f"{'the default database' if database is None else f'database {database!r}'} at {where}"

@@ -1,0 +1,90 @@
+"""The schema of the database: numbered SQL files, applied in order and each once.
+
+1. Files are `migrations/NNNN_name.sql`. Those not yet applied run in one transaction, under one advisory lock: of several first starts one
+   migrates and the others find it done; a migration that fails leaves the database as it was.
+2. The table `schema_version` records number, name and digest of each. A database that a newer flowsync migrated is refused, and so is one whose
+   applied migrations read differently than ours: both are told apart from a broken database.
+3. A start that finds everything applied makes one query and takes no lock.
+"""
+
+import hashlib
+from importlib.resources import files
+from typing import Any, Final
+
+import msgspec
+from psycopg import AsyncConnection
+
+from flowsync.model.errors import CatalogError, SchemaTooNewError
+
+_LOCK: Final = 0x666C6F7773796E63
+"""Key of the advisory lock ("flowsync" in ASCII): one number, apart from the two-number keys of repositories."""
+
+
+class Migration(msgspec.Struct, frozen=True, kw_only=True):
+    """One numbered SQL file."""
+
+    number: int
+    name: str
+    sql: bytes
+
+    @property
+    def digest(self) -> bytes:
+        return hashlib.sha256(self.sql).digest()
+
+
+def migrations() -> list[Migration]:
+    """Return the migrations that this flowsync knows, by number."""
+    found = [
+        Migration(number=int(file.name[:4]), name=file.name[5:-4], sql=file.read_bytes())
+        for file in files("flowsync.catalog").joinpath("migrations").iterdir()
+        if file.name.endswith(".sql")
+    ]
+    return sorted(found, key=lambda migration: migration.number)
+
+
+async def migrate(connection: AsyncConnection[Any], known: list[Migration] | None = None) -> int:
+    """Bring the database to the schema of `known` (default: `migrations()`) and return how many migrations were applied.
+
+    `connection` is in autocommit mode. Raise `SchemaTooNewError` when the database is newer, `CatalogError` when its history differs from ours.
+    """
+    known = migrations() if known is None else known
+    if not _pending(known, await _applied(connection)):
+        return 0
+    async with connection.transaction():
+        await connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
+        pending = _pending(known, await _applied(connection))
+        await connection.execute(
+            "CREATE TABLE IF NOT EXISTS schema_version ("
+            "number integer PRIMARY KEY, name text NOT NULL, digest bytea NOT NULL, "
+            "applied_at timestamptz NOT NULL DEFAULT now())"
+        )
+        for migration in pending:
+            await connection.execute(migration.sql)
+            await connection.execute(
+                "INSERT INTO schema_version (number, name, digest) VALUES (%s, %s, %s)",
+                (migration.number, migration.name, migration.digest),
+            )
+    return len(pending)
+
+
+async def _applied(connection: AsyncConnection[Any]) -> dict[int, bytes]:
+    cursor = await connection.execute("SELECT to_regclass('schema_version') IS NOT NULL")
+    row = await cursor.fetchone()
+    if row is None or not row[0]:
+        return {}
+    cursor = await connection.execute("SELECT number, digest FROM schema_version")
+    return dict(await cursor.fetchall())
+
+
+def _pending(known: list[Migration], applied: dict[int, bytes]) -> list[Migration]:
+    newest = known[-1].number
+    if applied and max(applied) > newest:
+        raise SchemaTooNewError(
+            f"the database has schema {max(applied)}, this flowsync knows schemas up to {newest}"
+        )
+    for migration in known:
+        if applied.get(migration.number, migration.digest) != migration.digest:
+            raise CatalogError(
+                f"the database was migrated by another text of {migration.number:04}_{migration.name}.sql"
+            )
+    return [migration for migration in known if migration.number not in applied]

@@ -1,0 +1,53 @@
+"""The SQL of the catalog: named statements, kept in the `.sql` files of the folder `statements`.
+
+A file holds statements of one subject. Each begins with a line `-- name: find_artifacts`, goes on with comment lines that say what it does, and ends
+with a semicolon. The names are unique across files. Parameters are written `%(name)s`; where a measurement preferred one wire format,
+`%(name)b` asks for binary and `%(name)t` for text.
+
+Statements come out as bytes without their comments: short texts are what psycopg caches the translation of.
+"""
+
+import re
+from functools import cache
+from importlib.resources import files
+from typing import Final
+
+from flowsync.model.errors import CatalogError
+
+_NAME: Final = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
+_COMMENT: Final = re.compile(r"^\s*--.*$\n?", re.MULTILINE)
+
+
+def statement(name: str) -> bytes:
+    """Return the SQL of a named statement. Raise `CatalogError` when no file holds it."""
+    try:
+        return _load()[name]
+    except KeyError:
+        raise CatalogError(f"the catalog has no statement named {name!r}") from None
+
+
+def statement_names() -> list[str]:
+    """Return the names of all statements, sorted."""
+    return sorted(_load())
+
+
+@cache
+def _load() -> dict[str, bytes]:
+    found: dict[str, bytes] = {}
+    for file in files("flowsync.catalog").joinpath("statements").iterdir():
+        if file.name.endswith(".sql"):
+            for name, sql in _split(file.name, file.read_text(encoding="utf-8")):
+                if name in found:
+                    raise CatalogError(f"{file.name}: a statement named {name!r} exists already")
+                found[name] = sql
+    return found
+
+
+def _split(source: str, text: str) -> list[tuple[str, bytes]]:
+    head, *rest = _NAME.split(text)
+    if _COMMENT.sub("", head).strip():
+        raise CatalogError(f"{source}: SQL before the first '-- name:' line")
+    return [
+        (name, _COMMENT.sub("", body).strip().removesuffix(";").encode())
+        for name, body in zip(rest[::2], rest[1::2], strict=True)
+    ]
