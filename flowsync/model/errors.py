@@ -116,17 +116,36 @@ class ForbiddenPathError(TransferError):
     """A `file://` URL leads out of the folders that the engine may read."""
 
 
+class UnreadableFileError(TransferError):
+    """A `file://` URL names something that is missing, that may not be read, or that is not a regular file."""
+
+
 class UnreachableError(TransferError):
     """No connection could be made, or it broke before the answer began."""
 
 
-class StatusError(TransferError):
-    """The server answered with a status of 400 or more."""
+class CertificateError(UnreachableError):
+    """The server could not prove by its certificate that it is the one that was asked."""
 
-    def __init__(self, url: str, reason: str, status: int) -> None:
+
+class StatusError(TransferError):
+    """The server answered with a status of 400 or more, or one that has no meaning here. `retry_after` is the wait in seconds that it asked for."""
+
+    def __init__(
+        self, url: str, reason: str, status: int, retry_after: float | None = None
+    ) -> None:
         super().__init__(url, reason)
-        self.args = (url, reason, status)
+        self.args = (url, reason, status, retry_after)
         self.status = status
+        self.retry_after = retry_after
+
+
+class RedirectError(TransferError):
+    """A redirect was refused: too many, to another scheme, from https to http, or to nowhere. `url` is the one that redirects."""
+
+
+class OversizedBodyError(TransferError):
+    """The body is longer than the caller is ready to take."""
 
 
 class BrokenBodyError(TransferError):
@@ -166,7 +185,17 @@ class CatalogUnavailableError(CatalogError):
 
 
 class EmbeddedPostgresError(CatalogUnavailableError):
-    """The embedded PostgreSQL could not be found, initialised or started."""
+    """The embedded PostgreSQL could not be found, initialised, started or stopped. `advice` is a next step that is sure to help, or empty."""
+
+    def __init__(self, doing: str, found: str, advice: str = "") -> None:
+        super().__init__(doing, found, advice)
+        self.doing = doing
+        self.found = found
+        self.advice = advice
+
+    def __str__(self) -> str:
+        advice = f"; {self.advice}" if self.advice else ""
+        return f"embedded PostgreSQL: {self.doing}: {self.found}{advice}"
 
 
 class SchemaTooNewError(CatalogError):

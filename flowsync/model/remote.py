@@ -7,13 +7,14 @@ Decided: the binding is a slot of the remote that a run fills, because the Stage
 without naming an engine, and neither a module global nor a context variable is allowed to carry one (design, ruling 2).
 """
 
-from typing import Any, Literal
-from urllib.parse import urlsplit
+import re
+from typing import Any, Final, Literal
 
 import msgspec
 
 from flowsync.model.errors import DeclarationError
 from flowsync.model.transfer import Fetched, Fetcher, FetchRequest
+from flowsync.model.url import holds_user, redact, scheme
 
 Policy = Literal["immediate", "on_demand", "streamed"]
 """When the bytes of a remote's content are fetched: during the sync, on a client's first request, or on every request."""
@@ -21,12 +22,20 @@ Policy = Literal["immediate", "on_demand", "streamed"]
 DEFAULT_CONCURRENCY = 16
 """Requests to one host at a time, unless the remote says otherwise."""
 
+_HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_HEADER_VALUE: Final = re.compile(r"[^\x00-\x08\x0a-\x1f\x7f]*")
+
 
 class Remote(msgspec.Struct, kw_only=True, eq=False):
     """An upstream: a name that is unique in the catalog, a URL, a policy, and everything the connection needs.
 
-    Time-outs are seconds; `None` means no limit and 0 is refused. `max_retries` counts the tries after the first.
-    `headers` are sent with every request, repeated names repeatedly. Certificates and keys are PEM text or paths of PEM files.
+    Time-outs are seconds; `None` means no limit and 0 is refused: `total_timeout` for one try with its body, `connect_timeout` until a connection
+    stands, `stall_timeout` between two pieces of an answer. `max_retries` counts the tries after the first.
+
+    Credentials are user and password (basic) or a `token` (bearer). They and `headers` (repeated names are sent repeatedly; a User-Agent is appended
+    to flowsync's own) go to the host of `url` and to nobody else, wherever redirects lead or upstream's metadata points.
+    Certificates and keys are PEM text or paths of PEM files; an own CA is trusted besides the system's. `trust_env` takes proxies from the
+    environment.
     Credentials never reach the catalog, a log, an event, an error or `repr`.
     """
 
@@ -55,27 +64,14 @@ class Remote(msgspec.Struct, kw_only=True, eq=False):
     def __post_init__(self) -> None:
         if not self.name:
             raise DeclarationError("a remote needs a name")
-        for name, url in (("url", self.url), ("proxy_url", self.proxy_url)):
-            if url is not None:
-                _check_url(self.name, name, url)
-        if self.download_concurrency < 1:
-            raise DeclarationError(
-                f"remote {self.name!r}: download_concurrency must be at least 1, "
-                f"found {self.download_concurrency}"
-            )
-        if self.max_retries < 0:
-            raise DeclarationError(
-                f"remote {self.name!r}: max_retries must be at least 0, found {self.max_retries}"
-            )
-        for timeout in ("total_timeout", "connect_timeout", "stall_timeout"):
-            value = getattr(self, timeout)
-            if value is not None and value <= 0:
-                raise DeclarationError(
-                    f"remote {self.name!r}: {timeout} must be positive seconds or None, found {value}"
-                )
+        _check_url(self.name, "url", self.url)
+        _check_counts(self)
+        _check_headers(self.name, self.headers)
+        _check_credentials(self)
+        _check_proxy(self)
 
     def __repr__(self) -> str:
-        return f"Remote(name={self.name!r}, url={self.url!r}, policy={self.policy!r})"
+        return f"Remote(name={self.name!r}, url={redact(self.url)!r}, policy={self.policy!r})"
 
     @property
     def deferred(self) -> bool:
@@ -119,10 +115,65 @@ class Downloader:
 
 
 def _check_url(remote: str, field: str, url: str) -> None:
-    parts = urlsplit(url)
-    if not parts.scheme:
-        raise DeclarationError(f"remote {remote!r}: {field} has no scheme, found {url!r}")
-    if parts.username is not None or parts.password is not None:
+    if not scheme(url):
+        raise DeclarationError(f"remote {remote!r}: {field} has no scheme, found {redact(url)!r}")
+    if holds_user(url):
         raise DeclarationError(
-            f"remote {remote!r}: {field} holds credentials; use username and password instead"
+            f"remote {remote!r}: {field} holds credentials; use the remote's own fields for them"
         )
+
+
+def _check_counts(remote: Remote) -> None:
+    for field, least in (("download_concurrency", 1), ("max_retries", 0)):
+        value = getattr(remote, field)
+        if value < least:
+            raise DeclarationError(
+                f"remote {remote.name!r}: {field} must be at least {least}, found {value}"
+            )
+    for field in ("total_timeout", "connect_timeout", "stall_timeout"):
+        value = getattr(remote, field)
+        if value is not None and value <= 0:
+            raise DeclarationError(
+                f"remote {remote.name!r}: {field} must be positive seconds or None, found {value}"
+            )
+
+
+def _check_headers(remote: str, headers: list[tuple[str, str]]) -> None:
+    # Values are not shown: they may be secret.
+    for name, value in headers:
+        if not _HEADER_NAME.fullmatch(name):
+            raise DeclarationError(f"remote {remote!r}: {name!r} cannot be the name of a header")
+        if not _HEADER_VALUE.fullmatch(value):
+            raise DeclarationError(
+                f"remote {remote!r}: the value of header {name!r} holds control characters"
+            )
+
+
+def _check_credentials(remote: Remote) -> None:
+    if remote.username is not None and remote.token is not None:
+        raise DeclarationError(f"remote {remote.name!r}: username and token exclude each other")
+    if remote.username is None and remote.password is not None:
+        raise DeclarationError(f"remote {remote.name!r}: a password needs a username")
+    if remote.username is not None and ":" in remote.username:
+        raise DeclarationError(f"remote {remote.name!r}: a username cannot hold a colon")
+    if remote.token is not None and not _HEADER_VALUE.fullmatch(remote.token):
+        raise DeclarationError(f"remote {remote.name!r}: the token holds control characters")
+    if remote.client_cert is None and remote.client_key is not None:
+        raise DeclarationError(f"remote {remote.name!r}: a client_key needs a client_cert")
+
+
+def _check_proxy(remote: Remote) -> None:
+    if remote.proxy_url is not None:
+        _check_url(remote.name, "proxy_url", remote.proxy_url)
+        if scheme(remote.proxy_url) not in {"http", "https"}:
+            raise DeclarationError(
+                f"remote {remote.name!r}: proxy_url must be http or https, "
+                f"found {redact(remote.proxy_url)!r}"
+            )
+    given = remote.proxy_username is not None, remote.proxy_password is not None
+    if given[0] != given[1]:
+        raise DeclarationError(
+            f"remote {remote.name!r}: proxy_username and proxy_password go together"
+        )
+    if any(given) and remote.proxy_url is None:
+        raise DeclarationError(f"remote {remote.name!r}: proxy credentials need a proxy_url")

@@ -29,6 +29,7 @@ class FetchRequest(msgspec.Struct, frozen=True, kw_only=True):
     `expected` holds hexadecimal digests by algorithm and `size` bytes; both are checked by `download`. With `validators` the request is
     conditional. `folder` is where `download` puts the file; without it, the fetcher's own scratch folder.
     `max_size` (bytes) refuses a longer body: a bound against upstreams that never end.
+    `compressed` lets upstream compress the body on its way; sizes and digests are always those of the bytes that arrive in the sink.
     """
 
     url: str
@@ -39,6 +40,7 @@ class FetchRequest(msgspec.Struct, frozen=True, kw_only=True):
     validators: Validators | None = None
     headers: Mapping[str, str] = {}
     folder: str | None = None
+    compressed: bool = False
 
 
 class Fetched(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,22 +59,32 @@ class Fetched(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Received(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known of a body that went into a sink. `size` counts bytes; headers are lower-case."""
+    """What is known of a body that went into a sink. `size` counts bytes; headers are lower-case.
+
+    `not_modified` answers a conditional request: upstream has nothing newer and the sink took nothing.
+    """
 
     url: str
     size: int
     headers: Mapping[str, str]
     validators: Validators
+    not_modified: bool = False
 
 
 class Sink(Protocol):
-    """Where a body goes. One sink takes one body; `restart` makes it empty again for another try or another source."""
+    """Where a body goes. One sink takes one body; `restart` makes it empty again for another try or another source.
+
+    What it raises ends the transfer, except an `IntegrityError` of `finish`: the body was wrong, and is fetched again while tries are left.
+    """
 
     async def write(self, chunk: bytes) -> None:
         """Take the next bytes."""
 
     async def restart(self) -> None:
-        """Forget all bytes taken so far."""
+        """Forget all bytes taken so far, also after `finish`."""
+
+    async def finish(self) -> None:
+        """Take note that the body is whole. Called while no connection is held, so hashing may take its time here."""
 
 
 class Fetcher(Protocol):
@@ -86,4 +98,7 @@ class Fetcher(Protocol):
         """Bring a body into a file, verified. Raise `TransferError` or `IntegrityError`; then no file is left."""
 
     async def stream(self, request: FetchRequest, sink: Sink) -> Received:
-        """Bring a body into `sink`, its length checked against the answer's and `request.size`. Raise `TransferError` or `SizeMismatchError`."""
+        """Bring a body into `sink`, its length checked against the answer's and `request.size`, and finish the sink.
+
+        Raise `TransferError`, `SizeMismatchError`, or what the sink raises. The sink may then hold part of the body: it is its owner's to discard.
+        """

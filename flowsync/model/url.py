@@ -1,0 +1,70 @@
+"""URLs as text: how they may be shown, and whom they lead to.
+
+Decided: `redact` hides the value of every query parameter instead of only those with a suspicious name, because a signed URL carries its secret under
+a name that its maker chose; the names stay, since they tell what kind of URL it was. A `file://` URL has no query: there `?` and `#` belong to the name.
+"""
+
+import re
+from functools import lru_cache
+from typing import Final
+from urllib.parse import urlsplit
+
+Origin = tuple[str, str, int]
+"""Scheme, host and port, all in lower case: the party that a URL leads to."""
+
+DEFAULT_PORTS: Final = {"http": 80, "https": 443, "file": 0}
+
+_HIDDEN: Final = "***"
+_AUTHORITY_END: Final = re.compile(r"[/?#\\]")
+
+
+def scheme(url: str) -> str:
+    """Return the scheme in lower case, or an empty string when there is none."""
+    found, separator, _ = url.partition("://")
+    return found.lower() if separator else ""
+
+
+def redact(url: str) -> str:
+    """Return the URL without what may be secret: user and password, values of query parameters, fragment."""
+    if scheme(url) == "file":
+        return _without_user(url)
+    rest, question, query = url.partition("#")[0].partition("?")
+    shown = "&".join(map(_hide_value, query.split("&"))) if query else ""
+    return f"{_without_user(rest)}{question}{shown}"
+
+
+def holds_user(url: str) -> bool:
+    """Say whether the URL holds a user or a password."""
+    return _without_user(url) != url
+
+
+def origin(url: str) -> Origin:
+    """Return whom the URL leads to. Raise `ValueError` for a URL without host, or with a port that is none."""
+    found, separator, rest = url.partition("://")
+    if not separator:
+        raise ValueError("no scheme")
+    return _origin(found.lower(), _AUTHORITY_END.split(rest, maxsplit=1)[0])
+
+
+@lru_cache(maxsize=1024)
+def _origin(found: str, authority: str) -> Origin:
+    parts = urlsplit(f"{found}://{authority}")
+    if not parts.hostname and found != "file":
+        raise ValueError("no host")
+    port = parts.port
+    return found, parts.hostname or "", DEFAULT_PORTS.get(found, 0) if port is None else port
+
+
+def _without_user(url: str) -> str:
+    found, separator, rest = url.partition("://")
+    if not separator:
+        return url.rpartition("@")[2]
+    authority = _AUTHORITY_END.split(rest, maxsplit=1)[0]
+    return f"{found}://{authority.rpartition('@')[2]}{rest[len(authority) :]}"
+
+
+def _hide_value(parameter: str) -> str:
+    name, equals, value = parameter.partition("=")
+    if not equals:
+        return _HIDDEN if name else ""
+    return f"{name}={_HIDDEN}" if value else parameter
