@@ -7,18 +7,7 @@ integer additions, so it may be done per item.
 from types import TracebackType
 from typing import Self
 
-import msgspec
-
-
-class Reading(msgspec.Struct, frozen=True, kw_only=True):
-    """A meter at one moment. `total` is `None` while unknown; `size` counts bytes; `state` is running, completed, failed or canceled."""
-
-    code: str
-    message: str
-    done: int
-    total: int | None
-    size: int
-    state: str
+from flowsync.model.events import Reading
 
 
 class Meter:

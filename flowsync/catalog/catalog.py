@@ -1,0 +1,41 @@
+"""The catalog as one thing to open, hand around and close."""
+
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self
+
+from flowsync.catalog.artifacts import Artifacts
+from flowsync.catalog.contents import Contents
+from flowsync.catalog.database import Database
+from flowsync.catalog.remotes import Remotes
+from flowsync.catalog.repositories import Repositories
+from flowsync.catalog.runs import Runs
+
+
+class Catalog:
+    """All that is recorded in one database. Opened by an engine; shared by all its runs.
+
+    `locate` gives the path of the blob with a BLAKE3 name, so that stored artifacts can be opened.
+    """
+
+    def __init__(
+        self, conninfo: str, *, locate: Callable[[str], str], max_connections: int = 8
+    ) -> None:
+        self.database = Database(conninfo, max_connections=max_connections)
+        self.artifacts = Artifacts(self.database, locate)
+        self.contents = Contents(self.database)
+        self.remotes = Remotes(self.database)
+        self.repositories = Repositories(self.database)
+        self.runs = Runs(self.database)
+
+    async def __aenter__(self) -> Self:
+        await self.database.open()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.database.close()

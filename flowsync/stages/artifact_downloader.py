@@ -1,0 +1,89 @@
+"""Downloads the artifacts whose bytes are not here yet."""
+
+from flowsync.declare import DeclarativeArtifact, DeclarativeContent, Source
+from flowsync.model.artifact import Artifact, StagedArtifact
+from flowsync.model.errors import (
+    AllSourcesFailedError,
+    DeclarationError,
+    IntegrityError,
+    TransferError,
+)
+from flowsync.model.remote import Remote
+from flowsync.model.transfer import FetchRequest
+from flowsync.pipeline.progress import Meter
+from flowsync.pipeline.tasks import task_group
+from flowsync.stages.arrival import Arrival
+from flowsync.stages.generic_downloader import GenericDownloader
+
+
+class ArtifactDownloader(GenericDownloader):
+    """Fetches every artifact that is neither stored, nor at hand, nor deferred, and replaces it by a verified `StagedArtifact`.
+
+    The artifacts of one content are fetched in parallel. The sources of an artifact are tried in turn: alternates first, then its own URLs, each with its
+    own remote. While its bytes are in flight an artifact holds a lease of the run's budget; the saver gives it back.
+
+    Raises `TransferError` or `IntegrityError` when a single source failed, `AllSourcesFailedError` when several did; nothing of the body is kept.
+    """
+
+    progress_code = "sync.downloading.artifacts"
+    progress_message = "Downloading Artifacts"
+
+    def has_work(self, item: DeclarativeContent) -> bool:
+        """Say whether any artifact of the content has to be downloaded."""
+        return any(declared.wants_download for declared in item.d_artifacts)
+
+    def pass_by(self, item: DeclarativeContent, meter: Meter) -> None:
+        """Take the content's artifacts off the announced total: they need no download."""
+        if meter.total is not None:
+            meter.total -= len(item.d_artifacts)
+
+    async def handle_content(self, item: DeclarativeContent, meter: Meter) -> None:
+        """Download what the content lacks, all at once."""
+        wanted = [declared for declared in item.d_artifacts if declared.wants_download]
+        if meter.total is not None:
+            meter.total -= len(item.d_artifacts) - len(wanted)
+        if len(wanted) == 1:
+            await self._download(wanted[0], meter)
+            return
+        async with task_group() as group:
+            for declared in wanted:
+                group.create_task(self._download(declared, meter))
+
+    async def _download(self, declared: DeclarativeArtifact, meter: Meter) -> None:
+        budget = self.context.budget
+        declared.lease = await budget.acquire(declared.artifact.size or 0)
+        staged = await self._fetch_from_any(declared)
+        declared.artifact = staged
+        meter.advance(1, staged.size or 0)
+
+    async def _fetch_from_any(self, declared: DeclarativeArtifact) -> StagedArtifact:
+        failures: list[Exception] = []
+        for source in (*declared.alternates, Source(declared.remote, declared.urls)):
+            for url in source.urls:
+                try:
+                    return await self._fetch(url, source.remote, declared)
+                except (TransferError, IntegrityError) as error:
+                    failures.append(error)
+        if len(failures) == 1:
+            raise failures[0]
+        raise AllSourcesFailedError(declared.relative_path, failures)
+
+    async def _fetch(
+        self, url: str, remote: Remote | None, declared: DeclarativeArtifact
+    ) -> StagedArtifact:
+        if remote is None:
+            raise DeclarationError(f"{declared.relative_path}: no remote to fetch {url} with")
+        wanted: Artifact = declared.artifact
+        arrival = Arrival(url, wanted, self.context)
+        request = FetchRequest(
+            url=url,
+            remote=remote,
+            size=wanted.size,
+            headers=declared.extra_data.get("headers", {}),
+        )
+        try:
+            await self.context.fetcher.stream(request, arrival)
+            return arrival.staged
+        except BaseException:
+            await arrival.discard()
+            raise

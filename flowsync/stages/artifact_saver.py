@@ -1,0 +1,76 @@
+"""Stores the bytes of new artifacts and records them."""
+
+import asyncio
+import os
+import shutil
+import uuid
+
+from flowsync.declare import DeclarativeArtifact, DeclarativeContent
+from flowsync.digest.hashing import verify
+from flowsync.model.artifact import StagedArtifact, StoredArtifact
+from flowsync.model.errors import SizeMismatchError
+from flowsync.pipeline.tasks import task_group
+from flowsync.stages.context import BoundStage
+
+SMALLEST_BATCH = 200
+"""Contents a batch waits for: each batch costs two flushes of the file system, whatever its size (`bench/store/bench_persist.py`)."""
+
+
+class ArtifactSaver(BoundStage):
+    """Makes staged artifacts durable in the store, records them in the catalog, and replaces them by their `StoredArtifact`.
+
+    Expects declared content whose artifacts were downloaded, or have a local file of the caller's, which is copied and never moved. Bytes are
+    durable before they are recorded. One store call and one catalog call a batch; order is kept; the leases of the batch are given back.
+    """
+
+    async def run(self) -> None:
+        """Save the artifacts of each batch."""
+        async for batch in self.batches(SMALLEST_BATCH, pressure=self.context.budget.pressure):
+            await self._save(batch)
+            await self.put_all(batch)
+
+    async def _save(self, batch: list[DeclarativeContent]) -> None:
+        await self._stage_local_files(batch)
+        fresh = [
+            (declared, declared.artifact)
+            for content in batch
+            for declared in content.d_artifacts
+            if isinstance(declared.artifact, StagedArtifact)
+        ]
+        if not fresh:
+            return
+        staged = [artifact for _, artifact in fresh]
+        await self.context.store.persist(staged)
+        stored = await self.context.catalog.artifacts.save(staged)
+        for (declared, _), artifact in zip(fresh, stored, strict=True):
+            declared.artifact = artifact
+            if declared.lease is not None:
+                declared.lease.release()
+                declared.lease = None
+
+    async def _stage_local_files(self, batch: list[DeclarativeContent]) -> None:
+        local = [
+            declared
+            for content in batch
+            for declared in content.d_artifacts
+            if declared.artifact.file is not None
+            and not isinstance(declared.artifact, (StagedArtifact, StoredArtifact))
+        ]
+        if not local:
+            return
+        async with task_group() as group:
+            for declared in local:
+                group.create_task(self._stage_local_file(declared))
+
+    async def _stage_local_file(self, declared: DeclarativeArtifact) -> None:
+        wanted = declared.artifact
+        source = str(wanted.file)
+        copy = os.path.join(self.context.staging, uuid.uuid4().hex)
+        allowed = self.context.digest_policy.allowed
+        expected = {name: value for name, value in wanted.digests().items() if name in allowed}
+        await asyncio.to_thread(shutil.copyfile, source, copy)
+        size, digests = await self.context.hasher.digest(copy, frozenset(expected))
+        if wanted.size is not None and size != wanted.size:
+            raise SizeMismatchError(source, wanted.size, size)
+        verify(source, expected, digests)
+        declared.artifact = StagedArtifact(size=size, file=copy, **digests)

@@ -1,0 +1,118 @@
+"""Saves new content units and links them to their artifacts."""
+
+import inspect
+from collections.abc import Awaitable, Sequence
+
+from flowsync.catalog.contents import ContentTransaction, Link
+from flowsync.declare import DeclarativeContent
+from flowsync.model.artifact import StoredArtifact
+from flowsync.stages.context import BoundStage
+
+
+class ContentSaver(BoundStage):
+    """Saves the units that are not stored yet, one transaction a batch.
+
+    A new unit gets a link for each of its artifacts, without an artifact where the download is deferred. A unit that was stored already gets the artifact of
+    a link filled in, or changed, but never gains a link and never loses an artifact. A unit that another sync saved in the meantime
+    is treated as stored.
+
+    Subclasses may override `_pre_save` and `_post_save`, plain methods or coroutines: both run inside the batch's transaction, which
+    `transaction` gives them, and an error in either undoes the whole batch.
+    """
+
+    transaction: ContentTransaction | None = None
+    """The transaction of the batch at hand, for the hooks."""
+
+    async def run(self) -> None:
+        """Save the units of each batch."""
+        async for batch in self.batches():
+            if self._has_hooks() or any(_changes_something(item) for item in batch):
+                await self._save(batch)
+            await self.put_all(batch)
+
+    def _pre_save(self, batch: Sequence[DeclarativeContent]) -> Awaitable[None] | None:
+        """Do something in the transaction before the units of `batch` are saved."""
+
+    def _post_save(self, batch: Sequence[DeclarativeContent]) -> Awaitable[None] | None:
+        """Do something in the transaction after the units of `batch` were saved."""
+
+    def _has_hooks(self) -> bool:
+        kind = type(self)
+        return (
+            kind._pre_save is not ContentSaver._pre_save
+            or kind._post_save is not ContentSaver._post_save
+        )
+
+    async def _save(self, batch: list[DeclarativeContent]) -> None:
+        async with self.context.catalog.contents.transaction() as transaction:
+            self.transaction = transaction
+            try:
+                await _call(self._pre_save(batch))
+                await self._save_units(transaction, batch)
+                await _call(self._post_save(batch))
+            finally:
+                self.transaction = None
+
+    async def _save_units(
+        self, transaction: ContentTransaction, batch: list[DeclarativeContent]
+    ) -> None:
+        unsaved = {item.content_id: item.content for item in batch if not item.saved}
+        inserted = await transaction.insert(unsaved) if unsaved else set()
+        await self._adopt(batch, unsaved.keys() - inserted)
+        new_links = {
+            (item.content_id, link.relative_path): link
+            for item in batch
+            if item.content_id in inserted
+            for link in _links(item)
+        }
+        if new_links:
+            await transaction.link(list(new_links.values()))
+        filled = [link for item in batch if item.saved for link in _links_to_fill(item)]
+        if filled:
+            await transaction.fill(filled)
+        for item in batch:
+            item.saved = True
+
+    async def _adopt(self, batch: list[DeclarativeContent], taken: set[bytes]) -> None:
+        """Treat units that were saved by someone else between the look-up and the insert as stored ones."""
+        if not taken:
+            return
+        wanted = {item.content_id: item.content for item in batch if item.content_id in taken}
+        found = await self.context.catalog.contents.find(wanted)
+        for item in batch:
+            known = found.get(item.content_id)
+            if known is not None:
+                item.content, item.saved, item.known_links = known.content, True, known.links
+
+
+async def _call(outcome: Awaitable[None] | None) -> None:
+    if inspect.isawaitable(outcome):
+        await outcome
+
+
+def _changes_something(item: DeclarativeContent) -> bool:
+    return not item.saved or bool(_links_to_fill(item))
+
+
+def _links(item: DeclarativeContent) -> list[Link]:
+    return [
+        Link(
+            content_id=item.content_id,
+            relative_path=declared.relative_path,
+            artifact_id=declared.artifact.id
+            if isinstance(declared.artifact, StoredArtifact)
+            else None,
+        )
+        for declared in item.d_artifacts
+    ]
+
+
+def _links_to_fill(item: DeclarativeContent) -> list[Link]:
+    known = item.known_links
+    return [
+        link
+        for link in _links(item)
+        if link.artifact_id is not None
+        and link.relative_path in known
+        and known[link.relative_path] != link.artifact_id
+    ]

@@ -1,0 +1,95 @@
+"""Records where the artifacts of content can be fetched from."""
+
+import logging
+from typing import NamedTuple
+
+from flowsync.catalog.remotes import Source
+from flowsync.declare import DeclarativeArtifact, DeclarativeContent
+from flowsync.model.errors import DeclarationError
+from flowsync.stages.context import BoundStage
+
+_log = logging.getLogger(__name__)
+
+
+class _Offer(NamedTuple):
+    item: DeclarativeContent
+    declared: DeclarativeArtifact
+
+
+class RemoteArtifactSaver(BoundStage):
+    """Records every declared artifact's remote with all its URLs, size and digests, whatever the policy: repair and reclaim need them too.
+
+    Expects saved content. A declaration is matched to the stored unit by its relative path. One without a match is an error, or, with
+    `fix_mismatched_remote_artifacts`, is given the last path of the stored unit, with a warning. One catalog call a batch; order is kept.
+
+    Raises `DeclarationError` (a `ValueError`) that names path and content when nothing matches, and `UnsupportedDigestError` when only digests are declared
+    that the policy forbids.
+    """
+
+    def __init__(self, fix_mismatched_remote_artifacts: bool = False) -> None:
+        self.fix_mismatched_remote_artifacts = fix_mismatched_remote_artifacts
+
+    async def run(self) -> None:
+        """Record the sources of each batch."""
+        async for batch in self.batches():
+            offers = [
+                _Offer(item, declared)
+                for item in batch
+                for declared in item.d_artifacts
+                if declared.remote is not None
+            ]
+            if offers:
+                await self._record(offers)
+            await self.put_all(batch)
+
+    async def _record(self, offers: list[_Offer]) -> None:
+        unmatched = await self._save(offers)
+        if not unmatched:
+            return
+        mismatched = [offers[ordinal] for ordinal in unmatched]
+        if not self.fix_mismatched_remote_artifacts:
+            raise _mismatch(mismatched[0])
+        await self._fix_paths(mismatched)
+        await self._save(mismatched)
+
+    async def _save(self, offers: list[_Offer]) -> list[int]:
+        policy = self.context.digest_policy
+        for offer in offers:
+            policy.check_expected(offer.declared.url, offer.declared.artifact.digests())
+        remotes = {offer.declared.remote.name: offer.declared.remote for offer in offers}  # type: ignore[union-attr]
+        ids = await self.context.remote_ids(remotes)
+        return await self.context.catalog.remotes.save_sources(
+            [
+                Source(
+                    content_id=offer.item.content_id,
+                    relative_path=offer.declared.relative_path,
+                    remote_id=ids[offer.declared.remote.name],  # type: ignore[union-attr]
+                    urls=offer.declared.urls,
+                    artifact=offer.declared.artifact,
+                )
+                for offer in offers
+            ]
+        )
+
+    async def _fix_paths(self, offers: list[_Offer]) -> None:
+        paths = await self.context.catalog.remotes.links_of(
+            [offer.item.content_id for offer in offers]
+        )
+        for offer in offers:
+            stored = paths.get(offer.item.content_id)
+            if not stored:
+                raise _mismatch(offer)
+            _log.warning(
+                "%s: no stored artifact at %s, its source is recorded at %s instead",
+                offer.item,
+                offer.declared.relative_path,
+                stored[-1],
+            )
+            offer.declared.relative_path = stored[-1]
+
+
+def _mismatch(offer: _Offer) -> DeclarationError:
+    return DeclarationError(
+        f"cannot record where {offer.declared.relative_path!r} comes from: "
+        f"the stored unit {offer.item.content!r} has no artifact at that path"
+    )

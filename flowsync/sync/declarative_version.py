@@ -1,0 +1,128 @@
+"""A sync as the Stages API has it: a stream of declared content becomes a new repository version.
+
+The stages run in the order of the document: first stage, artifact look-up, alternate sources, download, artifact save, content look-up, content save,
+sources, futures, association, and in a mirror un-association. No change means no version: `create()` returns `None`, and the number is
+used again.
+"""
+
+import asyncio
+from collections.abc import Sequence
+
+import uvloop
+
+from flowsync.catalog.new_version import NewVersion
+from flowsync.model.errors import FlowsyncError
+from flowsync.model.events import Observer
+from flowsync.model.repository import Repository, RepositoryVersion, SyncResult
+from flowsync.pipeline.pipeline import STALL_TIMEOUT, StageStatistics
+from flowsync.pipeline.stage import EndStage, Stage
+from flowsync.stages.acs_artifact_handler import ACSArtifactHandler
+from flowsync.stages.artifact_downloader import ArtifactDownloader
+from flowsync.stages.artifact_saver import ArtifactSaver
+from flowsync.stages.content_association import ContentAssociation
+from flowsync.stages.content_saver import ContentSaver
+from flowsync.stages.content_unassociation import ContentUnassociation
+from flowsync.stages.query_existing_artifacts import QueryExistingArtifacts
+from flowsync.stages.query_existing_contents import QueryExistingContents
+from flowsync.stages.remote_artifact_saver import RemoteArtifactSaver
+from flowsync.stages.resolve_content_futures import ResolveContentFutures
+from flowsync.sync.engine import Engine
+from flowsync.sync.run import SyncOptions, SyncRun
+
+QUEUE_SIZE = 1000
+"""Items between two stages of a sync: two database batches. More costs memory and gains nothing (`bench/pipeline/bench_hops.py`)."""
+
+
+class DeclarativeVersion:
+    """One sync of `repository` from the stream of declared content that `first_stage` puts.
+
+    With `mirror`, content that the stream does not contain is removed; without it, content is only added. With `acs`, alternate content
+    sources are asked for the bytes first.
+
+    `engine` is an open engine to share, or a closed one for `create()` to open; without it, `create()` opens `Engine.from_environment()`.
+    With `wait=False`, a repository that another sync holds is a `RepositoryBusyError` instead of a wait. `force` runs a sync that could
+    be skipped because upstream is unchanged. `observers` get this sync's events, besides the engine's own. `maxsize` is the number of items
+    between two stages, `stall_timeout` as in `create_pipeline`.
+
+    Afterwards, `result` has the figures of the sync and `statistics` those of its stages.
+    """
+
+    def __init__(
+        self,
+        first_stage: Stage,
+        repository: Repository,
+        mirror: bool = False,
+        acs: bool = False,
+        *,
+        engine: Engine | None = None,
+        wait: bool = True,
+        force: bool = False,
+        observers: Sequence[Observer] = (),
+        maxsize: int = QUEUE_SIZE,
+        stall_timeout: float | None = STALL_TIMEOUT,
+    ) -> None:
+        self.first_stage = first_stage
+        self.repository = repository
+        self.mirror = mirror
+        self.acs = acs
+        self.result: SyncResult | None = None
+        self.statistics: list[StageStatistics] = []
+        self._engine = engine
+        self._options = SyncOptions(
+            mirror=mirror, wait=wait, force=force, maxsize=maxsize, stall_timeout=stall_timeout
+        )
+        self._observers = tuple(observers)
+
+    def pipeline_stages(self, new_version: NewVersion) -> list[Stage]:
+        """Return the stages that lead up to the association. Override it to replace, add or leave out stages."""
+        return [
+            self.first_stage,
+            QueryExistingArtifacts(),
+            *([ACSArtifactHandler()] if self.acs else []),
+            ArtifactDownloader(),
+            ArtifactSaver(),
+            QueryExistingContents(),
+            ContentSaver(),
+            RemoteArtifactSaver(),
+            ResolveContentFutures(),
+        ]
+
+    def create(self) -> RepositoryVersion | None:
+        """Do the whole sync in a loop of its own and return the new version, or `None` when it would not differ from the latest.
+
+        Raises `FlowsyncError` inside a running loop, where `acreate()` is to be awaited, and whatever the sync fails with.
+        """
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            return uvloop.run(self._create_with_engine())
+        raise FlowsyncError(
+            "create() blocks and cannot be called in a running event loop; await acreate() there"
+        )
+
+    async def acreate(self) -> RepositoryVersion | None:
+        """Do the whole sync in the running loop, with the open engine that was given, and return as `create()` does."""
+        if self._engine is None or not self._engine.is_open:
+            raise FlowsyncError(
+                "acreate() needs an open engine: "
+                "DeclarativeVersion(…, engine=engine) inside `async with Engine(…) as engine`"
+            )
+        run = SyncRun(self._engine, self.repository, self._options, self._observers)
+        try:
+            version = await run.run(self._all_stages)
+        finally:
+            self.result, self.statistics = run.result, run.statistics
+        return version
+
+    async def _create_with_engine(self) -> RepositoryVersion | None:
+        self._engine = self._engine or Engine.from_environment()
+        async with self._engine:
+            return await self.acreate()
+
+    def _all_stages(self, new_version: NewVersion) -> list[Stage]:
+        return [
+            *self.pipeline_stages(new_version),
+            ContentAssociation(new_version, self.mirror),
+            *([ContentUnassociation(new_version)] if self.mirror else []),
+            EndStage(),
+        ]

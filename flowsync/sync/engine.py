@@ -1,0 +1,190 @@
+"""The engine: owner of everything a process shares between its syncs.
+
+1. It is opened explicitly, and closes what it opened, in reverse order, also when opening fails half-way.
+2. Many syncs use it at once. It belongs to the loop it was opened in.
+3. Without a database URL it starts the embedded PostgreSQL in its home, or joins one that another process started there.
+4. Nothing here reads the environment, but `from_environment`, which says so.
+"""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from flowsync.catalog.catalog import Catalog
+from flowsync.catalog.embedded import EmbeddedPostgres
+from flowsync.catalog.new_version import NewVersion
+from flowsync.digest.pool import Hasher
+from flowsync.download.fetcher import open_fetcher
+from flowsync.model.digest import DigestPolicy
+from flowsync.model.errors import FlowsyncError, StoreUnwritableError
+from flowsync.model.events import Observer
+from flowsync.model.remote import Remote
+from flowsync.model.repository import Repository
+from flowsync.model.transfer import Fetcher
+from flowsync.pipeline.budget import Budget
+from flowsync.store.blobs import BlobStore
+from flowsync.store.local import LocalBlobStore
+
+IN_FLIGHT_BYTES = 1 << 30
+"""Bytes between downloader and saver, over all syncs of an engine."""
+
+IN_FLIGHT_ITEMS = 1000
+"""Artifacts between downloader and saver; small bodies are kept in memory there, so this bounds memory too."""
+
+
+def default_home(environ: Mapping[str, str]) -> Path:
+    """Return the folder where flowsync keeps everything unless told otherwise: `flowsync` in the user's data folder."""
+    data = environ.get("XDG_DATA_HOME")
+    return (Path(data) if data else Path.home() / ".local" / "share") / "flowsync"
+
+
+class Engine:
+    """The resources of one process: catalog, blob store, connections, hash workers, limits.
+
+    `home` is the folder of the store and, without `database_url`, of the embedded PostgreSQL. `hash_workers` is the number of hashing
+    processes (default: one a core). `allowed_roots` are the folders that `file://` URLs may lead into; `None` allows all that the process may read.
+    `observers` get the events of every sync.
+    """
+
+    def __init__(
+        self,
+        home: str | os.PathLike[str],
+        *,
+        database_url: str | None = None,
+        max_connections: int = 8,
+        hash_workers: int | None = None,
+        allowed_roots: Sequence[Path] | None = None,
+        digest_policy: DigestPolicy | None = None,
+        in_flight_bytes: int | None = IN_FLIGHT_BYTES,
+        in_flight_items: int | None = IN_FLIGHT_ITEMS,
+        observers: Sequence[Observer] = (),
+    ) -> None:
+        self.home = Path(home).absolute()
+        self.database_url = database_url
+        self.digest_policy = digest_policy or DigestPolicy()
+        self.observers = tuple(observers)
+        self._max_connections = max_connections
+        self._hash_workers = hash_workers
+        self._allowed_roots = allowed_roots
+        self._in_flight = (in_flight_bytes, in_flight_items)
+        self._resources: AsyncExitStack | None = None
+        self.alternate_remotes: dict[str, Remote] = {}
+        self.embedded: EmbeddedPostgres | None = None
+        self.catalog: Catalog
+        self.store: BlobStore
+        self.fetcher: Fetcher
+        self.hasher: Hasher
+        self.budget: Budget
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Self:
+        """Return an engine, not yet open, at `FLOWSYNC_HOME` with the database of `FLOWSYNC_DATABASE_URL`, where these are set."""
+        home = environ.get("FLOWSYNC_HOME") or default_home(environ)
+        return cls(home, database_url=environ.get("FLOWSYNC_DATABASE_URL") or None)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the engine holds its resources."""
+        return self._resources is not None
+
+    async def __aenter__(self) -> Self:
+        await self.open()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def open(self) -> None:
+        """Open everything.
+
+        Raises `StoreUnwritableError` when the home cannot be written, `CatalogUnavailableError` when no database answers, and
+        `SchemaTooNewError` when it belongs to a newer flowsync.
+        """
+        if self.is_open:
+            raise FlowsyncError(f"the engine at {self.home} is open already")
+        async with AsyncExitStack() as resources:
+            await self._open(resources)
+            self._resources = resources.pop_all()
+
+    async def close(self) -> None:
+        """Close everything that was opened; the last process that uses an embedded PostgreSQL stops it."""
+        resources, self._resources = self._resources, None
+        if resources is not None:
+            await resources.aclose()
+
+    def bind(self, remote: Remote) -> Remote:
+        """Let downloaders of `remote` use this engine's connections and limits, and return it."""
+        remote.bind(self.fetcher)
+        return remote
+
+    async def add_alternate_source(self, name: str, remote: Remote, *, priority: int = 0) -> None:
+        """Let syncs with `acs=True` fetch bytes from `remote` first: whatever it was recorded to have by an on-demand sync of its own.
+
+        Sources with a higher priority come first.
+        """
+        ids = await self.catalog.remotes.ids([remote])
+        await self.catalog.remotes.add_alternate_source(name, ids[remote.name], priority)
+        self.alternate_remotes[remote.name] = remote
+
+    def new_version(
+        self, repository: Repository, *, wait: bool = True
+    ) -> AbstractAsyncContextManager[NewVersion]:
+        """Open a new version of `repository` to add and remove content by hand; it is completed when the block ends without an error."""
+        return self.catalog.repositories.new_version(repository, wait=wait)
+
+    async def _open(self, resources: AsyncExitStack) -> None:
+        _create_home(self.home)
+        store = LocalBlobStore(self.home / "blobs")
+        await resources.enter_async_context(store)
+        scratch = await resources.enter_async_context(store.staging())
+        conninfo = self.database_url or await self._start_embedded(resources)
+        catalog = Catalog(conninfo, locate=store.path, max_connections=self._max_connections)
+        self.catalog = await resources.enter_async_context(catalog)
+        self.fetcher = await resources.enter_async_context(
+            open_fetcher(scratch, self._allowed_roots)
+        )
+        self.hasher = await resources.enter_async_context(Hasher(self._hash_workers))
+        size, items = self._in_flight
+        self.budget = Budget(size=size, items=items)
+        self.store = store
+
+    async def _start_embedded(self, resources: AsyncExitStack) -> str:
+        server = EmbeddedPostgres(self.home / "database")
+        await resources.enter_async_context(_running(server))
+        self.embedded = server
+        return server.conninfo()
+
+
+@asynccontextmanager
+async def _running(server: EmbeddedPostgres) -> AsyncIterator[None]:
+    starting = asyncio.create_task(asyncio.to_thread(server.start))
+    try:
+        # A thread cannot be cancelled: it is awaited in any case, so that a server it starts is also stopped.
+        await asyncio.shield(starting)
+        yield
+    finally:
+        await asyncio.wait([starting])
+        await asyncio.to_thread(server.stop)
+
+
+def _create_home(home: Path) -> None:
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreUnwritableError(
+            f"cannot create flowsync's home {home}: {error.strerror}; "
+            "choose another one with --home or FLOWSYNC_HOME"
+        ) from error
+    if not os.access(home, os.W_OK | os.X_OK):
+        raise StoreUnwritableError(
+            f"flowsync's home {home} is not writable; choose another one with --home or FLOWSYNC_HOME"
+        )

@@ -1,0 +1,171 @@
+"""One run of a sync, from the lock on the repository to the record of how it ended.
+
+1. The repository is held by a database lock from before anything is read until the version is complete or discarded.
+2. Whatever happens, the run record says how it ended, unless the database itself is gone.
+3. What upstream looked like is remembered only after the version is complete.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+
+import msgspec
+
+from flowsync.catalog.new_version import NewVersion
+from flowsync.model.errors import CatalogError
+from flowsync.model.events import Observer, SyncEnded, SyncStarted
+from flowsync.model.remote import Remote
+from flowsync.model.repository import Repository, RepositoryVersion, SyncResult
+from flowsync.pipeline.pipeline import Pipeline, StageStatistics
+from flowsync.pipeline.progress import Progress
+from flowsync.pipeline.stage import Stage
+from flowsync.stages.artifact_downloader import ArtifactDownloader
+from flowsync.stages.context import RunContext
+from flowsync.stages.upstream import UpstreamMemory, UpstreamRecord, UpstreamUnchanged
+from flowsync.sync.engine import Engine
+from flowsync.sync.observe import observed, tell
+
+
+class SyncOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """How a sync is to be done; the fields are those of `DeclarativeVersion`."""
+
+    mirror: bool
+    wait: bool
+    force: bool
+    maxsize: int
+    stall_timeout: float | None
+
+
+class SyncRun:
+    """One sync of one repository. Used once."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        repository: Repository,
+        options: SyncOptions,
+        observers: Sequence[Observer],
+    ) -> None:
+        self.result: SyncResult | None = None
+        self.statistics: list[StageStatistics] = []
+        self._engine = engine
+        self._catalog = engine.catalog
+        self._repository = repository
+        self._options = options
+        self._observers = (*engine.observers, *observers)
+        self._progress = Progress()
+        self._started = time.monotonic()
+        self._record_id: object = None
+
+    async def run(self, stages: Callable[[NewVersion], list[Stage]]) -> RepositoryVersion | None:
+        """Do the sync; `stages` gives the whole pipeline for the version that was opened."""
+        version: RepositoryVersion | None = None
+        try:
+            version = await self._make_version(stages)
+            await self._end("completed", await self._result(version))
+        except UpstreamUnchanged:
+            await self._end("skipped", await self._result(None, skipped=True))
+        except BaseException as error:
+            await self._end(
+                "failed" if isinstance(error, Exception) else "canceled", self._failure(error)
+            )
+            raise
+        return version
+
+    async def _make_version(
+        self, stages: Callable[[NewVersion], list[Stage]]
+    ) -> RepositoryVersion | None:
+        name = self._repository.name
+        repositories = self._catalog.repositories
+        async with repositories.new_version(self._repository, wait=self._options.wait) as version:
+            self._record_id = await self._catalog.runs.start(name)
+            tell(self._observers, SyncStarted(repository=name, mirror=self._options.mirror))
+            upstream = await self._recollect(version)
+            async with self._engine.store.staging() as staging:
+                await self._run_pipeline(stages(version), self._context(staging, upstream))
+        latest = version.completed.number if version.completed else version.previous
+        record = upstream.record(latest)
+        if record is not None:
+            await repositories.remember_sync(name, msgspec.to_builtins(record))
+        return version.completed
+
+    async def _recollect(self, version: NewVersion) -> UpstreamMemory:
+        name = self._repository.name
+        repositories = self._catalog.repositories
+        details = None if self._options.force else await repositories.last_sync(name)
+        return UpstreamMemory(
+            None if details is None else msgspec.convert(details, UpstreamRecord),
+            mirror=self._options.mirror,
+            version=version.previous,
+            count_missing=lambda: repositories.missing_artifacts(name, version.previous),
+        )
+
+    def _context(self, staging: str, upstream: UpstreamMemory) -> RunContext:
+        engine = self._engine
+        return RunContext(
+            catalog=engine.catalog,
+            store=engine.store,
+            fetcher=engine.fetcher,
+            hasher=engine.hasher,
+            digest_policy=engine.digest_policy,
+            budget=engine.budget,
+            staging=staging,
+            upstream=upstream,
+            alternate_remotes=engine.alternate_remotes,
+            known_remote_ids={},
+        )
+
+    async def _run_pipeline(self, stages: list[Stage], context: RunContext) -> None:
+        for stage in stages:
+            for value in vars(stage).values():
+                if isinstance(value, Remote):
+                    self._engine.bind(value)
+        pipeline = Pipeline(
+            stages,
+            self._options.maxsize,
+            context=context,
+            progress=self._progress,
+            stall_timeout=self._options.stall_timeout,
+        )
+        async with observed(self._repository.name, self._progress, self._observers):
+            try:
+                await pipeline.run()
+            finally:
+                self.statistics = pipeline.statistics()
+
+    async def _result(
+        self, version: RepositoryVersion | None, *, skipped: bool = False
+    ) -> SyncResult:
+        name = self._repository.name
+        latest = version or await self._catalog.repositories.version(name)
+        downloads = self._progress.meter(
+            ArtifactDownloader.progress_code, ArtifactDownloader.progress_message
+        )
+        return SyncResult(
+            repository=name,
+            version=version.number if version else None,
+            added=version.added if version else 0,
+            removed=version.removed if version else 0,
+            present=latest.present,
+            downloaded=downloads.done,
+            bytes=downloads.size,
+            skipped=skipped,
+            seconds=time.monotonic() - self._started,
+        )
+
+    def _failure(self, error: BaseException) -> SyncResult:
+        return SyncResult(
+            repository=self._repository.name,
+            seconds=time.monotonic() - self._started,
+            error=str(error) or type(error).__name__,
+        )
+
+    async def _end(self, state: str, result: SyncResult) -> None:
+        self.result = result
+        if self._record_id is not None:
+            # The run is what it is, even if the database is gone and cannot be told.
+            with suppress(CatalogError):
+                await self._catalog.runs.finish(
+                    self._record_id, state, msgspec.to_builtins(result), result.error
+                )
+        tell(self._observers, SyncEnded(repository=self._repository.name, result=result))
