@@ -1,0 +1,107 @@
+"""The PostgreSQL that tests and benches run on, and a fresh database for each.
+
+The server is that of `FLOWSYNC_TEST_DATABASE_URL` (whose user may create databases), or else an embedded one that all workers of a run share and the
+last one stops. A database is a copy of a template that was migrated once a worker.
+"""
+
+import os
+import shutil
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from uuid import uuid4
+
+import psycopg
+import pytest
+import uvloop
+from psycopg.conninfo import make_conninfo
+from psycopg.sql import SQL, Identifier
+
+from flowsync.catalog.database import Database
+from flowsync.catalog.embedded import EmbeddedPostgres
+
+RECKLESS = {"fsync": "off", "full_page_writes": "off"}
+"""Settings of a server whose data may be lost with the machine: databases are made in half the time."""
+
+
+@contextmanager
+def running_postgres(session: pytest.TempPathFactory, settings: Mapping[str, str]) -> Iterator[str]:
+    """Yield the conninfo of a running server. Embedded servers of equal settings are one server, in all workers of a run."""
+    given = os.environ.get("FLOWSYNC_TEST_DATABASE_URL")
+    if given:
+        yield given
+        return
+    worker = "PYTEST_XDIST_WORKER" in os.environ
+    base = session.getbasetemp().parent if worker else session.getbasetemp()
+    folder = Path(base, "postgres-reckless" if settings else "postgres")
+    server = EmbeddedPostgres(folder, settings=settings)
+    server.start()
+    try:
+        yield server.conninfo()
+    finally:
+        # Another worker may be about to start it again; what workers leave goes with pytest's temporary folders.
+        if server.stop() and not worker:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Give the conninfo of the server's own database, from which others are made."""
+    with running_postgres(tmp_path_factory, RECKLESS) as conninfo:
+        yield conninfo
+
+
+@contextmanager
+def temporary_database(postgres: str, template: str = "template1") -> Iterator[str]:
+    """Yield the name of a new database; drop it at the end, whoever is still connected."""
+    name = f"flowsync_test_{uuid4().hex}"
+    with psycopg.connect(postgres, autocommit=True) as connection:
+        connection.execute(
+            SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY file_copy").format(
+                Identifier(name), Identifier(template)
+            )
+        )
+    try:
+        yield name
+    finally:
+        with psycopg.connect(postgres, autocommit=True) as connection:
+            connection.execute(SQL("DROP DATABASE {} WITH (FORCE)").format(Identifier(name)))
+
+
+@pytest.fixture(scope="session")
+def migrated_template(postgres: str) -> Iterator[str]:
+    """Give the name of a database with the newest schema and no rows."""
+
+    async def migrate(conninfo: str) -> None:
+        database = Database(conninfo)
+        await database.open()
+        await database.close()
+
+    with temporary_database(postgres) as name:
+        uvloop.run(migrate(make_conninfo(postgres, dbname=name)))
+        yield name
+
+
+@pytest.fixture
+def empty_conninfo(postgres: str) -> Iterator[str]:
+    """Give the conninfo of a new database without any schema."""
+    with temporary_database(postgres) as name:
+        yield make_conninfo(postgres, dbname=name)
+
+
+@pytest.fixture
+def conninfo(postgres: str, migrated_template: str) -> Iterator[str]:
+    """Give the conninfo of a new, migrated database without rows."""
+    with temporary_database(postgres, migrated_template) as name:
+        yield make_conninfo(postgres, dbname=name)
+
+
+@pytest.fixture
+async def database(conninfo: str) -> AsyncIterator[Database]:
+    """Give an open catalog database without rows."""
+    database = Database(conninfo)
+    await database.open()
+    try:
+        yield database
+    finally:
+        await database.close()
