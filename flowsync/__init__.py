@@ -8,129 +8,79 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from flowsync.catalog.new_version import (
-        NewVersion as NewVersion,
-    )
-    from flowsync.declare import (
-        DeclarativeArtifact as DeclarativeArtifact,
-        DeclarativeContent as DeclarativeContent,
-    )
+    from flowsync.catalog.new_version import NewVersion
+    from flowsync.declare import DeclarativeArtifact, DeclarativeContent
     from flowsync.model.artifact import (
-        Artifact as Artifact,
-        StagedArtifact as StagedArtifact,
-        StoredArtifact as StoredArtifact,
+        Artifact,
+        StagedArtifact,
+        StoredArtifact,
     )
-    from flowsync.model.content import (
-        Content as Content,
-    )
-    from flowsync.model.digest import (
-        DigestPolicy as DigestPolicy,
-    )
+    from flowsync.model.content import Content
+    from flowsync.model.digest import DigestPolicy
     from flowsync.model.errors import (
-        AllSourcesFailedError as AllSourcesFailedError,
-        CatalogError as CatalogError,
-        CatalogUnavailableError as CatalogUnavailableError,
-        DeclarationError as DeclarationError,
-        DigestMismatchError as DigestMismatchError,
-        DuplicateContentError as DuplicateContentError,
-        ExportError as ExportError,
-        FlowsyncError as FlowsyncError,
-        IntegrityError as IntegrityError,
-        ItemDroppedError as ItemDroppedError,
-        MetadataError as MetadataError,
-        PipelineError as PipelineError,
-        PipelineStalledError as PipelineStalledError,
-        RepositoryBusyError as RepositoryBusyError,
-        RepositoryNotFoundError as RepositoryNotFoundError,
-        RepositoryVersionError as RepositoryVersionError,
-        SizeMismatchError as SizeMismatchError,
-        StageEndedEarlyError as StageEndedEarlyError,
-        StoreError as StoreError,
-        TransferError as TransferError,
-        UnboundStageError as UnboundStageError,
-        UnsupportedDigestError as UnsupportedDigestError,
-        VersionNotFoundError as VersionNotFoundError,
+        AllSourcesFailedError,
+        CatalogError,
+        CatalogUnavailableError,
+        DeclarationError,
+        DigestMismatchError,
+        DuplicateContentError,
+        ExportError,
+        FlowsyncError,
+        IntegrityError,
+        ItemDroppedError,
+        MetadataError,
+        PipelineError,
+        PipelineStalledError,
+        RepositoryBusyError,
+        RepositoryNotFoundError,
+        RepositoryVersionError,
+        SizeMismatchError,
+        StageEndedEarlyError,
+        StoreError,
+        TransferError,
+        UnboundStageError,
+        UnsupportedDigestError,
+        VersionNotFoundError,
     )
     from flowsync.model.events import (
-        Event as Event,
-        Observer as Observer,
-        Reading as Reading,
-        SyncEnded as SyncEnded,
-        SyncProgressed as SyncProgressed,
-        SyncStarted as SyncStarted,
+        Event,
+        Observer,
+        Reading,
+        SyncEnded,
+        SyncProgressed,
+        SyncStarted,
     )
     from flowsync.model.remote import (
-        Downloader as Downloader,
-        Policy as Policy,
-        Remote as Remote,
+        Downloader,
+        Policy,
+        Remote,
     )
     from flowsync.model.repository import (
-        Repository as Repository,
-        RepositoryVersion as RepositoryVersion,
-        SyncResult as SyncResult,
-        VersionEntry as VersionEntry,
+        Repository,
+        RepositoryVersion,
+        SyncResult,
+        VersionEntry,
     )
-    from flowsync.model.transfer import (
-        Fetched as Fetched,
-        Validators as Validators,
-    )
-    from flowsync.pipeline.pipeline import (
-        Pipeline as Pipeline,
-        create_pipeline as create_pipeline,
-    )
-    from flowsync.pipeline.stage import (
-        EndStage as EndStage,
-        Stage as Stage,
-    )
-    from flowsync.pipeline.tasks import (
-        task_group as task_group,
-    )
-    from flowsync.stages.acs_artifact_handler import (
-        ACSArtifactHandler as ACSArtifactHandler,
-    )
-    from flowsync.stages.artifact_downloader import (
-        ArtifactDownloader as ArtifactDownloader,
-    )
-    from flowsync.stages.artifact_saver import (
-        ArtifactSaver as ArtifactSaver,
-    )
-    from flowsync.stages.content_association import (
-        ContentAssociation as ContentAssociation,
-        UnseenContent as UnseenContent,
-    )
-    from flowsync.stages.content_saver import (
-        ContentSaver as ContentSaver,
-    )
-    from flowsync.stages.content_unassociation import (
-        ContentUnassociation as ContentUnassociation,
-    )
-    from flowsync.stages.context import (
-        RunContext as RunContext,
-    )
-    from flowsync.stages.generic_downloader import (
-        GenericDownloader as GenericDownloader,
-    )
-    from flowsync.stages.query_existing_artifacts import (
-        QueryExistingArtifacts as QueryExistingArtifacts,
-    )
-    from flowsync.stages.query_existing_contents import (
-        QueryExistingContents as QueryExistingContents,
-    )
-    from flowsync.stages.remote_artifact_saver import (
-        RemoteArtifactSaver as RemoteArtifactSaver,
-    )
-    from flowsync.stages.resolve_content_futures import (
-        ResolveContentFutures as ResolveContentFutures,
-    )
-    from flowsync.stages.upstream import (
-        UpstreamUnchanged as UpstreamUnchanged,
-    )
-    from flowsync.sync.declarative_version import (
-        DeclarativeVersion as DeclarativeVersion,
-    )
-    from flowsync.sync.engine import (
-        Engine as Engine,
-    )
+    from flowsync.model.transfer import Fetched, Validators
+    from flowsync.pipeline.pipeline import Pipeline, create_pipeline
+    from flowsync.pipeline.stage import EndStage, Stage
+    from flowsync.pipeline.tasks import task_group
+    from flowsync.stages.acs_artifact_handler import ACSArtifactHandler
+    from flowsync.stages.artifact_downloader import ArtifactDownloader
+    from flowsync.stages.artifact_saver import ArtifactSaver
+    from flowsync.stages.content_association import ContentAssociation, UnseenContent
+    from flowsync.stages.content_saver import ContentSaver
+    from flowsync.stages.content_unassociation import ContentUnassociation
+    from flowsync.stages.context import RunContext
+    from flowsync.stages.generic_downloader import GenericDownloader
+    from flowsync.stages.query_existing_artifacts import QueryExistingArtifacts
+    from flowsync.stages.query_existing_contents import QueryExistingContents
+    from flowsync.stages.remote_artifact_saver import RemoteArtifactSaver
+    from flowsync.stages.resolve_content_futures import ResolveContentFutures
+    from flowsync.stages.upstream import UpstreamUnchanged
+    from flowsync.sync.declarative_version import DeclarativeVersion
+    from flowsync.sync.engine import Engine
+    from flowsync.sync.source import SourceKind
 
 _HOMES = {
     "NewVersion": "flowsync.catalog.new_version",
@@ -203,7 +153,76 @@ _HOMES = {
     "SourceKind": "flowsync.sync.source",
 }
 
-__all__ = sorted(_HOMES)
+__all__ = [
+    "ACSArtifactHandler",
+    "AllSourcesFailedError",
+    "Artifact",
+    "ArtifactDownloader",
+    "ArtifactSaver",
+    "CatalogError",
+    "CatalogUnavailableError",
+    "Content",
+    "ContentAssociation",
+    "ContentSaver",
+    "ContentUnassociation",
+    "DeclarationError",
+    "DeclarativeArtifact",
+    "DeclarativeContent",
+    "DeclarativeVersion",
+    "DigestMismatchError",
+    "DigestPolicy",
+    "Downloader",
+    "DuplicateContentError",
+    "EndStage",
+    "Engine",
+    "Event",
+    "ExportError",
+    "Fetched",
+    "FlowsyncError",
+    "GenericDownloader",
+    "IntegrityError",
+    "ItemDroppedError",
+    "MetadataError",
+    "NewVersion",
+    "Observer",
+    "Pipeline",
+    "PipelineError",
+    "PipelineStalledError",
+    "Policy",
+    "QueryExistingArtifacts",
+    "QueryExistingContents",
+    "Reading",
+    "Remote",
+    "RemoteArtifactSaver",
+    "Repository",
+    "RepositoryBusyError",
+    "RepositoryNotFoundError",
+    "RepositoryVersion",
+    "RepositoryVersionError",
+    "ResolveContentFutures",
+    "RunContext",
+    "SizeMismatchError",
+    "SourceKind",
+    "Stage",
+    "StageEndedEarlyError",
+    "StagedArtifact",
+    "StoreError",
+    "StoredArtifact",
+    "SyncEnded",
+    "SyncProgressed",
+    "SyncResult",
+    "SyncStarted",
+    "TransferError",
+    "UnboundStageError",
+    "UnseenContent",
+    "UnsupportedDigestError",
+    "UpstreamUnchanged",
+    "Validators",
+    "VersionEntry",
+    "VersionNotFoundError",
+    "create_pipeline",
+    "task_group",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -19,8 +19,8 @@ from flowsync.stages.generic_downloader import GenericDownloader
 class ArtifactDownloader(GenericDownloader):
     """Fetches every artifact that is neither stored, nor at hand, nor deferred, and replaces it by a verified `StagedArtifact`.
 
-    The artifacts of one content are fetched in parallel. The sources of an artifact are tried in turn: alternates first, then its own URLs, each with its
-    own remote. While its bytes are in flight an artifact holds a lease of the run's budget; the saver gives it back.
+    The artifacts of one content are fetched in parallel. The sources of an artifact are tried in turn: alternates first, then its own URLs,
+    each with its own remote. While its bytes are in flight an artifact holds a lease of the budget; the saver gives it back.
 
     Raises `TransferError` or `IntegrityError` when a single source failed, `AllSourcesFailedError` when several did; nothing of the body is kept.
     """

@@ -13,7 +13,7 @@ import msgspec
 from flowsync.model.remote import Policy, Remote
 
 
-class UpstreamUnchanged(Exception):
+class UpstreamUnchanged(Exception):  # noqa: N818 - it is no error
     """Raised by a first stage to end a sync that would change nothing. Not an error: the sync ends well, without a version."""
 
 

@@ -143,7 +143,7 @@ class Engine:
 
     async def _open(self, resources: AsyncExitStack) -> None:
         _create_home(self.home)
-        store = LocalBlobStore(self.home / "blobs")
+        store = LocalBlobStore(self.home / "store")
         await resources.enter_async_context(store)
         scratch = await resources.enter_async_context(store.staging())
         conninfo = self.database_url or await self._start_embedded(resources)

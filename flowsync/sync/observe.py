@@ -19,7 +19,7 @@ def tell(observers: Sequence[Observer], event: Event) -> None:
     for observer in observers:
         try:
             observer(event)
-        except Exception:
+        except Exception:  # noqa: BLE001 - it is the observer's code
             _log.exception("observer %r failed on %s", observer, type(event).__name__)
 
 

@@ -3,8 +3,9 @@
 A line is `path,sha256,size`, split from the right, so that a path may contain commas. Blank lines and lines that begin with `#` are
 comments. The format is that of the Pulp project's file plugin.
 
-A path that could lead out of the folder it is put in, or that a file system or a URL would not give back as it was, is refused by name: absolute, with empty,
-`.` or `..` segments, with control characters. Paths that nest (a file where another path needs a folder) are found by the catalog, which sees all of them.
+A path that could lead out of the folder it is put in, or that a file system or a URL would not give back as it was, is refused by
+name: absolute, with empty, `.` or `..` segments, with control characters. Paths that nest (a file where another path needs a folder) are
+found by the catalog, which sees all of them.
 """
 
 from collections.abc import Iterable, Iterator
@@ -73,7 +74,9 @@ def _problem_with(path: str) -> str | None:
         return "is empty"
     if path.startswith("/"):
         return "is absolute"
-    if not path.isprintable() and any(ord(character) < 32 or ord(character) == 127 for character in path):
+    if not path.isprintable() and any(
+        ord(character) < 32 or ord(character) == 127 for character in path
+    ):
         return "contains a control character"
     segments = path.split("/")
     if ".." in segments:

@@ -1,7 +1,7 @@
 """The first stage of the file source: fetches the manifest and declares a unit for each of its lines.
 
-One conditional request finds out whether there is anything to do (behaviour study, facts 93 to 99). The manifest is read from disk in blocks of lines, so that a
-million lines never sit in memory as objects.
+One conditional request finds out whether there is anything to do (behaviour study, facts 93 to 99). The manifest is read from disk in
+blocks of lines, so that a million lines never sit in memory as objects.
 """
 
 import asyncio

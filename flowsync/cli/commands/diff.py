@@ -1,0 +1,59 @@
+"""`flowsync diff`: what two versions of a repository differ in."""
+
+from collections import Counter
+
+import click
+import msgspec
+
+from flowsync.catalog.changes import Change
+from flowsync.cli.outcome import run_async
+from flowsync.cli.settings import Place, load
+from flowsync.model.repository import VersionEntry
+
+_SIGNS = {"added": "+", "removed": "-", "changed": "~"}
+
+
+@click.command("diff")
+@click.argument("name")
+@click.argument("a", type=int)
+@click.argument("b", type=int)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a path.")
+@click.pass_obj
+def command(place: Place, name: str, a: int, b: int, as_json: bool) -> None:
+    """Show what leads from version A of repository NAME to version B: + added, - removed, ~ changed paths."""
+    run_async(lambda: _diff(place, name, a, b, as_json))
+
+
+async def _diff(place: Place, name: str, a: int, b: int, as_json: bool) -> None:
+    counts: Counter[str] = Counter()
+    async with load(place).engine() as engine:
+        async for changes in engine.catalog.repositories.difference(name, a, b):
+            for change in changes:
+                counts[change.kind] += 1
+                click.echo(_as_json(change) if as_json else _as_text(change))
+    if not as_json:
+        click.echo(
+            f"{counts['added']} added, {counts['removed']} removed, {counts['changed']} changed "
+            f"from version {a} to {b} of {name}"
+        )
+
+
+def _as_text(change: Change) -> str:
+    return f"{_SIGNS[change.kind]} {change.relative_path}"
+
+
+def _as_json(change: Change) -> str:
+    return msgspec.json.encode(
+        {
+            "kind": change.kind,
+            "relative_path": change.relative_path,
+            "before": _facts(change.before),
+            "after": _facts(change.after),
+        }
+    ).decode()
+
+
+def _facts(entry: VersionEntry | None) -> dict[str, object] | None:
+    if entry is None:
+        return None
+    return {"sha256": entry.sha256, "size": entry.size, "stored": entry.stored}

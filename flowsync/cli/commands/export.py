@@ -1,0 +1,31 @@
+"""`flowsync export`: a version as a folder of files."""
+
+import click
+
+from flowsync.cli.outcome import run_async
+from flowsync.cli.settings import Place, load
+from flowsync.cli.text import format_bytes
+from flowsync.sync.export import export_version
+
+
+@click.command("export")
+@click.argument("name")
+@click.argument("folder", type=click.Path(file_okay=False))
+@click.option("--version", "number", type=int, help="Which version; by default the latest.")
+@click.pass_obj
+def command(place: Place, name: str, folder: str, number: int | None) -> None:
+    """Write a version of repository NAME out as FOLDER.
+
+    FOLDER appears whole, in one step. It may be missing, empty, or an earlier export, which is replaced; anything else is left alone.
+    Files are read-only hard links to the store where that is possible, and copies otherwise.
+    """
+    run_async(lambda: _export(place, name, folder, number))
+
+
+async def _export(place: Place, name: str, folder: str, number: int | None) -> None:
+    async with load(place).engine() as engine:
+        version, report = await export_version(engine, name, folder, number)
+    click.echo(
+        f"{folder}: version {version.number} of {name}, {report.files} files, {format_bytes(report.bytes)} "
+        f"({report.linked} linked, {report.copied} copied)"
+    )

@@ -1,0 +1,51 @@
+"""`flowsync show`: the content of a version."""
+
+import click
+import msgspec
+
+from flowsync.cli.outcome import run_async
+from flowsync.cli.settings import Place, load
+from flowsync.cli.text import format_bytes
+from flowsync.model.repository import VersionEntry
+
+
+@click.command("show")
+@click.argument("name")
+@click.argument("number", type=int, required=False)
+@click.option("--glob", "pattern", help="Only paths that match, such as '*.whl' or 'lib/*/index'.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a path.")
+@click.pass_obj
+def command(
+    place: Place, name: str, number: int | None, pattern: str | None, as_json: bool
+) -> None:
+    """Show what version NUMBER of repository NAME contains; by default the latest."""
+    run_async(lambda: _show(place, name, number, pattern, as_json))
+
+
+async def _show(
+    place: Place, name: str, number: int | None, pattern: str | None, as_json: bool
+) -> None:
+    async with load(place).engine() as engine:
+        repositories = engine.catalog.repositories
+        version = await repositories.version(name, number)
+        paths = size = 0
+        async for entries in repositories.entries(name, version.number, pattern):
+            for entry in entries:
+                click.echo(_as_json(entry) if as_json else _as_text(entry))
+                paths += 1
+                size += entry.size or 0
+    if not as_json:
+        click.echo(f"{paths} paths, {format_bytes(size)} in version {version.number} of {name}")
+
+
+def _as_text(entry: VersionEntry) -> str:
+    size = "?" if entry.size is None else str(entry.size)
+    digest = (entry.sha256 or "?")[:12]
+    where = "" if entry.stored else "  (on demand)"
+    return f"{size:>12}  {digest:<12}  {entry.relative_path}{where}"
+
+
+def _as_json(entry: VersionEntry) -> str:
+    fields = msgspec.to_builtins(entry)
+    fields["content_id"] = entry.content_id.hex()
+    return msgspec.json.encode(fields).decode()

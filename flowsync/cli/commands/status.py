@@ -1,0 +1,61 @@
+"""`flowsync status`: where everything is and how large it is."""
+
+from typing import Any
+
+import click
+import msgspec
+
+from flowsync.cli.outcome import run_async
+from flowsync.cli.settings import Configuration, Place, load
+from flowsync.cli.text import format_bytes, without_password
+from flowsync.sync.engine import Engine
+
+
+@click.command("status")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.pass_obj
+def command(place: Place, as_json: bool) -> None:
+    """Show where home, database and store are, how large they are, and the latest version of every repository."""
+    facts = run_async(lambda: _facts(load(place)))
+    if as_json:
+        click.echo(msgspec.json.encode(facts).decode())
+        return
+    click.echo(f"home      {facts['home']}")
+    click.echo(f"database  {facts['database']}, {format_bytes(facts['database_bytes'])}")
+    click.echo(
+        f"store     {facts['store']}, {facts['blobs']} blobs, {format_bytes(facts['blob_bytes'])}"
+    )
+    for repository in facts["repositories"]:
+        click.echo(
+            f"  {repository['name']}: version {repository['version']}, {repository['present']} units"
+        )
+    if not facts["repositories"]:
+        click.echo("no repositories yet: flowsync sync file URL --repository NAME makes one")
+
+
+async def _facts(configuration: Configuration) -> dict[str, Any]:
+    async with configuration.engine() as engine:
+        usage = await engine.store.usage()
+        return {
+            "home": str(engine.home),
+            "database": _database(engine),
+            "database_bytes": await engine.catalog.database.size(),
+            "store": str(engine.home / "store"),
+            "blobs": usage.blobs,
+            "blob_bytes": usage.bytes,
+            "repositories": [
+                await _repository(engine, name)
+                for name in await engine.catalog.repositories.names()
+            ],
+        }
+
+
+def _database(engine: Engine) -> str:
+    if engine.embedded is None:
+        return without_password(engine.database_url or "")
+    return f"embedded PostgreSQL {engine.embedded.version} in {engine.embedded.data_folder}"
+
+
+async def _repository(engine: Engine, name: str) -> dict[str, Any]:
+    latest = await engine.catalog.repositories.version(name)
+    return {"name": name, "version": latest.number, "present": latest.present}

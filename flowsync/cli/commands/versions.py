@@ -1,0 +1,32 @@
+"""`flowsync versions`: the versions of a repository."""
+
+import click
+import msgspec
+
+from flowsync.cli.outcome import run_async
+from flowsync.cli.settings import Place, load
+from flowsync.model.repository import RepositoryVersion
+
+
+@click.command("versions")
+@click.argument("name")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a version.")
+@click.pass_obj
+def command(place: Place, name: str, as_json: bool) -> None:
+    """List the versions of repository NAME, oldest first."""
+    versions = run_async(lambda: _versions(place, name))
+    if as_json:
+        for version in versions:
+            click.echo(msgspec.json.encode(version).decode())
+        return
+    click.echo(f"{'version':>7}  {'created':<20}  {'added':>8}  {'removed':>8}  {'present':>8}")
+    for version in versions:
+        created = version.created.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+        click.echo(
+            f"{version.number:>7}  {created:<20}  {version.added:>8}  {version.removed:>8}  {version.present:>8}"
+        )
+
+
+async def _versions(place: Place, name: str) -> list[RepositoryVersion]:
+    async with load(place).engine() as engine:
+        return await engine.catalog.repositories.versions(name)

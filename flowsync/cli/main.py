@@ -1,0 +1,79 @@
+"""The entry point: the `flowsync` command and its sub-commands, each loaded when it is asked for, so that `--help` is quick."""
+
+import sys
+from importlib import import_module
+
+import click
+
+from flowsync.cli.outcome import run_command
+from flowsync.cli.settings import Place
+
+_COMMANDS = {
+    "sync": "Sync repositories from their upstreams into new versions.",
+    "versions": "List the versions of a repository.",
+    "show": "Show what a version contains.",
+    "diff": "Show the difference of two versions.",
+    "export": "Write a version out as a folder of files.",
+    "status": "Show where everything is and how large it is.",
+}
+"""Sub-commands with their one-line help, in the order of `flowsync --help`; module `flowsync.cli.commands.NAME` holds `command`."""
+
+
+class _LazyGroup(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        command = import_module(f"flowsync.cli.commands.{cmd_name}").command
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(_COMMANDS.items()))
+
+
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--home",
+    envvar="FLOWSYNC_HOME",
+    show_envvar=True,
+    type=click.Path(file_okay=False),
+    help="Folder of the store and of the embedded database.",
+)
+@click.option(
+    "--config",
+    envvar="FLOWSYNC_CONFIG",
+    show_envvar=True,
+    type=click.Path(dir_okay=False),
+    help="Settings file; by default flowsync.toml here, or in the home.",
+)
+@click.option(
+    "--database-url",
+    envvar="FLOWSYNC_DATABASE_URL",
+    show_envvar=True,
+    help="PostgreSQL to use instead of the embedded one.",
+)
+@click.version_option(package_name="flowsync")
+@click.pass_context
+def cli(
+    context: click.Context, home: str | None, config: str | None, database_url: str | None
+) -> None:
+    r"""Bring remote repositories into immutable, numbered versions.
+
+    \b
+    A first sync, and what came of it:
+      flowsync sync file https://example.org/files/PULP_MANIFEST --repository files --mirror
+      flowsync versions files
+      flowsync export files ./files
+
+    Options of a command: flowsync COMMAND --help. Exit status: 0 when all went well, 1 when something failed, 2 on wrong usage.
+    """
+    context.obj = Place(home=home, config=config, database_url=database_url)
+
+
+def main() -> None:
+    """Run the command line and exit with its status."""
+    sys.exit(run_command(cli))

@@ -1,0 +1,22 @@
+"""Numbers and URLs as people read them."""
+
+from urllib.parse import urlsplit
+
+
+def format_bytes(count: float) -> str:
+    """Return a number of bytes with the decimal unit that leaves one to three digits before the point."""
+    unit = "B"
+    for larger in ("kB", "MB", "GB", "TB"):
+        if count < 999.5:
+            break
+        count, unit = count / 1000, larger
+    return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+
+
+def without_password(conninfo: str) -> str:
+    """Return a database URL without user and password; any other text that holds a connection is not shown at all."""
+    parts = urlsplit(conninfo)
+    if not parts.hostname:
+        return "set (not shown)"
+    port = f":{parts.port}" if parts.port else ""
+    return f"{parts.scheme}://{parts.hostname}{port}{parts.path}"

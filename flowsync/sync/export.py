@@ -1,0 +1,45 @@
+"""Writes a version out as a folder of files."""
+
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from flowsync.model.errors import ExportError
+from flowsync.model.repository import RepositoryVersion, VersionEntry
+from flowsync.store.export import Entry, ExportReport, export_tree
+from flowsync.sync.engine import Engine
+
+
+async def export_version(
+    engine: Engine, repository: str, folder: str | os.PathLike[str], number: int | None = None
+) -> tuple[RepositoryVersion, ExportReport]:
+    """Write version `number` of the repository, by default the latest, out as `folder`, and say which version and how much it was.
+
+    Files are hard links to the store where possible and copies otherwise; the folder appears whole, in one step. Raise
+    `RepositoryNotFoundError`, `VersionNotFoundError`, or `ExportError` when the folder holds anything but an earlier export, or when bytes of the
+    version were never fetched.
+    """
+    version = await engine.catalog.repositories.version(repository, number)
+    marker = {
+        "repository": repository,
+        "version": version.number,
+        "created": version.created.isoformat(),
+        "files": version.present,
+    }
+    entries = _entries(engine, version)
+    return version, await export_tree(entries, Path(folder), marker)
+
+
+async def _entries(engine: Engine, version: RepositoryVersion) -> AsyncIterator[list[Entry]]:
+    repositories = engine.catalog.repositories
+    async for batch in repositories.entries(version.repository, version.number):
+        yield [(entry.relative_path, _blob_path(engine, version, entry)) for entry in batch]
+
+
+def _blob_path(engine: Engine, version: RepositoryVersion, entry: VersionEntry) -> str:
+    if not entry.stored or entry.blake3 is None:
+        raise ExportError(
+            f"cannot export version {version.number} of {version.repository!r}: {entry.relative_path!r} was never fetched; "
+            "sync with the policy 'immediate' first"
+        )
+    return engine.store.path(entry.blake3)
