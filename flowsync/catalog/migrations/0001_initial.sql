@@ -68,7 +68,8 @@ CREATE TABLE remote_artifact (
 CREATE INDEX remote_artifact_remote_sha256 ON remote_artifact (remote_id, sha256);
 
 CREATE TABLE repository (
-    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    -- Half of the key of the repository's advisory lock, whose numbers have 4 bytes; and the membership rows stay small.
+    id integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     name text COLLATE "C" NOT NULL UNIQUE,
     next_version integer NOT NULL DEFAULT 1,
     allowed_types text[],
@@ -78,10 +79,10 @@ CREATE TABLE repository (
 COMMENT ON COLUMN repository.last_sync IS 'What the last successful sync saw of upstream and with which options, to skip the next one.';
 
 CREATE TABLE repository_version (
-    repository_id bigint NOT NULL REFERENCES repository ON DELETE CASCADE,
+    repository_id integer NOT NULL REFERENCES repository ON DELETE CASCADE,
     number integer NOT NULL CHECK (number >= 0),
     complete boolean NOT NULL DEFAULT false,
-    base_repository_id bigint,
+    base_repository_id integer,
     base_number integer,
     created_at timestamptz NOT NULL DEFAULT now(),
     added integer NOT NULL DEFAULT 0,
@@ -93,7 +94,7 @@ CREATE TABLE repository_version (
 CREATE UNIQUE INDEX repository_version_one_incomplete ON repository_version (repository_id) WHERE NOT complete;
 
 CREATE TABLE repository_content (
-    repository_id bigint NOT NULL REFERENCES repository ON DELETE CASCADE,
+    repository_id integer NOT NULL REFERENCES repository ON DELETE CASCADE,
     content_id bytea NOT NULL REFERENCES content,
     added integer NOT NULL,
     removed integer CHECK (removed > added),
@@ -101,9 +102,75 @@ CREATE TABLE repository_content (
 );
 CREATE UNIQUE INDEX repository_content_open ON repository_content (repository_id, content_id) WHERE removed IS NULL;
 CREATE INDEX repository_content_added ON repository_content (repository_id, added);
-CREATE INDEX repository_content_removed ON repository_content (repository_id, removed) WHERE removed IS NOT NULL;
+-- With the content id, or else undoing a batch of many removals would read all of them for each batch.
+CREATE INDEX repository_content_removed ON repository_content (repository_id, removed, content_id) WHERE removed IS NOT NULL;
 CREATE INDEX repository_content_content ON repository_content (content_id);
 COMMENT ON TABLE repository_content IS 'A unit is in version N when added <= N and (removed IS NULL OR removed > N).';
+
+-- The two functions are single SELECTs, so that the planner sees through them.
+
+CREATE FUNCTION version_content(repository integer, number integer) RETURNS TABLE (content_id bytea) LANGUAGE sql STABLE AS $$
+    SELECT m.content_id
+    FROM repository_content m
+    WHERE m.repository_id = repository AND m.added <= number AND (m.removed IS NULL OR m.removed > number)
+$$;
+COMMENT ON FUNCTION version_content IS 'The units of a version.';
+
+-- A unit of the version that the base lacks was added after the base, or (in an older version) removed up to the base. Two branches, because each
+-- has its index; never both have rows.
+CREATE FUNCTION version_gain(repository integer, number integer, base integer) RETURNS TABLE (content_id bytea) LANGUAGE sql STABLE AS $$
+    SELECT m.content_id
+    FROM repository_content m
+    WHERE m.repository_id = repository AND m.added > base AND m.added <= number AND (m.removed IS NULL OR m.removed > number)
+        AND NOT EXISTS (
+            SELECT FROM repository_content o
+            WHERE o.repository_id = repository AND o.content_id = m.content_id
+                AND o.added <= base AND (o.removed IS NULL OR o.removed > base)
+        )
+    UNION ALL
+    SELECT m.content_id
+    FROM repository_content m
+    WHERE m.repository_id = repository AND m.removed > number AND m.removed <= base AND m.added <= number
+        AND NOT EXISTS (
+            SELECT FROM repository_content o
+            WHERE o.repository_id = repository AND o.content_id = m.content_id
+                AND o.added <= base AND (o.removed IS NULL OR o.removed > base)
+        )
+$$;
+COMMENT ON FUNCTION version_gain IS 'The units that a version has and another version of the repository, older or newer, has not.';
+
+CREATE VIEW entry AS
+SELECT
+    l.content_id, c.type, l.relative_path, coalesce(a.sha256, s.sha256) AS sha256, a.blake3, coalesce(a.size, s.size) AS size,
+    l.artifact_id IS NOT NULL AS stored
+FROM content_artifact l
+JOIN content c ON c.id = l.content_id
+LEFT JOIN artifact a ON a.id = l.artifact_id
+LEFT JOIN LATERAL (
+    SELECT r.sha256, r.size
+    FROM remote_artifact r
+    WHERE l.artifact_id IS NULL AND r.content_id = l.content_id AND r.relative_path = l.relative_path
+    ORDER BY r.priority DESC, r.remote_id
+    LIMIT 1
+) s ON true;
+COMMENT ON VIEW entry IS 'Each path of each unit with what is known of its bytes; what upstream declared counts while they are not here.';
+
+CREATE VIEW link_digest AS
+SELECT l.content_id, l.relative_path, d.algorithm, d.digest
+FROM content_artifact l
+JOIN artifact a ON a.id = l.artifact_id
+CROSS JOIN LATERAL (
+    VALUES ('sha256', a.sha256), ('sha512', a.sha512), ('sha384', a.sha384), ('sha224', a.sha224), ('sha1', a.sha1), ('md5', a.md5)
+) d (algorithm, digest)
+WHERE d.digest IS NOT NULL
+UNION ALL
+SELECT s.content_id, s.relative_path, d.algorithm, d.digest
+FROM remote_artifact s
+CROSS JOIN LATERAL (
+    VALUES ('sha256', s.sha256), ('sha512', s.sha512), ('sha384', s.sha384), ('sha224', s.sha224), ('sha1', s.sha1), ('md5', s.md5)
+) d (algorithm, digest)
+WHERE d.digest IS NOT NULL;
+COMMENT ON VIEW link_digest IS 'Every digest that is known of the bytes at a path of a unit, stored or only declared.';
 
 CREATE TABLE alternate_source (
     name text COLLATE "C" PRIMARY KEY,
@@ -115,7 +182,7 @@ CREATE TABLE alternate_source (
 
 CREATE TABLE run (
     id uuid PRIMARY KEY,
-    repository_id bigint NOT NULL REFERENCES repository ON DELETE CASCADE,
+    repository_id integer NOT NULL REFERENCES repository ON DELETE CASCADE,
     state text NOT NULL CHECK (state IN ('running', 'completed', 'skipped', 'failed', 'canceled')),
     started_at timestamptz NOT NULL DEFAULT now(),
     ended_at timestamptz,
