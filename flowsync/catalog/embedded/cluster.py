@@ -36,9 +36,8 @@ def make_folder(folder: Path) -> None:
         folder.parent.mkdir(parents=True, exist_ok=True)
         folder.mkdir(mode=mode, exist_ok=True)
     except OSError as error:
-        found = error.strerror or str(error)
         raise EmbeddedPostgresError(
-            f"making the folder {folder}", found, "choose a home that this user can write"
+            f"making the folder {folder}", str(error), "choose a home that this user can write"
         ) from error
 
 
