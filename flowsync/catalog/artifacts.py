@@ -12,6 +12,8 @@ first.
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
+from msgspec.structs import replace
+
 from flowsync.catalog.database import Database
 from flowsync.model.artifact import Artifact, StagedArtifact, StoredArtifact
 from flowsync.model.digest import HEX_LENGTHS
@@ -78,20 +80,17 @@ class Artifacts:
         self, artifacts: Sequence[StagedArtifact], stored: dict[str, StoredArtifact]
     ) -> None:
         """Record the digests that the stored artifacts lack, and put them into `stored`."""
-        richer: dict[str, Artifact] = {}
+        richer: dict[str, StoredArtifact] = {}
         for artifact in artifacts:
-            known = richer.get(str(artifact.sha256)) or stored[str(artifact.sha256)]
-            merged = artifact.digests() | known.digests()
-            if merged != known.digests():
-                richer[str(artifact.sha256)] = Artifact(**merged)
-        if not richer:
-            return
-        await self._database.execute("complete_artifacts", _columns(list(richer.values())))
-        for sha256, artifact in richer.items():
-            known = stored[sha256]
-            stored[sha256] = StoredArtifact(
-                id=known.id, size=known.size, file=known.file, **artifact.digests()
-            )
+            sha256 = str(artifact.sha256)
+            known = stored[sha256].digests()
+            lacking = {
+                name: hexed for name, hexed in artifact.digests().items() if name not in known
+            }
+            if lacking:
+                richer[sha256] = stored[sha256] = replace(stored[sha256], **lacking)
+        if richer:
+            await self._database.execute("complete_artifacts", _columns(list(richer.values())))
 
     def _stored(self, row: tuple[Any, ...]) -> StoredArtifact:
         number, size, sha256, sha512, sha384, sha224, sha1, md5, blake3 = row

@@ -21,7 +21,7 @@ CREATE TABLE artifact (
     md5 bytea,
     size bigint NOT NULL CHECK (size >= 0),
     touched_at timestamptz NOT NULL DEFAULT now()
-);
+) WITH (fillfactor = 90); -- Room on the page for a new touched_at, so that a touch writes no index.
 CREATE INDEX artifact_sha512 ON artifact (sha512) WHERE sha512 IS NOT NULL;
 CREATE INDEX artifact_sha384 ON artifact (sha384) WHERE sha384 IS NOT NULL;
 CREATE INDEX artifact_sha224 ON artifact (sha224) WHERE sha224 IS NOT NULL;
@@ -34,7 +34,7 @@ CREATE TABLE content (
     fields jsonb NOT NULL,
     repo_key bytea CHECK (octet_length(repo_key) = 16),
     touched_at timestamptz NOT NULL DEFAULT now()
-);
+) WITH (fillfactor = 90); -- As for artifact.
 CREATE INDEX content_repo_key ON content (repo_key) WHERE repo_key IS NOT NULL;
 COMMENT ON COLUMN content.repo_key IS 'Units of one repository version must differ in it; the newer replaces the older.';
 
@@ -65,7 +65,13 @@ CREATE TABLE remote_artifact (
     PRIMARY KEY (content_id, relative_path, remote_id),
     FOREIGN KEY (content_id, relative_path) REFERENCES content_artifact ON DELETE CASCADE
 );
-CREATE INDEX remote_artifact_remote_sha256 ON remote_artifact (remote_id, sha256);
+-- An alternate source is asked for an artifact by any digest. The first index holds all rows, so that a remote's are found when it goes.
+CREATE INDEX remote_artifact_sha256 ON remote_artifact (remote_id, sha256);
+CREATE INDEX remote_artifact_sha512 ON remote_artifact (remote_id, sha512) WHERE sha512 IS NOT NULL;
+CREATE INDEX remote_artifact_sha384 ON remote_artifact (remote_id, sha384) WHERE sha384 IS NOT NULL;
+CREATE INDEX remote_artifact_sha224 ON remote_artifact (remote_id, sha224) WHERE sha224 IS NOT NULL;
+CREATE INDEX remote_artifact_sha1 ON remote_artifact (remote_id, sha1) WHERE sha1 IS NOT NULL;
+CREATE INDEX remote_artifact_md5 ON remote_artifact (remote_id, md5) WHERE md5 IS NOT NULL;
 
 CREATE TABLE repository (
     -- Half of the key of the repository's advisory lock, whose numbers have 4 bytes; and the membership rows stay small.
@@ -107,9 +113,9 @@ CREATE INDEX repository_content_removed ON repository_content (repository_id, re
 CREATE INDEX repository_content_content ON repository_content (content_id);
 COMMENT ON TABLE repository_content IS 'A unit is in version N when added <= N and (removed IS NULL OR removed > N).';
 
--- The two functions are single SELECTs, so that the planner sees through them.
+-- The two functions are single SELECTs, so that the planner sees through them; their numbers are as wide as the driver sends them.
 
-CREATE FUNCTION version_content(repository integer, number integer) RETURNS TABLE (content_id bytea) LANGUAGE sql STABLE AS $$
+CREATE FUNCTION version_content(repository bigint, number bigint) RETURNS TABLE (content_id bytea) LANGUAGE sql STABLE AS $$
     SELECT m.content_id
     FROM repository_content m
     WHERE m.repository_id = repository AND m.added <= number AND (m.removed IS NULL OR m.removed > number)
@@ -118,7 +124,7 @@ COMMENT ON FUNCTION version_content IS 'The units of a version.';
 
 -- A unit of the version that the base lacks was added after the base, or (in an older version) removed up to the base. Two branches, because each
 -- has its index; never both have rows.
-CREATE FUNCTION version_gain(repository integer, number integer, base integer) RETURNS TABLE (content_id bytea) LANGUAGE sql STABLE AS $$
+CREATE FUNCTION version_gain(repository bigint, number bigint, base bigint) RETURNS TABLE (content_id bytea) LANGUAGE sql STABLE AS $$
     SELECT m.content_id
     FROM repository_content m
     WHERE m.repository_id = repository AND m.added > base AND m.added <= number AND (m.removed IS NULL OR m.removed > number)

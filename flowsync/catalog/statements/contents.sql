@@ -1,0 +1,63 @@
+-- Content units and their links to artifacts.
+
+-- name: find_contents
+-- Return the stored ones of the units with their links, and keep them from being cleaned away for another while.
+-- Each unit comes in a row of its own, with its fields if its type is among those asked for; each of its links in another.
+WITH found AS MATERIALIZED (
+    SELECT *, ctid AS place FROM content WHERE id = ANY (%(ids)b::bytea[])
+),
+stale AS (
+    SELECT content.ctid AS place
+    FROM found JOIN content ON content.ctid = found.place
+    WHERE found.touched_at < now() - interval '1 hour'
+    ORDER BY content.id
+    FOR NO KEY UPDATE OF content SKIP LOCKED
+),
+touched AS (
+    UPDATE content SET touched_at = now() FROM stale WHERE content.ctid = stale.place
+)
+SELECT
+    id, NULL AS relative_path, NULL AS artifact_id,
+    CASE WHEN type = ANY (%(types_with_fields)b::text[]) THEN fields::text END AS fields
+FROM found
+UNION ALL
+SELECT id, relative_path, artifact_id, NULL
+FROM found JOIN content_artifact ON content_id = id;
+
+-- name: insert_contents
+-- Insert the units that are new and return their ids.
+INSERT INTO content (id, type, fields, repo_key)
+SELECT id, type, fields::jsonb, repo_key
+FROM unnest(
+    %(ids)b::bytea[], %(types)b::text[], %(fields)b::text[], %(repo_keys)b::bytea[]
+) AS given (id, type, fields, repo_key)
+ORDER BY id
+ON CONFLICT DO NOTHING
+RETURNING id;
+
+-- name: link_artifacts
+-- Insert links of units that are new.
+INSERT INTO content_artifact (content_id, relative_path, artifact_id)
+SELECT *
+FROM unnest(
+    %(content_ids)b::bytea[], %(relative_paths)b::text[], %(artifact_ids)b::bigint[]
+) AS given (content_id, relative_path, artifact_id)
+ORDER BY content_id, relative_path;
+
+-- name: fill_links
+-- Give links that have no artifact, or another one, theirs.
+WITH given AS (
+    SELECT * FROM unnest(
+        %(content_ids)b::bytea[], %(relative_paths)b::text[], %(artifact_ids)b::bigint[]
+    ) AS given (content_id, relative_path, artifact_id)
+),
+locked AS (
+    SELECT content_id, relative_path, given.artifact_id
+    FROM given JOIN content_artifact AS link USING (content_id, relative_path)
+    WHERE link.artifact_id IS DISTINCT FROM given.artifact_id
+    ORDER BY content_id, relative_path
+    FOR NO KEY UPDATE OF link
+)
+UPDATE content_artifact AS link SET artifact_id = locked.artifact_id
+FROM locked
+WHERE link.content_id = locked.content_id AND link.relative_path = locked.relative_path;

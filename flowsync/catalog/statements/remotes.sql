@@ -1,0 +1,142 @@
+-- Remotes, where the artifacts of content can be fetched from, and alternate sources.
+
+-- name: save_remotes
+-- Record the remotes, without touching those that did not change, and return all that are visible.
+WITH given AS (
+    SELECT name, url, policy, settings::jsonb
+    FROM unnest(
+        %(names)b::text[], %(urls)b::text[], %(policies)b::text[], %(settings)b::text[]
+    ) AS given (name, url, policy, settings)
+),
+same AS (
+    SELECT remote.id, name
+    FROM remote JOIN given USING (name)
+    WHERE (remote.url, remote.policy, remote.settings) = (given.url, given.policy, given.settings)
+),
+saved AS (
+    INSERT INTO remote (name, url, policy, settings)
+    SELECT * FROM given WHERE name NOT IN (SELECT name FROM same) ORDER BY name
+    ON CONFLICT (name) DO UPDATE
+    SET url = excluded.url, policy = excluded.policy, settings = excluded.settings
+    RETURNING id, name
+)
+SELECT id, name FROM same
+UNION ALL
+SELECT id, name FROM saved;
+
+-- name: load_remotes
+-- Return the remotes of these names.
+SELECT name, url, policy, settings::text FROM remote WHERE name = ANY (%(names)b::text[]);
+
+-- name: save_sources
+-- Record the sources whose unit has a link at their path, without touching those that did not change; return the ordinals of the others.
+-- A source that is new or has other URLs than before has not failed yet.
+WITH given AS (
+    SELECT
+        ordinal, content_id, relative_path, remote_id, string_to_array(urls, E'\n') AS urls,
+        priority, size, sha256, sha512, sha384, sha224, sha1, md5
+    FROM unnest(
+        %(content_ids)b::bytea[], %(relative_paths)b::text[], %(remote_ids)b::bigint[],
+        %(urls)b::text[], %(priorities)b::bigint[], %(sizes)b::bigint[],
+        %(sha256)b::bytea[], %(sha512)b::bytea[], %(sha384)b::bytea[],
+        %(sha224)b::bytea[], %(sha1)b::bytea[], %(md5)b::bytea[]
+    ) WITH ORDINALITY AS given (
+        content_id, relative_path, remote_id, urls, priority, size,
+        sha256, sha512, sha384, sha224, sha1, md5, ordinal
+    )
+),
+changed AS (
+    SELECT given.*
+    FROM given
+    JOIN content_artifact AS link USING (content_id, relative_path)
+    LEFT JOIN remote_artifact AS known USING (content_id, relative_path, remote_id)
+    WHERE known.remote_id IS NULL
+        OR (
+            known.urls, known.priority, known.size,
+            known.sha256, known.sha512, known.sha384, known.sha224, known.sha1, known.md5
+        ) IS DISTINCT FROM (
+            given.urls, given.priority, given.size,
+            given.sha256, given.sha512, given.sha384, given.sha224, given.sha1, given.md5
+        )
+),
+saved AS (
+    INSERT INTO remote_artifact AS known (
+        content_id, relative_path, remote_id, urls, priority, size,
+        sha256, sha512, sha384, sha224, sha1, md5
+    )
+    SELECT
+        content_id, relative_path, remote_id, urls, priority, size,
+        sha256, sha512, sha384, sha224, sha1, md5
+    FROM changed
+    ORDER BY content_id, relative_path, remote_id
+    ON CONFLICT (content_id, relative_path, remote_id) DO UPDATE SET
+        urls = excluded.urls,
+        priority = excluded.priority,
+        size = excluded.size,
+        sha256 = excluded.sha256,
+        sha512 = excluded.sha512,
+        sha384 = excluded.sha384,
+        sha224 = excluded.sha224,
+        sha1 = excluded.sha1,
+        md5 = excluded.md5,
+        failed_at = CASE WHEN known.urls = excluded.urls THEN known.failed_at END
+)
+SELECT ordinal - 1
+FROM given
+WHERE NOT EXISTS (
+    SELECT FROM content_artifact AS link
+    WHERE link.content_id = given.content_id AND link.relative_path = given.relative_path
+)
+ORDER BY ordinal;
+
+-- name: links_of
+-- Return the paths of the units' artifacts, in order.
+SELECT content_id, relative_path
+FROM content_artifact
+WHERE content_id = ANY (%(content_ids)b::bytea[])
+ORDER BY content_id, relative_path;
+
+-- name: save_alternate_source
+-- Record an alternate source, or change the recorded one.
+INSERT INTO alternate_source (name, remote_id, priority, paths)
+VALUES (%(name)b, %(remote_id)b, %(priority)b, %(paths)b::text[])
+ON CONFLICT (name) DO UPDATE
+SET remote_id = excluded.remote_id, priority = excluded.priority, paths = excluded.paths;
+
+-- name: list_alternate_sources
+-- Return all alternate sources in the order in which they are tried.
+SELECT source.name, remote.name, source.priority, source.paths, source.last_refreshed
+FROM alternate_source AS source JOIN remote ON remote.id = source.remote_id
+ORDER BY source.priority DESC, source.name;
+
+-- name: find_alternates
+-- Return for each artifact the URLs that alternate sources have for one of its digests, in the order in which they are to be tried.
+-- Of several rows of one remote that match an artifact, one that never failed comes first.
+WITH given AS (
+    SELECT * FROM unnest(
+        %(sha256)b::bytea[], %(sha512)b::bytea[], %(sha384)b::bytea[],
+        %(sha224)b::bytea[], %(sha1)b::bytea[], %(md5)b::bytea[]
+    ) WITH ORDINALITY AS given (sha256, sha512, sha384, sha224, sha1, md5, ordinal)
+),
+source AS (
+    SELECT DISTINCT ON (remote_id) remote_id, priority, name
+    FROM alternate_source
+    ORDER BY remote_id, priority DESC, name
+)
+SELECT ordinal - 1, remote.name, urls
+FROM (
+    SELECT DISTINCT ON (given.ordinal, source.remote_id)
+        given.ordinal, source.remote_id, source.priority, source.name, known.urls
+    FROM given CROSS JOIN source JOIN remote_artifact AS known
+        ON known.remote_id = source.remote_id
+        AND (
+            known.sha256 = given.sha256 OR known.sha512 = given.sha512
+            OR known.sha384 = given.sha384 OR known.sha224 = given.sha224
+            OR known.sha1 = given.sha1 OR known.md5 = given.md5
+        )
+    ORDER BY
+        given.ordinal, source.remote_id,
+        known.failed_at NULLS FIRST, known.content_id, known.relative_path
+) AS best
+JOIN remote ON remote.id = best.remote_id
+ORDER BY ordinal, best.priority DESC, best.name;
