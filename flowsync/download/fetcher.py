@@ -1,0 +1,126 @@
+"""The fetcher of an engine: every scheme's origin, tried again where that helps, and bodies as verified files.
+
+Layers, from the outside: `download` (a file, its digests checked) > `retry.stream` (tries, waits, goes on) > an origin (one try) > slots per host.
+
+Decided: `download` asks for compression only when neither digest nor size is expected, because those are of the bytes as upstream keeps them, and
+some servers label a stored `.gz` as compressed on its way.
+"""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from importlib.metadata import PackageNotFoundError, version
+from os import PathLike, fspath
+from pathlib import Path
+
+import msgspec
+
+from flowsync.download import retry
+from flowsync.download.file import FileOrigin
+from flowsync.download.http import open_http
+from flowsync.download.origin import Origin
+from flowsync.download.retry import Backoff
+from flowsync.download.spool import Spool
+from flowsync.model.errors import DigestMismatchError, TransferError, UnsupportedUrlError
+from flowsync.model.transfer import Fetched, Fetcher, FetchRequest, Received, Sink
+from flowsync.model.url import redact, scheme
+
+
+@asynccontextmanager
+async def open_fetcher(
+    scratch_folder: str | PathLike[str],
+    allowed_roots: Sequence[Path] | None = None,
+    *,
+    user_agent: str | None = None,
+    backoff: Backoff | None = None,
+) -> AsyncIterator[Fetcher]:
+    """Open a fetcher for http, https and file URLs for as long as the block runs.
+
+    `scratch_folder` exists and takes the files of `download`. `allowed_roots` bounds `file://` URLs; `None` allows what the process can read.
+    `user_agent` is a product with its version; without it, flowsync's own. `backoff` sets the waits between tries.
+    """
+    async with open_http(user_agent or _product()) as http:
+        file = FileOrigin(allowed_roots)
+        origins: dict[str, Origin] = {"http": http, "https": http, "file": file}
+        fetcher = UrlFetcher(origins, fspath(scratch_folder), backoff or Backoff())
+        try:
+            yield fetcher
+        finally:
+            fetcher.close()
+
+
+class UrlFetcher:
+    """A `Fetcher` that picks the origin by the URL's scheme. Made by `open_fetcher`."""
+
+    def __init__(
+        self, origins: Mapping[str, Origin], scratch_folder: str, backoff: Backoff
+    ) -> None:
+        self._origins = origins
+        self._scratch_folder = scratch_folder
+        self._backoff = backoff
+        self._closed = False
+
+    @property
+    def closed(self) -> bool:
+        return self._closed
+
+    def close(self) -> None:
+        """Fetch nothing any more."""
+        self._closed = True
+
+    async def stream(self, request: FetchRequest, sink: Sink) -> Received:
+        """Bring a body into `sink`. Raise `UnsupportedUrlError` for a scheme nobody here knows, and what `Fetcher` says."""
+        if self._closed:
+            raise TransferError(redact(request.url), "asked of a fetcher that is closed")
+        origin = self._origins.get(scheme(request.url))
+        if origin is None:
+            raise _unsupported(request.url, self._origins)
+        return await retry.stream(origin, request, sink, self._backoff)
+
+    async def download(self, request: FetchRequest) -> Fetched:
+        """Bring a body into a file of its own, verified. Raise what `stream` raises, and `DigestMismatchError`."""
+        if not request.expected and request.size is None:
+            request = msgspec.structs.replace(request, compressed=True)
+        spool = _VerifiedSpool(request, request.folder or self._scratch_folder)
+        try:
+            received = await self.stream(request, spool)
+        except BaseException:
+            await spool.discard()
+            raise
+        return Fetched(
+            url=received.url,
+            path=spool.path,
+            size=received.size,
+            digests=spool.digests,
+            headers=received.headers,
+            validators=received.validators,
+            not_modified=received.not_modified,
+        )
+
+
+class _VerifiedSpool(Spool):
+    """A file whose digests are those that its request expects."""
+
+    def __init__(self, request: FetchRequest, folder: str) -> None:
+        super().__init__(folder, 0, tuple({"sha256", *request.expected}))
+        self._request = request
+
+    async def finish(self) -> None:
+        """Close the file. Raise `DigestMismatchError` when it holds something else."""
+        await super().finish()
+        for algorithm, expected in self._request.expected.items():
+            found = self.digests[algorithm]
+            if found != expected.lower():
+                raise DigestMismatchError(redact(self._request.url), algorithm, expected, found)
+
+
+def _unsupported(url: str, known: Mapping[str, Origin]) -> UnsupportedUrlError:
+    listed = ", ".join(sorted(known))
+    return UnsupportedUrlError(redact(url), f"scheme {scheme(url)!r} is none of {listed}")
+
+
+def _product() -> str:
+    try:
+        return f"flowsync/{version('flowsync')}"
+    except PackageNotFoundError:
+        # Run from a source tree that was never installed.
+        return "flowsync"

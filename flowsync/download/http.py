@@ -1,0 +1,249 @@
+"""The HTTP origin: one try at a body over HTTP. The only module that knows the HTTP client.
+
+1. Bodies arrive as they are stored upstream: `Accept-Encoding: identity` and no decompression, unless the request allows compression.
+2. A try that follows a broken one asks for the rest with `Range` and `If-Range`. Whatever comes instead of that rest begins the body again.
+3. What the client library raises leaves as an error of ours, with the URL redacted; where its own text may hold a secret it is not kept as the cause.
+4. A slot of the host is held from sending the request until the last byte of the answer, for each redirect anew.
+
+Decided: one session serves all remotes, because the client pools connections by host, TLS context and proxy anyway. It keeps no cookies: remotes
+share it, and one must not see another's.
+
+Decided: names are resolved by the system in threads even where a faster resolver is installed, because only the system knows its hosts file.
+"""
+
+import asyncio
+import platform
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from ssl import SSLContext
+from typing import Final
+
+import aiohttp
+import msgspec
+from yarl import URL
+
+from flowsync.download import answer, headers, proxy, route, tls
+from flowsync.download.answer import Verdict
+from flowsync.download.limits import HostLimits
+from flowsync.download.origin import Tally
+from flowsync.download.proxy import Proxy
+from flowsync.download.route import Hop
+from flowsync.model.errors import (
+    BrokenBodyError,
+    CertificateError,
+    RedirectError,
+    StatusError,
+    TransferError,
+    TransferTimeoutError,
+    UnreachableError,
+)
+from flowsync.model.remote import Remote
+from flowsync.model.transfer import FetchRequest, Received, Sink
+from flowsync.model.url import Origin, redact
+
+_READ_BUFFER: Final = 1 << 18
+_SETUPS: Final = 256
+_FOREIGN: Final = (aiohttp.ClientError, OSError)
+
+
+class _Setup(msgspec.Struct, frozen=True, kw_only=True):
+    """What requests of one remote need: made once, used as long as the remote stays the same."""
+
+    greeting: headers.Greeting
+    timeout: aiohttp.ClientTimeout
+    ssl: SSLContext | bool
+
+
+@asynccontextmanager
+async def open_http(product: str) -> AsyncIterator["HttpOrigin"]:
+    """Open connections for as long as the block runs. `product` is name and version for the `User-Agent`."""
+    connector = aiohttp.TCPConnector(limit=0, resolver=aiohttp.ThreadedResolver())
+    async with aiohttp.ClientSession(
+        connector=connector, cookie_jar=aiohttp.DummyCookieJar(), read_bufsize=_READ_BUFFER
+    ) as session:
+        yield HttpOrigin(session, user_agent(product), HostLimits())
+
+
+def user_agent(product: str) -> str:
+    """Return the `User-Agent` of a product such as `flowsync/1.0`, with what it runs on."""
+    python = f"{platform.python_implementation()} {platform.python_version()}"
+    return f"{product} ({python}; {platform.system()}) aiohttp/{aiohttp.__version__}"
+
+
+class HttpOrigin:
+    """Brings bodies over http and https. Made by `open_http`."""
+
+    def __init__(self, session: aiohttp.ClientSession, agent: str, limits: HostLimits) -> None:
+        self._session = session
+        self._agent = agent
+        self._limits = limits
+        self._setups: dict[object, _Setup] = {}
+
+    async def attempt(self, request: FetchRequest, sink: Sink, tally: Tally) -> Received:
+        """Make one try, following redirects. Raise `TransferError`, `SizeMismatchError`, or `DeclarationError` for unusable certificates."""
+        remote = request.remote
+        setup = self._setup(remote) or await self._new_setup(remote)
+        hop = route.start(request.url, remote.url)
+        for _ in range(route.MAX_REDIRECTS + 1):
+            async with self._limits.slot(hop.origin, remote.download_concurrency):
+                response = await self._send(request, setup, hop, tally)
+                try:
+                    if response.status not in route.REDIRECTS:
+                        return await _receive(response, request, sink, tally)
+                    location = response.headers.get("location")
+                finally:
+                    response.release()
+            hop = route.follow(hop, location)
+        reason = f"redirects more than {route.MAX_REDIRECTS} times"
+        raise RedirectError(redact(request.url), reason)
+
+    async def _send(
+        self, request: FetchRequest, setup: _Setup, hop: Hop, tally: Tally
+    ) -> aiohttp.ClientResponse:
+        sent = headers.compose(setup.greeting, request, hop, tally)
+        through = proxy.choose(request.remote, hop.origin)
+        if through is not None and through.authorization is not None and hop.origin[0] == "http":
+            sent.append(("Proxy-Authorization", through.authorization))
+        try:
+            return await self._session.get(
+                URL(hop.url, encoded=True),
+                headers=sent,
+                allow_redirects=False,
+                timeout=setup.timeout,
+                ssl=setup.ssl,
+                auto_decompress=request.compressed,
+                proxy=None if through is None else through.url,
+                proxy_headers=_tunnel_headers(through, hop.origin),
+            )
+        except _FOREIGN as error:
+            ours = _translate(redact(hop.url), error, request.remote)
+            raise ours from (None if _tells_url(error) else error)
+
+    def _setup(self, remote: Remote) -> _Setup | None:
+        return self._setups.get(_settings(remote))
+
+    async def _new_setup(self, remote: Remote) -> _Setup:
+        # Two tasks may come here at once; the second one's work is lost and does no harm.
+        key = _settings(remote)
+        context = await asyncio.to_thread(tls.context, remote)
+        made = _Setup(
+            greeting=headers.Greeting(self._agent, remote),
+            timeout=aiohttp.ClientTimeout(
+                total=remote.total_timeout,
+                connect=remote.connect_timeout,
+                sock_read=remote.stall_timeout,
+            ),
+            ssl=True if context is None else context,
+        )
+        if len(self._setups) >= _SETUPS:
+            self._setups.clear()
+        return self._setups.setdefault(key, made)
+
+
+async def _receive(
+    response: aiohttp.ClientResponse, request: FetchRequest, sink: Sink, tally: Tally
+) -> Received:
+    found = {name.lower(): value for name, value in response.headers.items()}
+    verdict = answer.judge(
+        request, tally, response.status, response.reason or "", found, time.time()
+    )
+    if verdict is not Verdict.UNMODIFIED:
+        if verdict is Verdict.BEGIN and tally.taken:
+            await sink.restart()
+            tally.reset()
+        # A compressed body has another length on its way, and no byte of it can be asked for.
+        if not (request.compressed and "content-encoding" in found):
+            if response.content_length is not None:
+                tally.promise(tally.taken + response.content_length)
+            tally.validator = tally.validator or answer.strong_validator(found)
+        await _read(response.content, request, sink, tally)
+        tally.close()
+    return Received(
+        url=request.url,
+        size=tally.taken,
+        headers=found,
+        validators=answer.validators(found),
+        not_modified=verdict is Verdict.UNMODIFIED,
+    )
+
+
+async def _read(
+    content: aiohttp.StreamReader, request: FetchRequest, sink: Sink, tally: Tally
+) -> None:
+    while not content.at_eof():
+        try:
+            chunk = await content.readany()
+        except _FOREIGN as error:
+            if rescued := _rescue(content, error):
+                tally.add(len(rescued))
+                await sink.write(rescued)
+            raise _broken(error, request, tally) from error
+        if chunk:
+            tally.add(len(chunk))
+            await sink.write(chunk)
+
+
+def _settings(remote: Remote) -> object:
+    return (
+        remote.name,
+        tuple(remote.headers),
+        remote.username,
+        remote.password,
+        remote.token,
+        remote.ca_cert,
+        remote.client_cert,
+        remote.client_key,
+        remote.tls_validation,
+        remote.total_timeout,
+        remote.connect_timeout,
+        remote.stall_timeout,
+    )
+
+
+def _tunnel_headers(through: Proxy | None, target: Origin) -> Mapping[str, str] | None:
+    # Only a tunnel for https is greeted on its own; a plain request carries the proxy's header itself.
+    if through is None or through.authorization is None or target[0] != "https":
+        return None
+    return {"Proxy-Authorization": through.authorization}
+
+
+def _rescue(content: aiohttp.StreamReader, error: Exception) -> bytes:
+    # The client hides bytes that had arrived before a body broke behind the error; without it they can be had, and need not be fetched again.
+    if isinstance(error, TimeoutError) or content.exception() is None:
+        return b""
+    content.set_exception(None)  # type: ignore[arg-type]
+    return content.read_nowait()
+
+
+def _tells_url(error: Exception) -> bool:
+    return isinstance(
+        error, (aiohttp.ConnectionTimeoutError, aiohttp.ClientResponseError, aiohttp.InvalidURL)
+    )
+
+
+def _translate(url: str, error: Exception, remote: Remote) -> TransferError:
+    if isinstance(error, TimeoutError):
+        return _timeout(url, error, remote)
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        return CertificateError(url, f"certificate refused: {error.certificate_error}")
+    if isinstance(error, aiohttp.ClientHttpProxyError):
+        return StatusError(url, f"the proxy answered {error.status}", error.status)
+    if isinstance(error, aiohttp.ClientResponseError):
+        return BrokenBodyError(url, f"the answer cannot be understood: {error.message}")
+    return UnreachableError(url, str(error))
+
+
+def _timeout(url: str, error: TimeoutError, remote: Remote) -> TransferError:
+    if isinstance(error, aiohttp.ConnectionTimeoutError):
+        return TransferTimeoutError(url, f"no connection within {remote.connect_timeout:g} s")
+    if isinstance(error, aiohttp.SocketTimeoutError):
+        return TransferTimeoutError(url, f"nothing arrived for {remote.stall_timeout:g} s")
+    return TransferTimeoutError(url, f"not complete within {remote.total_timeout:g} s")
+
+
+def _broken(error: Exception, request: FetchRequest, tally: Tally) -> TransferError:
+    url = redact(request.url)
+    if isinstance(error, TimeoutError):
+        return _timeout(url, error, request.remote)
+    return BrokenBodyError(url, f"the body broke off after {tally.taken} bytes: {error}")

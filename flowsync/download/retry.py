@@ -1,0 +1,91 @@
+"""When a failed try is worth another one, and how long to wait before it.
+
+1. Tries again: 429 and 5xx, no connection, a broken body, a time-out, a wrong size, a wrong digest. Everything else gives up at once: other statuses,
+   a certificate that does not hold, a refused redirect, a body over the caller's limit, a file that is not there, a sink that fails.
+2. Waits a random time between nothing and a bound that doubles with every failure up to a cap ("full jitter"), so that a thousand waiting
+   requests do not come back at once. What `Retry-After` asks for comes on top, up to the caller's patience.
+3. Goes on inside the body where that is possible, otherwise begins again with an empty sink. A body that was whole and wrong is never continued.
+4. Holds no connection and no slot while it waits.
+"""
+
+import asyncio
+import random
+from typing import Final
+
+import msgspec
+
+from flowsync.download.origin import Origin, Tally
+from flowsync.model.errors import (
+    BrokenBodyError,
+    CertificateError,
+    DigestMismatchError,
+    IntegrityError,
+    SizeMismatchError,
+    StatusError,
+    TransferError,
+    TransferTimeoutError,
+    UnreachableError,
+)
+from flowsync.model.transfer import FetchRequest, Received, Sink
+
+_PASSING: Final = (
+    UnreachableError,
+    BrokenBodyError,
+    TransferTimeoutError,
+    SizeMismatchError,
+    DigestMismatchError,
+)
+
+
+class Backoff(msgspec.Struct, frozen=True, kw_only=True):
+    """How long to wait between tries, in seconds.
+
+    The first wait is at most `base`, each further one at most double, never more than `cap`. `patience` bounds what `Retry-After` is granted.
+    """
+
+    base: float = 1.0
+    cap: float = 60.0
+    patience: float = 300.0
+
+    def wait(self, failures: int, asked: float | None) -> float:
+        """Return how long to wait after so many failures (from 1), when upstream asked for `asked` seconds or for nothing."""
+        jitter = random.uniform(0, min(self.cap, self.base * 2.0 ** min(failures - 1, 64)))  # noqa: S311 -- no secret
+        return jitter + min(asked or 0.0, self.patience)
+
+
+async def stream(origin: Origin, request: FetchRequest, sink: Sink, backoff: Backoff) -> Received:
+    """Bring a body from `origin` into `sink` and finish it, in at most `request.remote.max_retries` tries after the first.
+
+    Raise the error of the last try, with a note of how many there were.
+    """
+    tally = Tally(request)
+    failures = 0
+    while True:
+        try:
+            received = await origin.attempt(request, sink, tally)
+            if not received.not_modified:
+                await sink.finish()
+            return received
+        except (TransferError, IntegrityError) as error:
+            failures += 1
+            if not _passing(error):
+                raise
+            if failures > request.remote.max_retries:
+                if failures > 1:
+                    error.add_note(f"after {failures} tries")
+                raise
+            asked = error.retry_after if isinstance(error, StatusError) else None
+            wrong = isinstance(error, IntegrityError)
+        if wrong or not tally.resumable:
+            await sink.restart()
+            tally.reset()
+        await asyncio.sleep(backoff.wait(failures, asked))
+
+
+def _passing(error: TransferError | IntegrityError) -> bool:
+    """Say whether the same request may well succeed later."""
+    if isinstance(error, StatusError):
+        return error.status == 429 or error.status >= 500
+    if isinstance(error, CertificateError):
+        return False
+    return isinstance(error, _PASSING)
