@@ -1,0 +1,210 @@
+"""The remotes that are recorded, and where each artifact of content can be fetched from.
+
+1. No credential is recorded. Which settings of a remote are kept is a list of names here, not all but some: a setting that `Remote` gains is left out
+   until someone has thought about it. URLs are recorded whole: they are what is fetched.
+2. A source is one (unit, path, remote): all its URLs in order, with the size and the digests that upstream declared. It needs the unit's link at
+   that path. A batch is one statement, sorted by key, and writes no row that does not change.
+3. Alternate sources are remotes that are asked for the same digest before an artifact's own remote is.
+
+Decided: user names count as secrets, because servers take API keys in their place; so do headers, except a few whose meaning is fixed, and client
+certificates, because a PEM file may hold the key as well.
+"""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any, Final
+
+import msgspec
+
+from flowsync.catalog.database import Database
+from flowsync.model.artifact import Artifact
+from flowsync.model.digest import DECLARABLE
+from flowsync.model.errors import CatalogError, DeclarationError
+from flowsync.model.remote import Remote
+from flowsync.model.url import holds_user
+
+_SETTINGS: Final = (
+    "ca_cert",
+    "tls_validation",
+    "proxy_url",
+    "trust_env",
+    "download_concurrency",
+    "max_retries",
+    "total_timeout",
+    "connect_timeout",
+    "stall_timeout",
+)
+"""The fields of a remote that are recorded beside name, URL and policy."""
+
+_HEADERS: Final = frozenset({"accept", "accept-encoding", "accept-language", "user-agent"})
+"""The headers that are recorded, in lower case."""
+
+_SEPARATOR: Final = "\n"
+"""What joins the URLs of a source on their way: no URL holds it."""
+
+
+class Source(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the artifact of a unit at a path can be fetched from, by the declared `artifact`'s size and digests."""
+
+    content_id: bytes
+    relative_path: str
+    remote_id: int
+    urls: list[str]
+    artifact: Artifact
+    priority: int = 0
+
+
+class Alternate(msgspec.Struct, frozen=True):
+    """URLs of the same bytes at a remote that belongs to an alternate source."""
+
+    urls: list[str]
+    remote_name: str
+
+
+class AlternateSource(msgspec.Struct, frozen=True, kw_only=True):
+    """A remote to ask first, higher priority earlier. `paths` are those of the remote that it was refreshed from; none means the whole."""
+
+    name: str
+    remote_name: str
+    priority: int = 0
+    paths: tuple[str, ...] = ()
+    last_refreshed: datetime | None = None
+
+
+class Remotes:
+    """The remotes and sources of a catalog. Any number of tasks may use it at once."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def ids(self, remotes: Iterable[Remote]) -> dict[str, int]:
+        """Record the remotes, without their secrets, and return their ids by name. Of two with one name, the last one counts."""
+        given = {remote.name: remote for remote in remotes}
+        rows = await self._database.fetch(
+            "save_remotes",
+            {
+                "names": list(given),
+                "urls": [remote.url for remote in given.values()],
+                "policies": [remote.policy for remote in given.values()],
+                "settings": [_encode_settings(remote) for remote in given.values()],
+            },
+        )
+        return {name: number for number, name in rows}
+
+    async def load(self, names: Iterable[str]) -> dict[str, Remote]:
+        """Return the recorded ones of the remotes by name, without credentials."""
+        rows = await self._database.fetch("load_remotes", {"names": list(names)})
+        return {row[0]: _decode(*row) for row in rows}
+
+    async def save_sources(self, sources: Sequence[Source]) -> list[int]:
+        """Record the sources whose unit has a link at their path; return the ordinals (from 0) of the others.
+
+        A recorded source takes over URLs, size, digests and priority; when its URLs change, its failures are forgotten. Of two with one key, the
+        last one counts. Raise `DeclarationError` for a URL that holds credentials or a line break.
+        """
+        last = {
+            (source.content_id, source.relative_path, source.remote_id): source
+            for source in sources
+        }
+        rows = await self._database.fetch("save_sources", _source_columns(list(last.values())))
+        if not rows:
+            return []
+        keys = list(last)
+        unmatched = {keys[ordinal] for (ordinal,) in rows}
+        return [
+            ordinal
+            for ordinal, source in enumerate(sources)
+            if (source.content_id, source.relative_path, source.remote_id) in unmatched
+        ]
+
+    async def links_of(self, content_ids: Iterable[bytes]) -> dict[bytes, list[str]]:
+        """Return the paths of the units' links, in order."""
+        paths: dict[bytes, list[str]] = {}
+        rows = await self._database.fetch("links_of", {"content_ids": list(content_ids)})
+        for content_id, relative_path in rows:
+            paths.setdefault(content_id, []).append(relative_path)
+        return paths
+
+    async def add_alternate_source(
+        self, name: str, remote_id: int, priority: int = 0, paths: Sequence[str] = ()
+    ) -> None:
+        """Record an alternate source, or change the one of that name."""
+        await self._database.execute(
+            "save_alternate_source",
+            {"name": name, "remote_id": remote_id, "priority": priority, "paths": list(paths)},
+        )
+
+    async def alternate_sources(self) -> list[AlternateSource]:
+        """Return all alternate sources in the order in which they are tried."""
+        return [
+            AlternateSource(
+                name=name,
+                remote_name=remote_name,
+                priority=priority,
+                paths=tuple(paths),
+                last_refreshed=last_refreshed,
+            )
+            for name, remote_name, priority, paths, last_refreshed in await self._database.fetch(
+                "list_alternate_sources"
+            )
+        ]
+
+    async def alternates(
+        self, artifacts: Sequence[Artifact], allowed: frozenset[str]
+    ) -> list[list[Alternate]]:
+        """Return for each artifact where alternate sources have it, by any allowed digest, in the order in which to try them."""
+        found: list[list[Alternate]] = [[] for _ in artifacts]
+        columns = _digest_columns(artifacts, allowed)
+        for ordinal, remote_name, urls in await self._database.fetch("find_alternates", columns):
+            found[ordinal].append(Alternate(urls, remote_name))
+        return found
+
+
+def _encode_settings(remote: Remote) -> str:
+    settings: dict[str, Any] = {name: getattr(remote, name) for name in _SETTINGS}
+    settings["headers"] = [
+        (name, value) for name, value in remote.headers if name.lower() in _HEADERS
+    ]
+    return msgspec.json.encode(settings).decode()
+
+
+def _decode(name: str, url: str, policy: str, settings: str) -> Remote:
+    fields = {"name": name, "url": url, "policy": policy, **msgspec.json.decode(settings)}
+    try:
+        return msgspec.convert(fields, Remote)
+    except msgspec.ValidationError as error:
+        raise CatalogError(f"reading remote {name!r}: {error}") from error
+
+
+def _source_columns(sources: Sequence[Source]) -> dict[str, list[Any]]:
+    return {
+        "content_ids": [source.content_id for source in sources],
+        "relative_paths": [source.relative_path for source in sources],
+        "remote_ids": [source.remote_id for source in sources],
+        "urls": [_join_urls(source) for source in sources],
+        "priorities": [source.priority for source in sources],
+        "sizes": [source.artifact.size for source in sources],
+        **_digest_columns([source.artifact for source in sources]),
+    }
+
+
+def _join_urls(source: Source) -> str:
+    for url in source.urls:
+        if _SEPARATOR in url or ("@" in url and holds_user(url)):
+            raise DeclarationError(
+                f"a source of {source.relative_path!r} has a URL with "
+                f"{'a line break' if _SEPARATOR in url else 'credentials in it'}"
+            )
+    return _SEPARATOR.join(source.urls)
+
+
+def _digest_columns(
+    artifacts: Sequence[Artifact], allowed: frozenset[str] = frozenset(DECLARABLE)
+) -> dict[str, list[Any]]:
+    return {
+        algorithm: [
+            bytes.fromhex(value) if value is not None and algorithm in allowed else None
+            for value in (getattr(artifact, algorithm) for artifact in artifacts)
+        ]
+        for algorithm in DECLARABLE
+    }
