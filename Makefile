@@ -1,0 +1,57 @@
+# What a developer does with flowsync. `make` alone lists it. Needs Python 3.11 or later and make, nothing else.
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check formatted linted typed layered format bench soak clean
+
+PYTHON := .venv/bin/python
+# Workers of a test run. Modules stay together (loadscope), so that what a module shares is made once.
+JOBS ?= 2
+PYTEST := -m pytest -n $(JOBS) --dist loadscope --max-worker-restart 0
+# More words for pytest: make test ARGS="-k manifest -x"
+ARGS ?=
+ROUNDS ?= 10
+
+help: ## List what can be made
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{ printf "%-14s %s\n", $$1, $$2 }'
+
+setup: ## Make .venv with flowsync, its extras and its tools, on the oldest supported Python found
+	@scripts/set_up.sh .venv oldest dev
+
+demo: setup ## Sync a real upstream three times, compare, export: the main job, in two minutes
+	@$(PYTHON) scripts/demo.py
+
+test: setup ## Run all tests on the oldest supported Python found, then on the newest
+	@$(PYTHON) $(PYTEST) $(ARGS)
+	@scripts/set_up.sh .venv-newest newest test
+	@if [ -x .venv-newest/bin/python ]; then .venv-newest/bin/python $(PYTEST) $(ARGS); fi
+
+check: formatted linted typed layered ## Check format, lint, types and the import contracts
+
+formatted: setup
+	@.venv/bin/ruff format --check
+
+linted: setup
+	@.venv/bin/ruff check
+
+typed: setup
+	@$(PYTHON) -m mypy
+
+layered: setup
+	@.venv/bin/lint-imports --no-logo
+
+format: setup ## Format the code and mend what lint can mend
+	@.venv/bin/ruff check --fix-only
+	@.venv/bin/ruff format
+
+bench: setup ## Measure: run the benches with timing, one after the other
+	@$(PYTHON) -m pytest bench --benchmark-enable --timeout 0 -o faulthandler_timeout=0 $(ARGS)
+
+soak: setup ## Run the integration and system tests again and again (ROUNDS=10) until one fails
+	@for round in $$(seq $(ROUNDS)); do \
+		echo "round $$round of $(ROUNDS)"; \
+		$(PYTHON) $(PYTEST) --quiet $(wildcard tests/integration tests/system) $(ARGS) || exit 1; \
+	done
+
+clean: ## Remove what the other targets made, but not the environments
+	@rm -rf .demo .benchmarks .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist
+	@find bench flowsync scripts tests -name __pycache__ -prune -exec rm -rf {} +
