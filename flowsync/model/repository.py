@@ -1,11 +1,17 @@
 """Repositories and their versions, as values. Reading and changing them is the catalog's work."""
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
 from flowsync.model.errors import DeclarationError
+
+ChangeKind = Literal["added", "removed", "changed"]
+"""What happened to a path between two versions."""
+
+RunState = Literal["running", "completed", "skipped", "failed", "canceled"]
+"""How far a run came; `skipped` found upstream unchanged."""
 
 
 class Repository(msgspec.Struct, kw_only=True, frozen=True):
@@ -54,6 +60,15 @@ class VersionEntry(msgspec.Struct, frozen=True, kw_only=True):
     blake3: str | None
     size: int | None
     stored: bool
+
+
+class Change(msgspec.Struct, frozen=True, kw_only=True):
+    """One path at which two versions differ: only the later has it (`added`), only the earlier (`removed`), or both with other units (`changed`)."""
+
+    kind: ChangeKind
+    relative_path: str
+    before: VersionEntry | None
+    after: VersionEntry | None
 
 
 class SyncResult(msgspec.Struct, kw_only=True, frozen=True):

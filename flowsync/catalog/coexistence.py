@@ -1,0 +1,108 @@
+"""The rules that the units of a version must keep, checked when it is about to be completed.
+
+1. Of two units with the same repository key, the one that this version adds replaces the one that was there; two that are both added are an error.
+2. At one path there are, as far as is known, the same bytes, however many units share them; and no path lies below another path. Bytes are
+   the same when the artifact is, or when a digest is, stored or declared by upstream; units whose bytes nothing is known of cannot share a
+   path.
+3. Added units are of the types that the repository allows. What a repository held before its types were narrowed stays.
+4. Only additions are looked at, against the whole: what was there together before goes on to be. The cost follows the change.
+
+Additions are what the version has and its start has not, so that what is added on top of a base replaces what the base has. They are put
+into temporary tables that are analysed: the planner would take the rows of a number it has never seen for a handful
+(`bench/catalog/bench_versions.py`).
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from flowsync.catalog.version_session import VersionSession
+from flowsync.model.errors import (
+    DisallowedContentError,
+    DuplicateContentError,
+    RepositoryVersionError,
+)
+
+
+class Coexistence:
+    """The check of one version; used once, in the order `collect_additions`, `replace_content`, `check`.
+
+    `where` names the version in errors, `base_params` its base in statements: NULLs when it started from the latest version.
+    """
+
+    def __init__(
+        self, session: VersionSession, where: str, base_params: dict[str, int | None]
+    ) -> None:
+        self._session = session
+        self._where = where
+        self._base_params = base_params
+
+    async def collect_additions(self) -> None:
+        """Gather what is added, for the other two."""
+        based = self._base_params["base_number"] is not None
+        await self._session.execute("create_addition")
+        await self._session.execute(
+            "collect_additions_to_base" if based else "collect_additions", **self._base_params
+        )
+        await self._session.execute("analyze_addition")
+
+    async def replace_content(self) -> None:
+        """Take out of the version what additions replace."""
+        await self._session.execute("replace_content")
+
+    async def check(self, allowed_types: frozenset[str] | None) -> None:
+        """Raise the error of the first rule that is broken: `DisallowedContentError`, `DuplicateContentError`, `RepositoryVersionError`."""
+        if allowed_types is not None:
+            await self._check_types(allowed_types)
+        await self._check_keys()
+        await self._collect_paths()
+        await self._check_shared_paths()
+        await self._check_nested_paths()
+
+    async def _check_types(self, allowed: frozenset[str]) -> None:
+        rows = await self._session.fetch("disallowed_types", allowed=sorted(allowed))
+        if rows:
+            found = ", ".join(name for (name,) in rows)
+            raise DisallowedContentError(
+                f"{self._where}: content of type {found} is not allowed, "
+                f"only of {', '.join(sorted(allowed)) or 'none'}"
+            )
+
+    async def _check_keys(self) -> None:
+        rows = await self._session.fetch("repeated_keys")
+        if rows:
+            shown = [" and ".join(map(repr, units[:2])) for units, _ in rows]
+            raise DuplicateContentError(
+                f"{self._where}: units that exclude each other are added together: "
+                f"{_listed(shown, rows[0][-1])}"
+            )
+
+    async def _collect_paths(self) -> None:
+        await self._session.execute("create_added_path")
+        await self._session.execute("collect_added_paths")
+        await self._session.execute("analyze_added_path")
+
+    async def _check_shared_paths(self) -> None:
+        rows = await self._session.fetch("contested_paths")
+        if rows:
+            shown = [repr(path) for path, _ in rows]
+            raise RepositoryVersionError(
+                f"{self._where}: several units have different bytes at one path: "
+                f"{_listed(shown, rows[0][-1])}"
+            )
+
+    async def _check_nested_paths(self) -> None:
+        rows = await self._session.fetch("paths_below_paths")
+        rows = rows or await self._session.fetch("paths_above_paths")
+        if rows:
+            raise RepositoryVersionError(
+                f"{self._where}: a path lies below the path of a file: {_pairs(rows)}"
+            )
+
+
+def _pairs(rows: Sequence[tuple[Any, ...]]) -> str:
+    return _listed([f"{below!r} below {path!r}" for path, below, _ in rows], rows[0][-1])
+
+
+def _listed(shown: Sequence[str], count: int) -> str:
+    more = count - len(shown)
+    return ", ".join(shown) + (f" and {more} more" if more else "")

@@ -1,0 +1,66 @@
+"""The completion of a version: the one commit that makes it visible, after its units have been found able to coexist (`coexistence.py`).
+
+A version that neither adds nor removes anything is not completed. That is looked at again after additions have replaced older units, because content
+that was added on top of a base may lead back to the latest version.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from flowsync.catalog.coexistence import Coexistence
+from flowsync.catalog.version_session import VersionSession
+from flowsync.model.repository import Repository, RepositoryVersion
+
+
+class Start(msgspec.Struct, frozen=True, kw_only=True):
+    """What a version starts from: the latest version, `previous`, with its `present` units, or the base, by repository id and number."""
+
+    previous: int
+    present: int
+    base_repository: int | None = None
+    base_number: int | None = None
+
+    def base_params(self) -> dict[str, int | None]:
+        """Return the base as parameters of statements."""
+        return {"base_repository": self.base_repository, "base_number": self.base_number}
+
+
+async def complete(
+    session: VersionSession, repository: Repository, start: Start, info: Mapping[str, Any]
+) -> RepositoryVersion | None:
+    """Complete the version, durably, and return it; discard it and return `None` when it changes nothing.
+
+    Raise a `RepositoryVersionError` when its units cannot coexist.
+    """
+    added, removed = await _count_changes(session)
+    if added or (removed and start.base_number is not None):
+        where = f"repository version {session.number} of {repository.name!r}"
+        coexistence = Coexistence(session, where, start.base_params())
+        await coexistence.collect_additions()
+        await coexistence.replace_content()
+        await coexistence.check(repository.allowed_types)
+        added, removed = await _count_changes(session)
+    if not added and not removed:
+        await session.execute("discard_incomplete")
+        return None
+    counts = {
+        "added": added,
+        "removed": removed,
+        "present": start.present + added - removed,
+    }
+    encoded = msgspec.json.encode(info).decode()
+    ((created,),) = await session.fetch("complete_version", info=encoded, **counts)
+    return RepositoryVersion(
+        repository=repository.name,
+        number=session.number,
+        created=created,
+        info=msgspec.json.decode(encoded),
+        **counts,
+    )
+
+
+async def _count_changes(session: VersionSession) -> tuple[int, int]:
+    ((added, removed),) = await session.fetch("count_changes")
+    return int(added), int(removed)

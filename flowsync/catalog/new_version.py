@@ -1,0 +1,102 @@
+"""A version in the making: what may be done to its membership before it is complete.
+
+1. Every call is one or two statements, committed when it returns. A crash leaves an incomplete version, which nobody sees and the next
+   opening discards.
+2. Only the net effect counts. A unit that is added and removed again leaves no row; one that is removed and added again keeps its old row.
+3. What a mirror has seen is kept in a temporary table of the connection, not in memory.
+"""
+
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from typing import Any
+
+from flowsync.catalog.version_content import BATCH_SIZE, content_id_pages
+from flowsync.catalog.version_session import VersionSession
+from flowsync.model.content import CONTENT_ID_SIZE, Content, content_id
+from flowsync.model.errors import ImmutableVersionError, NotContentError
+from flowsync.model.repository import RepositoryVersion
+
+
+class NewVersion:
+    """The next version of a repository, in the hands of whoever opened it until the context ends.
+
+    It starts as a copy of the latest version, or of a base. `number` is its own number, `previous` that of the latest complete version. `info` is
+    recorded with it and may be added to. When the context has ended well, `completed` is the version as it was recorded, or `None` when there
+    was nothing to record.
+
+    Several tasks may use it at once; their statements take turns. Methods that change it raise `ImmutableVersionError` after the context has
+    ended. A unit is given as its id or as a `Content`; anything else is a `NotContentError`, and units that the catalog does not know are
+    ignored.
+    """
+
+    def __init__(
+        self, session: VersionSession, *, repository: str, previous: int, info: Mapping[str, Any]
+    ) -> None:
+        self.repository = repository
+        self.number = session.number
+        self.previous = previous
+        self.info = dict(info)
+        self.completed: RepositoryVersion | None = None
+        self._session = session
+        self._ended = False
+
+    async def add_content(self, units: Iterable[bytes | Content]) -> int:
+        """Add those units that are not in the version; return their number."""
+        return len(await self.associate(_ids(units), seen=False))
+
+    async def remove_content(self, units: Iterable[bytes | Content]) -> int:
+        """Remove those units that are in the version; return their number."""
+        session = self._changeable()
+        ids = _ids(units)
+        if not ids:
+            return 0
+        ((count,),) = await session.fetch("remove_content", ids=ids)
+        return int(count)
+
+    async def set_content(self, units: Iterable[bytes | Content]) -> None:
+        """Make the version hold exactly these units."""
+        ids = _ids(units)
+        await self._changeable().execute("remove_others", ids=ids)
+        await self.associate(ids, seen=False)
+
+    async def associate(self, ids: Sequence[bytes], *, seen: bool) -> set[bytes]:
+        """Add those units that are not in the version; return the ids of what was added. With `seen`, remember all of `ids` for `remove_unseen`."""
+        session = self._changeable()
+        if not ids:
+            return set()
+        rows = await session.fetch("associate", ids=ids, seen=seen)
+        return {added for (added,) in rows}
+
+    async def remove_unseen(self) -> int:
+        """Remove all units that were never given to `associate` with `seen`; return their number."""
+        ((count,),) = await self._changeable().fetch("remove_unseen")
+        return int(count)
+
+    def content_ids(self, batch_size: int = BATCH_SIZE) -> AsyncGenerator[list[bytes], None]:
+        """Yield the ids of the units that are in the version now, in order, at most `batch_size` at a time."""
+        session = self._session
+        return content_id_pages(session.database, session.repository_id, self.number, batch_size)
+
+    def end(self) -> None:
+        """Refuse all further changes."""
+        self._ended = True
+
+    def _changeable(self) -> VersionSession:
+        if self._ended:
+            raise ImmutableVersionError(
+                f"version {self.number} of repository {self.repository!r} has ended and cannot be changed"
+            )
+        return self._session
+
+
+def _ids(units: Iterable[bytes | Content]) -> list[bytes]:
+    return [_id(unit) for unit in units]
+
+
+def _id(unit: object) -> bytes:
+    if isinstance(unit, Content):
+        return content_id(unit)
+    if isinstance(unit, bytes) and len(unit) == CONTENT_ID_SIZE:
+        return unit
+    raise NotContentError(
+        f"expected a content unit or its id of {CONTENT_ID_SIZE} bytes, found {unit!r}"
+    )

@@ -1,0 +1,114 @@
+"""Repositories and their versions: what there is, what it holds, and a new one.
+
+1. A repository comes into being with its first use, with a complete and empty version 0; the `Repository` value at hand decides its settings.
+2. Only complete versions are seen here; the one in the making belongs to whoever opened it.
+3. Methods that name a repository raise `RepositoryNotFoundError`, and those that name a version `VersionNotFoundError`, when there is none;
+   an iterator does so when its first batch is asked for.
+4. What may be large comes in batches (`version_content.py`).
+"""
+
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+import msgspec
+
+from flowsync.catalog import version_content
+from flowsync.catalog.database import Database
+from flowsync.catalog.new_version import NewVersion
+from flowsync.catalog.opening import ensure_repository, open_version
+from flowsync.catalog.version_content import BATCH_SIZE
+from flowsync.catalog.version_lookup import find_version, find_versions, repository_not_found
+from flowsync.model.repository import Change, Repository, RepositoryVersion, VersionEntry
+
+
+class Repositories:
+    """The repositories of one database; part of its `Catalog`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def ensure(self, repository: Repository) -> None:
+        """Create the repository unless it exists, and give it the settings of `repository`. One query when there is nothing to do."""
+        await ensure_repository(self._database, repository)
+
+    async def names(self) -> list[str]:
+        """Return the names of all repositories in order."""
+        return [name for (name,) in await self._database.fetch("repository_names")]
+
+    async def versions(self, name: str) -> list[RepositoryVersion]:
+        """Return the complete versions by number."""
+        return await find_versions(self._database, name)
+
+    async def version(self, name: str, number: int | None = None) -> RepositoryVersion:
+        """Return a complete version, the latest unless a number is given."""
+        _, version = await find_version(self._database, name, number)
+        return version
+
+    def entries(
+        self, name: str, number: int | None = None, pattern: str | None = None
+    ) -> AsyncGenerator[list[VersionEntry], None]:
+        """Yield the entries of a version (default: the latest) in order of path, in batches.
+
+        `pattern` is a glob on the whole path, with the meaning of `fnmatch.fnmatchcase`.
+        """
+        return version_content.entries(self._database, name, number, pattern)
+
+    def difference(self, name: str, before: int, after: int) -> AsyncGenerator[list[Change], None]:
+        """Yield what differs from version `before` to version `after`, which may be the older one, in order of path, in batches."""
+        return version_content.difference(self._database, name, before, after)
+
+    def content_ids(
+        self,
+        name: str,
+        number: int | None = None,
+        batch_size: int = BATCH_SIZE,
+        *,
+        type_name: str | None = None,
+        reverse: bool = False,
+    ) -> AsyncGenerator[list[bytes], None]:
+        """Yield the ids of a version's units (default: the latest), or those of one type, in order, at most `batch_size` at a time."""
+        return version_content.content_ids(
+            self._database, name, number, batch_size, type_name=type_name, reverse=reverse
+        )
+
+    def added_ids(
+        self, name: str, number: int, base: int | None = None
+    ) -> AsyncGenerator[list[bytes], None]:
+        """Yield the ids of the units that a version has and `base` (default: its predecessor) has not, in order, in batches."""
+        return version_content.gained_ids(self._database, name, number, base)
+
+    def removed_ids(
+        self, name: str, number: int, base: int | None = None
+    ) -> AsyncGenerator[list[bytes], None]:
+        """Yield the ids of the units that `base` (default: the predecessor) has and a version has not, in order, in batches."""
+        return version_content.gained_ids(self._database, name, number, base, lost=True)
+
+    async def missing_artifacts(self, name: str, number: int | None = None) -> int:
+        """Return how many paths of a version (default: the latest) have no artifact, because their bytes were never fetched."""
+        return await version_content.count_missing_artifacts(self._database, name, number)
+
+    async def last_sync(self, name: str) -> dict[str, Any] | None:
+        """Return what `remember_sync` kept last; `None` before the first time."""
+        row = await self._database.fetch_one("last_sync", {"name": name})
+        if row is None:
+            raise repository_not_found(name)
+        details: dict[str, Any] | None = row[0]
+        return details
+
+    async def remember_sync(self, name: str, details: Mapping[str, Any]) -> None:
+        """Keep what a successful sync saw of upstream, and with which options."""
+        encoded = msgspec.json.encode(details).decode()
+        if not await self._database.execute("remember_sync", {"name": name, "details": encoded}):
+            raise repository_not_found(name)
+
+    def new_version(
+        self,
+        repository: Repository,
+        *,
+        wait: bool = True,
+        base: tuple[str, int] | None = None,
+        info: Mapping[str, Any] | None = None,
+    ) -> AbstractAsyncContextManager[NewVersion]:
+        """Open a new version of `repository`, which is created if need be; see `opening.open_version`."""
+        return open_version(self._database, repository, wait=wait, base=base, info=info or {})

@@ -1,0 +1,166 @@
+-- The end of a version: what was added is put into temporary tables, whose size and keys the planner then knows, and checked against the whole.
+-- Additions are what the version has and its starting set has not; the starting set is the base version, or else the latest one.
+
+-- name: count_changes
+-- Count what a version adds to the latest one and removes from it.
+SELECT
+    (SELECT count(*) FROM repository_content WHERE repository_id = %(repository)s AND added = %(number)s),
+    (SELECT count(*) FROM repository_content WHERE repository_id = %(repository)s AND removed = %(number)s);
+
+-- name: create_addition
+-- Make room for the units that a version adds.
+CREATE TEMPORARY TABLE addition (content_id bytea NOT NULL, repo_key bytea);
+
+-- name: collect_additions
+-- Collect what the version in the making adds to the latest one: the rows with its number.
+INSERT INTO pg_temp.addition
+SELECT c.id, c.repo_key
+FROM repository_content m
+JOIN content c ON c.id = m.content_id
+WHERE m.repository_id = %(repository)s AND m.added = %(number)s;
+
+-- name: collect_additions_to_base
+-- Collect what the version in the making adds to its base.
+INSERT INTO pg_temp.addition
+SELECT c.id, c.repo_key
+FROM repository_content m
+JOIN content c ON c.id = m.content_id
+WHERE m.repository_id = %(repository)s AND m.removed IS NULL
+    AND NOT EXISTS (
+        SELECT FROM version_content(%(base_repository)s, %(base_number)s) base WHERE base.content_id = m.content_id
+    );
+
+-- name: analyze_addition
+-- Let the planner know the additions.
+ANALYZE addition;
+
+-- name: replace_content
+-- Take out the units of the starting set that have the repository key of an addition; give their number.
+WITH old AS (
+    SELECT m.content_id, m.added
+    FROM (SELECT DISTINCT repo_key FROM pg_temp.addition WHERE repo_key IS NOT NULL) new
+    JOIN content c USING (repo_key)
+    JOIN repository_content m ON m.repository_id = %(repository)s AND m.content_id = c.id AND m.removed IS NULL
+    WHERE NOT EXISTS (SELECT FROM pg_temp.addition a WHERE a.content_id = c.id)
+),
+dropped AS (
+    DELETE FROM repository_content m
+    USING old
+    WHERE m.repository_id = %(repository)s AND m.content_id = old.content_id AND m.added = old.added AND old.added = %(number)s
+),
+closed AS (
+    UPDATE repository_content m
+    SET removed = %(number)s
+    FROM old
+    WHERE m.repository_id = %(repository)s AND m.content_id = old.content_id AND m.added = old.added AND old.added < %(number)s
+)
+SELECT count(*) FROM old;
+
+-- name: disallowed_types
+-- Give the types of added rows that are not allowed.
+SELECT DISTINCT c.type
+FROM repository_content m
+JOIN content c ON c.id = m.content_id
+WHERE m.repository_id = %(repository)s AND m.added = %(number)s AND c.type <> ALL (%(allowed)s)
+ORDER BY c.type;
+
+-- name: repeated_keys
+-- Give a few of the repository keys that several additions claim: their paths (or else types and ids), and the number of such keys.
+SELECT
+    array_agg(coalesce((SELECT min(l.relative_path) FROM content_artifact l WHERE l.content_id = c.id), c.type || ' ' || encode(c.id, 'hex')) ORDER BY c.id),
+    count(*) OVER ()
+FROM (SELECT repo_key FROM pg_temp.addition WHERE repo_key IS NOT NULL GROUP BY repo_key HAVING count(*) > 1) repeated
+JOIN pg_temp.addition a USING (repo_key)
+JOIN content c ON c.id = a.content_id
+GROUP BY a.repo_key
+ORDER BY 1
+LIMIT 5;
+
+-- name: create_added_path
+-- Make room for the paths of the additions.
+CREATE TEMPORARY TABLE added_path (content_id bytea NOT NULL, relative_path text COLLATE "C" NOT NULL, artifact_id bigint);
+
+-- name: collect_added_paths
+-- Collect the paths of the additions.
+INSERT INTO pg_temp.added_path
+SELECT l.content_id, l.relative_path, l.artifact_id
+FROM pg_temp.addition
+JOIN content_artifact l USING (content_id);
+
+-- name: analyze_added_path
+-- Let the planner know the paths.
+ANALYZE added_path;
+
+-- name: contested_paths
+-- Give a few of the added paths at which another unit of the version has, as far as is known, other bytes; and their number.
+WITH pair AS MATERIALIZED (
+    SELECT a.relative_path, a.content_id, o.content_id AS other_id
+    FROM pg_temp.added_path a
+    JOIN content_artifact o ON o.relative_path = a.relative_path AND o.content_id <> a.content_id
+    JOIN repository_content m ON m.repository_id = %(repository)s AND m.content_id = o.content_id AND m.removed IS NULL
+    WHERE (a.artifact_id = o.artifact_id) IS NOT TRUE
+)
+SELECT relative_path, count(*) OVER ()
+FROM pair
+WHERE (
+    SELECT count(*)
+    FROM link_digest mine
+    JOIN link_digest theirs USING (algorithm, digest)
+    WHERE mine.content_id = pair.content_id AND mine.relative_path = pair.relative_path
+        AND theirs.content_id = pair.other_id AND theirs.relative_path = pair.relative_path
+) = 0
+GROUP BY relative_path
+ORDER BY relative_path
+LIMIT 5;
+
+-- name: paths_below_paths
+-- Give a few of the added paths that lie below another path of the version, with it; and their number.
+WITH RECURSIVE folder (path) AS (
+    SELECT DISTINCT left(relative_path, -strpos(reverse(relative_path), '/')) FROM pg_temp.added_path WHERE strpos(relative_path, '/') > 0
+    UNION
+    SELECT left(path, -strpos(reverse(path), '/')) FROM folder WHERE strpos(path, '/') > 0
+)
+SELECT
+    folder.path, (SELECT min(a.relative_path) FROM pg_temp.added_path a WHERE starts_with(a.relative_path, folder.path || '/')),
+    count(*) OVER ()
+FROM folder
+WHERE EXISTS (
+    SELECT
+    FROM content_artifact l
+    JOIN repository_content m ON m.repository_id = %(repository)s AND m.content_id = l.content_id AND m.removed IS NULL
+    WHERE l.relative_path = folder.path
+)
+ORDER BY 1
+LIMIT 5;
+
+-- name: paths_above_paths
+-- Give a few of the added paths below which another path of the version lies, with it; and their number.
+SELECT a.relative_path, below.relative_path, count(*) OVER ()
+FROM pg_temp.added_path a
+CROSS JOIN LATERAL (
+    SELECT l.relative_path
+    FROM content_artifact l
+    WHERE l.relative_path > a.relative_path || '/' AND l.relative_path < a.relative_path || '0'
+        AND EXISTS (
+            SELECT FROM repository_content m
+            WHERE m.repository_id = %(repository)s AND m.content_id = l.content_id AND m.removed IS NULL
+        )
+    ORDER BY l.relative_path
+    LIMIT 1
+) below
+ORDER BY 1
+LIMIT 5;
+
+-- name: complete_version
+-- Complete a version and let the next one have the next number; durable when it returns, and with it all that was committed before.
+WITH durable AS (
+    SELECT set_config('synchronous_commit', 'on', true)
+),
+advanced AS (
+    UPDATE repository SET next_version = %(number)s + 1 WHERE id = %(repository)s
+)
+UPDATE repository_version
+SET complete = true, added = %(added)s, removed = %(removed)s, present = %(present)s, info = %(info)s::jsonb
+FROM durable
+WHERE repository_id = %(repository)s AND number = %(number)s
+RETURNING created_at;

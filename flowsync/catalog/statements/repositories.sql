@@ -1,0 +1,55 @@
+-- Repositories and their complete versions. A repository is found by its name, a version by its number.
+
+-- name: find_repository
+-- Give the id and the settings of a repository.
+SELECT id, allowed_types, retain_versions FROM repository WHERE name = %(name)s;
+
+-- name: create_repository
+-- Create a repository with its empty version 0, unless it exists.
+WITH created AS (
+    INSERT INTO repository (name, allowed_types, retain_versions)
+    VALUES (%(name)s, %(allowed_types)s, %(retain_versions)s)
+    ON CONFLICT (name) DO NOTHING
+    RETURNING id
+)
+INSERT INTO repository_version (repository_id, number, complete) SELECT id, 0, true FROM created;
+
+-- name: change_repository
+-- Give a repository other settings, where they differ.
+UPDATE repository
+SET allowed_types = %(allowed_types)s, retain_versions = %(retain_versions)s
+WHERE name = %(name)s
+    AND (allowed_types, retain_versions) IS DISTINCT FROM (%(allowed_types)s::text[], %(retain_versions)s::integer);
+
+-- name: repository_names
+-- List all repositories.
+SELECT name FROM repository ORDER BY name;
+
+-- name: find_versions
+-- Give the complete versions of a repository in order; an existing repository without any gives one row of NULLs.
+SELECT r.id, v.number, v.created_at, v.added, v.removed, v.present, v.info
+FROM repository r
+LEFT JOIN repository_version v ON v.repository_id = r.id AND v.complete
+WHERE r.name = %(name)s
+ORDER BY v.number;
+
+-- name: find_version
+-- Give one complete version of a repository, the latest when no number is asked for; NULLs beside the id when it does not exist.
+SELECT r.id, v.number, v.created_at, v.added, v.removed, v.present, v.info
+FROM repository r
+LEFT JOIN LATERAL (
+    SELECT *
+    FROM repository_version v
+    WHERE v.repository_id = r.id AND v.complete AND (%(number)s::integer IS NULL OR v.number = %(number)s::integer)
+    ORDER BY v.number DESC
+    LIMIT 1
+) v ON true
+WHERE r.name = %(name)s;
+
+-- name: last_sync
+-- Give what the last successful sync of a repository left.
+SELECT last_sync FROM repository WHERE name = %(name)s;
+
+-- name: remember_sync
+-- Keep what a successful sync saw.
+UPDATE repository SET last_sync = %(details)s::jsonb WHERE name = %(name)s;

@@ -1,0 +1,58 @@
+-- What a version holds, complete or not, and how two versions differ.
+
+-- name: version_entries
+-- Give the entries of a version in order of path, those whose path matches a regular expression if there is one.
+SELECT e.content_id, e.type, e.relative_path, e.sha256, e.blake3, e.size, e.stored
+FROM version_content(%(repository)s, %(number)s)
+JOIN entry e USING (content_id)
+WHERE %(pattern)s::text IS NULL OR e.relative_path ~ %(pattern)s::text
+ORDER BY e.relative_path, e.content_id;
+
+-- name: version_difference
+-- Give what differs from one version to another in order of path: the entry before, the entry after, or both. Where several units share a path,
+-- they are paired in the order of their ids.
+WITH before AS (
+    SELECT e.*, row_number() OVER (PARTITION BY e.relative_path ORDER BY e.content_id) AS ordinal
+    FROM version_gain(%(repository)s, %(before)s, %(after)s)
+    JOIN entry e USING (content_id)
+),
+after AS (
+    SELECT e.*, row_number() OVER (PARTITION BY e.relative_path ORDER BY e.content_id) AS ordinal
+    FROM version_gain(%(repository)s, %(after)s, %(before)s)
+    JOIN entry e USING (content_id)
+)
+SELECT
+    b.content_id, b.type, b.relative_path, b.sha256, b.blake3, b.size, b.stored,
+    a.content_id, a.type, a.relative_path, a.sha256, a.blake3, a.size, a.stored
+FROM before b
+FULL JOIN after a USING (relative_path, ordinal)
+ORDER BY relative_path, ordinal;
+
+-- name: version_content_page
+-- Give the ids of a version's units behind a given one, in order.
+SELECT m.content_id
+FROM version_content(%(repository)s, %(number)s) m
+WHERE m.content_id > %(behind)s
+    AND (%(type)s::text IS NULL OR EXISTS (SELECT FROM content c WHERE c.id = m.content_id AND c.type = %(type)s::text))
+ORDER BY m.content_id
+LIMIT %(limit)s;
+
+-- name: version_content_page_reversed
+-- Give the ids of a version's units before a given one, in reverse order.
+SELECT m.content_id
+FROM version_content(%(repository)s, %(number)s) m
+WHERE m.content_id < %(behind)s
+    AND (%(type)s::text IS NULL OR EXISTS (SELECT FROM content c WHERE c.id = m.content_id AND c.type = %(type)s::text))
+ORDER BY m.content_id DESC
+LIMIT %(limit)s;
+
+-- name: version_gain
+-- Give the ids of the units that a version has and another one has not, in order.
+SELECT content_id FROM version_gain(%(repository)s, %(number)s, %(base)s) ORDER BY content_id;
+
+-- name: missing_artifacts
+-- Count the paths of a version whose bytes are not here.
+SELECT count(*)
+FROM version_content(%(repository)s, %(number)s)
+JOIN content_artifact l USING (content_id)
+WHERE l.artifact_id IS NULL;

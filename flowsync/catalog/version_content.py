@@ -1,0 +1,152 @@
+"""What versions hold, and how they differ, read in batches so that memory does not grow with the version.
+
+Entries and differences come out of a server-side cursor on a connection of their own: they are sorted by path, for which no index of one
+repository exists, so a page by key would sort the whole version again; and a consumer as slow as an export must not keep a pooled
+connection. Ids come page by page over the pool, because the primary key is their order.
+
+Close an iterator that is left early (`contextlib.aclosing`), or its connection lives until the garbage collector finds it.
+"""
+
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+from psycopg import AsyncServerCursor
+
+from flowsync.catalog.database import Database
+from flowsync.catalog.glob import regular_expression
+from flowsync.catalog.statements import statement
+from flowsync.catalog.version_lookup import find_version
+from flowsync.model.repository import Change, ChangeKind, VersionEntry
+
+BATCH_SIZE: Final = 2000
+"""Ids or entries a batch, unless the caller says otherwise."""
+
+_AFTER_ALL_IDS: Final = b"\xff" * 17
+
+
+async def entries(
+    database: Database, name: str, number: int | None, pattern: str | None
+) -> AsyncGenerator[list[VersionEntry], None]:
+    """Yield the entries of a version whose path matches the glob `pattern`, in order of path."""
+    repository_id, version = await find_version(database, name, number)
+    params = {
+        "repository": repository_id,
+        "number": version.number,
+        "pattern": None if pattern is None else regular_expression(pattern),
+    }
+    async with _cursor(database, "version_entries", params) as cursor:
+        while rows := await cursor.fetchmany(BATCH_SIZE):
+            yield [_entry(row) for row in rows]
+
+
+async def difference(
+    database: Database, name: str, before: int, after: int
+) -> AsyncGenerator[list[Change], None]:
+    """Yield what differs from version `before` to version `after`, in order of path."""
+    repository_id, _ = await find_version(database, name, before)
+    await find_version(database, name, after)
+    params = {"repository": repository_id, "before": before, "after": after}
+    async with _cursor(database, "version_difference", params) as cursor:
+        while rows := await cursor.fetchmany(BATCH_SIZE):
+            yield [_change(row) for row in rows]
+
+
+async def gained_ids(
+    database: Database, name: str, number: int, base: int | None, *, lost: bool = False
+) -> AsyncGenerator[list[bytes], None]:
+    """Yield the ids of the units that a version gained over `base` (default: its predecessor), or lost, in order."""
+    repository_id, _ = await find_version(database, name, number)
+    if base is None:
+        # Whatever number the predecessor has: numbers that were never completed or are deleted have its units too.
+        base = number - 1
+    else:
+        await find_version(database, name, base)
+    one, other = (base, number) if lost else (number, base)
+    params = {"repository": repository_id, "number": one, "base": other}
+    async with _cursor(database, "version_gain", params) as cursor:
+        while rows := await cursor.fetchmany(BATCH_SIZE):
+            yield [content_id for (content_id,) in rows]
+
+
+async def content_ids(
+    database: Database,
+    name: str,
+    number: int | None,
+    batch_size: int,
+    *,
+    type_name: str | None,
+    reverse: bool,
+) -> AsyncGenerator[list[bytes], None]:
+    """Yield the ids of a version's units, all or those of one type, in order of id."""
+    repository_id, version = await find_version(database, name, number)
+    pages = content_id_pages(
+        database, repository_id, version.number, batch_size, type_name=type_name, reverse=reverse
+    )
+    async for page in pages:
+        yield page
+
+
+async def content_id_pages(
+    database: Database,
+    repository_id: int,
+    number: int,
+    batch_size: int,
+    *,
+    type_name: str | None = None,
+    reverse: bool = False,
+) -> AsyncGenerator[list[bytes], None]:
+    """Do as `content_ids` does for a version that may be incomplete. Between two pages no connection is held."""
+    name = "version_content_page_reversed" if reverse else "version_content_page"
+    params = {
+        "repository": repository_id,
+        "number": number,
+        "behind": _AFTER_ALL_IDS if reverse else b"",
+        "type": type_name,
+        "limit": batch_size,
+    }
+    while rows := await database.fetch(name, params):
+        yield [content_id for (content_id,) in rows]
+        params["behind"] = rows[-1][0]
+
+
+async def count_missing_artifacts(database: Database, name: str, number: int | None) -> int:
+    """Return how many paths of a version have no artifact."""
+    repository_id, version = await find_version(database, name, number)
+    params = {"repository": repository_id, "number": version.number}
+    ((count,),) = await database.fetch("missing_artifacts", params)
+    return int(count)
+
+
+@asynccontextmanager
+async def _cursor(
+    database: Database, name: str, params: Mapping[str, Any]
+) -> AsyncIterator[AsyncServerCursor[tuple[Any, ...]]]:
+    async with database.dedicated() as connection, connection.transaction():
+        # All rows will be read; by default the planner would optimise for the first tenth.
+        await connection.execute("SET LOCAL cursor_tuple_fraction = 1")
+        async with connection.cursor("rows", binary=True) as cursor:
+            await cursor.execute(statement(name), params)
+            yield cursor
+
+
+def _entry(row: Sequence[Any]) -> VersionEntry:
+    content_id, type_name, relative_path, sha256, blake3, size, stored = row
+    return VersionEntry(
+        content_id=content_id,
+        type=type_name,
+        relative_path=relative_path,
+        sha256=None if sha256 is None else sha256.hex(),
+        blake3=None if blake3 is None else blake3.hex(),
+        size=size,
+        stored=stored,
+    )
+
+
+def _change(row: Sequence[Any]) -> Change:
+    before = None if row[0] is None else _entry(row[:7])
+    after = None if row[7] is None else _entry(row[7:])
+    kind: ChangeKind = "added" if before is None else "removed" if after is None else "changed"
+    either = before or after
+    assert either is not None
+    return Change(kind=kind, relative_path=either.relative_path, before=before, after=after)
