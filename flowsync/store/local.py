@@ -1,0 +1,107 @@
+"""The blob store on a local file system.
+
+Below `root` stand `blake3/`, the fan-out folders, and `staging/`, on the same file system, so that a rename moves bytes into place. Several
+processes may have the same root open. Crash-only: opening removes the staging folders of dead processes, and nothing else ever needs repair.
+"""
+
+import os
+from collections.abc import AsyncIterator, Sequence
+from contextlib import ExitStack, asynccontextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, Self
+
+from flowsync.model.artifact import StagedArtifact
+from flowsync.model.errors import BlobMissingError, StoreError, StoreUnwritableError
+from flowsync.store.blobs import StoreUsage
+from flowsync.store.durability import barriers, make_folder
+from flowsync.store.failures import store_errors
+from flowsync.store.shelves import Shelves
+from flowsync.store.staging import remove_dead, staging_folder
+from flowsync.store.threads import in_thread
+from flowsync.store.writer import Writer
+
+
+class LocalBlobStore:
+    """A `BlobStore` in a folder; open it with `async with LocalBlobStore(root) as store`.
+
+    Opening creates the folders and raises `StoreUnwritableError`, naming the folder, when it cannot. All waiting for the disk is done in threads.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = os.path.abspath(root)
+        self._shelves = Shelves(f"{self._root}/blake3")
+        self._staging = f"{self._root}/staging"
+        self._held = ExitStack()
+        self._writer: Writer | None = None
+
+    async def __aenter__(self) -> Self:
+        try:
+            self._writer = await in_thread(self._prepare)
+        except BaseException:
+            await in_thread(self._held.close)
+            raise
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._writer = None
+        await in_thread(self._held.close)
+
+    async def persist(self, artifacts: Sequence[StagedArtifact]) -> None:
+        """See `BlobStore.persist`. Raise `StoreError` also when a staged file lies outside of this store's staging folders."""
+        if self._writer is None:
+            raise StoreError(f"the store in {self._root} is not open")
+        await in_thread(self._writer.persist, artifacts)
+
+    def path(self, blake3: str) -> str:
+        """Return where the file of the blob is, or would be."""
+        return self._shelves.path(blake3)
+
+    def open(self, blake3: str) -> BinaryIO:
+        """See `BlobStore.open`."""
+        with store_errors(f"reading blob {blake3}"):
+            try:
+                return open(self._shelves.path(blake3), "rb")
+            except FileNotFoundError as error:
+                raise BlobMissingError(f"no blob {blake3} in {self._shelves.root}") from error
+
+    async def missing(self, names: Sequence[str]) -> set[str]:
+        """See `BlobStore.missing`."""
+        return await in_thread(self._shelves.missing, names)
+
+    async def usage(self) -> StoreUsage:
+        """See `BlobStore.usage`."""
+        return await in_thread(self._measure)
+
+    @asynccontextmanager
+    async def staging(self) -> AsyncIterator[str]:
+        """See `BlobStore.staging`. Only what is staged below this folder can be persisted without copying."""
+        held = ExitStack()
+        try:
+            with store_errors(f"making a staging folder in {self._staging}"):
+                folder = await in_thread(held.enter_context, staging_folder(self._staging))
+            yield folder
+        finally:
+            await in_thread(held.close)
+
+    def _prepare(self) -> Writer:
+        with store_errors(f"opening the store in {self._root}", otherwise=StoreUnwritableError):
+            make_folder(self._shelves.root)
+            make_folder(self._staging)
+            remove_dead(self._staging)
+            scratch = self._held.enter_context(staging_folder(self._staging))
+            return Writer(
+                self._shelves,
+                staging=self._staging,
+                scratch=scratch,
+                open_barrier=barriers(scratch),
+            )
+
+    def _measure(self) -> StoreUsage:
+        with store_errors(f"measuring the store in {self._shelves.root}"):
+            return self._shelves.usage()

@@ -1,0 +1,60 @@
+"""Staging folders: where bytes live before they have a name.
+
+1. A run has one staging folder, `<parent>/<unique>/`, and holds the lock `<parent>/<unique>.lock` as long as it lives.
+2. The lock is taken before the folder is made and removed after the folder is gone; so a folder whose lock can be had is of the dead, and a
+   folder without one does not occur.
+3. Only the dead are tidied away, by whoever opens the store next.
+
+The lock is a file beside the folder, not the folder itself, because network file systems lock only what is open for writing.
+"""
+
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from flowsync.store.locks import claim
+
+_LOCK: Final = ".lock"
+
+
+@contextmanager
+def staging_folder(parent: str) -> Iterator[str]:
+    """Give a new private folder below `parent` and hold its lock; remove it with all that is left in it."""
+    folder, lock = _claim_new(parent)
+    try:
+        os.mkdir(folder, 0o700)
+        yield folder
+    finally:
+        _discard(folder, lock)
+
+
+def remove_dead(parent: str) -> None:
+    """Remove the staging folders below `parent` that no living process holds."""
+    with os.scandir(parent) as entries:
+        locks = [entry.path for entry in entries if entry.name.endswith(_LOCK)]
+    for path in locks:
+        lock = claim(path)
+        if lock is not None:
+            _discard(path.removesuffix(_LOCK), lock)
+
+
+def _claim_new(parent: str) -> tuple[str, int]:
+    # Someone who tidies may get the lock between its creation and our claim. Then this one is theirs; take another.
+    while True:
+        folder = f"{parent}/{secrets.token_hex(8)}"
+        lock = claim(folder + _LOCK, os.O_CREAT | os.O_EXCL)
+        if lock is not None:
+            return folder, lock
+
+
+def _discard(folder: str, lock: int) -> None:
+    try:
+        shutil.rmtree(folder, ignore_errors=True)
+        # What could not be removed keeps its lock file, and is tried again by the next who tidies.
+        if not os.path.lexists(folder):
+            os.unlink(folder + _LOCK)
+    finally:
+        os.close(lock)

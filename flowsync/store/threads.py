@@ -1,0 +1,21 @@
+"""The way from the event loop into a thread and back, for work on files.
+
+Decided: cancelling waits for the job, because a job that outlived its task would go on renaming and removing files in folders that others already
+tidy up. Jobs are short (one batch), so the wait is.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import TypeVar
+
+R = TypeVar("R")
+
+
+async def in_thread(job: Callable[..., R], *arguments: object) -> R:
+    """Run the blocking job in a thread and return its result; when cancelled, first wait until the job has ended."""
+    future = asyncio.get_running_loop().run_in_executor(None, job, *arguments)
+    try:
+        return await asyncio.shield(future)
+    except asyncio.CancelledError:
+        await asyncio.wait((future,))
+        raise

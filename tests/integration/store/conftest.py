@@ -1,0 +1,5 @@
+"""Lets failing assertions of the contract suite show their values."""
+
+import pytest
+
+pytest.register_assert_rewrite("tests.contract.blob_store")

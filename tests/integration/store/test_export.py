@@ -1,0 +1,287 @@
+import asyncio
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from flowsync.model.errors import BlobMissingError, ExportError
+from flowsync.store import ExportReport, LocalBlobStore, export_tree
+from tests.contract.blob_store import in_memory, name_of
+
+MARKER = ".flowsync-export.json"
+TMPFS = Path("/dev/shm")
+
+# Exports one file and then waits for ever.
+STUCK = """
+import asyncio, sys
+from pathlib import Path
+from flowsync.store import export_tree
+
+async def entries():
+    yield [("one", sys.argv[1])]
+    print("ready", flush=True)
+    await asyncio.Event().wait()
+
+asyncio.run(export_tree(entries(), Path(sys.argv[2]), {}))
+"""
+
+
+@pytest.fixture
+async def store(tmp_path):
+    async with LocalBlobStore(tmp_path / "store") as store:
+        yield store
+
+
+@pytest.fixture
+async def blob(store):
+    """Store bodies and return what gives the path of each."""
+    bodies = [b"one", b"two", b"three"]
+    await store.persist([in_memory(body) for body in bodies])
+    return lambda body: store.path(name_of(body))
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return tmp_path / "exports" / "mirror"
+
+
+async def batches(*entries):
+    """Give the entries one a batch."""
+    for entry in entries:
+        yield [entry]
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file() and path.name != MARKER
+    }
+
+
+async def test_files_are_hard_links_in_their_folders(blob, folder):
+    report = await export_tree(
+        batches(("one", blob(b"one")), ("a/b/two", blob(b"two")), ("a/b/c/three", blob(b"three"))),
+        folder,
+        {"repository": "r", "version": 3},
+    )
+
+    assert tree(folder) == {"one": b"one", "a/b/two": b"two", "a/b/c/three": b"three"}
+    assert report == ExportReport(files=3, bytes=11, linked=3, copied=0)
+    assert os.stat(folder / "one").st_ino == os.stat(blob(b"one")).st_ino
+    assert json.loads((folder / MARKER).read_text()) == {"repository": "r", "version": 3}
+    assert os.listdir(folder.parent) == ["mirror"]
+
+
+async def test_one_blob_can_stand_at_many_paths(blob, folder):
+    await export_tree(batches(("x", blob(b"one")), ("y", blob(b"one"))), folder, {})
+
+    assert tree(folder) == {"x": b"one", "y": b"one"}
+
+
+@pytest.mark.skipif(not TMPFS.is_dir(), reason="no second file system at /dev/shm")
+async def test_files_are_copied_to_another_file_system(blob):
+    folder = TMPFS / f"flowsync-test-{os.getpid()}" / "mirror"
+    try:
+        report = await export_tree(
+            batches(("one", blob(b"one")), ("a/two", blob(b"two"))), folder, {}
+        )
+
+        assert tree(folder) == {"one": b"one", "a/two": b"two"}
+        assert report == ExportReport(files=2, bytes=6, linked=0, copied=2)
+    finally:
+        shutil.rmtree(folder.parent)
+
+
+async def test_a_version_without_files_is_a_folder_with_a_marker(folder):
+    report = await export_tree(batches(), folder, {})
+
+    assert os.listdir(folder) == [MARKER]
+    assert report == ExportReport(files=0, bytes=0, linked=0, copied=0)
+
+
+async def test_an_earlier_export_is_replaced_whole(blob, folder):
+    await export_tree(batches(("old", blob(b"one")), ("both", blob(b"two"))), folder, {})
+
+    await export_tree(batches(("new", blob(b"three")), ("both", blob(b"one"))), folder, {"n": 2})
+
+    assert tree(folder) == {"new": b"three", "both": b"one"}
+    assert json.loads((folder / MARKER).read_text()) == {"n": 2}
+    assert os.listdir(folder.parent) == ["mirror"]
+
+
+async def test_an_empty_folder_is_filled(blob, folder):
+    folder.mkdir(parents=True)
+
+    await export_tree(batches(("one", blob(b"one"))), folder, {})
+
+    assert tree(folder) == {"one": b"one"}
+
+
+async def test_a_folder_of_someone_else_is_never_replaced(blob, folder):
+    folder.mkdir(parents=True)
+    (folder / "mine").write_bytes(b"mine")
+
+    with pytest.raises(ExportError, match=f"cannot export to {folder}: .* name an empty folder"):
+        await export_tree(batches(("one", blob(b"one"))), folder, {})
+
+    assert tree(folder) == {"mine": b"mine"}
+    assert os.listdir(folder.parent) == ["mirror"]
+
+
+async def test_a_folder_that_someone_fills_meanwhile_is_not_replaced(blob, folder):
+    folder.mkdir(parents=True)
+
+    async def entries():
+        yield [("one", blob(b"one"))]
+        (folder / "mine").write_bytes(b"mine")
+
+    with pytest.raises(ExportError, match="was not made by an export"):
+        await export_tree(entries(), folder, {})
+
+    assert tree(folder) == {"mine": b"mine"}
+    assert os.listdir(folder.parent) == ["mirror"]
+
+
+async def test_a_file_is_not_replaced(blob, folder):
+    folder.parent.mkdir()
+    folder.write_bytes(b"mine")
+
+    with pytest.raises(ExportError, match=f"cannot export to {folder}: it is a file"):
+        await export_tree(batches(("one", blob(b"one"))), folder, {})
+
+    assert folder.read_bytes() == b"mine"
+
+
+async def test_a_mount_point_is_refused_before_any_work(blob):
+    with pytest.raises(ExportError, match="cannot export to /: a mount point"):
+        await export_tree(batches(("one", blob(b"one"))), Path("/"), {})
+
+
+async def test_a_link_to_a_folder_is_followed(blob, folder, tmp_path):
+    (tmp_path / "real").mkdir()
+    folder.parent.mkdir()
+    folder.symlink_to(tmp_path / "real")
+
+    await export_tree(batches(("one", blob(b"one"))), folder, {})
+
+    assert folder.is_symlink()
+    assert tree(tmp_path / "real") == {"one": b"one"}
+
+
+async def test_a_folder_that_cannot_be_made_is_named(blob, tmp_path):
+    (tmp_path / "file").touch()
+
+    with pytest.raises(ExportError, match=f"cannot export to {tmp_path}/file/below"):
+        await export_tree(batches(("one", blob(b"one"))), tmp_path / "file" / "below", {})
+
+
+async def test_a_missing_blob_is_named_and_the_target_stays(store, blob, folder):
+    await export_tree(batches(("old", blob(b"one"))), folder, {})
+
+    with pytest.raises(BlobMissingError, match=f"cannot export 'a/gone': .*{'0' * 64}"):
+        await export_tree(
+            batches(("one", blob(b"one")), ("a/gone", store.path("0" * 64))), folder, {}
+        )
+
+    assert tree(folder) == {"old": b"one"}
+    assert os.listdir(folder.parent) == ["mirror"]
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["", ".", "..", "/etc/x", "../up", "a/../../up", "a//b", "./a", "a/", "a\0b", "\ud800"],
+)
+async def test_a_path_that_is_not_plain_and_relative_is_refused(blob, folder, path):
+    with pytest.raises(ExportError, match="cannot export"):
+        await export_tree(batches(("one", blob(b"one")), (path, blob(b"two"))), folder, {})
+
+    assert not folder.exists()
+    assert os.listdir(folder.parent) == []
+
+
+@pytest.mark.parametrize(
+    ("first", "second"), [("a", "a"), ("a", "a/b"), ("a/b", "a"), ("a", MARKER)]
+)
+async def test_paths_that_collide_are_refused(blob, folder, first, second):
+    with pytest.raises(ExportError, match=f"cannot export '{second}': another file has this path"):
+        await export_tree(batches((first, blob(b"one")), (second, blob(b"two"))), folder, {})
+
+    assert not folder.exists()
+
+
+async def test_an_error_of_the_entries_passes_and_leaves_nothing(blob, folder):
+    async def entries():
+        yield [("one", blob(b"one"))]
+        raise ConnectionResetError
+
+    with pytest.raises(ConnectionResetError):
+        await export_tree(entries(), folder, {})
+
+    assert os.listdir(folder.parent) == []
+
+
+async def test_a_cancelled_export_leaves_nothing(blob, folder):
+    reached = asyncio.Event()
+
+    async def entries():
+        yield [("one", blob(b"one"))]
+        reached.set()
+        await asyncio.Event().wait()
+
+    task = asyncio.create_task(export_tree(entries(), folder, {}))
+    await reached.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+    assert os.listdir(folder.parent) == []
+
+
+async def test_the_leftovers_of_a_killed_export_go_and_those_of_a_living_one_stay(blob, folder):
+    command = [sys.executable, "-c", STUCK, blob(b"one"), str(folder)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "ready\n"
+        await export_tree(batches(("two", blob(b"two"))), folder, {})
+        beside_the_living = os.listdir(folder.parent)
+        other.kill()
+
+    assert len(beside_the_living) == 2
+    assert len(os.listdir(folder.parent)) == 2
+    await export_tree(batches(("three", blob(b"three"))), folder, {})
+    assert os.listdir(folder.parent) == ["mirror"]
+    assert tree(folder) == {"three": b"three"}
+
+
+async def test_folders_of_someone_else_beside_the_target_stay(blob, folder):
+    mine = folder.parent / ".mirror.0123456789abcdef"
+    mine.mkdir(parents=True)
+    (mine / "mine").touch()
+    (folder.parent / ".mirror.bak").mkdir()
+    (folder.parent / ".mirror.fedcba9876543210").mkdir()
+
+    await export_tree(batches(("one", blob(b"one"))), folder, {})
+
+    # The empty one may be ours: killed before it had its marker.
+    assert sorted(os.listdir(folder.parent)) == [
+        ".mirror.0123456789abcdef",
+        ".mirror.bak",
+        "mirror",
+    ]
+    assert os.listdir(mine) == ["mine"]
+
+
+async def test_many_files_go_through_in_batches(blob, folder):
+    async def entries():
+        for batch in range(10):
+            yield [(f"{batch}/{number}", blob(b"one")) for number in range(500)]
+
+    report = await export_tree(entries(), folder, {})
+
+    assert report == ExportReport(files=5000, bytes=15000, linked=5000, copied=0)
+    assert len(tree(folder)) == 5000
