@@ -119,6 +119,11 @@ class Database:
         finally:
             await connection.close()
 
+    async def size(self) -> int:
+        """Return how many bytes the database takes on its server's disk."""
+        ((size,),) = await self.fetch("database_size")
+        return int(size)
+
     async def fetch(self, name: str, params: Mapping[str, Any] = {}) -> list[tuple[Any, ...]]:
         """Run a named statement and return all its rows."""
         async with self.connection() as connection:

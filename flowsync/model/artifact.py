@@ -6,11 +6,12 @@ asks `isinstance`, never a flag.
 """
 
 import io
+from collections.abc import Mapping
 from typing import BinaryIO
 
 import msgspec
 
-from flowsync.model.digest import DECLARABLE, HEX_LENGTHS, check_hex
+from flowsync.model.digest import HEX_LENGTHS, check_hex
 from flowsync.model.errors import DeclarationError
 
 
@@ -69,6 +70,24 @@ class StagedArtifact(Artifact, frozen=True, kw_only=True):
         return super().open() if self.body is None else io.BytesIO(self.body)
 
 
+def staged_artifact(
+    size: int, digests: Mapping[str, str], *, file: str | None = None, body: bytes | None = None
+) -> StagedArtifact:
+    """Return the staged artifact of `size` bytes with the digests that were computed, by algorithm."""
+    return StagedArtifact(
+        size=size,
+        sha256=digests["sha256"],
+        sha512=digests.get("sha512"),
+        sha384=digests.get("sha384"),
+        sha224=digests.get("sha224"),
+        sha1=digests.get("sha1"),
+        md5=digests.get("md5"),
+        blake3=digests["blake3"],
+        file=file,
+        body=body,
+    )
+
+
 class StoredArtifact(Artifact, frozen=True, kw_only=True):
     """An artifact that the catalog records under `id`. `file` is the path of its blob where the store is a local folder."""
 
@@ -77,5 +96,3 @@ class StoredArtifact(Artifact, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         """Digests come from the catalog here; they are not checked again."""
 
-
-__all__ = ["DECLARABLE", "Artifact", "StagedArtifact", "StoredArtifact"]

@@ -7,7 +7,7 @@ process (design, ruling 8).
 
 from flowsync.digest.hashing import digest_bytes, verify
 from flowsync.download.spool import Spool
-from flowsync.model.artifact import Artifact, StagedArtifact
+from flowsync.model.artifact import Artifact, StagedArtifact, staged_artifact
 from flowsync.model.errors import SizeMismatchError
 from flowsync.stages.context import RunContext
 
@@ -34,11 +34,9 @@ class Arrival(Spool):
         if self._wanted.size is not None and self.size != self._wanted.size:
             raise SizeMismatchError(self._url, self._wanted.size, self.size)
         algorithms = frozenset(self._expected)
-        if self.body is not None:
-            digests = digest_bytes(self.body, algorithms)
+        if self.path is None:
+            digests = digest_bytes(self.body or b"", algorithms)
         else:
             _, digests = await self._hasher.digest(self.path, algorithms)
         verify(self._url, self._expected, digests)
-        self.staged = StagedArtifact(
-            size=self.size, file=self.path if self.body is None else None, body=self.body, **digests
-        )
+        self.staged = staged_artifact(self.size, digests, file=self.path, body=self.body)

@@ -7,7 +7,7 @@ import uuid
 
 from flowsync.declare import DeclarativeArtifact, DeclarativeContent
 from flowsync.digest.hashing import verify
-from flowsync.model.artifact import StagedArtifact, StoredArtifact
+from flowsync.model.artifact import StagedArtifact, StoredArtifact, staged_artifact
 from flowsync.model.errors import SizeMismatchError
 from flowsync.pipeline.tasks import task_group
 from flowsync.stages.context import BoundStage
@@ -73,4 +73,4 @@ class ArtifactSaver(BoundStage):
         if wanted.size is not None and size != wanted.size:
             raise SizeMismatchError(source, wanted.size, size)
         verify(source, expected, digests)
-        declared.artifact = StagedArtifact(size=size, file=copy, **digests)
+        declared.artifact = staged_artifact(size, digests, file=copy)

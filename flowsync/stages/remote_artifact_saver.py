@@ -6,6 +6,7 @@ from typing import NamedTuple
 from flowsync.catalog.remotes import Source
 from flowsync.declare import DeclarativeArtifact, DeclarativeContent
 from flowsync.model.errors import DeclarationError
+from flowsync.model.remote import Remote
 from flowsync.stages.context import BoundStage
 
 _log = logging.getLogger(__name__)
@@ -14,6 +15,7 @@ _log = logging.getLogger(__name__)
 class _Offer(NamedTuple):
     item: DeclarativeContent
     declared: DeclarativeArtifact
+    remote: Remote
 
 
 class RemoteArtifactSaver(BoundStage):
@@ -33,7 +35,7 @@ class RemoteArtifactSaver(BoundStage):
         """Record the sources of each batch."""
         async for batch in self.batches():
             offers = [
-                _Offer(item, declared)
+                _Offer(item, declared, declared.remote)
                 for item in batch
                 for declared in item.d_artifacts
                 if declared.remote is not None
@@ -56,14 +58,13 @@ class RemoteArtifactSaver(BoundStage):
         policy = self.context.digest_policy
         for offer in offers:
             policy.check_expected(offer.declared.url, offer.declared.artifact.digests())
-        remotes = {offer.declared.remote.name: offer.declared.remote for offer in offers}  # type: ignore[union-attr]
-        ids = await self.context.remote_ids(remotes)
+        ids = await self.context.remote_ids({offer.remote.name: offer.remote for offer in offers})
         return await self.context.catalog.remotes.save_sources(
             [
                 Source(
                     content_id=offer.item.content_id,
                     relative_path=offer.declared.relative_path,
-                    remote_id=ids[offer.declared.remote.name],  # type: ignore[union-attr]
+                    remote_id=ids[offer.remote.name],
                     urls=offer.declared.urls,
                     artifact=offer.declared.artifact,
                 )

@@ -8,6 +8,7 @@
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from uuid import UUID
 
 import msgspec
 
@@ -15,7 +16,7 @@ from flowsync.catalog.new_version import NewVersion
 from flowsync.model.errors import CatalogError
 from flowsync.model.events import Observer, SyncEnded, SyncStarted
 from flowsync.model.remote import Remote
-from flowsync.model.repository import Repository, RepositoryVersion, SyncResult
+from flowsync.model.repository import Repository, RepositoryVersion, RunState, SyncResult
 from flowsync.pipeline.pipeline import Pipeline, StageStatistics
 from flowsync.pipeline.progress import Progress
 from flowsync.pipeline.stage import Stage
@@ -55,7 +56,7 @@ class SyncRun:
         self._observers = (*engine.observers, *observers)
         self._progress = Progress()
         self._started = time.monotonic()
-        self._record_id: object = None
+        self._record_id: UUID | None = None
 
     async def run(self, stages: Callable[[NewVersion], list[Stage]]) -> RepositoryVersion | None:
         """Do the sync; `stages` gives the whole pipeline for the version that was opened."""
@@ -160,7 +161,7 @@ class SyncRun:
             error=str(error) or type(error).__name__,
         )
 
-    async def _end(self, state: str, result: SyncResult) -> None:
+    async def _end(self, state: RunState, result: SyncResult) -> None:
         self.result = result
         if self._record_id is not None:
             # The run is what it is, even if the database is gone and cannot be told.

@@ -5,10 +5,9 @@ from collections import Counter
 import click
 import msgspec
 
-from flowsync.catalog.changes import Change
 from flowsync.cli.outcome import run_async
 from flowsync.cli.settings import Place, load
-from flowsync.model.repository import VersionEntry
+from flowsync.model.repository import Change, VersionEntry
 
 _SIGNS = {"added": "+", "removed": "-", "changed": "~"}
 

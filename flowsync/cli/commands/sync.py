@@ -76,7 +76,7 @@ def command(
     if not described and (repository or mirror or policy):
         raise click.UsageError("--repository, --mirror and --policy need SOURCE and URL")
     wanted = (
-        _described(*target, repository, mirror, policy or "immediate")
+        _described(target[0], target[1], repository, mirror, policy or "immediate")
         if described
         else _configured(configuration, target)
     )
