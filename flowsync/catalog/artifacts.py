@@ -22,6 +22,9 @@ from flowsync.model.errors import CatalogError
 _ALGORITHMS: Final = tuple(HEX_LENGTHS)
 """The digests in the order of the statements' columns."""
 
+_OPTIONAL: Final = tuple(name for name in _ALGORITHMS if name not in {"sha256", "blake3"})
+"""The digests that a stored artifact may lack."""
+
 _TRIES: Final = 3
 """Rounds of saving a batch. The second finds what others inserted during the first; the third, what was cleaned away in between."""
 
@@ -83,12 +86,14 @@ class Artifacts:
         richer: dict[str, StoredArtifact] = {}
         for artifact in artifacts:
             sha256 = str(artifact.sha256)
-            known = stored[sha256].digests()
+            known = stored[sha256]
             lacking = {
-                name: hexed for name, hexed in artifact.digests().items() if name not in known
+                algorithm: getattr(artifact, algorithm)
+                for algorithm in _OPTIONAL
+                if getattr(artifact, algorithm) is not None and getattr(known, algorithm) is None
             }
             if lacking:
-                richer[sha256] = stored[sha256] = replace(stored[sha256], **lacking)
+                richer[sha256] = stored[sha256] = replace(known, **lacking)
         if richer:
             await self._database.execute("complete_artifacts", _columns(list(richer.values())))
 

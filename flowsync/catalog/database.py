@@ -7,6 +7,10 @@
 4. When a connection turns out to be lost, the idle ones are checked before the error is raised, so that one restart of the server fails the work
    at hand and not the work after it.
 
+Decided: pooled sessions avoid sequential scans, because their statements are look-ups by key and PostgreSQL keeps the plan of a prepared one:
+made while a table was empty, it would read the whole table until the next ANALYZE (seen: 1.7 ms a row at 100 000 rows, instead of 3 µs). A
+statement that reads a large part of a table wants a dedicated session.
+
 Decided: prepared statements and session locks are used freely, so a pooler in transaction mode between flowsync and PostgreSQL is not supported.
 """
 
@@ -63,7 +67,7 @@ class Database:
         self._pool = AsyncConnectionPool(
             self._conninfo,
             kwargs={"autocommit": True},
-            configure=_configure,
+            configure=_configure_pooled,
             min_size=1,
             max_size=self._max_connections,
             timeout=self._timeout,
@@ -173,6 +177,11 @@ async def _configure(connection: Connection) -> None:
     await connection.execute(
         "SELECT set_config('TimeZone', 'UTC', false), set_config('jit', 'off', false)"
     )
+
+
+async def _configure_pooled(connection: Connection) -> None:
+    await _configure(connection)
+    await connection.execute("SET enable_seqscan = off")
 
 
 def _parse(conninfo: str) -> dict[str, Any]:

@@ -65,13 +65,13 @@ CREATE TABLE remote_artifact (
     PRIMARY KEY (content_id, relative_path, remote_id),
     FOREIGN KEY (content_id, relative_path) REFERENCES content_artifact ON DELETE CASCADE
 );
--- An alternate source is asked for an artifact by any digest. The first index holds all rows, so that a remote's are found when it goes.
-CREATE INDEX remote_artifact_sha256 ON remote_artifact (remote_id, sha256);
-CREATE INDEX remote_artifact_sha512 ON remote_artifact (remote_id, sha512) WHERE sha512 IS NOT NULL;
-CREATE INDEX remote_artifact_sha384 ON remote_artifact (remote_id, sha384) WHERE sha384 IS NOT NULL;
-CREATE INDEX remote_artifact_sha224 ON remote_artifact (remote_id, sha224) WHERE sha224 IS NOT NULL;
-CREATE INDEX remote_artifact_sha1 ON remote_artifact (remote_id, sha1) WHERE sha1 IS NOT NULL;
-CREATE INDEX remote_artifact_md5 ON remote_artifact (remote_id, md5) WHERE md5 IS NOT NULL;
+-- An alternate source is asked for an artifact by any digest.
+CREATE INDEX remote_artifact_sha256 ON remote_artifact (sha256) WHERE sha256 IS NOT NULL;
+CREATE INDEX remote_artifact_sha512 ON remote_artifact (sha512) WHERE sha512 IS NOT NULL;
+CREATE INDEX remote_artifact_sha384 ON remote_artifact (sha384) WHERE sha384 IS NOT NULL;
+CREATE INDEX remote_artifact_sha224 ON remote_artifact (sha224) WHERE sha224 IS NOT NULL;
+CREATE INDEX remote_artifact_sha1 ON remote_artifact (sha1) WHERE sha1 IS NOT NULL;
+CREATE INDEX remote_artifact_md5 ON remote_artifact (md5) WHERE md5 IS NOT NULL;
 
 CREATE TABLE repository (
     -- Half of the key of the repository's advisory lock, whose numbers have 4 bytes; and the membership rows stay small.

@@ -45,19 +45,25 @@ WITH given AS (
         sha256, sha512, sha384, sha224, sha1, md5, ordinal
     )
 ),
-changed AS (
-    SELECT given.*
-    FROM given
-    JOIN content_artifact AS link USING (content_id, relative_path)
-    LEFT JOIN remote_artifact AS known USING (content_id, relative_path, remote_id)
-    WHERE known.remote_id IS NULL
-        OR (
+-- What is recorded has its link; only the others have to look for theirs.
+compared AS MATERIALIZED (
+    SELECT
+        given.*,
+        known.remote_id IS NULL AS is_new,
+        (
             known.urls, known.priority, known.size,
             known.sha256, known.sha512, known.sha384, known.sha224, known.sha1, known.md5
         ) IS DISTINCT FROM (
             given.urls, given.priority, given.size,
             given.sha256, given.sha512, given.sha384, given.sha224, given.sha1, given.md5
-        )
+        ) AS is_changed
+    FROM given
+    LEFT JOIN remote_artifact AS known USING (content_id, relative_path, remote_id)
+),
+linked AS MATERIALIZED (
+    SELECT ordinal FROM compared
+    JOIN content_artifact USING (content_id, relative_path)
+    WHERE is_new
 ),
 saved AS (
     INSERT INTO remote_artifact AS known (
@@ -67,7 +73,8 @@ saved AS (
     SELECT
         content_id, relative_path, remote_id, urls, priority, size,
         sha256, sha512, sha384, sha224, sha1, md5
-    FROM changed
+    FROM compared
+    WHERE is_changed AND (NOT is_new OR ordinal IN (SELECT ordinal FROM linked))
     ORDER BY content_id, relative_path, remote_id
     ON CONFLICT (content_id, relative_path, remote_id) DO UPDATE SET
         urls = excluded.urls,
@@ -82,11 +89,8 @@ saved AS (
         failed_at = CASE WHEN known.urls = excluded.urls THEN known.failed_at END
 )
 SELECT ordinal - 1
-FROM given
-WHERE NOT EXISTS (
-    SELECT FROM content_artifact AS link
-    WHERE link.content_id = given.content_id AND link.relative_path = given.relative_path
-)
+FROM compared
+WHERE is_new AND ordinal NOT IN (SELECT ordinal FROM linked)
 ORDER BY ordinal;
 
 -- name: links_of
@@ -139,4 +143,5 @@ FROM (
         known.failed_at NULLS FIRST, known.content_id, known.relative_path
 ) AS best
 JOIN remote ON remote.id = best.remote_id
+WHERE EXISTS (SELECT FROM alternate_source)
 ORDER BY ordinal, best.priority DESC, best.name;
