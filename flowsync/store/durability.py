@@ -14,8 +14,8 @@ each file and folder. Both barriers of a batch of 4 KiB files, in ms (bench/stor
     fsync, 16 threads           0.38    6.6     50     59
     sync_file_range, fdatasync  0.29    9.3     62     58
 
-syncfs also writes what others have dirty; fsync waits for some of that too, since they share a journal. A slower disk would feel it more, so small batches,
-which gain little, do not take part.
+syncfs also writes what others have dirty; fsync waits for some of that too, since they share a journal. A slower disk would feel it more, so
+small batches, which gain little, do not take part.
 
 syncfs is trusted only where it is known to reach the disk and to report errors: Linux 5.8 or later on ext4, XFS or Btrfs. FUSE does not
 pass it on, overlayfs does not report the errors of the file system below. Elsewhere, fsync does it.
