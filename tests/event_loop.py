@@ -1,8 +1,8 @@
 """The event loop of the tests: uvloop, as in production, with a clock that works on it.
 
 1. Every coroutine test and fixture runs on uvloop.
-2. A coroutine test that is not done within its time-out (`timeout` in the configuration, or the marker's) is cancelled from inside its loop and fails
-   with the traceback of the place where it waited; its fixtures are torn down as usual.
+2. A coroutine test that is not done within its time-out (the marker's, the command line's, or that of the configuration) is cancelled from
+   inside its loop and fails with the traceback of the place where it waited; its fixtures are torn down as usual.
 
 The second rule is here because an idle uvloop swallows what a signal handler raises, so that the signal of pytest-timeout, which fails
 every other test cleanly, never reaches a coroutine that waits. A test that resists cancellation too ends with its process (`faulthandler_timeout`).
@@ -31,7 +31,11 @@ def pytest_runtest_call(item: pytest.Item) -> None:
 
 def _seconds(item: pytest.Item) -> float | None:
     marker = item.get_closest_marker("timeout")
-    limit = marker.args[0] if marker is not None and marker.args else item.config.getini("timeout")
+    if marker is not None and marker.args:
+        limit = marker.args[0]
+    else:
+        option = item.config.getoption("timeout")
+        limit = item.config.getini("timeout") if option is None else option
     # A little before the signal, whose error the loop would only log.
     return float(limit) * 0.95 or None
 
