@@ -18,6 +18,8 @@ import msgspec
 from flowsync.model.errors import EmbeddedPostgresError
 
 _SCRIPT = Path(__file__).with_name("run_as.py")
+# A launch takes 15 ms. It is not bound by the caller's deadline: the script, cut off midway, could not say what it started.
+_LAUNCH_SECONDS = 30.0
 _KEPT_VARIABLES = ("PATH", "LD_LIBRARY_PATH")
 
 
@@ -39,13 +41,13 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
 
     def run(self, doing: str, command: Sequence[str | Path], deadline: float) -> None:
         """Run a program to its end. Raises `EmbeddedPostgresError` when it fails or is still running at the deadline (monotonic seconds)."""
-        self._execute(doing, "", command, deadline)
+        self._execute(doing, "", command, max(deadline - time.monotonic(), 0.0))
 
-    def launch(self, doing: str, command: Sequence[str | Path], log: Path, deadline: float) -> int:
+    def launch(self, doing: str, command: Sequence[str | Path], log: Path) -> int:
         """Start a program detached, with its output appended to the log, and return its process id."""
-        return int(self._execute(doing, str(log), command, deadline))
+        return int(self._execute(doing, str(log), command, _LAUNCH_SECONDS))
 
-    def _execute(self, doing: str, log: str, command: Sequence[str | Path], deadline: float) -> str:
+    def _execute(self, doing: str, log: str, command: Sequence[str | Path], seconds: float) -> str:
         kept = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
         try:
             answer = subprocess.run(
@@ -55,7 +57,7 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 check=False,
-                timeout=max(deadline - time.monotonic(), 0.0),
+                timeout=seconds,
             )
         except subprocess.TimeoutExpired as error:
             raise EmbeddedPostgresError(doing, f"not done after {error.timeout:.1f} s") from error

@@ -43,6 +43,16 @@ def is_postmaster(pid: int, cluster: Path) -> bool:
     return os.path.basename(arguments[0]) == b"postgres" and os.fsencode(cluster) in arguments
 
 
+def is_alive(pid: int) -> bool:
+    """Whether the process exists and is no zombie. For one that was just started: its command line is empty until the kernel is done."""
+    try:
+        text = (_PROC / str(pid) / "stat").read_text(errors="replace")
+    except OSError:
+        return False
+    # The state follows the name, which stands in parentheses and may hold some itself.
+    return text.rpartition(")")[2].split()[0] not in {"Z", "X"}
+
+
 def running_pid(cluster: Path) -> int | None:
     """Return the process id of the cluster's server: whoever listens, or, when nobody does yet, whom the file names."""
     for pid in (listener(socket_folder(cluster)), _recorded_pid(cluster / "postmaster.pid")):

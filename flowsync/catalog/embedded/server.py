@@ -76,6 +76,10 @@ class EmbeddedPostgres:
                 with starting(self.folder / "start.lock", deadline):
                     self._hold.share(deadline)
                     self._reach_ready(deadline)
+            except OSError as error:
+                self._let_go()
+                doing = f"starting a server in {self.folder}"
+                raise EmbeddedPostgresError(doing, str(error)) from error
             except BaseException:
                 self._let_go()
                 raise
@@ -112,6 +116,8 @@ class EmbeddedPostgres:
             self._hold.release()
 
     def _end_server(self) -> bool:
+        if not cluster.existing_majors(self.folder):
+            return False
         data = self.data_folder
         place = postmaster.socket_folder(data)
         pid = postmaster.running_pid(data)

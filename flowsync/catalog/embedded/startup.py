@@ -47,17 +47,24 @@ class Startup(msgspec.Struct, frozen=True, kw_only=True):
     def reach_ready(self, deadline: float) -> None:
         """Return when the server is ready. Raises `EmbeddedPostgresError` when it ends for good or the deadline passes (monotonic seconds)."""
         launches: list[Launch] = []
+        try:
+            self._launch_until_ready(launches, deadline)
+        except BaseException:
+            if launches and postmaster.is_alive(launches[-1].pid):
+                postmaster.end(launches[-1].pid, self.cluster)
+            raise
+
+    def _launch_until_ready(self, launches: list[Launch], deadline: float) -> None:
         pause = _FIRST_PAUSE_SECONDS
         while refusal := self._refusal():
-            if refusal == _SILENCE and not (launches and self._lives(launches[-1])):
+            if time.monotonic() >= deadline:
+                found = f"not ready in time: {refusal}"
+                raise EmbeddedPostgresError(self._doing, found, f"see {self.log}")
+            if refusal == _SILENCE and not (launches and postmaster.is_alive(launches[-1].pid)):
                 if launches:
                     self._expect_passing_reason(launches)
                     time.sleep(_RETRY_PAUSE_SECONDS)
-                launches.append(self._launch(deadline))
-            if time.monotonic() >= deadline:
-                raise EmbeddedPostgresError(
-                    self._doing, f"not ready in time: {refusal}", f"see {self.log}"
-                )
+                launches.append(self._launch())
             time.sleep(pause)
             pause = min(pause * 1.5, _LONGEST_PAUSE_SECONDS)
 
@@ -69,16 +76,13 @@ class Startup(msgspec.Struct, frozen=True, kw_only=True):
     def _doing(self) -> str:
         return f"starting the server of {self.cluster}"
 
-    def _lives(self, launch: Launch) -> bool:
-        return postmaster.is_postmaster(launch.pid, self.cluster)
-
-    def _launch(self, deadline: float) -> Launch:
+    def _launch(self) -> Launch:
         place = sockets.planned_socket_folder(self.cluster)
         sockets.prepare_socket_folder(place, self.cluster, self.account)
         postmaster.remove_stale_locks(self.cluster, place)
         offset = _shorten(self.log)
         command = server_command(self.postgres, self.cluster, place, self.settings)
-        pid = self.account.launch(self._doing, command, self.log, deadline)
+        pid = self.account.launch(self._doing, command, self.log)
         return Launch(pid=pid, log_offset=offset, at=time.monotonic())
 
     def _expect_passing_reason(self, launches: list[Launch]) -> None:

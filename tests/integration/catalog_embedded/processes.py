@@ -64,12 +64,20 @@ def servers_of(folder: Path) -> list[int]:
             below = any(part.startswith(f"{folder}/") for part in arguments[1:])
             if arguments[0].endswith("/postgres") and below:
                 found.append(int(entry.name))
-    return found
+    # A child of the server has its parent's command line until it takes a title of its own.
+    return [pid for pid in found if _parent(pid) not in found]
 
 
 def user_of(pid: int) -> int:
     """Return the user that a process runs as, seen from outside of its namespace."""
     return (Path("/proc") / str(pid)).stat().st_uid
+
+
+def _parent(pid: int) -> int:
+    try:
+        return int((Path("/proc") / str(pid) / "stat").read_text().rpartition(")")[2].split()[1])
+    except OSError:
+        return 0
 
 
 def _command_line(entry: Path) -> list[str]:

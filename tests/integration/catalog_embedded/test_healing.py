@@ -9,6 +9,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from psycopg import sql
 
 from flowsync.catalog.embedded import EmbeddedPostgres
 from tests.integration.catalog_embedded.processes import servers_of
@@ -18,9 +19,10 @@ def connect(server: EmbeddedPostgres) -> psycopg.Connection:
     return psycopg.connect(server.conninfo(), autocommit=True)
 
 
-def count(server: EmbeddedPostgres) -> int:
+def count(server: EmbeddedPostgres, table: str) -> int:
+    statement = sql.SQL("SELECT count(*) FROM {}").format(sql.Identifier(table))
     with psycopg.connect(server.conninfo()) as connection:
-        row = connection.execute("SELECT count(*) FROM kept").fetchone()
+        row = connection.execute(statement).fetchone()
     assert row is not None
     return int(row[0])
 
@@ -34,16 +36,16 @@ def test_killed_server_is_started_again_at_once_with_all_that_was_committed(data
     server = EmbeddedPostgres(database)
     server.start()
     with psycopg.connect(server.conninfo()) as connection:
-        connection.execute("CREATE TABLE kept (number int)")
+        connection.execute("CREATE TABLE committed (number int)")
 
     # Its backends may still live when the next server starts, and hold the memory of the killed one.
     with ExitStack() as sessions:
         for number in range(2):
             session = sessions.enter_context(closing(connect(server)))
-            session.execute("INSERT INTO kept VALUES (%s)", [number])
+            session.execute("INSERT INTO committed VALUES (%s)", [number])
             kill_postmaster(database)
             server.start()
-            assert count(server) == number + 1
+            assert count(server, "committed") == number + 1
 
     assert server.stop() is True
 
@@ -115,8 +117,8 @@ def test_copy_of_a_running_cluster_is_another_cluster(database: Path, home: Path
     original = EmbeddedPostgres(database)
     original.start()
     with psycopg.connect(original.conninfo()) as connection:
-        connection.execute("CREATE TABLE kept (number int)")
-        connection.execute("INSERT INTO kept VALUES (1)")
+        connection.execute("CREATE TABLE copied (number int)")
+        connection.execute("INSERT INTO copied VALUES (1)")
         connection.commit()
         connection.execute("CHECKPOINT")
     shutil.copytree(
@@ -126,9 +128,9 @@ def test_copy_of_a_running_cluster_is_another_cluster(database: Path, home: Path
 
     copy.start()
     with psycopg.connect(copy.conninfo()) as connection:
-        connection.execute("INSERT INTO kept VALUES (2)")
+        connection.execute("INSERT INTO copied VALUES (2)")
 
-    assert (count(original), count(copy)) == (1, 2)
+    assert (count(original, "copied"), count(copy, "copied")) == (1, 2)
     assert copy.stop() is True
     assert len(servers_of(database)) == 1
     assert original.stop() is True

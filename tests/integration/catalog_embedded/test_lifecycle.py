@@ -13,7 +13,7 @@ import pytest
 
 from flowsync.catalog.embedded import EmbeddedPostgres
 from flowsync.model.errors import EmbeddedPostgresError
-from tests.integration.catalog_embedded.conftest import copy_prepared
+from tests.integration.catalog_embedded.conftest import lend
 from tests.integration.catalog_embedded.processes import servers_of
 
 
@@ -69,10 +69,10 @@ def test_cold_start_makes_a_closed_durable_cluster_and_stop_leaves_no_process(ho
 
 def test_what_was_written_is_there_after_the_next_start(database: Path) -> None:
     with running(database) as server:
-        tell(server, "CREATE TABLE kept AS SELECT 42 AS number")
+        tell(server, "CREATE TABLE answer AS SELECT 42 AS number")
 
     with running(database) as server:
-        assert ask(server, "SELECT number FROM kept") == 42
+        assert ask(server, "SELECT number FROM answer") == 42
 
 
 @pytest.mark.parametrize(
@@ -81,18 +81,14 @@ def test_what_was_written_is_there_after_the_next_start(database: Path) -> None:
     ids=["space", "quotes", "comma", "umlaut", "long"],
 )
 def test_any_path_works(home: Path, prepared: Path, name: str) -> None:
-    folder = copy_prepared(prepared, home / name / "database")
-
-    with running(folder) as server:
+    with lend(prepared, home / name / "database") as folder, running(folder) as server:
         assert ask(server, "SHOW data_directory") == str(folder / "pg18")
 
 
 def test_socket_beside_a_long_path_is_closed_and_goes_with_the_server(
     home: Path, prepared: Path
 ) -> None:
-    folder = copy_prepared(prepared, home / ("l" * 120))
-
-    with running(folder) as server:
+    with lend(prepared, home / ("l" * 120)) as folder, running(folder) as server:
         place = Path(str(ask(server, "SHOW unix_socket_directories")).strip('"'))
         assert place.parent == Path(tempfile.gettempdir())
         assert place.stat().st_mode & 0o777 == 0o700
@@ -103,9 +99,7 @@ def test_socket_beside_a_long_path_is_closed_and_goes_with_the_server(
 def test_joiner_with_another_temporary_folder_finds_the_socket(
     home: Path, prepared: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = copy_prepared(prepared, home / ("l" * 120))
-
-    with running(folder) as server:
+    with lend(prepared, home / ("l" * 120)) as folder, running(folder) as server:
         monkeypatch.setattr(tempfile, "tempdir", "/dev/shm")
         with running(folder) as joiner:
             assert joiner.conninfo() == server.conninfo()
@@ -189,11 +183,12 @@ def test_server_that_cannot_start_is_an_error_at_once_in_its_own_words(database:
     assert servers_of(database) == []
 
 
-def test_start_that_is_out_of_time_leaves_no_server(database: Path) -> None:
+@pytest.mark.parametrize("timeout", [0.0, 0.008, 0.016])
+def test_start_that_is_out_of_time_leaves_no_server(database: Path, timeout: float) -> None:
     server = EmbeddedPostgres(database)
 
-    with pytest.raises(EmbeddedPostgresError):
-        server.start(timeout=0.0)
+    with pytest.raises(EmbeddedPostgresError, match="not ready in time"):
+        server.start(timeout=timeout)
 
     assert servers_of(database) == []
     assert not server.is_running()
@@ -204,6 +199,17 @@ def test_folder_that_cannot_be_made_is_an_error(home: Path) -> None:
 
     with pytest.raises(EmbeddedPostgresError, match=r"making the folder .*/file/database"):
         EmbeddedPostgres(home / "file" / "database").start()
+
+
+def test_file_that_cannot_be_written_is_an_error_and_nothing_is_held(database: Path) -> None:
+    (database / "server.log").mkdir()
+
+    with pytest.raises(EmbeddedPostgresError, match=r"starting the server .*server\.log"):
+        EmbeddedPostgres(database).start(timeout=20.0)
+
+    (database / "server.log").rmdir()
+    with running(database):
+        pass
 
 
 def test_cluster_of_an_unknown_version_is_refused_and_kept(home: Path) -> None:

@@ -85,7 +85,7 @@ def test_launched_program_is_detached_and_writes_to_a_closed_log(tmp_path: Path)
     os.mkfifo(done)
 
     script = f"echo session $(ps -o sid= -p $$); echo end >'{done}'"
-    pid = Account().launch("trying", ["/bin/sh", "-c", script], log, soon())
+    pid = Account().launch("trying", ["/bin/sh", "-c", script], log)
 
     assert done.read_text() == "end\n"
     assert log.read_text().split() == ["session", str(pid)]
@@ -94,9 +94,9 @@ def test_launched_program_is_detached_and_writes_to_a_closed_log(tmp_path: Path)
 
 def test_launch_of_a_missing_program_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(EmbeddedPostgresError, match="No such file"):
-        Account().launch("trying", ["/none/such"], tmp_path / "log", soon())
+        Account().launch("trying", ["/none/such"], tmp_path / "log")
 
 
 def test_launch_with_a_log_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(EmbeddedPostgresError, match=r"No such file.*none/log"):
-        Account().launch("trying", ["/bin/true"], tmp_path / "none" / "log", soon())
+        Account().launch("trying", ["/bin/true"], tmp_path / "none" / "log")

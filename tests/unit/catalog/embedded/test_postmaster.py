@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from flowsync.catalog.embedded.postmaster import (
+    is_alive,
     is_postmaster,
     remove_stale_locks,
     running_pid,
@@ -18,8 +19,13 @@ from flowsync.catalog.embedded.postmaster import (
 @pytest.fixture
 def lookalike(tmp_path: Path) -> Iterator[int]:
     """Run a process with the command line of a server of `tmp_path`."""
-    command = ["postgres", "-c", "read line", "-D", str(tmp_path)]
-    with subprocess.Popen(command, executable="/bin/sh", stdin=subprocess.PIPE) as process:
+    command = ["postgres", "-c", "echo; read line", "-D", str(tmp_path)]
+    with subprocess.Popen(
+        command, executable="/bin/sh", stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        # The kernel shows the command line only once the program runs.
+        assert process.stdout is not None
+        process.stdout.readline()
         yield process.pid
         process.communicate(b"\n")
 
@@ -46,9 +52,15 @@ def test_zombie_is_no_server(tmp_path: Path) -> None:
     os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
 
     assert not is_postmaster(process.pid, tmp_path)
+    assert not is_alive(process.pid)
 
     process.stdout.close()
     process.wait()
+
+
+def test_process_lives_until_it_ends(lookalike: int, dead: int) -> None:
+    assert is_alive(lookalike)
+    assert not is_alive(dead)
 
 
 def test_lock_file_of_a_living_stranger_is_removed(tmp_path: Path) -> None:
