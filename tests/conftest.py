@@ -6,4 +6,4 @@ from tests.postgres import empty_conninfo as empty_conninfo
 from tests.postgres import migrated_template as migrated_template
 from tests.postgres import postgres as postgres
 
-pytest_plugins = ["tests.event_loop"]
+pytest_plugins = ["tests.event_loop", "tests.upstream.plugin"]

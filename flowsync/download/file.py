@@ -91,8 +91,6 @@ class _Source:
                 return
             self._stream = _open(self._url, real)
             state = os.fstat(self._stream.fileno())
-            if not stat.S_ISREG(state.st_mode):
-                raise UnreadableFileError(redact(self._url), "is not a regular file")
             self.size = state.st_size
             self._modified = state.st_mtime_ns
             self.head = self._read(self._stream)
@@ -174,6 +172,9 @@ def _open(url: str, real: str) -> FileIO:
         descriptor = os.open(real, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         raise UnreadableFileError(redact(url), f"cannot be read: {error.strerror}") from error
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise UnreadableFileError(redact(url), "is not a regular file")
     return FileIO(descriptor, "rb")
 
 

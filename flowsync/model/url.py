@@ -36,7 +36,7 @@ def redact(url: str) -> str:
 
 def holds_user(url: str) -> bool:
     """Say whether the URL holds a user or a password."""
-    return _without_user(url) != url
+    return "@" in url and _without_user(url) != url
 
 
 def origin(url: str) -> Origin:

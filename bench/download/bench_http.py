@@ -1,0 +1,125 @@
+"""What the fetcher costs beside the bare HTTP client: many small bodies, and few large ones.
+
+`python -m bench.download.bench_http` prints, for each size, time and CPU time a body and their ratios, medians of seven alternating rounds; with
+pytest each point is a bench. Left out: disks (bodies stay in memory or are thrown away), hashing, and the server, which has a process of its own.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
+from statistics import median
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import aiohttp
+import pytest
+import uvloop
+
+from bench.download.server import running
+from flowsync.download.fetcher import open_fetcher
+from flowsync.download.spool import Spool
+from flowsync.model.remote import Remote
+from flowsync.model.transfer import FetchRequest
+
+SMALL, LARGE = 4096, 64 * 1024 * 1024
+COUNTS = {SMALL: 3000, LARGE: 8}
+CONCURRENCY = 16
+ROUNDS = 7
+
+Get = Callable[[str], Awaitable[object]]
+
+
+class Nowhere:
+    """A sink that forgets."""
+
+    async def write(self, chunk: bytes) -> None:
+        pass
+
+    async def restart(self) -> None:
+        pass
+
+    async def finish(self) -> None:
+        pass
+
+
+@asynccontextmanager
+async def bare(_: str) -> AsyncIterator[Get]:
+    async def get(url: str) -> None:
+        async with session.get(url) as response:
+            if url.endswith(f"/{SMALL}"):
+                await response.read()
+            else:
+                async for _ in response.content.iter_any():
+                    pass
+
+    connector = aiohttp.TCPConnector(limit=0)
+    async with aiohttp.ClientSession(connector=connector) as session:
+        yield get
+
+
+@asynccontextmanager
+async def flowsync(base: str) -> AsyncIterator[Get]:
+    remote = Remote(name="bench", url=base)
+
+    async def get(url: str) -> None:
+        if url.endswith(f"/{SMALL}"):
+            sink = Spool(folder, 1 << 16)
+            await fetcher.stream(FetchRequest(url=url, remote=remote, size=SMALL), sink)
+        else:
+            await fetcher.stream(FetchRequest(url=url, remote=remote), Nowhere())
+
+    with TemporaryDirectory() as folder:
+        async with open_fetcher(folder) as fetcher:
+            yield get
+
+
+WAYS = {"bare": bare, "flowsync": flowsync}
+
+
+async def measure(way: str, base: str, size: int, count: int) -> tuple[float, float]:
+    """Return the seconds and the CPU seconds of one body."""
+    async with WAYS[way](base) as get:
+        await get(f"{base}/{size}")
+        urls = iter([f"{base}/{size}"] * count)
+        start, start_cpu = time.perf_counter(), time.process_time()
+        async with asyncio.TaskGroup() as group:
+            for _ in range(CONCURRENCY if size == SMALL else 1):
+                group.create_task(_get_next(get, urls))
+        seconds, cpu = time.perf_counter() - start, time.process_time() - start_cpu
+    return seconds / count, cpu / count
+
+
+async def _get_next(get: Get, urls: Iterator[str]) -> None:
+    for url in urls:
+        await get(url)
+
+
+@pytest.mark.parametrize("size", [SMALL, LARGE])
+@pytest.mark.parametrize("way", WAYS)
+def bench_get(benchmark: Any, way: str, size: int) -> None:
+    with running() as base:
+        benchmark.pedantic(
+            lambda: uvloop.run(measure(way, base, size, COUNTS[size] if benchmark.enabled else 1)),
+            rounds=ROUNDS if benchmark.enabled else 1,
+        )
+
+
+def main() -> None:
+    with running() as base:
+        for size, count in COUNTS.items():
+            found: dict[str, list[tuple[float, float]]] = {way: [] for way in WAYS}
+            for _ in range(ROUNDS):
+                for way, seen in found.items():
+                    seen.append(uvloop.run(measure(way, base, size, count)))
+            print(f"{size} bytes: {_compare(found, 0)}; CPU {_compare(found, 1)}")
+
+
+def _compare(found: dict[str, list[tuple[float, float]]], column: int) -> str:
+    costs = {way: median(point[column] for point in seen) for way, seen in found.items()}
+    listed = ", ".join(f"{way} {cost * 1e6:.0f} µs" for way, cost in costs.items())
+    return f"{listed}, ratio {costs['flowsync'] / costs['bare']:.2f}"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,66 @@
+"""A server on loopback in a thread of its own, so that coroutine tests, plain tests and other processes can all use it."""
+
+import asyncio
+import ssl
+import threading
+from abc import ABC, abstractmethod
+from contextlib import suppress
+from types import TracebackType
+from typing import Self
+
+
+class LoopbackServer(ABC):
+    """Accepts connections on localhost while its context lasts; leaving it breaks those that are still open."""
+
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
+        self.port = 0
+        self._tls = tls
+        self._connections: set[asyncio.Task[None]] = set()
+
+    @abstractmethod
+    async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Serve one connection; it is closed afterwards."""
+
+    def __enter__(self) -> Self:
+        started = threading.Event()
+        self._thread = threading.Thread(
+            target=lambda: asyncio.run(self._serve(started)), name=type(self).__name__
+        )
+        self._thread.start()
+        started.wait()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._loop.call_soon_threadsafe(self._ending.set)
+        self._thread.join()
+
+    async def _serve(self, started: threading.Event) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._ending = asyncio.Event()
+        server = await asyncio.start_server(
+            self._connected, "127.0.0.1", 0, ssl=self._tls, backlog=1024
+        )
+        self.port = server.sockets[0].getsockname()[1]
+        started.set()
+        await self._ending.wait()
+        server.close()
+        for task in self._connections:
+            task.cancel()
+        await asyncio.gather(*self._connections, return_exceptions=True)
+
+    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._connections.add(task)
+        try:
+            # The other side may go away at any time, and so may this one.
+            with suppress(OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
+                await self.handle(reader, writer)
+        finally:
+            self._connections.discard(task)
+            writer.close()

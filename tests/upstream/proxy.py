@@ -1,0 +1,59 @@
+"""An HTTP proxy on loopback: forwards plain requests and opens tunnels, and notes what it was asked and by whom."""
+
+import asyncio
+from urllib.parse import urlsplit
+
+from tests.upstream.exchange import Seen, read_request
+from tests.upstream.loopback import LoopbackServer
+
+
+class Proxy(LoopbackServer):
+    """A proxy. With `authorization`, others are answered 407."""
+
+    def __init__(self, authorization: str | None = None) -> None:
+        super().__init__()
+        self.seen: list[Seen] = []
+        self._authorization = authorization
+
+    @property
+    def url(self) -> str:
+        return f"http://localhost:{self.port}"
+
+    async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        seen = await read_request(reader)
+        self.seen.append(seen)
+        if seen.headers.get("proxy-authorization") != self._authorization:
+            writer.write(b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n")
+            await writer.drain()
+            return
+        if seen.method == "CONNECT":
+            host, _, port = seen.target.rpartition(":")
+            greeting, request = b"HTTP/1.1 200 OK\r\n\r\n", b""
+        else:
+            target = urlsplit(seen.target)
+            host, port = target.hostname or "", str(target.port)
+            greeting, request = b"", _forwarded(seen)
+        there, out = await asyncio.open_connection(host, int(port))
+        try:
+            writer.write(greeting)
+            out.write(request)
+            async with asyncio.TaskGroup() as group:
+                group.create_task(_copy(reader, out))
+                group.create_task(_copy(there, writer))
+        finally:
+            out.close()
+
+
+def _forwarded(seen: Seen) -> bytes:
+    target = urlsplit(seen.target)
+    path = f"{target.path}?{target.query}" if target.query else target.path
+    kept = [f"{name}: {value}" for name, value in seen.headers.items() if "proxy" not in name]
+    return "\r\n".join([f"{seen.method} {path} HTTP/1.1", *kept, "", ""]).encode("latin-1")
+
+
+async def _copy(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+    while data := await source.read(1 << 16):
+        target.write(data)
+        await target.drain()
+    if target.can_write_eof():
+        target.write_eof()
