@@ -29,7 +29,9 @@ class BatchBuffer(Generic[T]):
         self._minsize = minsize
         self._maxsize = max(minsize, LARGEST_BATCH) if maxsize is None else maxsize
         if self._maxsize < minsize:
-            raise PipelineError(f"batches of at least {minsize} and at most {maxsize} items cannot be")
+            raise PipelineError(
+                f"batches of at least {minsize} and at most {maxsize} items cannot be"
+            )
         self._items: list[T] = []
         self._armed = 0
         self._urgent = False
@@ -43,9 +45,7 @@ class BatchBuffer(Generic[T]):
         """Add items that arrived, in order."""
         self._items.extend(items)
         if not self._urgent:
-            self._urgent = any(
-                isinstance(item, Resolvable) and item.awaited for item in items
-            )
+            self._urgent = any(isinstance(item, Resolvable) and item.awaited for item in items)
 
     def due(self, *, ended: bool, pressed: bool) -> bool:
         """Say whether the batch is to be released now."""

@@ -1,39 +1,55 @@
 """A budget of bytes and items for what is in flight between two stages, given out as leases.
 
-1. A lease is given back exactly once: by `release`, or when it is forgotten with its item. What is given back is what was taken, so the account
-   cannot drift.
-2. Either limit may be missing. With neither, nothing ever waits, but the account is kept.
+1. A lease is given back exactly once: by `release`, when it is forgotten with its item, or when the account of its run is closed, whatever comes
+   first. What is given back is what was taken, so the books cannot drift.
+2. Either limit may be missing. With neither, nothing ever waits, but the books are kept.
 3. When nothing is in flight, a lease is always granted: one oversized item passes alone and cannot block the pipeline.
-4. Whoever must wait raises `pressure`, so that the stage at the far end releases its batch early; a release lowers it.
+4. While somebody waits there is `pressure`, so that the stage at the far end releases its batches early.
 5. Waiters are served in the order in which they came.
+
+Whoever needs several leases before he can give back any of them must take them as one: two half-served takers would wait for each other.
+
+Decided: a run takes its leases through an account of its own, because of a run that failed the items, and the leases with them, live as long as
+somebody looks at the error, while other runs may wait for what they hold.
 """
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from types import TracebackType
+from typing import Protocol, Self
 
 from flowsync.model.errors import PipelineError
 from flowsync.pipeline.signal import Signal
 
 
+class _Lender(Protocol):
+    def _give_back(self, size: int, items: int) -> None: ...
+
+    def _reclaim(self, size: int, items: int) -> None: ...
+
+
 class Lease:
     """A share of a budget, held by the item it was taken for."""
 
-    __slots__ = ("_budget", "items", "size")
+    __slots__ = ("_lender", "items", "size")
 
-    def __init__(self, budget: "Budget", size: int, items: int) -> None:
-        self._budget: Budget | None = budget
+    def __init__(self, lender: _Lender, size: int, items: int) -> None:
+        self._lender: _Lender | None = lender
         self.size = size
         self.items = items
 
     def release(self) -> None:
         """Give the share back; a second call does nothing."""
-        budget, self._budget = self._budget, None
-        if budget is not None:
-            budget._give_back(self.size, self.items)
+        lender, self._lender = self._lender, None
+        if lender is not None:
+            lender._give_back(self.size, self.items)
 
     def __del__(self) -> None:
         # An item that was dropped on the way would otherwise keep its share for ever.
-        self.release()
+        if self._lender is not None:
+            self._lender._reclaim(self.size, self.items)
 
 
 class Budget:
@@ -45,17 +61,28 @@ class Budget:
         self._size_limit = size
         self._item_limit = items
         self._waiters: deque[tuple[asyncio.Future[None], int, int]] = deque()
+        self._loop: asyncio.AbstractEventLoop | None = None
         self.size_in_flight = 0
         self.items_in_flight = 0
         self.pressure = Signal()
 
     async def acquire(self, size: int, items: int = 1) -> Lease:
         """Take a share, waiting until it fits or nothing else is in flight. An unknown size counts as 0 bytes."""
+        await self._grant(size, items)
+        return Lease(self, size, items)
+
+    def account(self) -> "Account":
+        """Return a way to take leases that all end with its block."""
+        return Account(self)
+
+    async def _grant(self, size: int, items: int) -> None:
+        if size < 0 or items < 1:
+            raise PipelineError(f"a lease of {size} bytes and {items} items cannot be")
+        self._loop = asyncio.get_running_loop()
         if self._waiters or not self._fits(size, items):
             await self._wait(size, items)
         else:
             self._take(size, items)
-        return Lease(self, size, items)
 
     def _fits(self, size: int, items: int) -> bool:
         if self.items_in_flight == 0:
@@ -75,12 +102,14 @@ class Budget:
         self.pressure.set()
         try:
             await granted
-        except asyncio.CancelledError:
-            if granted.cancelled():
-                self._waiters.remove(entry)
-                self._serve()
-            else:
+        except BaseException:
+            if granted.done() and not granted.cancelled():
+                # Granted in the moment in which the waiter was cancelled.
                 self._give_back(size, items)
+            else:
+                with suppress(ValueError):  # a release may have met the cancelled waiter first
+                    self._waiters.remove(entry)
+                self._serve()
             raise
 
     def _give_back(self, size: int, items: int) -> None:
@@ -88,13 +117,69 @@ class Budget:
         self.items_in_flight -= items
         self._serve()
 
+    def _reclaim(self, size: int, items: int) -> None:
+        self._call_soon(self._give_back, size, items)
+
+    def _call_soon(self, give_back: Callable[[int, int], None], size: int, items: int) -> None:
+        # Comes from the garbage collector: in any thread, and in the middle of anything.
+        if self._loop is not None:
+            with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+                self._loop.call_soon_threadsafe(give_back, size, items)
+
     def _serve(self) -> None:
         while self._waiters:
             granted, size, items = self._waiters[0]
-            if not self._fits(size, items):
-                return
-            self._waiters.popleft()
             if not granted.done():
+                if not self._fits(size, items):
+                    return
                 self._take(size, items)
                 granted.set_result(None)
+            self._waiters.popleft()
         self.pressure.clear()
+
+
+class Account:
+    """What one run holds of a budget. As a context, it gives back at its end whatever leases are still out."""
+
+    def __init__(self, budget: Budget) -> None:
+        self._budget = budget
+        self._open = True
+        self._size = 0
+        self._items = 0
+
+    @property
+    def pressure(self) -> Signal:
+        """The budget's: it does not matter which run waits."""
+        return self._budget.pressure
+
+    async def acquire(self, size: int, items: int = 1) -> Lease:
+        """Take a share as `Budget.acquire` does. Raise `PipelineError` when the account is closed."""
+        await self._budget._grant(size, items)
+        if not self._open:
+            self._budget._give_back(size, items)
+            raise PipelineError("a lease was taken by a task that its run had left behind")
+        self._size += size
+        self._items += items
+        return Lease(self, size, items)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._open = False
+        if self._items:
+            self._budget._give_back(self._size, self._items)
+
+    def _give_back(self, size: int, items: int) -> None:
+        if self._open:
+            self._size -= size
+            self._items -= items
+            self._budget._give_back(size, items)
+
+    def _reclaim(self, size: int, items: int) -> None:
+        self._budget._call_soon(self._give_back, size, items)

@@ -1,10 +1,16 @@
 """A bounded queue with two ends, a close, and statistics.
 
 1. The end of the stream is a closed channel, not a magic item: `close` is called once, by the sending side, when nothing more will come.
-2. A receiver that leaves early is told to the senders: after `abandon`, sending raises `StageEndedEarlyError` instead of waiting for ever.
+2. A receiver that leaves early is told to the senders: after `abandon`, sending raises `StageEndedEarlyError` instead of waiting for ever. A
+   sender that is left behind is told as well: after `close`, sending raises `PipelineError`.
 3. Sending and receiving only touch the loop when they have to wait; in between they are plain method calls. That is what brings a hop
    under a microsecond (`bench/pipeline/bench_hops.py`).
-4. Any number of tasks may send; one task receives at a time.
+4. Any number of tasks may send, and they are served in the order in which they came; one task receives at a time.
+5. An item is in the channel when `send` returns, and is not when it raises, cancelled or otherwise. An item that was taken and could not be
+   used is put back (`restore`), so that nothing is lost either.
+
+Decided: a sender that waits is promised a place instead of having its item moved into the channel, which would save a switch of tasks a
+hop, because a sender that is cancelled in that very moment could not say any more that its item was not sent.
 """
 
 import asyncio
@@ -35,9 +41,11 @@ class Channel(Generic[T]):
 
     __slots__ = (
         "_closed",
+        "_free",
         "_items",
         "_left_by",
         "_maxsize",
+        "_open",
         "_peak",
         "_receiver",
         "_receiver_waited",
@@ -53,6 +61,9 @@ class Channel(Generic[T]):
         self._items: deque[T] = deque()
         self._senders: deque[asyncio.Future[None]] = deque()
         self._receiver: asyncio.Future[None] | None = None
+        # Places that are neither taken nor promised. While senders wait there are none, or fewer after a `restore`.
+        self._free = maxsize
+        self._open = True
         self._closed = False
         self._left_by: str | None = None
         self._sent = 0
@@ -67,35 +78,46 @@ class Channel(Generic[T]):
 
     def offer(self, item: T) -> bool:
         """Put the item in if there is room right now and nobody queues for it; say whether that worked."""
-        items = self._items
-        if len(items) >= self._maxsize or self._senders or self._left_by is not None:
+        if self._free < 1 or not self._open:
             return False
-        items.append(item)
-        self._count_sent(1)
+        self._free -= 1
+        self._items.append(item)
+        self._note_sent(1)
         return True
 
     async def send(self, item: T) -> None:
         """Put the item in, waiting for room. Raise `StageEndedEarlyError` when the receiver has left."""
-        while not self.offer(item):
-            await self._wait_for_room()
+        if not self.offer(item):
+            await self._wait_for_place()
+            self._items.append(item)
+            self._note_sent(1)
 
     async def send_all(self, items: Sequence[T]) -> None:
-        """Put the items in, in order, as many at a time as there is room for."""
+        """Put the items in, in order, as many at a time as there is room for. Cancelled, it has sent the first of them."""
         start = 0
         while start < len(items):
-            room = self._maxsize - len(self._items)
-            if room <= 0 or self._senders or self._left_by is not None:
-                await self._wait_for_room()
-                continue
-            chunk = items[start : start + room]
+            if self._free < 1 or not self._open:
+                await self._wait_for_place()
+                self._free += 1
+            chunk = items[start : start + max(self._free, 1)]
+            self._free -= len(chunk)
             self._items.extend(chunk)
-            self._count_sent(len(chunk))
+            self._note_sent(len(chunk))
             start += len(chunk)
 
     def close(self) -> None:
-        """Say that nothing more will be sent."""
+        """Say that nothing more will be sent. Raise `PipelineError` when a task still waits to send: its item would be lost."""
+        promised = self._maxsize - self._free - len(self._items)
+        late = len(self._senders) + max(promised, 0)
+        self._open = False
         self._closed = True
+        self._release_senders()
         self._wake_receiver()
+        if late:
+            raise PipelineError(
+                f"run() returned while {late} tasks that it had started still waited to put an item; "
+                "a stage must wait for its tasks"
+            )
 
     # --- the receiving end ---
 
@@ -138,8 +160,9 @@ class Channel(Generic[T]):
     def pop(self) -> T:
         """Take the next item; there must be one."""
         item = self._items.popleft()
+        self._free += 1
         if self._senders:
-            self._wake_sender()
+            self._promise_places()
         return item
 
     def take(self, limit: int) -> list[T]:
@@ -150,15 +173,21 @@ class Channel(Generic[T]):
             items.clear()
         else:
             taken = [items.popleft() for _ in range(limit)]
-        if self._senders and taken:
-            self._wake_sender()
+        self._free += len(taken)
+        if self._senders:
+            self._promise_places()
         return taken
+
+    def restore(self, items: Sequence[T]) -> None:
+        """Put items that were taken back to where they were, whether there is room for them or not."""
+        self._items.extendleft(reversed(items))
+        self._free -= len(items)
 
     def abandon(self, stage: str) -> None:
         """Tell all senders, now and later, that `stage` will receive no more."""
         self._left_by = stage
-        while self._senders:
-            self._wake_sender()
+        self._open = False
+        self._release_senders()
 
     def statistics(self) -> ChannelStatistics:
         """Return what went through so far."""
@@ -176,41 +205,64 @@ class Channel(Generic[T]):
         """How many items were put in so far."""
         return self._sent
 
-    def _count_sent(self, count: int) -> None:
+    @property
+    def sender_waits(self) -> bool:
+        """Whether a task of the sending stage waits for room."""
+        return bool(self._senders)
+
+    def _note_sent(self, count: int) -> None:
         self._sent += count
         self._peak = max(self._peak, len(self._items))
-        receiver = self._receiver
-        if receiver is not None and not receiver.done():
-            receiver.set_result(None)
+        if self._receiver is not None:
+            self._wake_receiver()
 
-    async def _wait_for_room(self) -> None:
-        if self._left_by is not None:
-            raise StageEndedEarlyError(
-                f"stage {self._left_by} returned although items were still coming to it; "
-                "a stage must read its input to the end"
-            )
+    async def _wait_for_place(self) -> None:
+        """Return when a place is promised to the caller, who must use it at once."""
+        self._check_open()
         loop = asyncio.get_running_loop()
         started = loop.time()
         turn: asyncio.Future[None] = loop.create_future()
         self._senders.append(turn)
         try:
             await turn
-        except asyncio.CancelledError:
-            if turn.cancelled():
-                self._senders.remove(turn)
-            else:
-                # The room was given to this sender in the moment it was cancelled: give it to the next.
-                self._wake_sender()
+        except BaseException:
+            self._renounce(turn)
             raise
         finally:
             self._sender_waited += loop.time() - started
+        self._check_open()
 
-    def _wake_sender(self) -> None:
+    def _renounce(self, turn: asyncio.Future[None]) -> None:
+        if turn.done() and not turn.cancelled():
+            # The place was promised in the moment in which the sender was cancelled: it goes to the next.
+            self._free += 1
+            self._promise_places()
+        elif turn in self._senders:
+            self._senders.remove(turn)
+
+    def _promise_places(self) -> None:
+        while self._senders and self._free > 0:
+            turn = self._senders.popleft()
+            if not turn.done():
+                self._free -= 1
+                turn.set_result(None)
+
+    def _release_senders(self) -> None:
         while self._senders:
             turn = self._senders.popleft()
             if not turn.done():
                 turn.set_result(None)
-                return
+
+    def _check_open(self) -> None:
+        if self._left_by is not None:
+            raise StageEndedEarlyError(
+                f"stage {self._left_by} returned although items were still coming to it; "
+                "a stage must read its input to the end"
+            )
+        if self._closed:
+            raise PipelineError(
+                "an item was put by a task that its stage had left behind: run() had returned"
+            )
 
     def _wake_receiver(self) -> None:
         if self._receiver is not None and not self._receiver.done():

@@ -4,8 +4,12 @@
 2. A stage that fails cancels all others, with all their children, and waits for them; so does cancelling the pipeline from outside.
 3. The first error comes out as itself, with a note that names the stage; errors of other stages are attached to it.
 4. A stage that returns while items are still coming to it is an error: they would be lost, and a mirror would take them for removed.
-5. When all stages wait for items while someone awaits an item that none of them holds, nothing can ever move again. That is noticed after
+5. When all stages wait for each other while someone awaits an item that none of them holds, nothing can ever move again. That is noticed after
    `stall_timeout` seconds and is an error that names the item.
+
+Decided: a stall is inferred from what channels and items know, instead of tracing which task belongs to which stage. Of the first stage nothing
+is known while it does not await an item itself: it counts as waiting when nothing else moves, because it often waits for children of its own
+(`gather` over resolutions). A first stage that is slow on its own account, while others await an item that was dropped, says so by `working()`.
 """
 
 import asyncio
@@ -14,7 +18,12 @@ from typing import Any
 
 import msgspec
 
-from flowsync.model.errors import PipelineStalledError, RepeatedStageError, StageEndedEarlyError
+from flowsync.model.errors import (
+    PipelineError,
+    PipelineStalledError,
+    RepeatedStageError,
+    StageEndedEarlyError,
+)
 from flowsync.pipeline.channel import Channel, ChannelStatistics
 from flowsync.pipeline.progress import Progress
 from flowsync.pipeline.resolution import Waiting
@@ -61,22 +70,33 @@ class Pipeline:
         progress: Progress | None = None,
         stall_timeout: float | None = STALL_TIMEOUT,
     ) -> None:
-        repeated = {str(stage) for stage in stages if sum(other is stage for other in stages) > 1}
+        self._stages = list(stages)
+        # By identity: a stage may be a dataclass, whose instances compare equal and cannot be hashed.
+        repeated = {
+            str(stage)
+            for stage in self._stages
+            if sum(other is stage for other in self._stages) > 1
+        }
         if repeated:
             raise RepeatedStageError(
                 f"each stage instance can be used once in a pipeline; repeated: {', '.join(sorted(repeated))}"
             )
-        self._stages = list(stages)
+        if stall_timeout is not None and stall_timeout <= 0:
+            raise PipelineError(
+                f"stall_timeout must be positive seconds or None, found {stall_timeout}"
+            )
         self._channels: list[Channel[Any]] = [Channel(maxsize) for _ in self._stages[1:]]
         self._context = context
         self._progress = progress
         self._stall_timeout = stall_timeout
         self._waiting = Waiting()
-        self._running: set[Stage] = set()
+        self._tasks: list[asyncio.Task[None]] = []
         self._errors: list[Exception] = []
 
     async def run(self) -> None:
-        """Run all stages to their end. May be called once."""
+        """Run all stages to their end. Raise `PipelineError` when called again."""
+        if self._waiting.ended:
+            raise PipelineError("a pipeline runs once; make a new one of the same stages")
         self._connect()
         failure: BaseException | None = None
         try:
@@ -85,9 +105,11 @@ class Pipeline:
             failure = error
             raise
         finally:
-            self._waiting.fail_all(failure)
+            self._waiting.end(failure)
             for stage in self._stages:
                 stage.disconnect()
+            # An error holds the frames it passed; a frame that held it in turn would keep every item in flight alive.
+            del failure
 
     def statistics(self) -> list[StageStatistics]:
         """Return, stage by stage, what has passed so far."""
@@ -122,12 +144,17 @@ class Pipeline:
                 guard = watch.create_task(self._guard_against_stall())
                 async with asyncio.TaskGroup() as group:
                     for number, stage in enumerate(self._stages):
-                        self._running.add(stage)
-                        group.create_task(self._host(number, stage), name=f"flowsync stage {stage}")
+                        self._tasks.append(
+                            group.create_task(
+                                self._host(number, stage), name=f"flowsync stage {stage}"
+                            )
+                        )
                 guard.cancel()
         except BaseExceptionGroup:
             if not self._errors:
                 raise
+        finally:
+            self._tasks.clear()
         if self._errors:
             raise self._first_error()
 
@@ -138,8 +165,6 @@ class Pipeline:
         except Exception as error:
             self._note_error(error, f"in stage {number + 1} of {len(self._stages)}, {stage}")
             raise
-        finally:
-            self._running.discard(stage)
 
     def _check_read_to_end(self, number: int, stage: Stage) -> None:
         if number == 0:
@@ -159,6 +184,7 @@ class Pipeline:
 
     def _first_error(self) -> Exception:
         first, *others = self._errors
+        self._errors.clear()
         for other in others:
             first.add_note(f"then also {' '.join(other.__notes__)}: {other!r}")
         return first
@@ -169,22 +195,31 @@ class Pipeline:
         while True:
             moved = self._movement()
             await asyncio.sleep(self._stall_timeout)
-            if self._stalled() and self._movement() == moved:
-                error = PipelineStalledError(
-                    f"nothing moved for {self._stall_timeout:g} s: all stages wait for items while someone awaits "
-                    f"{self._waiting.describe()}, which a stage dropped without calling resolve()"
-                )
-                self._errors.append(error)
-                raise error
+            if self._movement() == moved and self._stalled():
+                raise self._stall_error(self._stall_timeout)
+
+    def _stall_error(self, seconds: float) -> PipelineStalledError:
+        error = PipelineStalledError(
+            f"nothing moved for {seconds:g} s: all stages wait for each other while someone awaits "
+            f"{self._waiting.describe()}, which a stage dropped without calling resolve()"
+        )
+        self._note_error(error, "while watching all stages")
+        return error
 
     def _movement(self) -> int:
         return sum(channel.sent for channel in self._channels)
 
     def _stalled(self) -> bool:
-        """Whether someone awaits an item while no stage but the first has any in its channel, its hands or its children's."""
-        if not self._waiting or any(stage._busy for stage in self._running):
+        """Whether someone awaits an item that no stage holds in its channel, in its hands or in those of its children."""
+        running = [number for number, task in enumerate(self._tasks) if not task.done()]
+        if not self._waiting or any(self._stages[number]._busy for number in running):
             return False
-        receivers = zip(self._stages[1:], self._channels, strict=True)
+        waiters = self._waiting.tasks()
         return all(
-            channel.receiver_waits for stage, channel in receivers if stage in self._running
+            self._stands_still(number) or self._tasks[number] in waiters for number in running
         )
+
+    def _stands_still(self, number: int) -> bool:
+        if number == 0 or self._channels[number - 1].receiver_waits:
+            return True
+        return number < len(self._channels) and self._channels[number].sender_waits

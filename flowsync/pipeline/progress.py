@@ -29,6 +29,7 @@ class Meter:
         self.size += size
 
     def __enter__(self) -> Self:
+        self.state = "running"
         return self
 
     def __exit__(

@@ -1,10 +1,12 @@
 """Awaiting what becomes of an item: the wire that runs backwards from the end of a pipeline to its beginning.
 
-1. All who await one item share a future, each behind a shield: a waiter that is cancelled or times out harms nobody.
+1. Each who awaits an item has a future of his own: a waiter that is cancelled or times out harms nobody, and when the last has gone the item is
+   like one that nobody ever awaited.
 2. An item that is awaited before it enters a buffer says so (`awaited`), one that is awaited inside a buffer wakes it (`arm`); either way
    the batch is released at once, so that nobody waits for a batch to fill which only they could fill.
-3. When a pipeline ends, well or badly, whoever still awaits an item of it gets an error instead of waiting for ever.
+3. When a pipeline ends, well or badly, whoever awaits an item of it, then or later, gets an error instead of waiting for ever.
 4. After `resolve`, an item is like any other: stages behind the resolver batch it normally.
+5. An item belongs to the first pipeline that it enters until that one ends: a stage may send it through an inner pipeline.
 """
 
 import asyncio
@@ -17,21 +19,33 @@ from flowsync.model.errors import ItemDroppedError
 class Waiting:
     """The items of one pipeline that somebody awaits; empty most of the time, whatever the number of items."""
 
-    __slots__ = ("_items",)
+    __slots__ = ("_end", "_items")
 
     def __init__(self) -> None:
         self._items: dict[int, Resolvable] = {}
+        self._end: str | None = None
 
     def __len__(self) -> int:
         return len(self._items)
 
+    @property
+    def ended(self) -> bool:
+        """Whether the pipeline has ended, so that nothing resolves its items any more."""
+        return self._end is not None
+
     def add(self, item: "Resolvable") -> None:
-        """Remember that somebody awaits `item`."""
+        """Remember that somebody awaits `item`. Raise `ItemDroppedError` when the pipeline has ended."""
+        if self.ended:
+            raise self._dropped(item)
         self._items[id(item)] = item
 
     def discard(self, item: "Resolvable") -> None:
-        """Forget `item`: it has an outcome."""
+        """Forget `item`: it has an outcome, or nobody awaits it any more."""
         self._items.pop(id(item), None)
+
+    def tasks(self) -> set[asyncio.Task[Any] | None]:
+        """Return the tasks that await an item themselves."""
+        return {task for item in self._items.values() for task in item.waiting_tasks()}
 
     def describe(self) -> str:
         """Name a few of the awaited items for an error."""
@@ -39,22 +53,34 @@ class Waiting:
         more = len(self._items) - len(shown)
         return ", ".join(shown) + (f" and {more} more" if more else "")
 
-    def fail_all(self, cause: BaseException | None) -> None:
+    def end(self, cause: BaseException | None) -> None:
         """Give everyone who still waits an `ItemDroppedError`, caused by what ended the pipeline."""
+        # Kept as text: the items live on, and through the error they would hold every frame of the pipeline.
+        self._end = _reason(cause)
         for item in list(self._items.values()):
-            reason = "no stage resolved it" if cause is None else f"the pipeline failed: {cause}"
-            error = ItemDroppedError(f"{item} will never be resolved: {reason}")
+            error = self._dropped(item)
             error.__cause__ = cause
             item.fail(error)
+
+    def _dropped(self, item: "Resolvable") -> ItemDroppedError:
+        return ItemDroppedError(f"{item} will never be resolved: {self._end}")
+
+
+def _reason(cause: BaseException | None) -> str:
+    if cause is None:
+        return "no stage resolved it"
+    if isinstance(cause, asyncio.CancelledError):
+        return "the pipeline was cancelled"
+    return f"the pipeline failed: {cause!r}"
 
 
 class Resolvable:
     """An item that others may await. Subclasses say in `outcome` what the waiters get."""
 
-    __slots__ = ("_future", "_resolved", "_waiting", "_wake")
+    __slots__ = ("_resolved", "_waiters", "_waiting", "_wake")
 
     def __init__(self) -> None:
-        self._future: asyncio.Future[Any] | None = None
+        self._waiters: dict[asyncio.Future[Any], asyncio.Task[Any] | None] | None = None
         self._resolved = False
         self._waiting: Waiting | None = None
         self._wake: Callable[[], None] | None = None
@@ -65,20 +91,26 @@ class Resolvable:
 
     @property
     def awaited(self) -> bool:
-        """Whether somebody awaits the item and it is not resolved yet; such an item must not rest in a buffer."""
-        return self._future is not None and not self._resolved
+        """Whether somebody awaits the item, which is not resolved then; such an item must not rest in a buffer."""
+        return self._waiters is not None
+
+    def waiting_tasks(self) -> list[asyncio.Task[Any] | None]:
+        """Return the tasks that await the item."""
+        return list(self._waiters.values()) if self._waiters else []
 
     async def resolution(self) -> Any:
         """Wait until the item is resolved and return its outcome. Raise `ItemDroppedError` when that will never happen."""
         if self._resolved:
             return self.outcome()
-        if self._future is None:
-            self._future = asyncio.get_running_loop().create_future()
         if self._waiting is not None:
             self._waiting.add(self)
+        waiter = self._add_waiter()
         if self._wake is not None:
             self._wake()
-        return await asyncio.shield(self._future)
+        try:
+            return await waiter
+        finally:
+            self._remove_waiter(waiter)
 
     def resolve(self) -> None:
         """Give everyone who awaits the item its present outcome. Calling it again changes nothing.
@@ -86,31 +118,45 @@ class Resolvable:
         A stage that drops an item calls this, so that nobody waits for it in vain.
         """
         self._resolved = True
-        future = self._settle()
-        if future is not None:
-            future.set_result(self.outcome())
+        if self._waiters is not None:
+            outcome = self.outcome()
+            for waiter in self._dismiss_waiters():
+                waiter.set_result(outcome)
 
     def fail(self, error: Exception) -> None:
         """Raise `error` in everyone who awaits the item now."""
-        future = self._settle()
-        if future is not None:
-            future.set_exception(error)
-            # Waiters that timed out have gone; without this look, the loop would report the error as never retrieved.
-            future.exception()
+        for waiter in self._dismiss_waiters():
+            waiter.set_exception(error)
+            # A waiter that is cancelled in this moment does not look; the loop would report the error as never retrieved.
+            waiter.exception()
 
     def enter(self, waiting: Waiting) -> None:
-        """Note which pipeline carries the item from now on."""
-        if self._waiting is not waiting:
+        """Note which pipeline carries the item from now on, unless another one still does."""
+        if self._waiting is not waiting and (self._waiting is None or self._waiting.ended):
             self._waiting = waiting
-            if self.awaited:
+            if self._waiters is not None:
                 waiting.add(self)
 
     def arm(self, wake: Callable[[], None] | None) -> None:
         """Call `wake` as soon as somebody awaits the item; `None` disarms."""
         self._wake = wake
 
-    def _settle(self) -> asyncio.Future[Any] | None:
+    def _add_waiter(self) -> asyncio.Future[Any]:
+        waiter: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        if self._waiters is None:
+            self._waiters = {}
+        self._waiters[waiter] = asyncio.current_task()
+        return waiter
+
+    def _remove_waiter(self, waiter: asyncio.Future[Any]) -> None:
+        # An outcome has dismissed the waiters already; only one that gave up is still among them.
+        if self._waiters is not None and waiter in self._waiters:
+            del self._waiters[waiter]
+            if not self._waiters:
+                self._dismiss_waiters()
+
+    def _dismiss_waiters(self) -> list[asyncio.Future[Any]]:
         if self._waiting is not None:
             self._waiting.discard(self)
-        future, self._future = self._future, None
-        return None if future is None or future.done() else future
+        waiters, self._waiters = self._waiters, None
+        return [waiter for waiter in waiters or () if not waiter.done()]

@@ -21,6 +21,8 @@ from flowsync.pipeline.signal import Signal
 class Stage:
     """The base of all stages. Subclass it and implement `run`; one instance serves one pipeline at a time.
 
+    The simplest stage only hands on:
+
         class MyStage(Stage):
             async def run(self):
                 async for item in self.items():
@@ -64,8 +66,6 @@ class Stage:
         """
         channel = self._input()
         buffer: BatchBuffer[Any] = BatchBuffer(minsize, maxsize)
-        if pressure is not None:
-            pressure.subscribe(channel.wake)
         try:
             while True:
                 buffer.extend(channel.take(buffer.room))
@@ -75,11 +75,10 @@ class Stage:
                     return
                 else:
                     buffer.arm(channel.wake)
-                    await channel.wait()
+                    await _wait_for_more(channel, pressure)
         finally:
-            buffer.release()
-            if pressure is not None:
-                pressure.unsubscribe(channel.wake)
+            # Cancelled while the batch was filling: what was taken stays to be read, by another iteration if there is one.
+            channel.restore(buffer.release())
 
     async def put(self, item: Any) -> None:
         """Hand an item to the next stage, waiting while there is no room. Raise `ValueError` when the item is `None`."""
@@ -109,7 +108,10 @@ class Stage:
 
     @contextmanager
     def working(self) -> Iterator[None]:
-        """Mark that items are in the hands of child tasks of this stage, so that waiting for them is not taken for a stall."""
+        """Mark that work goes on which the pipeline cannot see, so that waiting for it is not taken for a stall.
+
+        Such work is done by child tasks that hold items, or by a first stage that is about to put more.
+        """
         self._busy += 1
         try:
             yield
@@ -147,7 +149,9 @@ class Stage:
 
     def _input(self) -> Channel[Any]:
         if self._in_q is None:
-            raise PipelineError(f"stage {self} has no input: it is the first of its pipeline, or in none")
+            raise PipelineError(
+                f"stage {self} has no input: it is the first of its pipeline, or in none"
+            )
         return self._in_q
 
     def _output(self) -> Channel[Any]:
@@ -156,6 +160,18 @@ class Stage:
                 f"stage {self} has no stage behind it to take its items: end the pipeline with EndStage()"
             )
         return self._out_q
+
+
+async def _wait_for_more(channel: Channel[Any], pressure: Signal | None) -> None:
+    """Wait for whatever may make a batch due. Subscribed only while waiting, so that an iteration that is broken off leaves nothing behind."""
+    if pressure is None:
+        await channel.wait()
+        return
+    pressure.subscribe(channel.wake)
+    try:
+        await channel.wait()
+    finally:
+        pressure.unsubscribe(channel.wake)
 
 
 class EndStage(Stage):
