@@ -93,6 +93,10 @@ class MissingDigestError(IntegrityError):
     """An artifact lacks a digest that the policy asks for."""
 
 
+class HashingError(FlowsyncError):
+    """Digests could not be computed: the hash workers died again and again, or cannot be started, or were closed."""
+
+
 # --- transfer ---------------------------------------------------------------------------------
 
 
