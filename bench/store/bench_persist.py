@@ -134,9 +134,7 @@ def neighbour(tmp_path: Path) -> Iterator[None]:
 def bench_files(benchmark: BenchmarkFixture, site: Site, way: Barrier, blobs: int) -> None:
     """Measure the barrier before the renames."""
     size = _size(benchmark, blobs)
-    benchmark.pedantic(  # type: ignore[no-untyped-call]
-        way.files, setup=lambda: ((site.write(size), ()), {}), rounds=ROUNDS[blobs]
-    )
+    benchmark.pedantic(way.files, setup=lambda: ((site.write(size), ()), {}), rounds=ROUNDS[blobs])
 
 
 @pytest.mark.parametrize("blobs", [1, 50, 500])
@@ -148,9 +146,7 @@ def bench_folders(benchmark: BenchmarkFixture, site: Site, way: Barrier, blobs: 
         way.files(paths, ())
         return (site.place(paths),), {}
 
-    benchmark.pedantic(  # type: ignore[no-untyped-call]
-        way.folders, setup=placed, rounds=ROUNDS[blobs]
-    )
+    benchmark.pedantic(way.folders, setup=placed, rounds=ROUNDS[blobs])
 
 
 @pytest.mark.usefixtures("neighbour")
@@ -161,7 +157,7 @@ def bench_barriers_beside_a_writer(benchmark: BenchmarkFixture, site: Site, way:
         way.files(paths, ())
         way.folders(site.place(paths))
 
-    benchmark.pedantic(  # type: ignore[no-untyped-call]
+    benchmark.pedantic(
         pass_both, setup=lambda: ((site.write(_size(benchmark, 500)),), {}), rounds=ROUNDS[500]
     )
 
@@ -183,9 +179,7 @@ def bench_persist(benchmark: BenchmarkFixture, site: Site, blobs: int, whole: bo
         bodies = [os.urandom(SIZE) for _ in range(_size(benchmark, blobs))]
         return ([_staged(body) for body in bodies],), {}
 
-    benchmark.pedantic(  # type: ignore[no-untyped-call]
-        writer.persist, setup=artifacts, rounds=ROUNDS[blobs]
-    )
+    benchmark.pedantic(writer.persist, setup=artifacts, rounds=ROUNDS[blobs])
 
 
 def _size(benchmark: BenchmarkFixture, blobs: int) -> int:

@@ -67,6 +67,4 @@ def bench_place(benchmark: BenchmarkFixture, tmp_path: Path, fan_out: str, in_pl
         for source, target in moves:
             place(source, target)
 
-    benchmark.pedantic(  # type: ignore[no-untyped-call]
-        move, setup=stage, rounds=5 if in_place else 1
-    )
+    benchmark.pedantic(move, setup=stage, rounds=5 if in_place else 1)
