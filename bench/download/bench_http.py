@@ -44,10 +44,12 @@ class Nowhere:
 
 
 @asynccontextmanager
-async def bare(_: str) -> AsyncIterator[Get]:
+async def bare(base: str) -> AsyncIterator[Get]:
+    small = f"{base}/{SMALL}/"
+
     async def get(url: str) -> None:
         async with session.get(url) as response:
-            if url.endswith(f"/{SMALL}"):
+            if url.startswith(small):
                 await response.read()
             else:
                 async for _ in response.content.iter_any():
@@ -61,9 +63,10 @@ async def bare(_: str) -> AsyncIterator[Get]:
 @asynccontextmanager
 async def flowsync(base: str) -> AsyncIterator[Get]:
     remote = Remote(name="bench", url=base)
+    small = f"{base}/{SMALL}/"
 
     async def get(url: str) -> None:
-        if url.endswith(f"/{SMALL}"):
+        if url.startswith(small):
             sink = Spool(folder, 1 << 16)
             await fetcher.stream(FetchRequest(url=url, remote=remote, size=SMALL), sink)
         else:
@@ -80,8 +83,8 @@ WAYS = {"bare": bare, "flowsync": flowsync}
 async def measure(way: str, base: str, size: int, count: int) -> tuple[float, float]:
     """Return the seconds and the CPU seconds of one body."""
     async with WAYS[way](base) as get:
-        await get(f"{base}/{size}")
-        urls = iter([f"{base}/{size}"] * count)
+        await get(f"{base}/{size}/warm")
+        urls = iter([f"{base}/{size}/pool/{n % 10}/package_{n}.deb" for n in range(count)])
         start, start_cpu = time.perf_counter(), time.process_time()
         async with asyncio.TaskGroup() as group:
             for _ in range(CONCURRENCY if size == SMALL else 1):

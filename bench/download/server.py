@@ -1,6 +1,6 @@
 """The upstream of the download benches: answers every GET with as many bytes as its path says, from a process of its own.
 
-`running()` starts it and gives its URL; `GET /4096` brings 4096 bytes. It does the least an HTTP server can, so that a bench measures the client.
+`running()` starts it and gives its URL; `GET /4096/any` brings 4096 bytes. It does the least an HTTP server can, so that a bench measures the client.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ class Answering(asyncio.Protocol):
         self._buffer += data
         while b"\r\n\r\n" in self._buffer:
             head, _, self._buffer = self._buffer.partition(b"\r\n\r\n")
-            self._transport.writelines(answer(int(head.split(b" ", 2)[1][1:])))
+            self._transport.writelines(answer(int(head.split(b"/", 2)[1])))
 
 
 @lru_cache

@@ -2,8 +2,8 @@
 
 Layers, from the outside: `download` (a file, its digests checked) > `retry.stream` (tries, waits, goes on) > an origin (one try) > slots per host.
 
-Decided: `download` asks for compression only when neither digest nor size is expected, because those are of the bytes as upstream keeps them, and
-some servers label a stored `.gz` as compressed on its way.
+Decided: `download` allows compression only when neither digest nor size is expected, because those are of the bytes as upstream keeps them, and
+never for what is a compressed file by its name: it would gain nothing, and some servers label a stored `.gz` as compressed on its way.
 """
 
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from importlib.metadata import PackageNotFoundError, version
 from os import PathLike, fspath
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
@@ -23,6 +24,8 @@ from flowsync.download.spool import Spool
 from flowsync.model.errors import DigestMismatchError, TransferError, UnsupportedUrlError
 from flowsync.model.transfer import Fetched, Fetcher, FetchRequest, Received, Sink
 from flowsync.model.url import redact, scheme
+
+_COMPRESSED: Final = (".gz", ".tgz", ".xz", ".bz2", ".zst", ".br", ".lz", ".lzma", ".zip")
 
 
 @asynccontextmanager
@@ -78,7 +81,7 @@ class UrlFetcher:
 
     async def download(self, request: FetchRequest) -> Fetched:
         """Bring a body into a file of its own, verified. Raise what `stream` raises, and `DigestMismatchError`."""
-        if not request.expected and request.size is None:
+        if _gains_by_compression(request):
             request = msgspec.structs.replace(request, compressed=True)
         spool = _VerifiedSpool(request, request.folder or self._scratch_folder)
         try:
@@ -111,6 +114,11 @@ class _VerifiedSpool(Spool):
             found = self.digests[algorithm]
             if found != expected.lower():
                 raise DigestMismatchError(redact(self._request.url), algorithm, expected, found)
+
+
+def _gains_by_compression(request: FetchRequest) -> bool:
+    path = request.url.partition("?")[0].lower()
+    return not request.expected and request.size is None and not path.endswith(_COMPRESSED)
 
 
 def _unsupported(url: str, known: Mapping[str, Origin]) -> UnsupportedUrlError:

@@ -22,6 +22,7 @@ from typing import Final
 from urllib.parse import unquote_to_bytes
 
 from flowsync.download.answer import http_date
+from flowsync.download.inflow import Inflow
 from flowsync.download.origin import Tally
 from flowsync.model.errors import (
     BrokenBodyError,
@@ -38,6 +39,8 @@ _CHUNK: Final = 1 << 20
 class FileOrigin:
     """Brings bodies from files below `allowed_roots`."""
 
+    steady: Final = True
+
     def __init__(self, allowed_roots: Sequence[Path] | None) -> None:
         self._roots = None if allowed_roots is None else [Path(root) for root in allowed_roots]
 
@@ -49,10 +52,10 @@ class FileOrigin:
             known = source.is_known(request.validators)
             if not known:
                 tally.promise(source.size)
+                inflow = Inflow(request, sink, tally, None)
                 chunk = source.head
                 while chunk:
-                    tally.add(len(chunk))
-                    await sink.write(chunk)
+                    await inflow.take(chunk)
                     chunk = await source.read()
         finally:
             await source.close()

@@ -8,6 +8,7 @@ from base64 import b64encode
 from collections.abc import Iterable
 from typing import Final
 
+from flowsync.download.inflow import ENCODINGS
 from flowsync.download.origin import Tally
 from flowsync.download.route import Hop
 from flowsync.model.remote import Remote
@@ -60,7 +61,7 @@ def _what(request: FetchRequest, tally: Tally) -> Headers:
             ("Range", f"bytes={tally.taken}-"),
             ("If-Range", tally.validator),
         ]
-    wanted = [("Accept-Encoding", "gzip, deflate" if request.compressed else "identity")]
+    wanted = [("Accept-Encoding", ENCODINGS if request.compressed else "identity")]
     known = request.validators
     if known is not None and known.etag is not None:
         wanted.append(("If-None-Match", known.etag))

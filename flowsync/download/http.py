@@ -1,6 +1,6 @@
 """The HTTP origin: one try at a body over HTTP. The only module that knows the HTTP client.
 
-1. Bodies arrive as they are stored upstream: `Accept-Encoding: identity` and no decompression, unless the request allows compression.
+1. Bodies arrive as they are stored upstream: `Accept-Encoding: identity`, and nothing is unpacked unless the request allows compression.
 2. A try that follows a broken one asks for the rest with `Range` and `If-Range`. Whatever comes instead of that rest begins the body again.
 3. What the client library raises leaves as an error of ours, with the URL redacted; where its own text may hold a secret it is not kept as the cause.
 4. A slot of the host is held from sending the request until the last byte of the answer, for each redirect anew.
@@ -25,6 +25,7 @@ from yarl import URL
 
 from flowsync.download import answer, headers, proxy, route, tls
 from flowsync.download.answer import Verdict
+from flowsync.download.inflow import Inflow
 from flowsync.download.limits import HostLimits
 from flowsync.download.origin import Tally
 from flowsync.download.proxy import Proxy
@@ -37,6 +38,7 @@ from flowsync.model.errors import (
     TransferError,
     TransferTimeoutError,
     UnreachableError,
+    UnsupportedUrlError,
 )
 from flowsync.model.remote import Remote
 from flowsync.model.transfer import FetchRequest, Received, Sink
@@ -60,7 +62,10 @@ async def open_http(product: str) -> AsyncIterator["HttpOrigin"]:
     """Open connections for as long as the block runs. `product` is name and version for the `User-Agent`."""
     connector = aiohttp.TCPConnector(limit=0, resolver=aiohttp.ThreadedResolver())
     async with aiohttp.ClientSession(
-        connector=connector, cookie_jar=aiohttp.DummyCookieJar(), read_bufsize=_READ_BUFFER
+        connector=connector,
+        cookie_jar=aiohttp.DummyCookieJar(),
+        auto_decompress=False,
+        read_bufsize=_READ_BUFFER,
     ) as session:
         yield HttpOrigin(session, user_agent(product), HostLimits())
 
@@ -73,6 +78,8 @@ def user_agent(product: str) -> str:
 
 class HttpOrigin:
     """Brings bodies over http and https. Made by `open_http`."""
+
+    steady: Final = False
 
     def __init__(self, session: aiohttp.ClientSession, agent: str, limits: HostLimits) -> None:
         self._session = session
@@ -112,13 +119,12 @@ class HttpOrigin:
                 allow_redirects=False,
                 timeout=setup.timeout,
                 ssl=setup.ssl,
-                auto_decompress=request.compressed,
                 proxy=None if through is None else through.url,
                 proxy_headers=_tunnel_headers(through, hop.origin),
             )
         except _FOREIGN as error:
             ours = _translate(redact(hop.url), error, request.remote)
-            raise ours from (None if _tells_url(error) else error)
+            raise ours from (None if _may_tell_secrets(error) else error)
 
     def _setup(self, remote: Remote) -> _Setup | None:
         return self._setups.get(_settings(remote))
@@ -152,13 +158,15 @@ async def _receive(
         if verdict is Verdict.BEGIN and tally.taken:
             await sink.restart()
             tally.reset()
-        # A compressed body has another length on its way, and no byte of it can be asked for.
-        if not (request.compressed and "content-encoding" in found):
+        encoding = found.get("content-encoding") if request.compressed else None
+        # A compressed body has another length on its way, and its rest is not to be had.
+        if encoding is None:
             if response.content_length is not None:
                 tally.promise(tally.taken + response.content_length)
             tally.validator = tally.validator or answer.strong_validator(found)
-        await _read(response.content, request, sink, tally)
-        tally.close()
+        inflow = Inflow(request, sink, tally, encoding)
+        await _read(response.content, inflow, request, tally)
+        inflow.end()
     return Received(
         url=request.url,
         size=tally.taken,
@@ -169,19 +177,16 @@ async def _receive(
 
 
 async def _read(
-    content: aiohttp.StreamReader, request: FetchRequest, sink: Sink, tally: Tally
+    content: aiohttp.StreamReader, inflow: Inflow, request: FetchRequest, tally: Tally
 ) -> None:
     while not content.at_eof():
         try:
             chunk = await content.readany()
         except _FOREIGN as error:
-            if rescued := _rescue(content, error):
-                tally.add(len(rescued))
-                await sink.write(rescued)
+            await inflow.take(_rescue(content, error))
             raise _broken(error, request, tally) from error
         if chunk:
-            tally.add(len(chunk))
-            await sink.write(chunk)
+            await inflow.take(chunk)
 
 
 def _settings(remote: Remote) -> object:
@@ -216,34 +221,54 @@ def _rescue(content: aiohttp.StreamReader, error: Exception) -> bytes:
     return content.read_nowait()
 
 
-def _tells_url(error: Exception) -> bool:
+def _may_tell_secrets(error: Exception) -> bool:
+    # Their texts hold whole URLs or headers.
     return isinstance(
-        error, (aiohttp.ConnectionTimeoutError, aiohttp.ClientResponseError, aiohttp.InvalidURL)
+        error,
+        (
+            aiohttp.ConnectionTimeoutError,
+            aiohttp.ClientResponseError,
+            aiohttp.InvalidURL,
+            aiohttp.ServerDisconnectedError,
+        ),
     )
 
 
 def _translate(url: str, error: Exception, remote: Remote) -> TransferError:
     if isinstance(error, TimeoutError):
         return _timeout(url, error, remote)
-    if isinstance(error, aiohttp.ClientConnectorCertificateError):
-        return CertificateError(url, f"certificate refused: {error.certificate_error}")
+    if isinstance(error, aiohttp.InvalidURL):
+        return UnsupportedUrlError(url, "malformed")
     if isinstance(error, aiohttp.ClientHttpProxyError):
         return StatusError(url, f"the proxy answered {error.status}", error.status)
     if isinstance(error, aiohttp.ClientResponseError):
         return BrokenBodyError(url, f"the answer cannot be understood: {error.message}")
-    return UnreachableError(url, str(error))
+    return _unreachable(url, error)
 
 
 def _timeout(url: str, error: TimeoutError, remote: Remote) -> TransferError:
     if isinstance(error, aiohttp.ConnectionTimeoutError):
-        return TransferTimeoutError(url, f"no connection within {remote.connect_timeout:g} s")
-    if isinstance(error, aiohttp.SocketTimeoutError):
-        return TransferTimeoutError(url, f"nothing arrived for {remote.stall_timeout:g} s")
-    return TransferTimeoutError(url, f"not complete within {remote.total_timeout:g} s")
+        missed, limit = "no connection", remote.connect_timeout
+    elif isinstance(error, aiohttp.SocketTimeoutError):
+        missed, limit = "nothing arrived", remote.stall_timeout
+    else:
+        missed, limit = "not complete", remote.total_timeout
+    return TransferTimeoutError(url, f"{missed} within {limit} s")
+
+
+def _unreachable(url: str, error: Exception) -> TransferError:
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        return CertificateError(url, f"certificate refused: {error.certificate_error}")
+    if isinstance(error, aiohttp.ServerDisconnectedError):
+        # Its own text may be the half of an answer, with all headers.
+        return UnreachableError(url, "the server disconnected before its answer was complete")
+    if isinstance(error, aiohttp.ClientProxyConnectionError):
+        return UnreachableError(url, f"the proxy cannot be reached: {error}")
+    return UnreachableError(url, str(error))
 
 
 def _broken(error: Exception, request: FetchRequest, tally: Tally) -> TransferError:
     url = redact(request.url)
     if isinstance(error, TimeoutError):
         return _timeout(url, error, request.remote)
-    return BrokenBodyError(url, f"the body broke off after {tally.taken} bytes: {error}")
+    return BrokenBodyError(url, f"the body broke off after {tally.taken} bytes")

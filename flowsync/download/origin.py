@@ -14,6 +14,10 @@ from flowsync.model.url import redact
 class Origin(Protocol):
     """Brings bodies from URLs of some schemes. Shared by all tasks of one loop."""
 
+    @property
+    def steady(self) -> bool:
+        """Whether a body that was whole and wrong would be the same if it were fetched again."""
+
     async def attempt(self, request: FetchRequest, sink: Sink, tally: "Tally") -> Received:
         """Make one try at a body, from where `tally` stands. Raise `TransferError` or `SizeMismatchError`; what the sink raises passes unchanged."""
 

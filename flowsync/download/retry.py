@@ -1,7 +1,8 @@
 """When a failed try is worth another one, and how long to wait before it.
 
 1. Tries again: 429 and 5xx, no connection, a broken body, a time-out, a wrong size, a wrong digest. Everything else gives up at once: other statuses,
-   a certificate that does not hold, a refused redirect, a body over the caller's limit, a file that is not there, a sink that fails.
+   a certificate that does not hold, a refused redirect, a body over the caller's limit, a file that is not there, a sink that fails; and a wrong
+   size or digest where the origin is steady.
 2. Waits a random time between nothing and a bound that doubles with every failure up to a cap ("full jitter"), so that a thousand waiting
    requests do not come back at once. What `Retry-After` asks for comes on top, up to the caller's patience.
 3. Goes on inside the body where that is possible, otherwise begins again with an empty sink. A body that was whole and wrong is never continued.
@@ -68,14 +69,14 @@ async def stream(origin: Origin, request: FetchRequest, sink: Sink, backoff: Bac
             return received
         except (TransferError, IntegrityError) as error:
             failures += 1
-            if not _passing(error):
+            wrong = isinstance(error, IntegrityError)
+            if not _passing(error) or (wrong and origin.steady):
                 raise
             if failures > request.remote.max_retries:
                 if failures > 1:
                     error.add_note(f"after {failures} tries")
                 raise
             asked = error.retry_after if isinstance(error, StatusError) else None
-            wrong = isinstance(error, IntegrityError)
         if wrong or not tally.resumable:
             await sink.restart()
             tally.reset()

@@ -194,12 +194,13 @@ class Gzip(msgspec.Struct, frozen=True):
     """Compress the body on its way, whether the client accepts that or not; with `after`, cut the compressed bytes there."""
 
     after: int | None = None
+    label: str = "gzip"
 
     async def play(self, exchange: Exchange) -> None:
         answer = exchange.answer(ranged=False)
         packed = gzip.compress(answer.body, mtime=0)
         answer.body = packed[: self.after]
-        answer.headers["Content-Encoding"] = "gzip"
+        answer.headers["Content-Encoding"] = self.label
         answer.headers["Content-Length"] = str(len(answer.body))
         await exchange.send(answer)
 
@@ -209,6 +210,14 @@ class Garbage(msgspec.Struct, frozen=True):
 
     async def play(self, exchange: Exchange) -> None:
         await exchange.send_body(b"220 smtp.example ready\r\n\r\n", counted=0)
+        exchange.close()
+
+
+class HalfHead(msgspec.Struct, frozen=True):
+    """Close the connection in the middle of the head, after a cookie."""
+
+    async def play(self, exchange: Exchange) -> None:
+        await exchange.send_body(b"HTTP/1.1 200 OK\r\nSet-Cookie: secret\r\nConte", counted=0)
         exchange.close()
 
 
@@ -237,6 +246,7 @@ Behaviour = (
     | Drip
     | Gzip
     | Garbage
+    | HalfHead
     | Drop
 )
 

@@ -53,7 +53,7 @@ class Exchange:
         replace: Callable[[bytes], Resource],
     ) -> None:
         self.seen = seen
-        self.closed = False
+        self.closed = seen.headers.get("connection") == "close"
         self._resource = resource
         self._reader = reader
         self._writer = writer

@@ -14,8 +14,10 @@ class LoopbackServer(ABC):
 
     def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         self.port = 0
+        self.connections = 0
+        """How many connections were accepted so far."""
         self._tls = tls
-        self._connections: set[asyncio.Task[None]] = set()
+        self._open: set[asyncio.Task[None]] = set()
 
     @abstractmethod
     async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -49,18 +51,24 @@ class LoopbackServer(ABC):
         started.set()
         await self._ending.wait()
         server.close()
-        for task in self._connections:
+        for task in self._open:
             task.cancel()
-        await asyncio.gather(*self._connections, return_exceptions=True)
+        await asyncio.gather(*self._open, return_exceptions=True)
+        # Two turns of the loop for what the transports have left to do.
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
-        self._connections.add(task)
+        self._open.add(task)
+        self.connections += 1
         try:
             # The other side may go away at any time, and so may this one.
             with suppress(OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
                 await self.handle(reader, writer)
+                writer.close()
+                await writer.wait_closed()
         finally:
-            self._connections.discard(task)
-            writer.close()
+            writer.transport.abort()
+            self._open.discard(task)

@@ -1,6 +1,7 @@
 """An HTTP proxy on loopback: forwards plain requests and opens tunnels, and notes what it was asked and by whom."""
 
 import asyncio
+from contextlib import suppress
 from urllib.parse import urlsplit
 
 from tests.upstream.exchange import Seen, read_request
@@ -8,7 +9,7 @@ from tests.upstream.loopback import LoopbackServer
 
 
 class Proxy(LoopbackServer):
-    """A proxy. With `authorization`, others are answered 407."""
+    """A proxy, one request a connection. With `authorization`, others are answered 407."""
 
     def __init__(self, authorization: str | None = None) -> None:
         super().__init__()
@@ -27,33 +28,45 @@ class Proxy(LoopbackServer):
             await writer.drain()
             return
         if seen.method == "CONNECT":
-            host, _, port = seen.target.rpartition(":")
-            greeting, request = b"HTTP/1.1 200 OK\r\n\r\n", b""
+            await _tunnel(seen.target, reader, writer)
         else:
-            target = urlsplit(seen.target)
-            host, port = target.hostname or "", str(target.port)
-            greeting, request = b"", _forwarded(seen)
-        there, out = await asyncio.open_connection(host, int(port))
-        try:
-            writer.write(greeting)
-            out.write(request)
-            async with asyncio.TaskGroup() as group:
-                group.create_task(_copy(reader, out))
-                group.create_task(_copy(there, writer))
-        finally:
-            out.close()
+            await _forward(seen, writer)
+
+
+async def _tunnel(target: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    host, _, port = target.rpartition(":")
+    there, out = await asyncio.open_connection(host, int(port))
+    try:
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+        async with asyncio.TaskGroup() as group:
+            group.create_task(_copy(reader, out))
+            group.create_task(_copy(there, writer))
+    finally:
+        out.close()
+
+
+async def _forward(seen: Seen, writer: asyncio.StreamWriter) -> None:
+    target = urlsplit(seen.target)
+    there, out = await asyncio.open_connection(target.hostname, target.port)
+    try:
+        out.write(_forwarded(seen))
+        await _copy(there, writer)
+    finally:
+        out.close()
 
 
 def _forwarded(seen: Seen) -> bytes:
     target = urlsplit(seen.target)
     path = f"{target.path}?{target.query}" if target.query else target.path
     kept = [f"{name}: {value}" for name, value in seen.headers.items() if "proxy" not in name]
-    return "\r\n".join([f"{seen.method} {path} HTTP/1.1", *kept, "", ""]).encode("latin-1")
+    lines = [f"{seen.method} {path} HTTP/1.1", *kept, "connection: close", "", ""]
+    return "\r\n".join(lines).encode("latin-1")
 
 
 async def _copy(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
-    while data := await source.read(1 << 16):
-        target.write(data)
-        await target.drain()
-    if target.can_write_eof():
+    # Either side may leave whenever it likes.
+    with suppress(OSError):
+        while data := await source.read(1 << 16):
+            target.write(data)
+            await target.drain()
         target.write_eof()

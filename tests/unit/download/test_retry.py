@@ -35,7 +35,8 @@ Try = Callable[[Sink, Tally], Awaitable[None]]
 class Scripted:
     """A world in which the tries go as they are told to."""
 
-    def __init__(self, *tries: Try) -> None:
+    def __init__(self, *tries: Try, steady: bool = False) -> None:
+        self.steady = steady
         self.left = list(tries)
         self.made = 0
 
@@ -171,6 +172,26 @@ async def test_wrong_body_is_fetched_anew_and_never_continued() -> None:
     await stream(world, request(), sink, AT_ONCE)
 
     assert (sink.body, sink.restarts) == (b"right", 1)
+
+
+async def test_wrong_body_of_a_steady_origin_is_not_fetched_again() -> None:
+    world = Scripted(brings(b"wrong"), steady=True)
+
+    with pytest.raises(DigestMismatchError):
+        await stream(world, request(), Memory(expected=b"right"), AT_ONCE)
+
+    assert world.made == 1
+
+
+async def test_broken_body_of_a_steady_origin_is_fetched_again() -> None:
+    world = Scripted(
+        brings(b"half", BrokenBodyError(URL, "changed")), brings(b"whole"), steady=True
+    )
+    sink = Memory()
+
+    await stream(world, request(), sink, AT_ONCE)
+
+    assert sink.body == b"whole"
 
 
 def test_wait_is_random_below_a_bound_that_doubles_up_to_a_cap() -> None:
