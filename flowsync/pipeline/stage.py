@@ -6,7 +6,7 @@
 3. `None` cannot be put: in the Stages API it marks the end. Here the end is the closing of the channel, which happens when `run` returns.
 """
 
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -49,7 +49,7 @@ class Stage:
         """Do the stage's work; implemented by subclasses. Items end when `items()` or `batches()` end."""
         raise NotImplementedError(f"stage {self} does not implement run()")
 
-    async def items(self) -> AsyncIterator[Any]:
+    async def items(self) -> AsyncGenerator[Any, None]:
         """Yield the items of the previous stage one by one as they come."""
         channel = self._input()
         while await channel.ready():
@@ -58,7 +58,7 @@ class Stage:
 
     async def batches(
         self, minsize: int = 500, *, maxsize: int | None = None, pressure: Signal | None = None
-    ) -> AsyncIterator[list[Any]]:
+    ) -> AsyncGenerator[list[Any], None]:
         """Yield lists of items: as many as can be had without waiting, but at least `minsize` and at most `maxsize`.
 
         A smaller list comes at the end of the stream, when someone awaits an item in it (see `resolution`), or while `pressure` is set; an

@@ -1,7 +1,8 @@
 """The pipeline's tests run on both event loops: it is used as a library, and its caller may run another loop than the product's."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+import gc
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from typing import Any
 
 import pytest
@@ -27,3 +28,12 @@ async def start() -> AsyncIterator[Callable[..., asyncio.Task[Any]]]:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
+
+
+@pytest.fixture
+def no_collector() -> Iterator[None]:
+    """Keep the garbage collector from running unasked: what goes then goes because nothing refers to it."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
