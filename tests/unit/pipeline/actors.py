@@ -11,7 +11,7 @@ from flowsync.pipeline.stage import Stage
 class Unit(Resolvable):
     """An item that can be awaited and told from others."""
 
-    def __init__(self, name: object) -> None:
+    def __init__(self, name: Any) -> None:
         super().__init__()
         self.name = name
 
