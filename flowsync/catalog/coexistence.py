@@ -15,7 +15,7 @@ into temporary tables that are analysed: the planner would take the rows of a nu
 from collections.abc import Sequence
 from typing import Any
 
-from flowsync.catalog.version_session import VersionSession
+from flowsync.catalog.version_session import Start, VersionSession
 from flowsync.model.errors import (
     DisallowedContentError,
     DuplicateContentError,
@@ -26,28 +26,28 @@ from flowsync.model.errors import (
 class Coexistence:
     """The check of one version; used once, in the order `collect_additions`, `replace_content`, `check`.
 
-    `where` names the version in errors, `base_params` its base in statements: NULLs when it started from the latest version.
+    `where` names the version in errors, `start` is what it started from. What only an older unit could break is not looked for when it started empty.
     """
 
-    def __init__(
-        self, session: VersionSession, where: str, base_params: dict[str, int | None]
-    ) -> None:
+    def __init__(self, session: VersionSession, where: str, start: Start) -> None:
         self._session = session
         self._where = where
-        self._base_params = base_params
+        self._start = start
 
     async def collect_additions(self) -> None:
         """Gather what is added, for the other two."""
-        based = self._base_params["base_number"] is not None
+        based = self._start.base_number is not None
         await self._session.execute("create_addition")
         await self._session.execute(
-            "collect_additions_to_base" if based else "collect_additions", **self._base_params
+            "collect_additions_to_base" if based else "collect_additions",
+            **self._start.base_params(),
         )
         await self._session.execute("analyze_addition")
 
     async def replace_content(self) -> None:
         """Take out of the version what additions replace."""
-        await self._session.execute("replace_content")
+        if not self._start.is_empty:
+            await self._session.execute("replace_content")
 
     async def check(self, allowed_types: frozenset[str] | None) -> None:
         """Raise the error of the first rule that is broken: `DisallowedContentError`, `DuplicateContentError`, `RepositoryVersionError`."""
@@ -92,7 +92,8 @@ class Coexistence:
 
     async def _check_nested_paths(self) -> None:
         rows = await self._session.fetch("paths_below_paths")
-        rows = rows or await self._session.fetch("paths_above_paths")
+        if not rows and not self._start.is_empty:
+            rows = await self._session.fetch("paths_above_paths")
         if rows:
             raise RepositoryVersionError(
                 f"{self._where}: a path lies below the path of a file: {_pairs(rows)}"

@@ -10,21 +10,8 @@ from typing import Any
 import msgspec
 
 from flowsync.catalog.coexistence import Coexistence
-from flowsync.catalog.version_session import VersionSession
+from flowsync.catalog.version_session import Start, VersionSession
 from flowsync.model.repository import Repository, RepositoryVersion
-
-
-class Start(msgspec.Struct, frozen=True, kw_only=True):
-    """What a version starts from: the latest version, `previous`, with its `present` units, or the base, by repository id and number."""
-
-    previous: int
-    present: int
-    base_repository: int | None = None
-    base_number: int | None = None
-
-    def base_params(self) -> dict[str, int | None]:
-        """Return the base as parameters of statements."""
-        return {"base_repository": self.base_repository, "base_number": self.base_number}
 
 
 async def complete(
@@ -37,7 +24,7 @@ async def complete(
     added, removed = await _count_changes(session)
     if added or (removed and start.base_number is not None):
         where = f"repository version {session.number} of {repository.name!r}"
-        coexistence = Coexistence(session, where, start.base_params())
+        coexistence = Coexistence(session, where, start)
         await coexistence.collect_additions()
         await coexistence.replace_content()
         await coexistence.check(repository.allowed_types)

@@ -9,7 +9,7 @@
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from typing import Any
 
-from flowsync.catalog.version_content import BATCH_SIZE, content_id_pages
+from flowsync.catalog.version_content import BATCH_SIZE, unfinished_content_ids
 from flowsync.catalog.version_session import VersionSession
 from flowsync.model.content import CONTENT_ID_SIZE, Content, content_id
 from flowsync.model.errors import ImmutableVersionError, NotContentError
@@ -74,7 +74,9 @@ class NewVersion:
     def content_ids(self, batch_size: int = BATCH_SIZE) -> AsyncGenerator[list[bytes], None]:
         """Yield the ids of the units that are in the version now, in order, at most `batch_size` at a time."""
         session = self._session
-        return content_id_pages(session.database, session.repository_id, self.number, batch_size)
+        return unfinished_content_ids(
+            session.database, session.repository_id, self.number, batch_size
+        )
 
     def end(self) -> None:
         """Refuse all further changes."""

@@ -14,11 +14,11 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Final
 
-from flowsync.catalog.completion import Start, complete
+from flowsync.catalog.completion import complete
 from flowsync.catalog.database import Connection, Database
 from flowsync.catalog.new_version import NewVersion
 from flowsync.catalog.version_lookup import find_version, repository_not_found
-from flowsync.catalog.version_session import VersionSession
+from flowsync.catalog.version_session import Start, VersionSession
 from flowsync.model.errors import CatalogError, RepositoryBusyError
 from flowsync.model.repository import Repository
 

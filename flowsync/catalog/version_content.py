@@ -1,8 +1,7 @@
 """What versions hold, and how they differ, read in batches so that memory does not grow with the version.
 
-Entries and differences come out of a server-side cursor on a connection of their own: they are sorted by path, for which no index of one
-repository exists, so a page by key would sort the whole version again; and a consumer as slow as an export must not keep a pooled
-connection. Ids come page by page over the pool, because the primary key is their order.
+They come out of a server-side cursor on a connection of its own. No index has the paths of one repository in order, so a page by key would sort the
+whole version again for each page; and a consumer as slow as an export must not keep a pooled connection.
 
 Close an iterator that is left early (`contextlib.aclosing`), or its connection lives until the garbage collector finds it.
 """
@@ -21,8 +20,6 @@ from flowsync.model.repository import Change, ChangeKind, VersionEntry
 
 BATCH_SIZE: Final = 2000
 """Ids or entries a batch, unless the caller says otherwise."""
-
-_AFTER_ALL_IDS: Final = b"\xff" * 17
 
 
 async def entries(
@@ -78,36 +75,23 @@ async def content_ids(
     type_name: str | None,
     reverse: bool,
 ) -> AsyncGenerator[list[bytes], None]:
-    """Yield the ids of a version's units, all or those of one type, in order of id."""
+    """Yield the ids of a version's units, or those of one type, in order of id."""
     repository_id, version = await find_version(database, name, number)
-    pages = content_id_pages(
-        database, repository_id, version.number, batch_size, type_name=type_name, reverse=reverse
-    )
-    async for page in pages:
-        yield page
+    params = {"repository": repository_id, "number": version.number, "type": type_name}
+    statement_name = "version_content_ids_reversed" if reverse else "version_content_ids"
+    async with _cursor(database, statement_name, params) as cursor:
+        while rows := await cursor.fetchmany(batch_size):
+            yield [content_id for (content_id,) in rows]
 
 
-async def content_id_pages(
-    database: Database,
-    repository_id: int,
-    number: int,
-    batch_size: int,
-    *,
-    type_name: str | None = None,
-    reverse: bool = False,
+async def unfinished_content_ids(
+    database: Database, repository_id: int, number: int, batch_size: int
 ) -> AsyncGenerator[list[bytes], None]:
-    """Do as `content_ids` does for a version that may be incomplete. Between two pages no connection is held."""
-    name = "version_content_page_reversed" if reverse else "version_content_page"
-    params = {
-        "repository": repository_id,
-        "number": number,
-        "behind": _AFTER_ALL_IDS if reverse else b"",
-        "type": type_name,
-        "limit": batch_size,
-    }
-    while rows := await database.fetch(name, params):
-        yield [content_id for (content_id,) in rows]
-        params["behind"] = rows[-1][0]
+    """Yield the ids of the units that are in an incomplete version at this moment, in order of id."""
+    params = {"repository": repository_id, "number": number, "type": None}
+    async with _cursor(database, "version_content_ids", params) as cursor:
+        while rows := await cursor.fetchmany(batch_size):
+            yield [content_id for (content_id,) in rows]
 
 
 async def count_missing_artifacts(database: Database, name: str, number: int | None) -> int:

@@ -2,7 +2,27 @@
 
 from typing import Any
 
+import msgspec
+
 from flowsync.catalog.database import Connection, Database
+
+
+class Start(msgspec.Struct, frozen=True, kw_only=True):
+    """What a version starts from: the latest version, `previous`, with its `present` units, or the base, by repository id and number."""
+
+    previous: int
+    present: int
+    base_repository: int | None = None
+    base_number: int | None = None
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether the version starts without any unit."""
+        return self.base_number is None and not self.present
+
+    def base_params(self) -> dict[str, int | None]:
+        """Return the base as parameters of statements."""
+        return {"base_repository": self.base_repository, "base_number": self.base_number}
 
 
 class VersionSession:

@@ -1,5 +1,6 @@
 -- The end of a version: what was added is put into temporary tables, whose size and keys the planner then knows, and checked against the whole.
 -- Additions are what the version has and its starting set has not; the starting set is the base version, or else the latest one.
+-- Membership rows are not joined, for the reason given in `new_version.sql`.
 
 -- name: count_changes
 -- Count what a version adds to the latest one and removes from it.
@@ -23,38 +24,39 @@ WHERE m.repository_id = %(repository)s AND m.added = %(number)s;
 -- Collect what the version in the making adds to its base.
 INSERT INTO pg_temp.addition
 SELECT c.id, c.repo_key
-FROM repository_content m
-JOIN content c ON c.id = m.content_id
-WHERE m.repository_id = %(repository)s AND m.removed IS NULL
-    AND NOT EXISTS (
-        SELECT FROM version_content(%(base_repository)s, %(base_number)s) base WHERE base.content_id = m.content_id
-    );
+FROM (
+    SELECT content_id FROM repository_content WHERE repository_id = %(repository)s AND removed IS NULL
+    EXCEPT
+    SELECT content_id FROM version_content(%(base_repository)s, %(base_number)s)
+) added
+JOIN content c ON c.id = added.content_id;
 
 -- name: analyze_addition
 -- Let the planner know the additions.
 ANALYZE addition;
 
 -- name: replace_content
--- Take out the units of the starting set that have the repository key of an addition; give their number.
-WITH old AS (
-    SELECT m.content_id, m.added
-    FROM (SELECT DISTINCT repo_key FROM pg_temp.addition WHERE repo_key IS NOT NULL) new
-    JOIN content c USING (repo_key)
-    JOIN repository_content m ON m.repository_id = %(repository)s AND m.content_id = c.id AND m.removed IS NULL
-    WHERE NOT EXISTS (SELECT FROM pg_temp.addition a WHERE a.content_id = c.id)
+-- Take out of the version what was there before and has the repository key of an addition; give the number of units. Rows that this version added, for
+-- its base, vanish; older ones are closed.
+WITH candidate AS (
+    SELECT c.id AS content_id FROM (SELECT DISTINCT repo_key FROM pg_temp.addition WHERE repo_key IS NOT NULL) new JOIN content c USING (repo_key)
+    EXCEPT
+    SELECT content_id FROM pg_temp.addition
+),
+placed AS MATERIALIZED (
+    SELECT (
+        SELECT m.ctid FROM repository_content m
+        WHERE m.repository_id = %(repository)s AND m.content_id = candidate.content_id AND m.removed IS NULL
+    ) AS place
+    FROM candidate
 ),
 dropped AS (
-    DELETE FROM repository_content m
-    USING old
-    WHERE m.repository_id = %(repository)s AND m.content_id = old.content_id AND m.added = old.added AND old.added = %(number)s
+    DELETE FROM repository_content WHERE ctid = ANY (ARRAY (SELECT place FROM placed)) AND added = %(number)s
 ),
 closed AS (
-    UPDATE repository_content m
-    SET removed = %(number)s
-    FROM old
-    WHERE m.repository_id = %(repository)s AND m.content_id = old.content_id AND m.added = old.added AND old.added < %(number)s
+    UPDATE repository_content SET removed = %(number)s WHERE ctid = ANY (ARRAY (SELECT place FROM placed)) AND added < %(number)s
 )
-SELECT count(*) FROM old;
+SELECT count(place) FROM placed;
 
 -- name: disallowed_types
 -- Give the types of added rows that are not allowed.
@@ -96,9 +98,16 @@ ANALYZE added_path;
 WITH pair AS MATERIALIZED (
     SELECT a.relative_path, a.content_id, o.content_id AS other_id
     FROM pg_temp.added_path a
-    JOIN content_artifact o ON o.relative_path = a.relative_path AND o.content_id <> a.content_id
-    JOIN repository_content m ON m.repository_id = %(repository)s AND m.content_id = o.content_id AND m.removed IS NULL
-    WHERE (a.artifact_id = o.artifact_id) IS NOT TRUE
+    CROSS JOIN LATERAL (
+        SELECT o.content_id
+        FROM content_artifact o
+        WHERE o.relative_path = a.relative_path AND o.content_id <> a.content_id AND (a.artifact_id = o.artifact_id) IS NOT TRUE
+            AND (
+                SELECT true FROM repository_content m
+                WHERE m.repository_id = %(repository)s AND m.content_id = o.content_id AND m.removed IS NULL
+            )
+        OFFSET 0
+    ) o
 )
 SELECT relative_path, count(*) OVER ()
 FROM pair
@@ -114,41 +123,51 @@ ORDER BY relative_path
 LIMIT 5;
 
 -- name: paths_below_paths
--- Give a few of the added paths that lie below another path of the version, with it; and their number.
+-- Give a few of the paths of the version below which added paths lie: each with one of these, and the number of such paths.
 WITH RECURSIVE folder (path) AS (
     SELECT DISTINCT left(relative_path, -strpos(reverse(relative_path), '/')) FROM pg_temp.added_path WHERE strpos(relative_path, '/') > 0
     UNION
     SELECT left(path, -strpos(reverse(path), '/')) FROM folder WHERE strpos(path, '/') > 0
 )
 SELECT
-    folder.path, (SELECT min(a.relative_path) FROM pg_temp.added_path a WHERE starts_with(a.relative_path, folder.path || '/')),
+    path, (SELECT min(a.relative_path) FROM pg_temp.added_path a WHERE starts_with(a.relative_path, folder.path || '/')),
     count(*) OVER ()
 FROM folder
-WHERE EXISTS (
-    SELECT
+WHERE (
+    SELECT true
     FROM content_artifact l
-    JOIN repository_content m ON m.repository_id = %(repository)s AND m.content_id = l.content_id AND m.removed IS NULL
     WHERE l.relative_path = folder.path
+        AND (
+            SELECT true FROM repository_content m
+            WHERE m.repository_id = %(repository)s AND m.content_id = l.content_id AND m.removed IS NULL
+        )
+    LIMIT 1
 )
-ORDER BY 1
+ORDER BY path
 LIMIT 5;
 
 -- name: paths_above_paths
--- Give a few of the added paths below which another path of the version lies, with it; and their number.
-SELECT a.relative_path, below.relative_path, count(*) OVER ()
-FROM pg_temp.added_path a
-CROSS JOIN LATERAL (
-    SELECT l.relative_path
-    FROM content_artifact l
-    WHERE l.relative_path > a.relative_path || '/' AND l.relative_path < a.relative_path || '0'
-        AND EXISTS (
-            SELECT FROM repository_content m
-            WHERE m.repository_id = %(repository)s AND m.content_id = l.content_id AND m.removed IS NULL
-        )
-    ORDER BY l.relative_path
-    LIMIT 1
-) below
-ORDER BY 1
+-- Give a few of the added paths below which other paths of the version lie: each with one of these, and the number of such paths.
+WITH above AS MATERIALIZED (
+    SELECT
+        a.relative_path,
+        (
+            SELECT l.relative_path
+            FROM content_artifact l
+            WHERE l.relative_path > a.relative_path || '/' AND l.relative_path < a.relative_path || '0'
+                AND (
+                    SELECT true FROM repository_content m
+                    WHERE m.repository_id = %(repository)s AND m.content_id = l.content_id AND m.removed IS NULL
+                )
+            ORDER BY l.relative_path
+            LIMIT 1
+        ) AS below
+    FROM pg_temp.added_path a
+)
+SELECT relative_path, below, count(*) OVER ()
+FROM above
+WHERE below IS NOT NULL
+ORDER BY relative_path
 LIMIT 5;
 
 -- name: complete_version

@@ -1,5 +1,9 @@
 -- The making of a version, over the one connection that holds the repository's lock: nobody else writes membership rows of the repository meanwhile.
 -- The units of the version in the making are the open rows, those without `removed`.
+--
+-- The planner takes the rows of a repository that it has not analysed for a handful, and would join them in time that is quadratic, even in a database with
+-- good statistics, whenever a new repository is filled. So no statement here joins membership rows: sets are subtracted with EXCEPT, which reads each
+-- side once; single units are looked up in scalar subqueries, which stay probes of an index; and rows are changed by their place, `ctid`.
 
 -- name: enter_session
 -- Let the session wait for the lock as long as it takes, and let a machine that vanished lose it within two minutes. Commits of the unfinished
@@ -56,13 +60,20 @@ CREATE TEMPORARY TABLE seen (content_id bytea NOT NULL);
 
 -- name: start_from_base
 -- Make an opened version, which still equals the latest one, equal to a version of this or another repository.
-WITH closed AS (
-    UPDATE repository_content m
-    SET removed = %(number)s
-    WHERE m.repository_id = %(repository)s AND m.removed IS NULL
-        AND NOT EXISTS (
-            SELECT FROM version_content(%(base_repository)s, %(base_number)s) base WHERE base.content_id = m.content_id
-        )
+WITH gone AS (
+    SELECT content_id FROM repository_content WHERE repository_id = %(repository)s AND removed IS NULL
+    EXCEPT
+    SELECT content_id FROM version_content(%(base_repository)s, %(base_number)s)
+),
+placed AS MATERIALIZED (
+    SELECT (
+        SELECT m.ctid FROM repository_content m
+        WHERE m.repository_id = %(repository)s AND m.content_id = gone.content_id AND m.removed IS NULL
+    ) AS place
+    FROM gone
+),
+closed AS (
+    UPDATE repository_content SET removed = %(number)s WHERE ctid = ANY (ARRAY (SELECT place FROM placed))
 )
 INSERT INTO repository_content (repository_id, content_id, added)
 SELECT %(repository)s, base.content_id, %(number)s
@@ -79,18 +90,31 @@ WITH wanted AS (
 marked AS (
     INSERT INTO pg_temp.seen SELECT id FROM wanted WHERE %(seen)s
 ),
+absent AS MATERIALIZED (
+    SELECT
+        id,
+        (
+            SELECT m.ctid FROM repository_content m
+            WHERE m.repository_id = %(repository)s AND m.content_id = wanted.id AND m.removed = %(number)s
+        ) AS place
+    FROM wanted
+    WHERE (
+        SELECT true FROM repository_content m
+        WHERE m.repository_id = %(repository)s AND m.content_id = wanted.id AND m.removed IS NULL
+    ) IS NULL
+),
 reopened AS (
     UPDATE repository_content
     SET removed = NULL
-    WHERE repository_id = %(repository)s AND removed = %(number)s AND content_id = ANY (%(ids)b::bytea[])
+    WHERE ctid = ANY (ARRAY (SELECT place FROM absent WHERE place IS NOT NULL))
     RETURNING content_id
 ),
 added AS (
     INSERT INTO repository_content (repository_id, content_id, added)
     SELECT %(repository)s, content.id, %(number)s
-    FROM wanted
+    FROM absent
     JOIN content USING (id)
-    WHERE NOT EXISTS (SELECT FROM reopened WHERE reopened.content_id = wanted.id)
+    WHERE place IS NULL
     ORDER BY id
     ON CONFLICT (repository_id, content_id) WHERE removed IS NULL DO NOTHING
     RETURNING content_id
@@ -99,47 +123,64 @@ SELECT content_id FROM reopened UNION ALL SELECT content_id FROM added;
 
 -- name: remove_content
 -- Take those units that are in the version out of it; give their number. Rows that this version added vanish, older ones are closed.
-WITH dropped AS (
-    DELETE FROM repository_content
-    WHERE repository_id = %(repository)s AND removed IS NULL AND added = %(number)s AND content_id = ANY (%(ids)b::bytea[])
-    RETURNING 1
+WITH gone AS (
+    SELECT DISTINCT content_id FROM unnest(%(ids)b::bytea[]) AS content_id
+),
+placed AS MATERIALIZED (
+    SELECT (
+        SELECT m.ctid FROM repository_content m
+        WHERE m.repository_id = %(repository)s AND m.content_id = gone.content_id AND m.removed IS NULL
+    ) AS place
+    FROM gone
+),
+dropped AS (
+    DELETE FROM repository_content WHERE ctid = ANY (ARRAY (SELECT place FROM placed)) AND added = %(number)s
 ),
 closed AS (
-    UPDATE repository_content
-    SET removed = %(number)s
-    WHERE repository_id = %(repository)s AND removed IS NULL AND added < %(number)s AND content_id = ANY (%(ids)b::bytea[])
-    RETURNING 1
+    UPDATE repository_content SET removed = %(number)s WHERE ctid = ANY (ARRAY (SELECT place FROM placed)) AND added < %(number)s
 )
-SELECT (SELECT count(*) FROM dropped) + (SELECT count(*) FROM closed);
+SELECT count(place) FROM placed;
 
 -- name: remove_unseen
 -- Take the units that were not seen out of the version, as `remove_content` does; give their number.
-WITH dropped AS (
-    DELETE FROM repository_content m
-    WHERE m.repository_id = %(repository)s AND m.removed IS NULL AND m.added = %(number)s
-        AND NOT EXISTS (SELECT FROM pg_temp.seen WHERE seen.content_id = m.content_id)
-    RETURNING 1
+WITH gone AS (
+    SELECT content_id FROM repository_content WHERE repository_id = %(repository)s AND removed IS NULL
+    EXCEPT
+    SELECT content_id FROM pg_temp.seen
 ),
-closed AS (
-    UPDATE repository_content m
-    SET removed = %(number)s
-    WHERE m.repository_id = %(repository)s AND m.removed IS NULL AND m.added < %(number)s
-        AND NOT EXISTS (SELECT FROM pg_temp.seen WHERE seen.content_id = m.content_id)
-    RETURNING 1
-)
-SELECT (SELECT count(*) FROM dropped) + (SELECT count(*) FROM closed);
-
--- name: remove_others
--- Take all units but the given ones out of the version, as `remove_content` does.
-WITH wanted AS (
-    SELECT id FROM unnest(%(ids)b::bytea[]) AS id
+placed AS MATERIALIZED (
+    SELECT (
+        SELECT m.ctid FROM repository_content m
+        WHERE m.repository_id = %(repository)s AND m.content_id = gone.content_id AND m.removed IS NULL
+    ) AS place
+    FROM gone
 ),
 dropped AS (
-    DELETE FROM repository_content m
-    WHERE m.repository_id = %(repository)s AND m.removed IS NULL AND m.added = %(number)s
-        AND NOT EXISTS (SELECT FROM wanted WHERE wanted.id = m.content_id)
+    DELETE FROM repository_content WHERE ctid = ANY (ARRAY (SELECT place FROM placed)) AND added = %(number)s
+),
+closed AS (
+    UPDATE repository_content SET removed = %(number)s WHERE ctid = ANY (ARRAY (SELECT place FROM placed)) AND added < %(number)s
 )
-UPDATE repository_content m
-SET removed = %(number)s
-WHERE m.repository_id = %(repository)s AND m.removed IS NULL AND m.added < %(number)s
-    AND NOT EXISTS (SELECT FROM wanted WHERE wanted.id = m.content_id);
+SELECT count(place) FROM placed;
+
+-- name: remove_others
+-- Take all units but the given ones out of the version, as `remove_content` does; give their number.
+WITH gone AS (
+    SELECT content_id FROM repository_content WHERE repository_id = %(repository)s AND removed IS NULL
+    EXCEPT
+    SELECT unnest(%(ids)b::bytea[])
+),
+placed AS MATERIALIZED (
+    SELECT (
+        SELECT m.ctid FROM repository_content m
+        WHERE m.repository_id = %(repository)s AND m.content_id = gone.content_id AND m.removed IS NULL
+    ) AS place
+    FROM gone
+),
+dropped AS (
+    DELETE FROM repository_content WHERE ctid = ANY (ARRAY (SELECT place FROM placed)) AND added = %(number)s
+),
+closed AS (
+    UPDATE repository_content SET removed = %(number)s WHERE ctid = ANY (ARRAY (SELECT place FROM placed)) AND added < %(number)s
+)
+SELECT count(place) FROM placed;

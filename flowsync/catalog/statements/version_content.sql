@@ -26,25 +26,21 @@ SELECT
     a.content_id, a.type, a.relative_path, a.sha256, a.blake3, a.size, a.stored
 FROM before b
 FULL JOIN after a USING (relative_path, ordinal)
-ORDER BY relative_path, ordinal;
+ORDER BY coalesce(b.relative_path, a.relative_path), ordinal;
 
--- name: version_content_page
--- Give the ids of a version's units behind a given one, in order.
+-- name: version_content_ids
+-- Give the ids of a version's units, those of one type if it is named, in order.
 SELECT m.content_id
 FROM version_content(%(repository)s, %(number)s) m
-WHERE m.content_id > %(behind)s
-    AND (%(type)s::text IS NULL OR EXISTS (SELECT FROM content c WHERE c.id = m.content_id AND c.type = %(type)s::text))
-ORDER BY m.content_id
-LIMIT %(limit)s;
+WHERE %(type)s::text IS NULL OR (SELECT c.type = %(type)s::text FROM content c WHERE c.id = m.content_id)
+ORDER BY m.content_id;
 
--- name: version_content_page_reversed
--- Give the ids of a version's units before a given one, in reverse order.
+-- name: version_content_ids_reversed
+-- Give what `version_content_ids` gives, in reverse order.
 SELECT m.content_id
 FROM version_content(%(repository)s, %(number)s) m
-WHERE m.content_id < %(behind)s
-    AND (%(type)s::text IS NULL OR EXISTS (SELECT FROM content c WHERE c.id = m.content_id AND c.type = %(type)s::text))
-ORDER BY m.content_id DESC
-LIMIT %(limit)s;
+WHERE %(type)s::text IS NULL OR (SELECT c.type = %(type)s::text FROM content c WHERE c.id = m.content_id)
+ORDER BY m.content_id DESC;
 
 -- name: version_gain
 -- Give the ids of the units that a version has and another one has not, in order.
