@@ -87,10 +87,8 @@ def _write_files(folder: Path, size: int, count: int) -> list[str]:
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("way", WAYS)
 def bench_busy_loop(benchmark: Any, tmp_path: Path, way: str, size: int) -> None:
-    if benchmark.disabled:
-        paths = _write_files(tmp_path, 1024, 1)
-    else:
-        paths = _write_files(tmp_path, size, BYTES // size)
+    size, count = (1024, 1) if benchmark.disabled else (size, BYTES // size)
+    paths = _write_files(tmp_path, size, count)
     _, share = benchmark.pedantic(
         lambda: uvloop.run(measure(way, paths)), rounds=1 if benchmark.disabled else RUNS
     )

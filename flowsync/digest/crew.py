@@ -48,5 +48,6 @@ class Crew:
         lock for ever, and whoever waits for them does too.
         """
         for process in self._context.started:
-            process.kill()
+            if process.pid is not None:
+                process.kill()
         self._executor.shutdown()

@@ -15,6 +15,7 @@ code it stands for is the same, byte for byte, in Python 3.11, 3.12 and 3.13.
 import io
 import os
 import signal
+from collections.abc import Iterable
 from multiprocessing import context, popen_spawn_posix, reduction, resource_tracker, spawn, util
 from multiprocessing.process import BaseProcess
 from typing import Any
@@ -50,14 +51,20 @@ class _Launch(popen_spawn_posix.Popen):
     def _launch(self, process_obj: BaseProcess) -> None:
         tracker = _tracker()
         luggage = self._pack(process_obj)
-        self.sentinel, dies_with_child = os.pipe()
-        inlet, outlet = os.pipe()
-        # The parent keeps both ends as long as this object lives: an outlet that closes tells the child that the parent has died.
-        self.finalizer = util.Finalize(self, _close, (self.sentinel, outlet))
+        # The parent keeps its ends as long as this object lives: an outlet that closes tells the child that the parent has died.
+        kept: list[int] = []
+        given: list[int] = []
+        self.finalizer = util.Finalize(self, _close, (kept,))
         try:
-            self.pid = _spawn(inlet, tracker, [*self._fds, tracker, inlet, dies_with_child])
+            self.sentinel, dies_with_child = os.pipe()
+            kept.append(self.sentinel)
+            given.append(dies_with_child)
+            inlet, outlet = os.pipe()
+            kept.append(outlet)
+            given.append(inlet)
+            self.pid = _spawn(inlet, tracker, [*self._fds, tracker, *given])
         finally:
-            _close(inlet, dies_with_child)
+            _close(given)
         with open(outlet, "wb", closefd=False) as stream:
             stream.write(luggage)
 
@@ -93,6 +100,6 @@ def _spawn(inlet: int, tracker: int, inherited: list[int]) -> int:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _close(*descriptors: int) -> None:
+def _close(descriptors: Iterable[int]) -> None:
     for descriptor in descriptors:
         os.close(descriptor)

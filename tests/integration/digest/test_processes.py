@@ -47,16 +47,17 @@ async def main():
 asyncio.run(main())
 """
 
-WITHOUT_DESCRIPTORS = """
+# Leaves so many descriptors free, digests the file, and digests it again with enough of them.
+SHORT_OF_DESCRIPTORS = """
 import asyncio, os, resource, sys
 from flowsync.digest.pool import Hasher
 
 async def main():
-    await asyncio.to_thread(int)
+    before = await asyncio.to_thread(os.listdir, "/dev/fd")
     async with Hasher(1) as hasher:
         limits = resource.getrlimit(resource.RLIMIT_NOFILE)
-        taken = os.dup(0) + 1
-        resource.setrlimit(resource.RLIMIT_NOFILE, (taken, limits[1]))
+        free = int(sys.argv[2])
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(map(int, before)) + free, limits[1]))
         try:
             await hasher.digest(sys.argv[1], frozenset())
         except Exception as error:
@@ -70,12 +71,12 @@ asyncio.run(main())
 
 
 @contextmanager
-def program(script: str, argument: Path | str, folder: Path) -> Iterator[subprocess.Popen[str]]:
+def program(script: str, folder: Path, *arguments: object) -> Iterator[subprocess.Popen[str]]:
     """Run a script in a session of its own; end it when the test has failed."""
     path = folder / "script.py"
     path.write_text(script)
     with subprocess.Popen(
-        [sys.executable, str(path), str(argument)],
+        [sys.executable, str(path), *map(str, arguments)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -108,7 +109,7 @@ def say(running: subprocess.Popen[str], text: str) -> None:
 
 
 def test_script_needs_no_guard_and_runs_once(abc: Path, tmp_path: Path) -> None:
-    with program(UNGUARDED, abc, tmp_path) as running:
+    with program(UNGUARDED, tmp_path, abc) as running:
         output, errors = running.communicate()
 
     assert errors == ""
@@ -120,7 +121,7 @@ def test_script_needs_no_guard_and_runs_once(abc: Path, tmp_path: Path) -> None:
 
 
 def test_interrupt_of_the_process_group_is_the_parents_alone(abc: Path, tmp_path: Path) -> None:
-    with program(LISTENING, abc, tmp_path) as running:
+    with program(LISTENING, tmp_path, abc) as running:
         workers = line(running)
 
         os.killpg(running.pid, signal.SIGINT)
@@ -139,7 +140,7 @@ def test_interrupt_of_the_process_group_is_the_parents_alone(abc: Path, tmp_path
 def test_nothing_outlives_a_parent_that_is_killed(busy: bool, tmp_path: Path) -> None:
     slow = tmp_path / "slow"
     os.mkfifo(slow)
-    with program(LISTENING, slow, tmp_path) as running:
+    with program(LISTENING, tmp_path, slow) as running:
         workers = [int(pid) for pid in line(running)]
         children = Path(f"/proc/{running.pid}/task/{running.pid}/children").read_text().split()
         watched = [os.pidfd_open(pid) for pid in {*workers, *map(int, children)}]
@@ -159,8 +160,12 @@ def test_nothing_outlives_a_parent_that_is_killed(busy: bool, tmp_path: Path) ->
             os.close(writing)
 
 
-def test_failing_to_start_workers_is_an_error_and_not_the_end(abc: Path, tmp_path: Path) -> None:
-    with program(WITHOUT_DESCRIPTORS, abc, tmp_path) as running:
+@pytest.mark.parametrize("free", [1, 5, 8, 11])
+def test_failing_to_start_workers_is_an_error_and_not_the_end(
+    free: int, abc: Path, tmp_path: Path
+) -> None:
+    """The more descriptors are free, the farther the start gets: to the queues, to the first process."""
+    with program(SHORT_OF_DESCRIPTORS, tmp_path, abc, free) as running:
         output, errors = running.communicate()
 
     assert errors == ""
