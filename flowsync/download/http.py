@@ -46,11 +46,13 @@ from flowsync.model.url import Origin, redact
 
 _READ_BUFFER: Final = 1 << 18
 _SETUPS: Final = 256
+"""How many remotes' preparations are kept: a bound for daemons whose tokens change by the hour."""
+
 _FOREIGN: Final = (aiohttp.ClientError, OSError)
 
 
 class _Setup(msgspec.Struct, frozen=True, kw_only=True):
-    """What requests of one remote need: made once, used as long as the remote stays the same."""
+    """What requests of one remote need: made once, used as long as the remote stays the same. Files of certificates are read once."""
 
     greeting: headers.Greeting
     timeout: aiohttp.ClientTimeout
@@ -86,6 +88,7 @@ class HttpOrigin:
         self._agent = agent
         self._limits = limits
         self._setups: dict[object, _Setup] = {}
+        self._setting_up = asyncio.Lock()
 
     async def attempt(self, request: FetchRequest, sink: Sink, tally: Tally) -> Received:
         """Make one try, following redirects. Raise `TransferError`, `SizeMismatchError`, or `DeclarationError` for unusable certificates."""
@@ -130,10 +133,18 @@ class HttpOrigin:
         return self._setups.get(_settings(remote))
 
     async def _new_setup(self, remote: Remote) -> _Setup:
-        # Two tasks may come here at once; the second one's work is lost and does no harm.
         key = _settings(remote)
+        # One at a time: a remote's first requests come in a crowd, and reading the system's CAs costs some 20 ms.
+        async with self._setting_up:
+            if key not in self._setups:
+                if len(self._setups) >= _SETUPS:
+                    self._setups.clear()
+                self._setups[key] = await self._make_setup(remote)
+            return self._setups[key]
+
+    async def _make_setup(self, remote: Remote) -> _Setup:
         context = await asyncio.to_thread(tls.context, remote)
-        made = _Setup(
+        return _Setup(
             greeting=headers.Greeting(self._agent, remote),
             timeout=aiohttp.ClientTimeout(
                 total=remote.total_timeout,
@@ -142,9 +153,6 @@ class HttpOrigin:
             ),
             ssl=True if context is None else context,
         )
-        if len(self._setups) >= _SETUPS:
-            self._setups.clear()
-        return self._setups.setdefault(key, made)
 
 
 async def _receive(

@@ -68,14 +68,14 @@ class Hold(msgspec.Struct, frozen=True):
 
 
 class Corrupt(msgspec.Struct, frozen=True):
-    """Send a body of the right length with its byte at `at` flipped."""
+    """Send a body of the right length with its byte at `at` flipped; where that is beyond the end, its last one."""
 
     at: int = 0
 
     async def play(self, exchange: Exchange) -> None:
         answer = exchange.answer()
         body = bytearray(answer.body)
-        body[self.at] ^= 0xFF
+        body[min(self.at, len(body) - 1)] ^= 0xFF
         answer.body = bytes(body)
         await exchange.send(answer)
 

@@ -3,10 +3,13 @@
 import asyncio
 import gzip
 import socket
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from flowsync.download.fetcher import open_fetcher
+from flowsync.download.retry import Backoff
 from flowsync.model.errors import (
     BrokenBodyError,
     OversizedBodyError,
@@ -326,21 +329,21 @@ async def test_host_gets_as_many_requests_at_once_as_the_remote_allows(
     assert upstream.peak == 3
 
 
-async def test_whoever_backs_off_holds_no_slot(client: Client, upstream: Upstream) -> None:
-    client.fields["download_concurrency"] = 1
+async def test_whoever_backs_off_holds_no_slot(upstream: Upstream, tmp_path: Path) -> None:
     busy, other = upstream.put("/busy", b"busy"), upstream.put("/other", b"other")
     upstream.script("/busy", Status(503, retry_after="60"))
-    upstream.always("/other", Hold())
 
-    async with asyncio.TaskGroup() as group:
-        waiting = group.create_task(client.get(busy))
+    async with open_fetcher(tmp_path, backoff=Backoff(patience=60)) as fetcher:
+        patient = Client(fetcher, tmp_path, upstream.url())
+        patient.fields["download_concurrency"] = 1
+        waiting = asyncio.create_task(patient.get(busy))
         await asyncio.to_thread(upstream.wait_for, 1, "/busy")
-        passing = group.create_task(client.get(other))
-        await asyncio.to_thread(upstream.wait_for, 1, "/other")
-        assert not waiting.done()
-        upstream.release()
 
-    assert (waiting.result(), passing.result()) == (b"busy", b"other")
+        assert await patient.get(other) == b"other"
+        assert not waiting.done()
+
+        waiting.cancel()
+        await asyncio.wait([waiting])
 
 
 async def test_cancelled_transfer_ends_at_once_and_frees_its_slot(
