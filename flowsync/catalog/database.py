@@ -90,11 +90,19 @@ class Database:
         try:
             async with self._pool.connection() as connection:
                 yield connection
+        except PoolTimeout as error:
+            raise CatalogUnavailableError(
+                f"{self.name}: no connection of {self._max_connections} became free "
+                f"within {self._timeout:g} s"
+            ) from error
         except psycopg.Error as error:
             failure = self._translate(error)
-            if isinstance(failure, CatalogUnavailableError) and not isinstance(error, PoolTimeout):
+            if isinstance(failure, CatalogUnavailableError):
                 await self._pool.check()
             raise failure from error
+        except CatalogUnavailableError:
+            await self._pool.check()
+            raise
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
@@ -155,11 +163,6 @@ class Database:
 
     def _translate(self, error: psycopg.Error, name: str | None = None) -> CatalogError:
         doing = self.name if name is None else f"{self.name}, statement {name}"
-        if isinstance(error, PoolTimeout):
-            return CatalogUnavailableError(
-                f"{doing}: no connection of {self._max_connections} became free "
-                f"within {self._timeout:g} s"
-            )
         state = error.sqlstate
         lost = isinstance(error, psycopg.OperationalError) and (
             state is None or state.startswith("08") or state in _UNAVAILABLE

@@ -42,41 +42,11 @@ def migrations() -> list[Migration]:
     return sorted(found, key=lambda migration: migration.number)
 
 
-async def migrate(connection: AsyncConnection[Any], known: list[Migration] | None = None) -> int:
-    """Bring the database to the schema of `known` (default: `migrations()`) and return how many migrations were applied.
+def pending_migrations(known: list[Migration], applied: dict[int, bytes]) -> list[Migration]:
+    """Return those of the known migrations that are not among the applied ones, given as digests by number.
 
-    `connection` is in autocommit mode. Raise `SchemaTooNewError` when the database is newer, `CatalogError` when its history differs from ours.
+    Raise as `migrate` does.
     """
-    known = migrations() if known is None else known
-    if not _pending(known, await _applied(connection)):
-        return 0
-    async with connection.transaction():
-        await connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
-        pending = _pending(known, await _applied(connection))
-        await connection.execute(
-            "CREATE TABLE IF NOT EXISTS schema_version ("
-            "number integer PRIMARY KEY, name text NOT NULL, digest bytea NOT NULL, "
-            "applied_at timestamptz NOT NULL DEFAULT now())"
-        )
-        for migration in pending:
-            await connection.execute(migration.sql)
-            await connection.execute(
-                "INSERT INTO schema_version (number, name, digest) VALUES (%s, %s, %s)",
-                (migration.number, migration.name, migration.digest),
-            )
-    return len(pending)
-
-
-async def _applied(connection: AsyncConnection[Any]) -> dict[int, bytes]:
-    cursor = await connection.execute("SELECT to_regclass('schema_version') IS NOT NULL")
-    row = await cursor.fetchone()
-    if row is None or not row[0]:
-        return {}
-    cursor = await connection.execute("SELECT number, digest FROM schema_version")
-    return dict(await cursor.fetchall())
-
-
-def _pending(known: list[Migration], applied: dict[int, bytes]) -> list[Migration]:
     newest = known[-1].number
     if applied and max(applied) > newest:
         raise SchemaTooNewError(
@@ -88,3 +58,46 @@ def _pending(known: list[Migration], applied: dict[int, bytes]) -> list[Migratio
                 f"the database was migrated by another text of {migration.number:04}_{migration.name}.sql"
             )
     return [migration for migration in known if migration.number not in applied]
+
+
+async def migrate(connection: AsyncConnection[Any], known: list[Migration] | None = None) -> int:
+    """Bring the database to the schema of `known` (default: `migrations()`) and return how many migrations were applied.
+
+    `connection` is in autocommit mode. Raise `SchemaTooNewError` when the database is newer, `CatalogError` when its history differs from ours.
+    """
+    known = migrations() if known is None else known
+    if not pending_migrations(known, await _applied(connection)):
+        return 0
+    # Locked before the transaction begins: a session that waited inside one may not see yet which tables exist.
+    await connection.execute("SELECT pg_advisory_lock(%s)", (_LOCK,))
+    try:
+        async with connection.transaction():
+            pending = pending_migrations(known, await _applied(connection))
+            for migration in pending:
+                await _apply(connection, migration)
+    finally:
+        if not connection.closed:
+            await connection.execute("SELECT pg_advisory_unlock(%s)", (_LOCK,))
+    return len(pending)
+
+
+async def _apply(connection: AsyncConnection[Any], migration: Migration) -> None:
+    await connection.execute(
+        "CREATE TABLE IF NOT EXISTS schema_version ("
+        "number integer PRIMARY KEY, name text NOT NULL, digest bytea NOT NULL, "
+        "applied_at timestamptz NOT NULL DEFAULT now())"
+    )
+    await connection.execute(migration.sql)
+    await connection.execute(
+        "INSERT INTO schema_version (number, name, digest) VALUES (%s, %s, %s)",
+        (migration.number, migration.name, migration.digest),
+    )
+
+
+async def _applied(connection: AsyncConnection[Any]) -> dict[int, bytes]:
+    cursor = await connection.execute("SELECT to_regclass('schema_version') IS NOT NULL")
+    row = await cursor.fetchone()
+    if row is None or not row[0]:
+        return {}
+    cursor = await connection.execute("SELECT number, digest FROM schema_version")
+    return dict(await cursor.fetchall())

@@ -31,23 +31,27 @@ def statement_names() -> list[str]:
     return sorted(_load())
 
 
+def split_statements(source: str, text: str) -> dict[str, bytes]:
+    """Return the statements of one file by name. Raise `CatalogError` when a name comes twice, or SQL before the first name."""
+    head, *rest = _NAME.split(text)
+    if _COMMENT.sub("", head).strip():
+        raise CatalogError(f"{source}: SQL before the first '-- name:' line")
+    found: dict[str, bytes] = {}
+    for name, body in zip(rest[::2], rest[1::2], strict=True):
+        if name in found:
+            raise CatalogError(f"{source}: a second statement is named {name!r}")
+        found[name] = _COMMENT.sub("", body).strip().removesuffix(";").encode()
+    return found
+
+
 @cache
 def _load() -> dict[str, bytes]:
     found: dict[str, bytes] = {}
     for file in files("flowsync.catalog").joinpath("statements").iterdir():
         if file.name.endswith(".sql"):
-            for name, sql in _split(file.name, file.read_text(encoding="utf-8")):
-                if name in found:
-                    raise CatalogError(f"{file.name}: a statement named {name!r} exists already")
-                found[name] = sql
+            statements = split_statements(file.name, file.read_text(encoding="utf-8"))
+            repeated = found.keys() & statements.keys()
+            if repeated:
+                raise CatalogError(f"{file.name}: {min(repeated)!r} is named in another file too")
+            found |= statements
     return found
-
-
-def _split(source: str, text: str) -> list[tuple[str, bytes]]:
-    head, *rest = _NAME.split(text)
-    if _COMMENT.sub("", head).strip():
-        raise CatalogError(f"{source}: SQL before the first '-- name:' line")
-    return [
-        (name, _COMMENT.sub("", body).strip().removesuffix(";").encode())
-        for name, body in zip(rest[::2], rest[1::2], strict=True)
-    ]
