@@ -8,6 +8,7 @@ The blobs in place are hard links to empty files, which makes them quick to plan
 
 import os
 import secrets
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -52,10 +53,11 @@ def plant(root: str, path_of: PathOf, count: int) -> None:
 @pytest.mark.timeout(300)
 def bench_place(benchmark: BenchmarkFixture, tmp_path: Path, fan_out: str, in_place: int) -> None:
     path_of = FAN_OUTS[fan_out]
-    root = str(tmp_path)
-    plant(root, path_of, min(in_place, BATCH_ONCE) if benchmark.disabled else in_place)
+    filled = str(tmp_path)
+    plant(filled, path_of, min(in_place, BATCH_ONCE) if benchmark.disabled else in_place)
 
     def stage() -> tuple[tuple[list[tuple[str, str]]], dict[str, object]]:
+        root = filled if in_place else tempfile.mkdtemp(dir=tmp_path)
         moves = []
         for _ in range(BATCH_ONCE if benchmark.disabled else BATCH):
             name = secrets.token_hex(32)
@@ -67,4 +69,4 @@ def bench_place(benchmark: BenchmarkFixture, tmp_path: Path, fan_out: str, in_pl
         for source, target in moves:
             place(source, target)
 
-    benchmark.pedantic(move, setup=stage, rounds=5 if in_place else 1)
+    benchmark.pedantic(move, setup=stage, rounds=5)
