@@ -30,7 +30,7 @@ class DeclarativeArtifact:
 
     `artifact` may be incomplete until the body was downloaded; the stages replace it as they learn more. `url` and `urls` exclude each
     other. With `deferred_download` the artifact is recorded but not downloaded. `alternates` are further sources, tried first, each with
-    its own remote; `lease` is the artifact's share of the transfer budget while its bytes are in flight.
+    its own remote.
 
     Raises `DeclarationError` (a `ValueError`) when `artifact`, `url` or `relative_path` is missing, when both `url` and `urls` are given, and
     when `remote` is missing although the artifact has no file.
@@ -41,7 +41,6 @@ class DeclarativeArtifact:
         "artifact",
         "deferred_download",
         "extra_data",
-        "lease",
         "relative_path",
         "remote",
         "urls",
@@ -66,7 +65,9 @@ class DeclarativeArtifact:
         if artifact is None:
             raise DeclarationError("DeclarativeArtifact needs an artifact")
         if remote is None and artifact.file is None:
-            raise DeclarationError("DeclarativeArtifact needs a remote, unless its artifact has a file")
+            raise DeclarationError(
+                "DeclarativeArtifact needs a remote, unless its artifact has a file"
+            )
         self.artifact = artifact
         self.urls: list[str] = [url] if url else list(urls or ())
         self.relative_path = relative_path
@@ -74,7 +75,6 @@ class DeclarativeArtifact:
         self.extra_data: dict[str, Any] = extra_data or {}
         self.deferred_download = deferred_download
         self.alternates: list[Source] = []
-        self.lease: Lease | None = None
 
     @property
     def url(self) -> str:
@@ -99,12 +99,21 @@ class DeclarativeContent(Resolvable):
     """A content unit and the artifacts that belong to it; the item of a sync's pipeline.
 
     `content` may be replaced by its stored counterpart on the way; `saved` says that the catalog holds it. Awaiting `resolution()` gives the
-    content as it is when the item reaches `ResolveContentFutures`, or whenever a stage calls `resolve()`.
+    content as it is when the item reaches `ResolveContentFutures`, or whenever a stage calls `resolve()`. `lease` is its share of the transfer
+    budget while bytes of its artifacts are in flight.
 
     Raises `DeclarationError` (a `ValueError`) when `content` is missing.
     """
 
-    __slots__ = ("_content_id", "content", "d_artifacts", "extra_data", "known_links", "saved")
+    __slots__ = (
+        "_content_id",
+        "content",
+        "d_artifacts",
+        "extra_data",
+        "known_links",
+        "lease",
+        "saved",
+    )
 
     def __init__(
         self,
@@ -120,6 +129,7 @@ class DeclarativeContent(Resolvable):
         self.extra_data: dict[str, Any] = extra_data or {}
         self.saved = False
         self.known_links: dict[str, int | None] = {}
+        self.lease: Lease | None = None
         self._content_id: bytes | None = None
 
     @property

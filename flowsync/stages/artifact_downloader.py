@@ -20,7 +20,7 @@ class ArtifactDownloader(GenericDownloader):
     """Fetches every artifact that is neither stored, nor at hand, nor deferred, and replaces it by a verified `StagedArtifact`.
 
     The artifacts of one content are fetched in parallel. The sources of an artifact are tried in turn: alternates first, then its own URLs,
-    each with its own remote. While its bytes are in flight an artifact holds a lease of the budget; the saver gives it back.
+    each with its own remote. While its bytes are in flight a content holds a lease of the budget; the saver gives it back.
 
     Raises `TransferError` or `IntegrityError` when a single source failed, `AllSourcesFailedError` when several did; nothing of the body is kept.
     """
@@ -42,6 +42,9 @@ class ArtifactDownloader(GenericDownloader):
         wanted = [declared for declared in item.d_artifacts if declared.wants_download]
         if meter.total is not None:
             meter.total -= len(item.d_artifacts) - len(wanted)
+        # One lease for all of them: contents that each held some and waited for more would wait for each other.
+        size = sum(declared.artifact.size or 0 for declared in wanted)
+        item.lease = await self.context.budget.acquire(size, len(wanted))
         if len(wanted) == 1:
             await self._download(wanted[0], meter)
             return
@@ -50,8 +53,6 @@ class ArtifactDownloader(GenericDownloader):
                 group.create_task(self._download(declared, meter))
 
     async def _download(self, declared: DeclarativeArtifact, meter: Meter) -> None:
-        budget = self.context.budget
-        declared.lease = await budget.acquire(declared.artifact.size or 0)
         staged = await self._fetch_from_any(declared)
         declared.artifact = staged
         meter.advance(1, staged.size or 0)

@@ -27,6 +27,9 @@ class ArtifactSaver(BoundStage):
         """Save the artifacts of each batch."""
         async for batch in self.batches(SMALLEST_BATCH, pressure=self.context.budget.pressure):
             await self._save(batch)
+            for item in batch:
+                if item.lease is not None:
+                    item.lease.release()
             await self.put_all(batch)
 
     async def _save(self, batch: list[DeclarativeContent]) -> None:
@@ -44,9 +47,6 @@ class ArtifactSaver(BoundStage):
         stored = await self.context.catalog.artifacts.save(staged)
         for (declared, _), artifact in zip(fresh, stored, strict=True):
             declared.artifact = artifact
-            if declared.lease is not None:
-                declared.lease.release()
-                declared.lease = None
 
     async def _stage_local_files(self, batch: list[DeclarativeContent]) -> None:
         local = [

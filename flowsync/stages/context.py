@@ -13,7 +13,7 @@ from flowsync.digest.pool import Hasher
 from flowsync.model.digest import DigestPolicy
 from flowsync.model.remote import Remote
 from flowsync.model.transfer import Fetcher
-from flowsync.pipeline.budget import Budget
+from flowsync.pipeline.budget import Account
 from flowsync.pipeline.stage import Stage
 from flowsync.stages.upstream import UpstreamMemory
 from flowsync.store.blobs import BlobStore
@@ -27,7 +27,7 @@ class RunContext(msgspec.Struct, frozen=True, kw_only=True):
     fetcher: Fetcher
     hasher: Hasher
     digest_policy: DigestPolicy
-    budget: Budget
+    budget: Account
     staging: str
     upstream: UpstreamMemory
     alternate_remotes: dict[str, Remote]

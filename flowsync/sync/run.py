@@ -17,6 +17,7 @@ from flowsync.model.errors import CatalogError
 from flowsync.model.events import Observer, SyncEnded, SyncStarted
 from flowsync.model.remote import Remote
 from flowsync.model.repository import Repository, RepositoryVersion, RunState, SyncResult
+from flowsync.pipeline.budget import Account
 from flowsync.pipeline.pipeline import Pipeline, StageStatistics
 from flowsync.pipeline.progress import Progress
 from flowsync.pipeline.stage import Stage
@@ -83,7 +84,9 @@ class SyncRun:
             tell(self._observers, SyncStarted(repository=name, mirror=self._options.mirror))
             upstream = await self._recollect(version)
             async with self._engine.store.staging() as staging:
-                await self._run_pipeline(stages(version), self._context(staging, upstream))
+                with self._engine.budget.account() as account:
+                    context = self._context(staging, account, upstream)
+                    await self._run_pipeline(stages(version), context)
         latest = version.completed.number if version.completed else version.previous
         record = upstream.record(latest)
         if record is not None:
@@ -101,7 +104,7 @@ class SyncRun:
             count_missing=lambda: repositories.missing_artifacts(name, version.previous),
         )
 
-    def _context(self, staging: str, upstream: UpstreamMemory) -> RunContext:
+    def _context(self, staging: str, account: Account, upstream: UpstreamMemory) -> RunContext:
         engine = self._engine
         return RunContext(
             catalog=engine.catalog,
@@ -109,7 +112,7 @@ class SyncRun:
             fetcher=engine.fetcher,
             hasher=engine.hasher,
             digest_policy=engine.digest_policy,
-            budget=engine.budget,
+            budget=account,
             staging=staging,
             upstream=upstream,
             alternate_remotes=engine.alternate_remotes,
