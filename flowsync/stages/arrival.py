@@ -9,6 +9,7 @@ from flowsync.digest.hashing import digest_bytes, verify
 from flowsync.download.spool import Spool
 from flowsync.model.artifact import Artifact, StagedArtifact, staged_artifact
 from flowsync.model.errors import SizeMismatchError
+from flowsync.model.url import redact
 from flowsync.stages.context import RunContext
 
 
@@ -18,7 +19,7 @@ class Arrival(Spool):
     def __init__(self, url: str, wanted: Artifact, context: RunContext) -> None:
         super().__init__(context.staging, context.hasher.inline_limit)
         allowed = context.digest_policy.allowed
-        self._url = url
+        self._shown = redact(url)
         self._wanted = wanted
         self._expected = {
             algorithm: value
@@ -32,11 +33,11 @@ class Arrival(Spool):
         """Compute the digests and compare them. Raise `SizeMismatchError` or `DigestMismatchError`."""
         await super().finish()
         if self._wanted.size is not None and self.size != self._wanted.size:
-            raise SizeMismatchError(self._url, self._wanted.size, self.size)
+            raise SizeMismatchError(self._shown, self._wanted.size, self.size)
         algorithms = frozenset(self._expected)
         if self.path is None:
             digests = digest_bytes(self.body or b"", algorithms)
         else:
             _, digests = await self._hasher.digest(self.path, algorithms)
-        verify(self._url, self._expected, digests)
+        verify(self._shown, self._expected, digests)
         self.staged = staged_artifact(self.size, digests, file=self.path, body=self.body)

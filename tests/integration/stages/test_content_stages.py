@@ -1,0 +1,402 @@
+"""Content stages on a real catalog: look-up, save with hooks, sources, futures, association, un-association."""
+
+import asyncio
+import hashlib
+from collections.abc import Sequence
+
+import pytest
+
+from flowsync import (
+    Artifact,
+    ContentSaver,
+    DeclarativeContent,
+    DeclarativeVersion,
+    Engine,
+    NewVersion,
+    RemoteArtifactSaver,
+    Repository,
+    Stage,
+    UnboundStageError,
+    UnsupportedDigestError,
+    create_pipeline,
+)
+from flowsync.pipeline.stage import EndStage
+from tests.integration.stages.conftest import (
+    Given,
+    Thing,
+    declare,
+    declare_artifact,
+    remote,
+    sync,
+)
+from tests.upstream.server import Upstream
+
+LAZY = Artifact(sha256=hashlib.sha256(b"body").hexdigest(), size=4)
+
+
+async def rows(engine: Engine, query: str) -> list[tuple[object, ...]]:
+    async with engine.catalog.database.connection() as connection:
+        return await (await connection.execute(query)).fetchall()
+
+
+class Replacing(DeclarativeVersion):
+    """A sync in which one built-in stage is replaced."""
+
+    replacement: Stage
+
+    def pipeline_stages(self, new_version: NewVersion) -> list[Stage]:
+        kind = type(self.replacement).__mro__[1]
+        return [
+            self.replacement if type(stage) is kind else stage
+            for stage in super().pipeline_stages(new_version)
+        ]
+
+
+def replacing(engine: Engine, stage: Stage, items: Sequence[DeclarativeContent]) -> Replacing:
+    declarative = Replacing(Given(items), Repository(name="things"), engine=engine)
+    declarative.replacement = stage
+    return declarative
+
+
+# --- look-up and save ---
+
+
+async def test_a_stored_unit_replaces_the_declared_one(engine: Engine) -> None:
+    """Section 3.6: the stored unit wins in the fields beyond its key."""
+    await sync(engine, [declare("one", colour="red")]).acreate()
+
+    item = declare("one", colour="blue")
+    version = await sync(engine, [item]).acreate()
+
+    assert version is None
+    assert item.content == Thing(name="one", colour="red")
+
+
+async def test_one_unit_declared_twice_is_stored_once_and_both_items_pass(engine: Engine) -> None:
+    """Section 2.2: two objects of one unit are two items; the version has it once."""
+    items = [declare("one"), declare("one"), declare("two")]
+
+    version = await sync(engine, items).acreate()
+
+    assert version is not None
+    assert (version.added, version.present) == (2, 2)
+    assert [item.saved for item in items] == [True, True, True]
+
+
+async def test_hooks_run_in_the_batch_s_transaction_before_and_after(engine: Engine) -> None:
+    """Section 3.7: both hooks see the transaction; what they write is there when the batch is."""
+
+    class Noting(ContentSaver):
+        async def _pre_save(self, batch: Sequence[DeclarativeContent]) -> None:
+            assert self.transaction is not None
+            await self.transaction.execute("CREATE TABLE note (name text, saved bigint)")
+            await self._note(batch)
+
+        async def _post_save(self, batch: Sequence[DeclarativeContent]) -> None:
+            await self._note(batch)
+
+        async def _note(self, batch: Sequence[DeclarativeContent]) -> None:
+            assert self.transaction is not None
+            await self.transaction.execute(
+                "INSERT INTO note SELECT %s, count(*) FROM content", (str(len(batch)),)
+            )
+
+    await replacing(engine, Noting(), [declare("one"), declare("two")]).acreate()
+
+    assert await rows(engine, "SELECT name, saved FROM note ORDER BY saved") == [("2", 0), ("2", 2)]
+
+
+async def test_hooks_may_be_plain_methods(engine: Engine) -> None:
+    seen: list[str] = []
+
+    class Noting(ContentSaver):
+        def _pre_save(self, batch: Sequence[DeclarativeContent]) -> None:
+            seen.append(f"before {len(batch)}")
+
+        def _post_save(self, batch: Sequence[DeclarativeContent]) -> None:
+            seen.append(f"after {len(batch)}")
+
+    await replacing(engine, Noting(), [declare("one")]).acreate()
+
+    assert seen == ["before 1", "after 1"]
+
+
+async def test_an_error_in_a_hook_undoes_the_whole_batch(engine: Engine) -> None:
+    """Section 3.7."""
+
+    class Failing(ContentSaver):
+        def _post_save(self, batch: Sequence[DeclarativeContent]) -> None:
+            raise LookupError("no")
+
+    with pytest.raises(LookupError, match="no"):
+        await replacing(engine, Failing(), [declare("one")]).acreate()
+
+    assert await rows(engine, "SELECT * FROM content") == []
+    assert (await engine.catalog.repositories.version("things")).number == 0
+
+
+# --- sources ---
+
+
+async def test_all_urls_are_recorded_with_size_and_digests(engine: Engine) -> None:
+    """Section 3.8, and section 9: every URL is kept, not only the first."""
+    artifact = declare_artifact(
+        remote(), "http://a/1", "http://b/1", path="p", artifact=LAZY, deferred_download=True
+    )
+
+    await sync(engine, [declare("one", artifact)]).acreate()
+
+    query = "SELECT relative_path, urls, size, encode(sha256, 'hex') FROM remote_artifact"
+    assert await rows(engine, query) == [("p", ["http://a/1", "http://b/1"], 4, LAZY.sha256)]
+
+
+async def test_two_remotes_with_one_url_are_two_sources(engine: Engine) -> None:
+    """Section 3.8: the original recorded none for the second."""
+    for name in ("first", "second"):
+        artifact = declare_artifact(
+            remote(name), "http://a/1", path="p", artifact=LAZY, deferred_download=True
+        )
+        await sync(engine, [declare("one", artifact)]).acreate()
+
+    assert await rows(engine, "SELECT count(*) FROM remote_artifact") == [(2,)]
+
+
+async def test_a_source_at_an_unknown_path_is_an_error_that_names_path_and_content(
+    engine: Engine,
+) -> None:
+    """Section 3.8."""
+    old = declare_artifact(remote(), "http://a/1", path="old", artifact=LAZY, deferred_download=True)
+    new = declare_artifact(remote(), "http://a/1", path="new", artifact=LAZY, deferred_download=True)
+    await sync(engine, [declare("one", old)]).acreate()
+
+    with pytest.raises(ValueError, match=r"'new'.*Thing\(name='one'"):
+        await sync(engine, [declare("one", new)]).acreate()
+
+
+async def test_fix_mismatched_records_the_source_at_the_last_stored_path(
+    engine: Engine, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Section 3.8."""
+
+    class Fixing(RemoteArtifactSaver):
+        pass
+
+    old = [
+        declare_artifact(remote(), "http://a/1", path=path, artifact=LAZY, deferred_download=True)
+        for path in ("old-a", "old-b")
+    ]
+    new = declare_artifact(remote(), "http://b/2", path="new", artifact=LAZY, deferred_download=True)
+    await sync(engine, [declare("one", *old)]).acreate()
+
+    fixing = Fixing(fix_mismatched_remote_artifacts=True)
+    await replacing(engine, fixing, [declare("one", new)]).acreate()
+
+    query = "SELECT relative_path, urls FROM remote_artifact ORDER BY relative_path"
+    assert await rows(engine, query) == [("old-a", ["http://a/1"]), ("old-b", ["http://b/2"])]
+    assert "new" in caplog.text
+
+
+async def test_fix_mismatched_without_any_stored_path_is_an_error(engine: Engine) -> None:
+    """Section 3.8: none at all."""
+
+    class Fixing(RemoteArtifactSaver):
+        pass
+
+    await sync(engine, [declare("one")]).acreate()
+    new = declare_artifact(remote(), "http://b/2", path="new", artifact=LAZY, deferred_download=True)
+
+    with pytest.raises(ValueError, match="'new'"):
+        await replacing(
+            engine, Fixing(fix_mismatched_remote_artifacts=True), [declare("one", new)]
+        ).acreate()
+
+
+@pytest.mark.parametrize(
+    ("artifact", "accepted"),
+    [
+        (Artifact(), True),
+        (LAZY, True),
+        (Artifact(sha256=LAZY.sha256, md5="0" * 32), True),
+        (Artifact(md5="0" * 32, sha1="0" * 40), False),
+    ],
+)
+async def test_lazy_sources_need_one_allowed_digest_or_none_at_all(
+    engine: Engine, artifact: Artifact, accepted: bool
+) -> None:
+    """Facts 46 to 49."""
+    declared = declare_artifact(
+        remote(), "http://a/1", path="p", artifact=artifact, deferred_download=True
+    )
+    declarative = sync(engine, [declare("one", declared)])
+
+    if accepted:
+        assert await declarative.acreate() is not None
+    else:
+        with pytest.raises(UnsupportedDigestError, match="sha1"):
+            await declarative.acreate()
+
+
+# --- alternate sources ---
+
+
+async def test_bytes_come_from_the_alternate_source_and_the_original_stays_recorded(
+    engine: Engine, upstream: Upstream
+) -> None:
+    """Fact 116, and section 3.2: no swapped credentials, no hidden original."""
+    near = remote("near")
+    near_url = upstream.put("/near/body", b"body")
+    lazy = declare_artifact(near, near_url, path="p", artifact=LAZY, deferred_download=True)
+    await engine.add_alternate_source("near", near)
+    await sync(engine, [declare("one", lazy)], name="near").acreate()
+    far_url = upstream.put("/far/body", b"body")
+    wanted = declare_artifact(remote("far"), far_url, path="p", artifact=LAZY)
+
+    version = await sync(engine, [declare("two", wanted)], acs=True).acreate()
+
+    assert version is not None
+    assert (upstream.count("/near/body"), upstream.count("/far/body")) == (1, 0)
+    query = "SELECT r.name FROM remote_artifact a JOIN remote r ON r.id = a.remote_id ORDER BY 1"
+    assert await rows(engine, query) == [("far",), ("near",)]
+
+
+async def test_a_broken_alternate_source_falls_back_to_the_original(
+    engine: Engine, upstream: Upstream
+) -> None:
+    """Fact 120's sync side: the copy of the alternate source is corrupted."""
+    near = remote("near")
+    near_url = upstream.put("/near/body", b"evil")
+    lazy = declare_artifact(near, near_url, path="p", artifact=LAZY, deferred_download=True)
+    await engine.add_alternate_source("near", near)
+    await sync(engine, [declare("one", lazy)], name="near").acreate()
+    far_url = upstream.put("/far/body", b"body")
+    wanted = declare_artifact(remote("far"), far_url, path="p", artifact=LAZY)
+
+    await sync(engine, [declare("two", wanted)], acs=True).acreate()
+
+    assert (upstream.count("/near/body"), upstream.count("/far/body")) == (1, 1)
+
+
+async def test_without_acs_alternate_sources_are_not_asked(
+    engine: Engine, upstream: Upstream
+) -> None:
+    near = remote("near")
+    lazy = declare_artifact(
+        near, upstream.put("/near/body", b"body"), path="p", artifact=LAZY, deferred_download=True
+    )
+    await engine.add_alternate_source("near", near)
+    await sync(engine, [declare("one", lazy)], name="near").acreate()
+    wanted = declare_artifact(
+        remote("far"), upstream.put("/far/body", b"body"), path="p", artifact=LAZY
+    )
+
+    await sync(engine, [declare("two", wanted)]).acreate()
+
+    assert upstream.count("/near/body") == 0
+
+
+# --- futures ---
+
+
+class Awaiting(Stage):
+    """Puts items and awaits them, each before the next or all at the end."""
+
+    def __init__(self, items: Sequence[DeclarativeContent], *, late: bool) -> None:
+        self.given, self.late = items, late
+        self.resolved: list[object] = []
+
+    async def run(self) -> None:
+        for item in self.given:
+            await self.put(item)
+            if not self.late:
+                self.resolved.append(await item.resolution())
+        if self.late:
+            self.resolved = [await item.resolution() for item in self.given]
+
+
+@pytest.mark.parametrize("late", [True, False])
+async def test_an_awaited_unit_is_released_from_every_batch_and_is_the_stored_one(
+    engine: Engine, late: bool
+) -> None:
+    """Fact 5 through all stages of a sync: nobody waits for 500 items that never come."""
+    await sync(engine, [declare("1", colour="stored")]).acreate()
+    stage = Awaiting([declare(str(number), colour="new") for number in range(5)], late=late)
+
+    version = await DeclarativeVersion(stage, Repository(name="awaited"), engine=engine).acreate()
+
+    assert version is not None
+    colours = ["stored" if number == 1 else "new" for number in range(5)]
+    assert stage.resolved == [
+        Thing(name=str(number), colour=colour) for number, colour in enumerate(colours)
+    ]
+
+
+# --- association ---
+
+
+async def test_removal_happens_only_after_a_complete_stream(engine: Engine) -> None:
+    """Section 3.10: a first stage that fails can never remove content."""
+    await sync(engine, [declare("one"), declare("two")]).acreate()
+
+    class Broken(Given):
+        async def run(self) -> None:
+            await super().run()
+            raise ConnectionError("the second half of the metadata never came")
+
+    with pytest.raises(ConnectionError):
+        await DeclarativeVersion(
+            Broken([declare("three")]), Repository(name="things"), mirror=True, engine=engine
+        ).acreate()
+
+    latest = await engine.catalog.repositories.version("things")
+    assert (latest.number, latest.present) == (1, 2)
+
+
+async def test_a_mirror_of_an_empty_upstream_empties_the_repository(engine: Engine) -> None:
+    await sync(engine, [declare("one"), declare("two")]).acreate()
+
+    version = await sync(engine, [], mirror=True).acreate()
+
+    assert version is not None
+    assert (version.removed, version.present) == (2, 0)
+
+
+async def test_association_hands_on_only_what_is_new_to_the_version(engine: Engine) -> None:
+    """Section 0.2."""
+    repository = Repository(name="things")
+    await sync(engine, [declare("one")]).acreate()
+    seen: list[object] = []
+
+    class Watch(DeclarativeVersion):
+        def _all_stages(self, new_version: NewVersion) -> list[Stage]:
+            *stages, end = super()._all_stages(new_version)
+            return [*stages, Tee(seen), end]
+
+    class Tee(Stage):
+        def __init__(self, seen: list[object]) -> None:
+            self.seen = seen
+
+        async def run(self) -> None:
+            async for item in self.items():
+                self.seen.append(item.content)
+
+    await Watch(Given([declare("one"), declare("two")]), repository, engine=engine).acreate()
+
+    assert seen == [Thing(name="two")]
+
+
+async def test_a_stage_that_needs_ports_says_so_when_it_is_run_without(engine: Engine) -> None:
+    """Ruling 2."""
+    with pytest.raises(UnboundStageError, match="ContentSaver"):
+        await create_pipeline([Given([declare("one")]), ContentSaver(), EndStage()])
+
+
+async def test_two_syncs_that_save_the_same_content_at_once_both_succeed(engine: Engine) -> None:
+    syncs = [
+        sync(engine, [declare(str(number)) for number in range(300)], name=f"r{index}")
+        for index in range(5)
+    ]
+
+    versions = await asyncio.gather(*(declarative.acreate() for declarative in syncs))
+
+    assert [version.present for version in versions if version] == [300] * 5
+    assert await rows(engine, "SELECT count(*) FROM content") == [(300,)]
