@@ -1,0 +1,279 @@
+"""The content units that are recorded, and their links."""
+
+from datetime import UTC, datetime
+from typing import ClassVar
+
+import pytest
+
+from flowsync.catalog.artifacts import Artifacts
+from flowsync.catalog.contents import Contents, KnownContent, Link
+from flowsync.catalog.database import Database
+from flowsync.model.content import Content, content_id
+from flowsync.model.errors import CatalogError
+from tests.integration.catalog.test_artifacts import staged
+
+LONG_AGO = datetime(2001, 2, 3, tzinfo=UTC)
+
+
+class Leaf(Content):
+    """A unit that its key determines."""
+
+    type_name: ClassVar[str] = "test.leaf"
+    natural_key: ClassVar[tuple[str, ...]] = ("name",)
+    name: str
+
+
+class Package(Content):
+    """A unit with fields beyond its key, and a repository key."""
+
+    type_name: ClassVar[str] = "test.package"
+    natural_key: ClassVar[tuple[str, ...]] = ("name", "version")
+    repo_key: ClassVar[tuple[str, ...]] = ("name",)
+    name: str
+    version: str
+    summary: str = ""
+    requires: tuple[str, ...] = ()
+
+
+def by_id(*units: Content) -> dict[bytes, Content]:
+    return {content_id(unit): unit for unit in units}
+
+
+@pytest.fixture
+def contents(database: Database) -> Contents:
+    return Contents(database)
+
+
+@pytest.fixture
+async def ids(database: Database) -> list[int]:
+    """Give the ids of four stored artifacts."""
+    artifacts = Artifacts(database, lambda name: name)
+    return [each.id for each in await artifacts.save([staged(b"%d" % n) for n in range(4)])]
+
+
+async def save(contents: Contents, *units: Content, links: list[Link] | None = None) -> set[bytes]:
+    async with contents.transaction() as transaction:
+        inserted = await transaction.insert(by_id(*units))
+        if links:
+            await transaction.link(links)
+        return inserted
+
+
+def link(unit: Content, path: str, artifact_id: int | None = None) -> Link:
+    return Link(content_id=content_id(unit), relative_path=path, artifact_id=artifact_id)
+
+
+async def test_insert_tells_which_units_are_new(contents: Contents) -> None:
+    a, b, c = Leaf("a"), Leaf("b"), Leaf("c")
+    assert await save(contents, a, b) == {content_id(a), content_id(b)}
+
+    assert await save(contents, b, c) == {content_id(c)}
+    assert await save(contents, a, b, c) == set()
+
+
+async def test_find_gives_stored_units_with_their_links(contents: Contents, ids: list[int]) -> None:
+    a, b = Leaf("a"), Leaf("b")
+    links = [link(a, "two", ids[0]), link(a, "one"), link(b, "one", ids[1])]
+    await save(contents, a, b, links=links)
+
+    found = await contents.find(by_id(a, b, Leaf("unknown")))
+
+    assert found == {
+        content_id(a): KnownContent(a, {"one": None, "two": ids[0]}),
+        content_id(b): KnownContent(b, {"one": ids[1]}),
+    }
+
+
+async def test_find_gives_units_without_links(contents: Contents) -> None:
+    await save(contents, Leaf("a"))
+
+    assert await contents.find(by_id(Leaf("a"))) == {
+        content_id(Leaf("a")): KnownContent(Leaf("a"), {})
+    }
+
+
+async def test_find_gives_stored_fields_and_not_the_declared_ones(contents: Contents) -> None:
+    stored = Package("p", "1", summary="Zähler ☃ \x01 \\u0041", requires=("q", "r"))
+    await save(contents, stored)
+    declared = Package("p", "1", summary="other")
+
+    found = await contents.find(by_id(declared))
+
+    assert found[content_id(declared)].content == stored
+
+
+async def test_find_of_units_that_their_key_determines_gives_the_declared_ones(
+    contents: Contents,
+) -> None:
+    await save(contents, Leaf("a"))
+    declared = Leaf("a")
+
+    found = await contents.find(by_id(declared))
+
+    assert found[content_id(declared)].content is declared
+
+
+async def test_units_of_two_types_with_equal_keys_do_not_meet(contents: Contents) -> None:
+    class Other(Content):
+        type_name: ClassVar[str] = "test.other"
+        natural_key: ClassVar[tuple[str, ...]] = ("name",)
+        name: str
+
+    await save(contents, Leaf("a"))
+
+    assert await contents.find(by_id(Other("a"))) == {}
+    assert await save(contents, Other("a")) == {content_id(Other("a"))}
+
+
+async def test_stored_fields_that_no_longer_fit_the_type_are_an_error(
+    contents: Contents, database: Database
+) -> None:
+    unit = Package("p", "1")
+    await save(contents, unit)
+    async with database.connection() as connection:
+        await connection.execute("UPDATE content SET fields = fields || '{\"summary\": 5}'")
+
+    expected = f"reading unit {content_id(unit).hex()}: its stored fields do not fit test.package"
+    with pytest.raises(CatalogError, match=expected):
+        await contents.find(by_id(unit))
+
+
+async def test_unit_is_recorded_with_type_fields_and_repository_key(
+    contents: Contents, database: Database
+) -> None:
+    await save(contents, Leaf("a"), Package("p", "1"))
+
+    async with database.connection() as connection:
+        cursor = await connection.execute(
+            "SELECT type, fields, octet_length(repo_key) FROM content ORDER BY type"
+        )
+        assert await cursor.fetchall() == [
+            ("test.leaf", {"name": "a"}, None),
+            ("test.package", {"name": "p", "version": "1", "summary": "", "requires": []}, 16),
+        ]
+
+
+async def test_fill_gives_links_their_artifact_and_counts_what_changed(
+    contents: Contents, ids: list[int]
+) -> None:
+    """Fact 3.7: an artifact goes from none to one, or from one to another, and never back."""
+    unit = Leaf("a")
+    paths = ["none", "same", "other", "back"]
+    stored = [None, ids[0], ids[1], ids[2]]
+    await save(
+        contents, unit, links=[link(unit, *each) for each in zip(paths, stored, strict=True)]
+    )
+
+    async with contents.transaction() as transaction:
+        changed = await transaction.fill(
+            [
+                link(unit, "none", ids[3]),
+                link(unit, "same", ids[0]),
+                link(unit, "other", ids[3]),
+                link(unit, "back", None),
+                link(unit, "missing", ids[0]),
+            ]
+        )
+
+    assert changed == 2
+    found = await contents.find(by_id(unit))
+    assert found[content_id(unit)].links == {
+        "none": ids[3], "same": ids[0], "other": ids[3], "back": ids[2]
+    }  # fmt: skip
+
+
+async def test_fill_takes_the_last_of_two_for_one_path(contents: Contents, ids: list[int]) -> None:
+    unit = Leaf("a")
+    await save(contents, unit, links=[link(unit, "p")])
+
+    async with contents.transaction() as transaction:
+        assert await transaction.fill([link(unit, "p", ids[0]), link(unit, "p", ids[1])]) == 1
+
+    assert (await contents.find(by_id(unit)))[content_id(unit)].links == {"p": ids[1]}
+
+
+async def test_fill_of_nothing_asks_nobody(contents: Contents, database: Database) -> None:
+    async with contents.transaction() as transaction:
+        before = database.round_trips
+        assert await transaction.fill([link(Leaf("a"), "p", None)]) == 0
+        assert database.round_trips == before
+
+
+async def test_exception_undoes_the_whole_transaction(contents: Contents) -> None:
+    async def fail() -> None:
+        async with contents.transaction() as transaction:
+            await transaction.insert(by_id(Leaf("a")))
+            await transaction.link([link(Leaf("a"), "p")])
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await fail()
+
+    assert await contents.find(by_id(Leaf("a"))) == {}
+
+
+async def test_hooks_can_use_tables_of_their_own_in_the_same_transaction(
+    contents: Contents,
+) -> None:
+    async def fail() -> None:
+        async with contents.transaction() as transaction:
+            await transaction.execute(b"CREATE TABLE extra (name text)")
+            await transaction.execute(b"INSERT INTO extra VALUES (%s)", ("a",))
+            cursor = await transaction.execute(b"SELECT name FROM extra")
+            assert await cursor.fetchall() == [("a",)]
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await fail()
+
+    async with contents.transaction() as transaction:
+        cursor = await transaction.execute(b"SELECT to_regclass('extra')")
+        assert await cursor.fetchone() == (None,)
+
+
+async def test_transaction_finds_what_it_saved(contents: Contents) -> None:
+    async with contents.transaction() as transaction:
+        await transaction.insert(by_id(Leaf("a")))
+        await transaction.link([link(Leaf("a"), "p")])
+
+        found = await transaction.find(by_id(Leaf("a")))
+
+        assert found == {content_id(Leaf("a")): KnownContent(Leaf("a"), {"p": None})}
+        assert await contents.find(by_id(Leaf("a"))) == {}
+
+
+async def test_a_batch_is_one_round_trip_to_find_and_four_to_save(
+    contents: Contents, database: Database
+) -> None:
+    units = [Leaf(f"{number}") for number in range(100)]
+    before = database.round_trips
+
+    await contents.find(by_id(*units))
+    await save(contents, *units, links=[link(unit, unit.name) for unit in units])
+
+    assert database.round_trips - before == 1 + 4
+
+
+async def test_find_marks_what_was_not_needed_within_the_hour(
+    contents: Contents, database: Database
+) -> None:
+    """Fact 5.8: a look-up protects from clean-up; rows marked within the last hour are left alone."""
+    await save(contents, Leaf("old"), Leaf("new"), Leaf("other"))
+    async with database.connection() as connection:
+        await connection.execute(
+            "UPDATE content SET touched_at = %s WHERE fields ->> 'name' <> 'new'", (LONG_AGO,)
+        )
+    before = await _touched(database)
+
+    await contents.find(by_id(Leaf("old"), Leaf("new")))
+
+    after = await _touched(database)
+    assert after["old"] > before["new"]
+    assert after["new"] == before["new"]
+    assert after["other"] == LONG_AGO
+
+
+async def _touched(database: Database) -> dict[str, datetime]:
+    async with database.connection() as connection:
+        cursor = await connection.execute("SELECT fields ->> 'name', touched_at FROM content")
+        return dict(await cursor.fetchall())
