@@ -37,7 +37,7 @@ typed: setup
 	@$(PYTHON) -m mypy
 
 layered: setup
-	@.venv/bin/lint-imports --no-logo
+	@.venv/bin/lint-imports --no-logo --no-cache
 
 format: setup ## Format the code and mend what lint can mend
 	@.venv/bin/ruff check --fix-only

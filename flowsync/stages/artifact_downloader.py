@@ -73,7 +73,7 @@ class ArtifactDownloader(GenericDownloader):
         self, url: str, remote: Remote | None, declared: DeclarativeArtifact
     ) -> StagedArtifact:
         if remote is None:
-            raise DeclarationError(f"{declared.relative_path}: no remote to fetch {url} with")
+            raise DeclarationError(f"{declared.relative_path}: no remote to fetch it with")
         wanted: Artifact = declared.artifact
         arrival = Arrival(url, wanted, self.context)
         request = FetchRequest(

@@ -3,6 +3,7 @@
 from flowsync.declare import DeclarativeArtifact, DeclarativeContent
 from flowsync.model.artifact import StoredArtifact
 from flowsync.model.errors import SizeMismatchError
+from flowsync.model.url import redact
 from flowsync.stages.context import BoundStage
 
 
@@ -32,7 +33,7 @@ class QueryExistingArtifacts(BoundStage):
         policy = self.context.digest_policy
         for declared in wanted:
             if declared.wants_download:
-                policy.check_expected(declared.url, declared.artifact.digests())
+                policy.check_expected(redact(declared.url), declared.artifact.digests())
         if not wanted:
             return
         artifacts = [declared.artifact for declared in wanted]
@@ -45,5 +46,5 @@ class QueryExistingArtifacts(BoundStage):
 def _swap(declared: DeclarativeArtifact, stored: StoredArtifact) -> None:
     size = declared.artifact.size
     if size is not None and size != stored.size:
-        raise SizeMismatchError(declared.url, size, stored.size or 0)
+        raise SizeMismatchError(redact(declared.url), size, stored.size or 0)
     declared.artifact = stored

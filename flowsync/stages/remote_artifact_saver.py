@@ -7,6 +7,7 @@ from flowsync.catalog.remotes import Source
 from flowsync.declare import DeclarativeArtifact, DeclarativeContent
 from flowsync.model.errors import DeclarationError
 from flowsync.model.remote import Remote
+from flowsync.model.url import redact
 from flowsync.stages.context import BoundStage
 
 _log = logging.getLogger(__name__)
@@ -57,7 +58,7 @@ class RemoteArtifactSaver(BoundStage):
     async def _save(self, offers: list[_Offer]) -> list[int]:
         policy = self.context.digest_policy
         for offer in offers:
-            policy.check_expected(offer.declared.url, offer.declared.artifact.digests())
+            policy.check_expected(redact(offer.declared.url), offer.declared.artifact.digests())
         ids = await self.context.remote_ids({offer.remote.name: offer.remote for offer in offers})
         return await self.context.catalog.remotes.save_sources(
             [
