@@ -1,20 +1,24 @@
 """The event loop of the tests: uvloop, as in production, with a clock that works on it.
 
 1. Every coroutine test and fixture runs on uvloop.
-2. A coroutine test that is not done within its time-out (the marker's, the command line's, or that of the configuration) is cancelled from
+2. A coroutine test that takes four fifths of its time-out (the marker's, the command line's, or that of the configuration) is cancelled from
    inside its loop and fails with the traceback of the place where it waited; its fixtures are torn down as usual.
 
-The second rule is here because an idle uvloop swallows what a signal handler raises, so that the signal of pytest-timeout, which fails
-every other test cleanly, never reaches a coroutine that waits. A test that resists cancellation too ends with its process (`faulthandler_timeout`).
+3. What hangs nevertheless ends with its process (`faulthandler_timeout`), also while a failed test is torn down.
+
+Rules 2 and 3 are here because an idle uvloop swallows what a signal handler raises, so that the signal of pytest-timeout, which fails every
+other test cleanly, does not stop a coroutine that waits; and because a failure stops all of pytest's clocks, for a debugger's sake.
 """
 
 import asyncio
+import faulthandler
 import functools
 import inspect
 from collections.abc import Awaitable, Callable, Mapping
 
 import pytest
 import uvloop
+from _pytest.faulthandler import fault_handler_stderr_fd_key
 
 AsyncTest = Callable[..., Awaitable[None]]
 
@@ -29,6 +33,14 @@ def pytest_runtest_call(item: pytest.Item) -> None:
         item.obj = _with_deadline(item.obj, _seconds(item))
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_teardown(item: pytest.Item) -> None:
+    seconds = float(item.config.getini("faulthandler_timeout"))
+    if seconds:
+        stderr = item.config.stash[fault_handler_stderr_fd_key]
+        faulthandler.dump_traceback_later(seconds, exit=True, file=stderr)
+
+
 def _seconds(item: pytest.Item) -> float | None:
     marker = item.get_closest_marker("timeout")
     if marker is not None and marker.args:
@@ -36,8 +48,7 @@ def _seconds(item: pytest.Item) -> float | None:
     else:
         option = item.config.getoption("timeout")
         limit = item.config.getini("timeout") if option is None else option
-    # A little before the signal, whose error the loop would only log.
-    return float(limit) * 0.95 or None
+    return float(limit) * 0.8 or None
 
 
 def _with_deadline(test: AsyncTest, seconds: float | None) -> AsyncTest:
