@@ -5,6 +5,7 @@ The allowed set is a value that the engine hands down, never a global: the defau
 (behaviour study 5.10).
 """
 
+from collections.abc import Mapping
 from typing import Final
 
 import msgspec
@@ -49,9 +50,13 @@ class DigestPolicy(msgspec.Struct, frozen=True):
         if "sha256" not in self.allowed:
             raise DeclarationError("sha256 cannot be disallowed: every artifact has it")
 
-    def check_expected(self, source: str, digests: dict[str, str]) -> None:
+    def refuses(self, digests: Mapping[str, str]) -> bool:
+        """Say whether digests are declared and none of them is allowed."""
+        return bool(digests) and self.allowed.isdisjoint(digests)
+
+    def check_expected(self, source: str, digests: Mapping[str, str]) -> None:
         """Raise `UnsupportedDigestError` when digests are declared and none of them is allowed."""
-        if digests and self.allowed.isdisjoint(digests):
+        if self.refuses(digests):
             raise UnsupportedDigestError(
                 f"{source}: only {', '.join(sorted(digests))} declared, "
                 f"allowed are {', '.join(sorted(self.allowed))}"

@@ -32,7 +32,7 @@ class QueryExistingArtifacts(BoundStage):
         ]
         policy = self.context.digest_policy
         for declared in wanted:
-            if declared.wants_download:
+            if declared.wants_download and policy.refuses(declared.artifact.digests()):
                 policy.check_expected(redact(declared.url), declared.artifact.digests())
         if not wanted:
             return
