@@ -6,9 +6,8 @@
 3. Every worker process imports this module when it starts, so it imports hash functions and errors and nothing else; no event loop, no msgspec.
    This is why the algorithms' names stand here again beside their constructors; a test holds them against `HEX_LENGTHS`.
 
-Decided: `readv` into one buffer, because on files of 16 KiB to 128 MiB in the page cache a memory map is slower below 1 MiB and no faster
-above, and buffers of 128 KiB to 1 MiB differ by less than the noise. No `posix_fadvise`: files that just arrived are in the page cache, and
-from a cold disk SEQUENTIAL and WILLNEED stayed within the noise (`bench/digest/bench_reading.py`).
+Decided: `readv` into one buffer, because a memory map is slower for files below 1 MiB and no faster above. No `posix_fadvise`: files that just
+arrived are in the page cache, and from a cold disk SEQUENTIAL and WILLNEED stayed within the noise (`bench/digest/bench_reading.py`).
 """
 
 import hashlib
