@@ -9,7 +9,7 @@
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, LiteralString
 
 import msgspec
 from psycopg import AsyncCursor
@@ -104,7 +104,7 @@ class ContentTransaction:
         return cursor.rowcount
 
     async def execute(
-        self, query: bytes, params: Sequence[Any] | Mapping[str, Any] | None = None
+        self, query: LiteralString | bytes, params: Sequence[Any] | Mapping[str, Any] | None = None
     ) -> AsyncCursor[tuple[Any, ...]]:
         """Run any SQL inside the transaction, for content types that keep tables of their own."""
         self._database.round_trips += 1

@@ -58,7 +58,7 @@ class ContentSaver(BoundStage):
     ) -> None:
         unsaved = {item.content_id: item.content for item in batch if not item.saved}
         inserted = await transaction.insert(unsaved) if unsaved else set()
-        await self._adopt(batch, unsaved.keys() - inserted)
+        await _adopt(transaction, batch, unsaved.keys() - inserted)
         new_links = {
             (item.content_id, link.relative_path): link
             for item in batch
@@ -73,21 +73,24 @@ class ContentSaver(BoundStage):
         for item in batch:
             item.saved = True
 
-    async def _adopt(self, batch: list[DeclarativeContent], taken: set[bytes]) -> None:
-        """Treat units that were saved by someone else between the look-up and the insert as stored ones."""
-        if not taken:
-            return
-        wanted = {item.content_id: item.content for item in batch if item.content_id in taken}
-        found = await self.context.catalog.contents.find(wanted)
-        for item in batch:
-            known = found.get(item.content_id)
-            if known is not None:
-                item.content, item.saved, item.known_links = known.content, True, known.links
-
 
 async def _call(outcome: Awaitable[None] | None) -> None:
     if inspect.isawaitable(outcome):
         await outcome
+
+
+async def _adopt(
+    transaction: ContentTransaction, batch: list[DeclarativeContent], taken: set[bytes]
+) -> None:
+    """Treat units that someone else saved between the look-up and the insert as stored ones."""
+    if not taken:
+        return
+    wanted = {item.content_id: item.content for item in batch if item.content_id in taken}
+    found = await transaction.find(wanted)
+    for item in batch:
+        known = found.get(item.content_id)
+        if known is not None:
+            item.content, item.saved, item.known_links = known.content, True, known.links
 
 
 def _changes_something(item: DeclarativeContent) -> bool:
