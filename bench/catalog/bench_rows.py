@@ -190,7 +190,8 @@ class Bench:
 
 @pytest.fixture(scope="module")
 def world(postgres: str, pytestconfig: pytest.Config) -> Iterator[World]:
-    once = pytestconfig.getoption("benchmark_disable")
+    # The configuration disables benchmarks; who measures enables them.
+    once = not pytestconfig.getoption("benchmark_enable")
     with temporary_database(postgres) as name:
         world = World(make_conninfo(postgres, dbname=name), 2 * BATCH if once else ROWS)
         with world.runner:
