@@ -38,6 +38,6 @@ class Arrival(Spool):
         if self.path is None:
             digests = digest_bytes(self.body or b"", algorithms)
         else:
-            _, digests = await self._hasher.digest(self.path, algorithms)
+            _, digests = await self._hasher.digest(self.path, algorithms, size=self.size)
         verify(self._shown, self._expected, digests)
         self.staged = staged_artifact(self.size, digests, file=self.path, body=self.body)
