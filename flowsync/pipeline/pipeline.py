@@ -28,6 +28,7 @@ from flowsync.pipeline.channel import Channel, ChannelStatistics
 from flowsync.pipeline.progress import Progress
 from flowsync.pipeline.resolution import Waiting
 from flowsync.pipeline.stage import Stage
+from flowsync.pipeline.tasks import break_ring
 
 STALL_TIMEOUT = 300.0
 """Seconds without any movement, with someone awaiting a dropped item, after which a pipeline is given up."""
@@ -150,9 +151,10 @@ class Pipeline:
                             )
                         )
                 guard.cancel()
-        except BaseExceptionGroup:
+        except BaseExceptionGroup as failed:
             if not self._errors:
                 raise
+            break_ring(failed, keep=self._errors)
         finally:
             self._tasks.clear()
         if self._errors:

@@ -127,8 +127,6 @@ class Resolvable:
         """Raise `error` in everyone who awaits the item now."""
         for waiter in self._dismiss_waiters():
             waiter.set_exception(error)
-            # A waiter that is cancelled in this moment does not look; the loop would report the error as never retrieved.
-            waiter.exception()
 
     def enter(self, waiting: Waiting) -> None:
         """Note which pipeline carries the item from now on, unless another one still does."""

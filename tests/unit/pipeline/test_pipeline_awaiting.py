@@ -293,6 +293,24 @@ async def test_stage_that_works_long_on_an_awaited_item_is_no_stall() -> None:
     assert first.found == first.units
 
 
+async def test_pipeline_that_still_moves_is_not_stalled(start: Start) -> None:
+    class Steady(Stage):
+        async def run(self) -> None:
+            await self.put(lost)
+            for number in range(8):
+                await asyncio.sleep(SOON / 2)
+                await self.put(Unit(number))
+
+    lost, end = Unit("lost"), Collect()
+    start(lost.resolution())
+
+    await create_pipeline(
+        [Steady(), Drop(lambda item: item is not lost), end], stall_timeout=2 * SOON
+    )
+
+    assert [unit.name for unit in end.found] == [0, 1, 2, 3, 4, 5, 6, 7]
+
+
 async def test_slow_first_stage_is_no_stall_while_nobody_waits() -> None:
     """A waiter that gave up is nobody."""
 
