@@ -1,15 +1,14 @@
 """The artifacts that are recorded."""
 
-import hashlib
 from datetime import UTC, datetime
 
 import pytest
-from blake3 import blake3
 
 from flowsync.catalog.artifacts import Artifacts
 from flowsync.catalog.database import Database
 from flowsync.model.artifact import Artifact, StagedArtifact, StoredArtifact
 from flowsync.model.errors import CatalogError
+from tests.integration.catalog.rows import digest, staged
 
 STRONG = frozenset({"sha224", "sha256", "sha384", "sha512", "blake3"})
 LONG_AGO = datetime(2001, 2, 3, tzinfo=UTC)
@@ -18,21 +17,6 @@ LONG_AGO = datetime(2001, 2, 3, tzinfo=UTC)
 @pytest.fixture
 def artifacts(database: Database) -> Artifacts:
     return Artifacts(database, lambda name: f"/blobs/{name[:4]}")
-
-
-def sha256(body: bytes) -> str:
-    return hashlib.sha256(body).hexdigest()
-
-
-def staged(body: bytes, *algorithms: str) -> StagedArtifact:
-    """Return an artifact as it comes out of the downloader: with sha256, blake3 and the digests of `algorithms`."""
-    return StagedArtifact(
-        size=len(body),
-        body=body,
-        sha256=sha256(body),
-        blake3=blake3(body).hexdigest(),
-        **{algorithm: hashlib.new(algorithm, body).hexdigest() for algorithm in algorithms},
-    )
 
 
 async def test_saved_artifact_comes_back_with_id_digests_and_file(artifacts: Artifacts) -> None:
@@ -54,10 +38,10 @@ async def test_find_answers_in_the_order_asked(artifacts: Artifacts) -> None:
 
     found = await artifacts.find(
         [
-            Artifact(sha256=sha256(b"two")),
-            Artifact(sha256=sha256(b"unknown")),
-            Artifact(sha256=sha256(b"one")),
-            Artifact(sha256=sha256(b"two")),
+            Artifact(sha256=digest("sha256", b"two")),
+            Artifact(sha256=digest("sha256", b"unknown")),
+            Artifact(sha256=digest("sha256", b"one")),
+            Artifact(sha256=digest("sha256", b"two")),
         ],
         STRONG,
     )
@@ -105,7 +89,9 @@ async def test_find_does_not_compare_sizes(artifacts: Artifacts) -> None:
     """Fact 3.1: the digest decides; a stage may look at the size of what it gets."""
     [stored] = await artifacts.save([staged(b"a")])
 
-    assert await artifacts.find([Artifact(sha256=sha256(b"a"), size=99)], STRONG) == [stored]
+    assert await artifacts.find([Artifact(sha256=digest("sha256", b"a"), size=99)], STRONG) == [
+        stored
+    ]
 
 
 async def test_find_without_any_digest_asks_nobody(
@@ -155,7 +141,7 @@ async def test_digest_declared_later_is_added(artifacts: Artifacts) -> None:
 
     assert after.id == before.id
     assert after.md5 == before.md5
-    assert after.sha512 == hashlib.sha512(b"a").hexdigest()
+    assert after.sha512 == digest("sha512", b"a")
     assert await artifacts.find([Artifact(sha512=after.sha512)], STRONG) == [after]
 
 
@@ -168,13 +154,13 @@ async def test_digests_of_equal_artifacts_in_a_batch_are_put_together(
 
     assert stored[0].digests() == staged(b"a", "md5", "sha1", "sha512").digests()
     assert stored == [stored[0]] * 3
-    assert await artifacts.find([Artifact(sha256=sha256(b"a"))], STRONG) == [stored[0]]
+    assert await artifacts.find([Artifact(sha256=digest("sha256", b"a"))], STRONG) == [stored[0]]
 
 
 async def test_blob_that_is_recorded_with_another_sha256_is_an_error(artifacts: Artifacts) -> None:
     good = staged(b"a")
     await artifacts.save([good])
-    bad = StagedArtifact(size=1, sha256=sha256(b"b"), blake3=good.blake3, body=b"b")
+    bad = StagedArtifact(size=1, sha256=digest("sha256", b"b"), blake3=good.blake3, body=b"b")
 
     with pytest.raises(CatalogError, match="is recorded with another sha256"):
         await artifacts.save([bad])
@@ -189,7 +175,10 @@ async def test_find_marks_what_was_not_needed_within_the_hour(
     await _set_touched(database, b"other", LONG_AGO)
     recent = await _touched(database, b"new")
 
-    await artifacts.find([Artifact(sha256=sha256(b"old")), Artifact(sha256=sha256(b"new"))], STRONG)
+    await artifacts.find(
+        [Artifact(sha256=digest("sha256", b"old")), Artifact(sha256=digest("sha256", b"new"))],
+        STRONG,
+    )
 
     assert await _touched(database, b"old") > recent
     assert await _touched(database, b"new") == recent
@@ -215,7 +204,7 @@ async def test_find_does_not_wait_for_rows_that_someone_else_changes(
 
     async with database.transaction() as connection:
         await connection.execute("SELECT id FROM artifact FOR UPDATE")
-        found = await artifacts.find([Artifact(sha256=sha256(b"a"))], STRONG)
+        found = await artifacts.find([Artifact(sha256=digest("sha256", b"a"))], STRONG)
 
     assert found == [stored]
     assert await _touched(database, b"a") == LONG_AGO
@@ -225,14 +214,15 @@ async def _set_touched(database: Database, body: bytes, when: datetime) -> None:
     async with database.connection() as connection:
         await connection.execute(
             "UPDATE artifact SET touched_at = %s WHERE sha256 = %s",
-            (when, bytes.fromhex(sha256(body))),
+            (when, bytes.fromhex(digest("sha256", body))),
         )
 
 
 async def _touched(database: Database, body: bytes) -> datetime:
     async with database.connection() as connection:
         cursor = await connection.execute(
-            "SELECT touched_at FROM artifact WHERE sha256 = %s", (bytes.fromhex(sha256(body)),)
+            "SELECT touched_at FROM artifact WHERE sha256 = %s",
+            (bytes.fromhex(digest("sha256", body)),),
         )
         row = await cursor.fetchone()
     assert row is not None

@@ -18,13 +18,17 @@ from flowsync.catalog.remotes import Remotes, Source
 from flowsync.model.artifact import Artifact, StagedArtifact
 from flowsync.model.content import content_id
 from flowsync.model.remote import Remote
-from tests.integration.catalog.test_artifacts import sha256, staged
-from tests.integration.catalog.test_contents import Leaf, by_id
+from tests.integration.catalog.rows import Leaf, by_id, digest, staged
 
 TASKS = 8
 BATCHES = 6
 BATCH = 60
 ITEMS = 150
+
+AGE_SOME = """
+    UPDATE artifact SET touched_at = '2001-01-01'
+    WHERE id IN (SELECT id FROM artifact WHERE id % 7 = 0 FOR UPDATE SKIP LOCKED)
+"""
 
 T = TypeVar("T")
 
@@ -88,7 +92,7 @@ async def test_artifacts_that_gain_digests(artifacts: Artifacts, database: Datab
     expected = staged(b"7", *algorithms).digests()
     for algorithm in algorithms:
         await artifacts.save([staged(b"7", algorithm)])
-    [found] = await artifacts.find([Artifact(sha256=sha256(b"7"))], frozenset({"sha256"}))
+    [found] = await artifacts.find([Artifact(sha256=digest("sha256", b"7"))], frozenset({"sha256"}))
     assert found is not None
     assert found.digests() == expected
     assert await count(database, "SELECT count(*) FROM artifact") == (150,)
@@ -102,9 +106,7 @@ async def test_artifacts_that_are_looked_up_meanwhile(
 
     async def save(batch: list[StagedArtifact], chance: random.Random) -> None:
         async with database.connection() as connection:
-            await connection.execute(
-                "UPDATE artifact SET touched_at = '2001-01-01' WHERE id % 7 = 0"
-            )
+            await connection.execute(AGE_SOME)
         if chance.random() < 0.5:
             await artifacts.save(batch)
         else:

@@ -10,33 +10,9 @@ from flowsync.catalog.contents import Contents, KnownContent, Link
 from flowsync.catalog.database import Database
 from flowsync.model.content import Content, content_id
 from flowsync.model.errors import CatalogError
-from tests.integration.catalog.test_artifacts import staged
+from tests.integration.catalog.rows import Leaf, Package, by_id, staged
 
 LONG_AGO = datetime(2001, 2, 3, tzinfo=UTC)
-
-
-class Leaf(Content):
-    """A unit that its key determines."""
-
-    type_name: ClassVar[str] = "test.leaf"
-    natural_key: ClassVar[tuple[str, ...]] = ("name",)
-    name: str
-
-
-class Package(Content):
-    """A unit with fields beyond its key, and a repository key."""
-
-    type_name: ClassVar[str] = "test.package"
-    natural_key: ClassVar[tuple[str, ...]] = ("name", "version")
-    repo_key: ClassVar[tuple[str, ...]] = ("name",)
-    name: str
-    version: str
-    summary: str = ""
-    requires: tuple[str, ...] = ()
-
-
-def by_id(*units: Content) -> dict[bytes, Content]:
-    return {content_id(unit): unit for unit in units}
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """The remotes that are recorded, the sources of artifacts, and alternate sources."""
 
-import hashlib
 from typing import Any
 
 import msgspec
@@ -13,7 +12,7 @@ from flowsync.model.artifact import Artifact
 from flowsync.model.content import content_id
 from flowsync.model.errors import CatalogError, DeclarationError
 from flowsync.model.remote import Remote
-from tests.integration.catalog.test_contents import Leaf, by_id
+from tests.integration.catalog.rows import Leaf, by_id, digest
 
 STRONG = frozenset({"sha224", "sha256", "sha384", "sha512", "blake3"})
 UNIT = content_id(Leaf("unit"))
@@ -56,10 +55,6 @@ def source(remote: int, path: str, *urls: str, content: bytes = UNIT, **artifact
         urls=list(urls or [f"http://r/{path}"]),
         artifact=Artifact(**artifact),
     )
-
-
-def digest(algorithm: str, text: str) -> str:
-    return hashlib.new(algorithm, text.encode()).hexdigest()
 
 
 async def rows(database: Database, columns: str = "relative_path, urls") -> list[tuple[Any, ...]]:
@@ -188,7 +183,7 @@ async def test_source_is_recorded_with_urls_size_and_digests(
 ) -> None:
     remote = await remote_id(remotes)
     digests: dict[str, Any] = {
-        name: digest(name, "a") for name in ("sha256", "sha512", "sha384", "sha224", "sha1", "md5")
+        name: digest(name, b"a") for name in ("sha256", "sha512", "sha384", "sha224", "sha1", "md5")
     }
     declared = source(remote, "a", "http://one/a?x=1#y", "http://two/a", size=3, **digests)
 
@@ -248,12 +243,12 @@ async def test_the_last_of_two_sources_with_one_key_counts(
 @pytest.mark.usefixtures("linked")
 async def test_source_that_changed_is_refreshed(remotes: Remotes, database: Database) -> None:
     remote = await remote_id(remotes)
-    await remotes.save_sources([source(remote, "a", size=1, sha256=digest("sha256", "old"))])
+    await remotes.save_sources([source(remote, "a", size=1, sha256=digest("sha256", b"old"))])
 
-    await remotes.save_sources([source(remote, "a", size=2, sha512=digest("sha512", "new"))])
+    await remotes.save_sources([source(remote, "a", size=2, sha512=digest("sha512", b"new"))])
 
     assert await rows(database, "size, sha256, sha512") == [
-        (2, None, bytes.fromhex(digest("sha512", "new")))
+        (2, None, bytes.fromhex(digest("sha512", b"new")))
     ]
 
 
@@ -348,18 +343,20 @@ async def test_alternates_are_found_by_any_allowed_digest(remotes: Remotes) -> N
     await remotes.add_alternate_source("near", remote)
     await remotes.save_sources(
         [
-            source(remote, "a", "http://r/a", sha256=digest("sha256", "a"), md5=digest("md5", "a")),
-            source(remote, "b", "http://r/b", "http://r/b2", sha512=digest("sha512", "b")),
+            source(
+                remote, "a", "http://r/a", sha256=digest("sha256", b"a"), md5=digest("md5", b"a")
+            ),
+            source(remote, "b", "http://r/b", "http://r/b2", sha512=digest("sha512", b"b")),
         ]
     )
 
     found = await remotes.alternates(
         [
-            Artifact(sha256=digest("sha256", "a")),
+            Artifact(sha256=digest("sha256", b"a")),
             Artifact(),
-            Artifact(sha256=digest("sha256", "b"), sha512=digest("sha512", "b")),
-            Artifact(md5=digest("md5", "a")),
-            Artifact(sha256=digest("sha256", "unknown")),
+            Artifact(sha256=digest("sha256", b"b"), sha512=digest("sha512", b"b")),
+            Artifact(md5=digest("md5", b"a")),
+            Artifact(sha256=digest("sha256", b"unknown")),
         ],
         STRONG,
     )
@@ -375,7 +372,7 @@ async def test_alternates_are_found_by_any_allowed_digest(remotes: Remotes) -> N
 
 @pytest.mark.usefixtures("linked")
 async def test_alternates_come_by_priority_and_name_and_once_a_remote(remotes: Remotes) -> None:
-    sha256 = digest("sha256", "a")
+    sha256 = digest("sha256", b"a")
     numbers = await remotes.ids([Remote(name=name, url="http://x/") for name in "pqrs"])
     await remotes.save_sources(
         [source(number, "a", f"http://{name}/a", sha256=sha256) for name, number in numbers.items()]
@@ -399,7 +396,7 @@ async def test_alternates_come_by_priority_and_name_and_once_a_remote(remotes: R
 async def test_alternate_that_never_failed_is_preferred(
     remotes: Remotes, database: Database
 ) -> None:
-    sha256 = digest("sha256", "a")
+    sha256 = digest("sha256", b"a")
     remote = await remote_id(remotes)
     await remotes.add_alternate_source("near", remote)
     await remotes.save_sources([source(remote, path, sha256=sha256) for path in ("a", "b")])
@@ -415,7 +412,7 @@ async def test_alternate_that_never_failed_is_preferred(
 
 @pytest.mark.usefixtures("linked")
 async def test_remotes_that_are_no_alternate_source_are_not_asked(remotes: Remotes) -> None:
-    sha256 = digest("sha256", "a")
+    sha256 = digest("sha256", b"a")
     remote = await remote_id(remotes)
     await remotes.add_alternate_source("near", await remote_id(remotes, "other"))
     await remotes.save_sources([source(remote, "a", sha256=sha256)])
