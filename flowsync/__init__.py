@@ -10,11 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from flowsync.catalog.new_version import NewVersion
     from flowsync.declare import DeclarativeArtifact, DeclarativeContent
-    from flowsync.model.artifact import (
-        Artifact,
-        StagedArtifact,
-        StoredArtifact,
-    )
+    from flowsync.model.artifact import Artifact, StagedArtifact, StoredArtifact
     from flowsync.model.content import Content
     from flowsync.model.digest import DigestPolicy
     from flowsync.model.errors import (
@@ -28,6 +24,7 @@ if TYPE_CHECKING:
         FlowsyncError,
         IntegrityError,
         ItemDroppedError,
+        MassRemovalError,
         MetadataError,
         PipelineError,
         PipelineStalledError,
@@ -36,7 +33,9 @@ if TYPE_CHECKING:
         RepositoryVersionError,
         SizeMismatchError,
         StageEndedEarlyError,
+        StatusError,
         StoreError,
+        TooManyLeftOutError,
         TransferError,
         UnboundStageError,
         UnsupportedDigestError,
@@ -50,12 +49,11 @@ if TYPE_CHECKING:
         SyncProgressed,
         SyncStarted,
     )
-    from flowsync.model.remote import (
-        Downloader,
-        Policy,
-        Remote,
-    )
+    from flowsync.model.remote import Downloader, Policy, Remote
     from flowsync.model.repository import (
+        Change,
+        ErrorPolicy,
+        LeftOut,
         Repository,
         RepositoryVersion,
         SyncResult,
@@ -73,6 +71,7 @@ if TYPE_CHECKING:
     from flowsync.stages.content_unassociation import ContentUnassociation
     from flowsync.stages.context import RunContext
     from flowsync.stages.generic_downloader import GenericDownloader
+    from flowsync.stages.leave_out import LeaveOut
     from flowsync.stages.query_existing_artifacts import QueryExistingArtifacts
     from flowsync.stages.query_existing_contents import QueryExistingContents
     from flowsync.stages.remote_artifact_saver import RemoteArtifactSaver
@@ -80,6 +79,7 @@ if TYPE_CHECKING:
     from flowsync.stages.upstream import UpstreamUnchanged
     from flowsync.sync.declarative_version import DeclarativeVersion
     from flowsync.sync.engine import Engine
+    from flowsync.sync.export import export_version
     from flowsync.sync.source import SourceKind
 
 _HOMES = {
@@ -101,6 +101,7 @@ _HOMES = {
     "FlowsyncError": "flowsync.model.errors",
     "IntegrityError": "flowsync.model.errors",
     "ItemDroppedError": "flowsync.model.errors",
+    "MassRemovalError": "flowsync.model.errors",
     "MetadataError": "flowsync.model.errors",
     "PipelineError": "flowsync.model.errors",
     "PipelineStalledError": "flowsync.model.errors",
@@ -109,7 +110,9 @@ _HOMES = {
     "RepositoryVersionError": "flowsync.model.errors",
     "SizeMismatchError": "flowsync.model.errors",
     "StageEndedEarlyError": "flowsync.model.errors",
+    "StatusError": "flowsync.model.errors",
     "StoreError": "flowsync.model.errors",
+    "TooManyLeftOutError": "flowsync.model.errors",
     "TransferError": "flowsync.model.errors",
     "UnboundStageError": "flowsync.model.errors",
     "UnsupportedDigestError": "flowsync.model.errors",
@@ -123,6 +126,9 @@ _HOMES = {
     "Downloader": "flowsync.model.remote",
     "Policy": "flowsync.model.remote",
     "Remote": "flowsync.model.remote",
+    "Change": "flowsync.model.repository",
+    "ErrorPolicy": "flowsync.model.repository",
+    "LeftOut": "flowsync.model.repository",
     "Repository": "flowsync.model.repository",
     "RepositoryVersion": "flowsync.model.repository",
     "SyncResult": "flowsync.model.repository",
@@ -143,6 +149,7 @@ _HOMES = {
     "ContentUnassociation": "flowsync.stages.content_unassociation",
     "RunContext": "flowsync.stages.context",
     "GenericDownloader": "flowsync.stages.generic_downloader",
+    "LeaveOut": "flowsync.stages.leave_out",
     "QueryExistingArtifacts": "flowsync.stages.query_existing_artifacts",
     "QueryExistingContents": "flowsync.stages.query_existing_contents",
     "RemoteArtifactSaver": "flowsync.stages.remote_artifact_saver",
@@ -150,6 +157,7 @@ _HOMES = {
     "UpstreamUnchanged": "flowsync.stages.upstream",
     "DeclarativeVersion": "flowsync.sync.declarative_version",
     "Engine": "flowsync.sync.engine",
+    "export_version": "flowsync.sync.export",
     "SourceKind": "flowsync.sync.source",
 }
 
@@ -161,6 +169,7 @@ __all__ = [
     "ArtifactSaver",
     "CatalogError",
     "CatalogUnavailableError",
+    "Change",
     "Content",
     "ContentAssociation",
     "ContentSaver",
@@ -175,6 +184,7 @@ __all__ = [
     "DuplicateContentError",
     "EndStage",
     "Engine",
+    "ErrorPolicy",
     "Event",
     "ExportError",
     "Fetched",
@@ -182,6 +192,9 @@ __all__ = [
     "GenericDownloader",
     "IntegrityError",
     "ItemDroppedError",
+    "LeaveOut",
+    "LeftOut",
+    "MassRemovalError",
     "MetadataError",
     "NewVersion",
     "Observer",
@@ -206,12 +219,14 @@ __all__ = [
     "Stage",
     "StageEndedEarlyError",
     "StagedArtifact",
+    "StatusError",
     "StoreError",
     "StoredArtifact",
     "SyncEnded",
     "SyncProgressed",
     "SyncResult",
     "SyncStarted",
+    "TooManyLeftOutError",
     "TransferError",
     "UnboundStageError",
     "UnseenContent",
@@ -221,6 +236,7 @@ __all__ = [
     "VersionEntry",
     "VersionNotFoundError",
     "create_pipeline",
+    "export_version",
     "task_group",
 ]
 

@@ -100,7 +100,7 @@ class DeclarativeContent(Resolvable):
 
     `content` may be replaced by its stored counterpart on the way; `saved` says that the catalog holds it. Awaiting `resolution()` gives the
     content as it is when the item reaches `ResolveContentFutures`, or whenever a stage calls `resolve()`. `lease` is its share of the transfer
-    budget while bytes of its artifacts are in flight.
+    budget while bytes of its artifacts are in flight; `failure` is why they could not be had, in a sync that may go on without.
 
     Raises `DeclarationError` (a `ValueError`) when `content` is missing.
     """
@@ -110,6 +110,7 @@ class DeclarativeContent(Resolvable):
         "content",
         "d_artifacts",
         "extra_data",
+        "failure",
         "known_links",
         "lease",
         "saved",
@@ -130,6 +131,7 @@ class DeclarativeContent(Resolvable):
         self.saved = False
         self.known_links: dict[str, int | None] = {}
         self.lease: Lease | None = None
+        self.failure: Exception | None = None
         self._content_id: bytes | None = None
 
     @property
@@ -146,8 +148,10 @@ class DeclarativeContent(Resolvable):
     async def resolution(self) -> Any:
         """Wait until the unit is stored, or dropped by a stage that said so, and return its content.
 
-        Raise `ItemDroppedError` when the pipeline ends without either.
+        Raise `ItemDroppedError` when the pipeline ends without either, and the failure of its download when the sync went on without the unit.
         """
+        if self.failure is not None:
+            raise self.failure
         return await super().resolution()
 
     def __repr__(self) -> str:

@@ -19,7 +19,8 @@ from flowsync.model.repository import RepositoryVersion
 class NewVersion:
     """The next version of a repository, in the hands of whoever opened it until the context ends.
 
-    It starts as a copy of the latest version, or of a base. `number` is its own number, `previous` that of the latest complete version. `info` is
+    It starts as a copy of the latest version, or of a base. `number` is its own number, `previous` that of the latest complete version, which
+    has `present_before` units. `info` is
     recorded with it and may be added to. When the context has ended well, `completed` is the version as it was recorded, or `None` when there
     was nothing to record.
 
@@ -29,11 +30,18 @@ class NewVersion:
     """
 
     def __init__(
-        self, session: VersionSession, *, repository: str, previous: int, info: Mapping[str, Any]
+        self,
+        session: VersionSession,
+        *,
+        repository: str,
+        previous: int,
+        present_before: int,
+        info: Mapping[str, Any],
     ) -> None:
         self.repository = repository
         self.number = session.number
         self.previous = previous
+        self.present_before = present_before
         self.info = dict(info)
         self.completed: RepositoryVersion | None = None
         self._session = session
@@ -70,6 +78,10 @@ class NewVersion:
         """Remove all units that were never given to `associate` with `seen`; return their number."""
         ((count,),) = await self._changeable().fetch("remove_unseen")
         return int(count)
+
+    async def keep(self, ids: Sequence[bytes], repo_keys: Sequence[bytes | None]) -> None:
+        """Let `remove_unseen` spare the units of the version that have one of these ids or repository keys."""
+        await self._changeable().execute("keep_content", ids=ids, repo_keys=repo_keys)
 
     def content_ids(self, batch_size: int = BATCH_SIZE) -> AsyncGenerator[list[bytes], None]:
         """Yield the ids of the units that are in the version now, in order, at most `batch_size` at a time."""

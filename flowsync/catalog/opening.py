@@ -50,7 +50,11 @@ async def open_version(
     ):
         session, start = await _begin(database, connection, repository_id, base_params)
         version = NewVersion(
-            session, repository=repository.name, previous=start.previous, info=info
+            session,
+            repository=repository.name,
+            previous=start.previous,
+            present_before=start.present,
+            info=info,
         )
         try:
             if base is not None:

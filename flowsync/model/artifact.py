@@ -95,4 +95,3 @@ class StoredArtifact(Artifact, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         """Digests come from the catalog here; they are not checked again."""
-

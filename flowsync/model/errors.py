@@ -238,6 +238,38 @@ class DuplicateContentError(RepositoryVersionError):
     """Two units of the version claim the same repository key."""
 
 
+# --- a sync as a whole ---------------------------------------------------------------------------
+
+
+class TooManyLeftOutError(FlowsyncError):
+    """More downloads failed than the sync was ready to go on without. `last` is the `LeftOut` that was one too many."""
+
+    def __init__(self, limit: int, last: object) -> None:
+        super().__init__(limit, last)
+        self.limit = limit
+        self.last = last
+
+    def __str__(self) -> str:
+        return f"more than {self.limit} artifacts could not be had, the last one: {self.last}"
+
+
+class MassRemovalError(FlowsyncError):
+    """A mirror would lose more units at once than is plausible. `removed` of `present` units would go; `limit` is the share that may."""
+
+    def __init__(self, repository: str, removed: int, present: int, limit: float) -> None:
+        super().__init__(repository, removed, present, limit)
+        self.repository = repository
+        self.removed = removed
+        self.present = present
+        self.limit = limit
+
+    def __str__(self) -> str:
+        return (
+            f"mirroring {self.repository!r} would remove {self.removed} of {self.present} units, more than the {self.limit:.0%} that "
+            "max_removal allows; if upstream is right, allow a larger share for this sync"
+        )
+
+
 # --- the store --------------------------------------------------------------------------------
 
 

@@ -10,6 +10,11 @@ from flowsync.model.errors import DeclarationError
 ChangeKind = Literal["added", "removed", "changed"]
 """What happened to a path between two versions."""
 
+LeftOutAction = Literal["skipped", "deferred"]
+
+ErrorPolicy = Literal["fail", "skip", "defer"]
+"""What a download that failed for good means: the sync fails, goes on without the unit, or goes on with the unit but without its bytes."""
+
 RunState = Literal["running", "completed", "skipped", "failed", "canceled"]
 """How far a run came; `skipped` found upstream unchanged."""
 
@@ -26,10 +31,12 @@ class Repository(msgspec.Struct, kw_only=True, frozen=True):
     retain_versions: int | None = None
 
     def __post_init__(self) -> None:
-        if not self.name or any(character in self.name for character in "/\0\n\r\t@ "):
+        # No white space but the blank counts as printable.
+        forbidden = not self.name.isprintable() or any(sign in self.name for sign in "/@ ")
+        if forbidden or self.name in {"", ".", ".."}:
             raise DeclarationError(
-                "a repository's name must be non-empty, without '/', '@' and white space, "
-                f"found {self.name!r}"
+                "a repository's name must be non-empty, without '/', '@', white space and control "
+                f"characters, and not '.' or '..', found {self.name!r}"
             )
         if self.retain_versions is not None and self.retain_versions < 1:
             raise DeclarationError(
@@ -71,10 +78,23 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     after: VersionEntry | None
 
 
+class LeftOut(msgspec.Struct, kw_only=True, frozen=True):
+    """An artifact whose download failed in a sync that went on: its unit was skipped, or is deferred until somebody asks for it.
+
+    `url` is the first of its sources, redacted; `reason` is the failure's text.
+    """
+
+    relative_path: str
+    url: str
+    reason: str
+    action: LeftOutAction
+
+
 class SyncResult(msgspec.Struct, kw_only=True, frozen=True):
     """What one sync did. `version` is `None` when nothing changed; `present` counts the units of the newest version.
 
-    `downloaded` counts artifacts and `bytes` their bytes; `skipped` says that upstream was found unchanged by its metadata alone.
+    `downloaded` counts artifacts and `bytes` their bytes; `skipped` says that upstream was found unchanged by its metadata
+    alone; `left_out` lists what could not be had although the sync went on.
     """
 
     repository: str
@@ -85,5 +105,6 @@ class SyncResult(msgspec.Struct, kw_only=True, frozen=True):
     downloaded: int = 0
     bytes: int = 0
     skipped: bool = False
+    left_out: tuple[LeftOut, ...] = ()
     seconds: float = 0.0
     error: str | None = None

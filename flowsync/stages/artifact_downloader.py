@@ -23,6 +23,7 @@ class ArtifactDownloader(GenericDownloader):
     each with its own remote. While its bytes are in flight a content holds a lease of the budget; the saver gives it back.
 
     Raises `TransferError` or `IntegrityError` when a single source failed, `AllSourcesFailedError` when several did; nothing of the body is kept.
+    Where the sync may go on without the content, the failure stays with the item instead, and `LeaveOut` behind this stage decides.
     """
 
     progress_code = "sync.downloading.artifacts"
@@ -45,6 +46,14 @@ class ArtifactDownloader(GenericDownloader):
         # One lease for all of them: contents that each held some and waited for more would wait for each other.
         size = sum(declared.artifact.size or 0 for declared in wanted)
         item.lease = await self.context.budget.acquire(size, len(wanted))
+        try:
+            await self._download_all(wanted, meter)
+        except (TransferError, IntegrityError) as failure:
+            if self.context.on_error == "fail":
+                raise
+            item.failure = failure
+
+    async def _download_all(self, wanted: list[DeclarativeArtifact], meter: Meter) -> None:
         if len(wanted) == 1:
             await self._download(wanted[0], meter)
             return

@@ -2,24 +2,41 @@
 
 from typing import TYPE_CHECKING
 
+from flowsync.model.errors import MassRemovalError
 from flowsync.pipeline.stage import Stage
 from flowsync.stages.content_association import UnseenContent
 
 if TYPE_CHECKING:
     from flowsync.catalog.new_version import NewVersion
 
+GUARDED_FROM = 100
+"""Units that a version must have for its removals to be suspicious. Small repositories change wholly for good reasons."""
+
 
 class ContentUnassociation(Stage):
-    """Removes the `UnseenContent` that `ContentAssociation` found, in one statement; everything else passes."""
+    """Removes the `UnseenContent` that `ContentAssociation` found, in one statement; everything else passes.
 
-    def __init__(self, new_version: "NewVersion") -> None:
+    `max_removal` is the share of the latest version's units that may go at once, where it has more than 100: an upstream that lost half of its
+    content overnight is more likely broken than right. Raises `MassRemovalError` beyond it, which discards the version.
+    """
+
+    def __init__(self, new_version: "NewVersion", max_removal: float = 1.0) -> None:
         self.new_version = new_version
+        self.max_removal = max_removal
 
     async def run(self) -> None:
         """Pass items on; remove what was not seen."""
         with self.meter("unassociating.content", "Un-Associating Content") as meter:
             async for item in self.items():
                 if isinstance(item, UnseenContent):
-                    meter.advance(await self.new_version.remove_unseen())
+                    meter.advance(await self._remove())
                 else:
                     await self.put(item)
+
+    async def _remove(self) -> int:
+        version = self.new_version
+        removed = await version.remove_unseen()
+        present = version.present_before
+        if present > GUARDED_FROM and removed > self.max_removal * present:
+            raise MassRemovalError(version.repository, removed, present, self.max_removal)
+        return removed

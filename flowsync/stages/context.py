@@ -12,6 +12,7 @@ from flowsync.catalog.catalog import Catalog
 from flowsync.digest.pool import Hasher
 from flowsync.model.digest import DigestPolicy
 from flowsync.model.remote import Remote
+from flowsync.model.repository import ErrorPolicy, LeftOut
 from flowsync.model.transfer import Fetcher
 from flowsync.pipeline.budget import Account
 from flowsync.pipeline.stage import Stage
@@ -20,7 +21,7 @@ from flowsync.store.blobs import BlobStore
 
 
 class RunContext(msgspec.Struct, frozen=True, kw_only=True):
-    """The ports of one run. `staging` is the run's private folder, on the file system of the store."""
+    """The ports of one run. `staging` is the run's private folder, on the file system of the store; `left_out` is filled by the run."""
 
     catalog: Catalog
     store: BlobStore
@@ -28,6 +29,9 @@ class RunContext(msgspec.Struct, frozen=True, kw_only=True):
     hasher: Hasher
     digest_policy: DigestPolicy
     budget: Account
+    on_error: ErrorPolicy = "fail"
+    max_errors: int | None = None
+    left_out: list[LeftOut]
     staging: str
     upstream: UpstreamMemory
     alternate_remotes: dict[str, Remote]

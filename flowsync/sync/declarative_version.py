@@ -13,7 +13,7 @@ import uvloop
 from flowsync.catalog.new_version import NewVersion
 from flowsync.model.errors import FlowsyncError
 from flowsync.model.events import Observer
-from flowsync.model.repository import Repository, RepositoryVersion, SyncResult
+from flowsync.model.repository import ErrorPolicy, Repository, RepositoryVersion, SyncResult
 from flowsync.pipeline.pipeline import STALL_TIMEOUT, StageStatistics
 from flowsync.pipeline.stage import EndStage, Stage
 from flowsync.stages.acs_artifact_handler import ACSArtifactHandler
@@ -22,6 +22,7 @@ from flowsync.stages.artifact_saver import ArtifactSaver
 from flowsync.stages.content_association import ContentAssociation
 from flowsync.stages.content_saver import ContentSaver
 from flowsync.stages.content_unassociation import ContentUnassociation
+from flowsync.stages.leave_out import LeaveOut
 from flowsync.stages.query_existing_artifacts import QueryExistingArtifacts
 from flowsync.stages.query_existing_contents import QueryExistingContents
 from flowsync.stages.remote_artifact_saver import RemoteArtifactSaver
@@ -32,6 +33,12 @@ from flowsync.sync.run import SyncOptions, SyncRun
 QUEUE_SIZE = 1000
 """Items between two stages of a sync: two database batches. More costs memory and gains nothing (`bench/pipeline/bench_hops.py`)."""
 
+MAX_ERRORS = 1000
+"""Artifacts that a sync leaves out before it gives up: with more, upstream itself is broken, and the list is of no use to anyone."""
+
+MAX_REMOVAL = 0.5
+"""Share of the units that a mirror may lose in one sync, where it has more than 100."""
+
 
 class DeclarativeVersion:
     """One sync of `repository` from the stream of declared content that `first_stage` puts.
@@ -41,7 +48,13 @@ class DeclarativeVersion:
 
     `engine` is an open engine to share, or a closed one for `create()` to open; without it, `create()` opens `Engine.from_environment()`.
     With `wait=False`, a repository that another sync holds is a `RepositoryBusyError` instead of a wait. `force` runs a sync that could
-    be skipped because upstream is unchanged. `observers` get this sync's events, besides the engine's own. `maxsize` is the number of items
+    be skipped because upstream is unchanged.
+
+    `on_error` says what a download that failed for good means: "fail" the sync, "skip" the unit, or "defer" it, recorded without its bytes.
+    What was left out is listed in `result` and in the version's `info`; more than `max_errors` of it fail the sync after all
+    (`TooManyLeftOutError`). A mirror that would lose more than the share `max_removal` of more than 100 units fails too (`MassRemovalError`).
+
+    `observers` get this sync's events, besides the engine's own. `maxsize` is the number of items
     between two stages, `stall_timeout` as in `create_pipeline`.
 
     Afterwards, `result` has the figures of the sync and `statistics` those of its stages.
@@ -57,6 +70,9 @@ class DeclarativeVersion:
         engine: Engine | None = None,
         wait: bool = True,
         force: bool = False,
+        on_error: ErrorPolicy = "fail",
+        max_errors: int | None = MAX_ERRORS,
+        max_removal: float = MAX_REMOVAL,
         observers: Sequence[Observer] = (),
         maxsize: int = QUEUE_SIZE,
         stall_timeout: float | None = STALL_TIMEOUT,
@@ -69,8 +85,15 @@ class DeclarativeVersion:
         self.statistics: list[StageStatistics] = []
         self._engine = engine
         self._options = SyncOptions(
-            mirror=mirror, wait=wait, force=force, maxsize=maxsize, stall_timeout=stall_timeout
+            mirror=mirror,
+            wait=wait,
+            force=force,
+            on_error=on_error,
+            max_errors=max_errors,
+            maxsize=maxsize,
+            stall_timeout=stall_timeout,
         )
+        self._max_removal = max_removal
         self._observers = tuple(observers)
 
     def pipeline_stages(self, new_version: NewVersion) -> list[Stage]:
@@ -80,6 +103,7 @@ class DeclarativeVersion:
             QueryExistingArtifacts(),
             *([ACSArtifactHandler()] if self.acs else []),
             ArtifactDownloader(),
+            *([] if self._options.on_error == "fail" else [LeaveOut(new_version)]),
             ArtifactSaver(),
             QueryExistingContents(),
             ContentSaver(),
@@ -123,6 +147,6 @@ class DeclarativeVersion:
         return [
             *self.pipeline_stages(new_version),
             ContentAssociation(new_version, self.mirror),
-            *([ContentUnassociation(new_version)] if self.mirror else []),
+            *([ContentUnassociation(new_version, self._max_removal)] if self.mirror else []),
             EndStage(),
         ]

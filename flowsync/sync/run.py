@@ -16,7 +16,14 @@ from flowsync.catalog.new_version import NewVersion
 from flowsync.model.errors import CatalogError
 from flowsync.model.events import Observer, SyncEnded, SyncStarted
 from flowsync.model.remote import Remote
-from flowsync.model.repository import Repository, RepositoryVersion, RunState, SyncResult
+from flowsync.model.repository import (
+    ErrorPolicy,
+    LeftOut,
+    Repository,
+    RepositoryVersion,
+    RunState,
+    SyncResult,
+)
 from flowsync.pipeline.budget import Account
 from flowsync.pipeline.pipeline import Pipeline, StageStatistics
 from flowsync.pipeline.progress import Progress
@@ -34,6 +41,8 @@ class SyncOptions(msgspec.Struct, frozen=True, kw_only=True):
     mirror: bool
     wait: bool
     force: bool
+    on_error: ErrorPolicy
+    max_errors: int | None
     maxsize: int
     stall_timeout: float | None
 
@@ -57,6 +66,7 @@ class SyncRun:
         self._observers = (*engine.observers, *observers)
         self._progress = Progress()
         self._started = time.monotonic()
+        self._left_out: list[LeftOut] = []
         self._record_id: UUID | None = None
 
     async def run(self, stages: Callable[[NewVersion], list[Stage]]) -> RepositoryVersion | None:
@@ -87,9 +97,12 @@ class SyncRun:
                 with self._engine.budget.account() as account:
                     context = self._context(staging, account, upstream)
                     await self._run_pipeline(stages(version), context)
+            if self._left_out:
+                version.info["left_out"] = msgspec.to_builtins(self._left_out)
         latest = version.completed.number if version.completed else version.previous
         record = upstream.record(latest)
-        if record is not None:
+        # What was left out is to be tried again, so the next sync must not be skipped.
+        if record is not None and not self._left_out:
             await repositories.remember_sync(name, msgspec.to_builtins(record))
         return version.completed
 
@@ -113,6 +126,9 @@ class SyncRun:
             hasher=engine.hasher,
             digest_policy=engine.digest_policy,
             budget=account,
+            on_error=self._options.on_error,
+            max_errors=self._options.max_errors,
+            left_out=self._left_out,
             staging=staging,
             upstream=upstream,
             alternate_remotes=engine.alternate_remotes,
@@ -154,12 +170,14 @@ class SyncRun:
             downloaded=downloads.done,
             bytes=downloads.size,
             skipped=skipped,
+            left_out=tuple(self._left_out),
             seconds=time.monotonic() - self._started,
         )
 
     def _failure(self, error: BaseException) -> SyncResult:
         return SyncResult(
             repository=self._repository.name,
+            left_out=tuple(self._left_out),
             seconds=time.monotonic() - self._started,
             error=str(error) or type(error).__name__,
         )

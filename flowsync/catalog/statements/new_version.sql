@@ -121,6 +121,17 @@ added AS (
 )
 SELECT content_id FROM reopened UNION ALL SELECT content_id FROM added;
 
+-- name: keep_content
+-- Remember units of the version as seen, by their ids or by their repository keys.
+INSERT INTO pg_temp.seen
+SELECT id
+FROM content
+WHERE (id = ANY (%(ids)b::bytea[]) OR repo_key = ANY (%(repo_keys)b::bytea[]))
+    AND (
+        SELECT true FROM repository_content m
+        WHERE m.repository_id = %(repository)s AND m.content_id = content.id AND m.removed IS NULL
+    );
+
 -- name: remove_content
 -- Take those units that are in the version out of it; give their number. Rows that this version added vanish, older ones are closed.
 WITH gone AS (

@@ -40,7 +40,11 @@ def file_sync(engine: Engine) -> Sync:
     """Make a sync of a manifest into the repository "files"; `remote` takes fields of the remote, `options` those of the sync."""
 
     def make(
-        url: str, *, name: str = "files", remote: Mapping[str, object] | None = None, **options: object
+        url: str,
+        *,
+        name: str = "files",
+        remote: Mapping[str, object] | None = None,
+        **options: object,
     ) -> DeclarativeVersion:
         fields = {"max_retries": 0, "name": name, **(remote or {})}
         stage = FileFirstStage(Remote(url=url, **fields))  # type: ignore[arg-type]

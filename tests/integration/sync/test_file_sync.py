@@ -127,9 +127,7 @@ async def test_a_manifest_without_validators_is_recognised_by_its_digest(
 ) -> None:
     """Fact 94."""
     publish(FILES)
-    manifest = "\n".join(
-        ["a.txt,7692c3ad3540bb803c020b3aee66cd8887123234ea0c6e7143c0add73ff431ed,3"]
-    )
+    manifest = "a.txt,7692c3ad3540bb803c020b3aee66cd8887123234ea0c6e7143c0add73ff431ed,3"
     url = upstream.put("/PULP_MANIFEST", manifest.encode(), etag=None, last_modified=None)
     await file_sync(url).acreate()
 
@@ -213,7 +211,9 @@ async def test_a_wrong_size_names_url_and_sizes_and_stores_nothing(
         await file_sync(url).acreate()
 
     assert (await engine.store.usage()).blobs == 0
-    assert [version.number for version in await engine.catalog.repositories.versions("files")] == [0]
+    assert [version.number for version in await engine.catalog.repositories.versions("files")] == [
+        0
+    ]
 
 
 async def test_a_manifest_that_contradicts_a_stored_size_is_refused_like_a_fresh_one(

@@ -50,7 +50,12 @@ def test_first_stage_example_makes_a_version_and_then_none(
     version = run_example(url)["version"]
     again = run_example(url)["version"]
 
-    assert (version.repository, version.number, version.added, version.present) == ("example", 1, 3, 3)
+    assert (version.repository, version.number, version.added, version.present) == (
+        "example",
+        1,
+        3,
+        3,
+    )
     assert again is None
 
 

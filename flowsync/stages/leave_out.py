@@ -1,0 +1,75 @@
+"""Decides what becomes of content whose download failed, where a sync need not fail for it."""
+
+from typing import TYPE_CHECKING
+
+from flowsync.declare import DeclarativeArtifact, DeclarativeContent
+from flowsync.model.content import repo_key_id
+from flowsync.model.errors import TooManyLeftOutError
+from flowsync.model.repository import LeftOut, LeftOutAction
+from flowsync.model.url import redact
+from flowsync.stages.context import BoundStage
+
+if TYPE_CHECKING:
+    from flowsync.catalog.new_version import NewVersion
+
+
+class LeaveOut(BoundStage):
+    """Takes failed content out of the stream (`on_error="skip"`), or lets it go on without its bytes (`"defer"`), and records it either way.
+
+    A skipped unit that the repository has already stays in it, also in a mirror, and so does the unit that it would have replaced: upstream still has
+    that path, and only its newest bytes could not be had. Whoever awaits a skipped unit gets its failure. Order is kept.
+
+    Raises `TooManyLeftOutError` when more than the sync's `max_errors` were left out.
+    """
+
+    def __init__(self, new_version: "NewVersion") -> None:
+        self.new_version = new_version
+
+    async def run(self) -> None:
+        """Sort out the failed items of each batch."""
+        async for batch in self.batches(1):
+            failed = [item for item in batch if item.failure is not None]
+            if not failed:
+                await self.put_all(batch)
+            elif self.context.on_error == "defer":
+                self._defer(failed)
+                await self.put_all(batch)
+            else:
+                await self._skip(failed)
+                await self.put_all([item for item in batch if item.failure is None])
+
+    def _defer(self, failed: list[DeclarativeContent]) -> None:
+        for item in failed:
+            self._record(item, "deferred")
+            for declared in item.d_artifacts:
+                declared.deferred_download = declared.deferred_download or declared.wants_download
+            item.failure = None
+
+    async def _skip(self, failed: list[DeclarativeContent]) -> None:
+        keys = [repo_key_id(item.content) for item in failed]
+        await self.new_version.keep([item.content_id for item in failed], keys)
+        for item in failed:
+            self._record(item, "skipped")
+            if item.lease is not None:
+                item.lease.release()
+            assert item.failure is not None
+            item.fail(item.failure)
+
+    def _record(self, item: DeclarativeContent, action: LeftOutAction) -> None:
+        left_out = self.context.left_out
+        wanted = [declared for declared in item.d_artifacts if declared.wants_download]
+        left_out.extend(_left_out(declared, item.failure, action) for declared in wanted)
+        limit = self.context.max_errors
+        if limit is not None and len(left_out) > limit:
+            raise TooManyLeftOutError(limit, left_out[-1]) from item.failure
+
+
+def _left_out(
+    declared: DeclarativeArtifact, failure: Exception | None, action: LeftOutAction
+) -> LeftOut:
+    return LeftOut(
+        relative_path=declared.relative_path,
+        url=redact(declared.url),
+        reason=str(failure),
+        action=action,
+    )
