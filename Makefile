@@ -1,7 +1,7 @@
 # What a developer does with flowsync. `make` alone lists it. Needs Python 3.11 or later and make, nothing else.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check formatted linted typed layered format bench soak clean
+.PHONY: help setup demo test tested-oldest tested-newest check formatted linted typed layered format bench soak clean
 
 PYTHON := .venv/bin/python
 # Workers of a test run. Modules stay together (loadscope), so that what a module shares is made once.
@@ -20,8 +20,12 @@ setup: ## Make .venv with flowsync, its extras and its tools, on the oldest supp
 demo: setup ## Sync a real upstream three times, compare, export: the main job, in two minutes
 	@$(PYTHON) scripts/demo.py
 
-test: setup ## Run all tests on the oldest supported Python found, then on the newest
+test: tested-oldest tested-newest ## Run all tests on the oldest supported Python found, then on the newest
+
+tested-oldest: setup
 	@$(PYTHON) $(PYTEST) $(ARGS)
+
+tested-newest:
 	@scripts/set_up.sh .venv-newest newest test
 	@if [ -x .venv-newest/bin/python ]; then .venv-newest/bin/python $(PYTEST) $(ARGS); fi
 
@@ -44,7 +48,8 @@ format: setup ## Format the code and mend what lint can mend
 	@.venv/bin/ruff format
 
 bench: setup ## Measure: run the benches with timing, one after the other
-	@$(PYTHON) -m pytest bench --benchmark-enable --timeout 0 -o faulthandler_timeout=0 $(ARGS)
+	@$(PYTHON) -m pytest bench --timeout 0 -o faulthandler_timeout=0 \
+		--benchmark-enable --benchmark-group-by func --benchmark-columns median,iqr,min,rounds $(ARGS)
 
 soak: setup ## Run the integration and system tests again and again (ROUNDS=10) until one fails
 	@for round in $$(seq $(ROUNDS)); do \
