@@ -1,11 +1,12 @@
 """A remote that contradicts itself is refused; one that is shown keeps its secrets."""
 
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
 from flowsync.model.errors import DeclarationError
 from flowsync.model.remote import Remote
+from flowsync.model.transfer import Fetched, FetchRequest, Received, Sink, Validators
 
 
 @pytest.mark.parametrize(
@@ -60,3 +61,84 @@ def test_limits_may_be_absent_and_retries_none_at_all() -> None:
     remote = Remote(name="r", url="http://host/", max_retries=0, connect_timeout=None)
 
     assert (remote.max_retries, remote.connect_timeout, remote.total_timeout) == (0, None, None)
+
+
+class Recorder:
+    """A fetcher that brings nothing and keeps what was asked of it."""
+
+    def __init__(self, *, closed: bool = False) -> None:
+        self.closed = closed
+        self.requests: list[FetchRequest] = []
+
+    async def download(self, request: FetchRequest) -> Fetched:
+        self.requests.append(request)
+        return Fetched(
+            url=request.url, path="/body", size=0, digests={}, headers={}, validators=Validators()
+        )
+
+    async def stream(self, request: FetchRequest, sink: Sink) -> Received:
+        raise NotImplementedError
+
+
+def remote(**fields: Any) -> Remote:
+    return Remote(name="r", url="http://host/", **fields)
+
+
+@pytest.mark.parametrize(
+    ("policy", "deferred"), [("immediate", False), ("on_demand", True), ("streamed", True)]
+)
+def test_artifacts_are_deferred_unless_the_policy_is_immediate(
+    policy: Literal["immediate", "on_demand", "streamed"], deferred: bool
+) -> None:
+    """Section 3.13."""
+    assert remote(policy=policy).deferred is deferred
+    assert not remote().deferred
+
+
+async def test_downloader_asks_the_fetcher_that_the_remote_is_bound_to() -> None:
+    upstream, fetcher = remote(), Recorder()
+    upstream.bind(fetcher)
+
+    downloader = upstream.get_downloader(url="http://host/index", expected={"sha256": "ff"})
+    result = await downloader.run()
+
+    assert fetcher.requests == [
+        FetchRequest(url="http://host/index", remote=upstream, expected={"sha256": "ff"})
+    ]
+    assert result.path == "/body"
+
+
+def test_remote_that_no_run_has_bound_says_how_to_bind_it() -> None:
+    with pytest.raises(DeclarationError, match=r"remote 'r' is not bound .* engine\.bind"):
+        remote().get_downloader(url="http://host/index")
+
+
+def test_remote_can_be_bound_again_to_the_same_engine() -> None:
+    upstream, fetcher = remote(), Recorder()
+    upstream.bind(fetcher)
+
+    upstream.bind(fetcher)
+
+
+def test_remote_of_an_open_engine_is_refused_by_another() -> None:
+    """Its downloads would go through the connections and limits of whoever came last."""
+    upstream = remote()
+    upstream.bind(Recorder())
+
+    with pytest.raises(DeclarationError, match="remote 'r' is in use by another open engine"):
+        upstream.bind(Recorder())
+
+
+async def test_remote_of_a_closed_engine_can_be_bound_to_another() -> None:
+    upstream, fetcher = remote(), Recorder()
+    upstream.bind(Recorder(closed=True))
+
+    upstream.bind(fetcher)
+    await upstream.get_downloader(url="http://host/index").run()
+
+    assert len(fetcher.requests) == 1
+
+
+def test_equal_remotes_are_not_the_same_remote() -> None:
+    assert remote() != remote()
+    assert len({remote(), remote()}) == 2
