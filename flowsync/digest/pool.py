@@ -35,10 +35,10 @@ from types import TracebackType
 from typing import Final, Self
 
 from flowsync.digest.backlog import Backlog, Job
-from flowsync.digest.crew import Crew
 from flowsync.digest.hashing import complete
-from flowsync.digest.worker import Answer
+from flowsync.digest.worker import Answer, digest_batch
 from flowsync.model.errors import HashingError, SettingsError, StoreError
+from flowsync.pipeline.crew import Crew
 
 INLINE_LIMIT: Final = 128 * 1024
 """Bytes up to which a body in memory is better hashed by whoever holds it."""
@@ -153,7 +153,7 @@ class Hasher:
 
     def _send(self, crew: Crew, batch: list[Job], room: int) -> None:
         try:
-            sent = crew.send([job.request for job in batch])
+            sent = crew.submit(digest_batch, [job.request for job in batch])
         except BrokenExecutor as error:  # a worker died while it was idle
             self._backlog.put_back(batch)
             self._retire(crew)
@@ -208,7 +208,7 @@ class Hasher:
 def _next_crew(broken: Crew | None, workers: int) -> Crew:
     if broken is not None:
         broken.stop()
-    return Crew(workers)
+    return Crew(workers, partial(digest_batch, ()))
 
 
 def _default_workers() -> int:

@@ -151,7 +151,7 @@ def test_body_of_which_no_expected_digest_was_computed_is_not_verified() -> None
 def test_worker_imports_hashing_and_little_else() -> None:
     script = """
 import sys
-import flowsync.digest.spawning, flowsync.digest.worker
+import flowsync.digest.worker, flowsync.pipeline.spawning, flowsync.pipeline.worker_life
 print({"asyncio", "msgspec", "aiohttp", "psycopg", "uvloop"} & sys.modules.keys())
 """
 

@@ -2,7 +2,7 @@
 
 1. Spawned, never forked: the parent has threads and an event loop.
 2. The caller's `__main__` is not run again in the worker. The `spawn` of the standard library does that so that functions defined there can be
-   unpickled; ours are defined in `flowsync.digest.worker`. Without it a script needs no `if __name__ == "__main__"` guard to sync, and a worker
+   unpickled; ours are defined in modules of flowsync. Without it a script needs no `if __name__ == "__main__"` guard to sync, and a worker
    of a large application starts as fast as one of a small one.
 3. SIGINT is blocked before the worker exists, so a Ctrl-C that reaches the whole process group is the parent's alone to handle, even while
    the worker's interpreter starts.
