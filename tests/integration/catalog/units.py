@@ -48,9 +48,7 @@ class Shelf:
         for path, body in bodies.items():
             artifact = None if body is None else (await self._artifacts.save([staged(body)]))[0].id
             links.append(Link(content_id=unit, relative_path=path, artifact_id=artifact))
-        async with self._contents.transaction() as transaction:
-            await transaction.insert({unit: content})
-            await transaction.link(links)
+        await self._save({unit: content}, links)
         return unit
 
     async def put_all(self, contents: Mapping[str, Content]) -> list[bytes]:
@@ -60,9 +58,7 @@ class Shelf:
             Link(content_id=unit, relative_path=path)
             for unit, path in zip(units, contents, strict=True)
         ]
-        async with self._contents.transaction() as transaction:
-            await transaction.insert(units)
-            await transaction.link(links)
+        await self._save(units, links)
         return list(units)
 
     async def files(self, *paths: str, body: str = "one") -> list[bytes]:
@@ -72,6 +68,11 @@ class Shelf:
     async def packages(self, *names: str) -> list[bytes]:
         """Save a package a name, each with a path of its own, never fetched."""
         return await self.put_all({f"pool/{name}": Package(name=name) for name in names})
+
+    async def _save(self, units: Mapping[bytes, Content], links: list[Link]) -> None:
+        async with self._contents.transaction() as transaction:
+            new = await transaction.insert(units)
+            await transaction.link([link for link in links if link.content_id in new])
 
     async def declare(self, unit: bytes, path: str, artifact: Artifact) -> None:
         """Save what a remote says of the bytes at a path of a unit."""

@@ -1,0 +1,103 @@
+"""Repositories by name, their settings and what the last sync left."""
+
+import asyncio
+
+import pytest
+
+from flowsync.catalog.database import Database
+from flowsync.catalog.repositories import Repositories
+from flowsync.model.errors import RepositoryNotFoundError, VersionNotFoundError
+from flowsync.model.repository import Repository, RepositoryVersion
+from tests.integration.catalog.units import Shelf
+
+
+async def settings(database: Database) -> list[tuple[object, ...]]:
+    async with database.connection() as connection:
+        cursor = await connection.execute(
+            "SELECT name, allowed_types, retain_versions, next_version FROM repository ORDER BY name"
+        )
+        return await cursor.fetchall()
+
+
+async def test_repository_is_made_with_an_empty_version_0(
+    repositories: Repositories, database: Database
+) -> None:
+    """Fact 57."""
+    await repositories.ensure(Repository(name="r"))
+
+    (version,) = await repositories.versions("r")
+    assert version == RepositoryVersion(
+        repository="r", number=0, created=version.created, added=0, removed=0, present=0, info={}
+    )
+    assert await settings(database) == [("r", None, None, 1)]
+
+
+async def test_ensuring_again_changes_only_what_differs(
+    repositories: Repositories, database: Database
+) -> None:
+    full = Repository(name="r", allowed_types=frozenset({"b", "a"}), retain_versions=3)
+    await repositories.ensure(full)
+    await repositories.ensure(full)
+    assert await settings(database) == [("r", ["a", "b"], 3, 1)]
+
+    await repositories.ensure(Repository(name="r", retain_versions=4))
+    assert await settings(database) == [("r", None, 4, 1)]
+
+    before = database.round_trips
+    await repositories.ensure(Repository(name="r", retain_versions=4))
+    assert database.round_trips - before == 1
+    assert len(await repositories.versions("r")) == 1
+
+
+async def test_first_uses_at_once_make_one_repository(repositories: Repositories) -> None:
+    async with asyncio.TaskGroup() as tasks:
+        for _ in range(8):
+            tasks.create_task(repositories.ensure(Repository(name="r")))
+
+    assert await repositories.names() == ["r"]
+
+
+async def test_names_come_in_order(repositories: Repositories) -> None:
+    for name in ("b", "a", "Z"):
+        await repositories.ensure(Repository(name=name))
+
+    assert await repositories.names() == ["Z", "a", "b"]
+
+
+async def test_versions_are_found_by_number(repositories: Repositories, shelf: Shelf) -> None:
+    a, b = await shelf.packages("a", "b")
+    async with repositories.new_version(Repository(name="r")) as version:
+        await version.add_content([a])
+    async with repositories.new_version(Repository(name="r")) as version:
+        await version.add_content([b])
+
+    assert [found.number for found in await repositories.versions("r")] == [0, 1, 2]
+    assert await repositories.version("r") == version.completed
+    assert (await repositories.version("r", 1)).present == 1
+
+
+async def test_what_does_not_exist_is_an_error(repositories: Repositories) -> None:
+    await repositories.ensure(Repository(name="r"))
+
+    for question in (
+        repositories.versions("nowhere"),
+        repositories.version("nowhere"),
+        repositories.last_sync("nowhere"),
+        repositories.remember_sync("nowhere", {}),
+        repositories.missing_artifacts("nowhere", 0),
+    ):
+        with pytest.raises(RepositoryNotFoundError, match="no repository is named 'nowhere'"):
+            await question
+    with pytest.raises(VersionNotFoundError, match="repository 'r' has no complete version 1"):
+        await repositories.version("r", 1)
+
+
+async def test_last_sync_is_remembered(repositories: Repositories) -> None:
+    """Fact 99."""
+    await repositories.ensure(Repository(name="r"))
+    assert await repositories.last_sync("r") is None
+
+    await repositories.remember_sync("r", {"url": "http://a.example/", "digests": ["1", "2"]})
+    await repositories.remember_sync("r", {"url": "http://b.example/", "version": 3})
+
+    assert await repositories.last_sync("r") == {"url": "http://b.example/", "version": 3}
