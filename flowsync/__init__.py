@@ -60,6 +60,7 @@ if TYPE_CHECKING:
         VersionEntry,
     )
     from flowsync.model.transfer import Fetched, Validators
+    from flowsync.model.url import redact
     from flowsync.pipeline.pipeline import Pipeline, create_pipeline
     from flowsync.pipeline.stage import EndStage, Stage
     from flowsync.pipeline.tasks import task_group
@@ -135,6 +136,7 @@ _HOMES = {
     "VersionEntry": "flowsync.model.repository",
     "Fetched": "flowsync.model.transfer",
     "Validators": "flowsync.model.transfer",
+    "redact": "flowsync.model.url",
     "Pipeline": "flowsync.pipeline.pipeline",
     "create_pipeline": "flowsync.pipeline.pipeline",
     "EndStage": "flowsync.pipeline.stage",
@@ -237,6 +239,7 @@ __all__ = [
     "VersionNotFoundError",
     "create_pipeline",
     "export_version",
+    "redact",
     "task_group",
 ]
 

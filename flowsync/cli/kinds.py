@@ -14,12 +14,27 @@ def kind_names() -> list[str]:
 
 
 def kind(name: str) -> SourceKind:
-    """Load the kind of that name. Raise `SettingsError` that lists the known ones."""
+    """Load the kind of that name. Raise `SettingsError` that lists the known ones, or says why it cannot be loaded."""
     for point in entry_points(group=GROUP, name=name):
-        loaded = point.load()
+        try:
+            loaded = point.load()
+        except (ImportError, AttributeError) as error:
+            raise SettingsError(f"source {name!r} cannot be loaded: {error}") from error
         if not isinstance(loaded, SourceKind):
-            raise SettingsError(f"entry point {point.value} for source {name!r} is no SourceKind")
+            raise SettingsError(f"source {name!r}: its entry point {point.value} is no SourceKind")
         return loaded
     raise SettingsError(
         f"there is no source {name!r}; installed are: {', '.join(kind_names()) or 'none'}"
     )
+
+
+def summaries() -> list[tuple[str, str]]:
+    """Return the names of all kinds, each with a line about it."""
+    return [(name, _summary(name)) for name in kind_names()]
+
+
+def _summary(name: str) -> str:
+    try:
+        return kind(name).summary
+    except SettingsError as error:
+        return str(error)

@@ -6,7 +6,7 @@ from importlib import import_module
 import click
 
 from flowsync.cli.outcome import run_command
-from flowsync.cli.settings import Place
+from flowsync.cli.place import Place
 
 _COMMANDS = {
     "sync": "Sync repositories from their upstreams into new versions.",
@@ -61,7 +61,7 @@ class _LazyGroup(click.Group):
 def cli(
     context: click.Context, home: str | None, config: str | None, database_url: str | None
 ) -> None:
-    r"""Bring remote repositories into immutable, numbered versions.
+    """Bring remote repositories into immutable, numbered versions.
 
     \b
     A first sync, and what came of it:
@@ -70,7 +70,7 @@ def cli(
       flowsync export files ./files
 
     Options of a command: flowsync COMMAND --help. Exit status: 0 when all went well, 1 when something failed, 2 on wrong usage.
-    """
+    """  # noqa: D301 - the \b is meant: click does not wrap the paragraph behind it
     context.obj = Place(home=home, config=config, database_url=database_url)
 
 

@@ -1,69 +1,61 @@
-"""Shows how far syncs are: bars on a terminal, plain lines elsewhere, always on stderr.
+"""Shows how far syncs are and how they ended: bars on a terminal, plain lines elsewhere.
 
-Bars need rich; where it is not installed, or stderr is no terminal, a line is written when something begins or ends and every few seconds in between.
+Progress and complaints go to stderr, results to stdout. Bars need rich; where it is not installed, or stderr is no terminal that can redraw,
+a line is written when something ends and every few seconds in between. A counter that never counted anything is not shown.
 """
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
+from typing import Final
 
+import click
+import msgspec
+
+from flowsync.cli.outcome import complaint
 from flowsync.cli.text import format_bytes
 from flowsync.model.events import Event, Observer, Reading, SyncProgressed
 
-if TYPE_CHECKING:
-    from rich.progress import Progress, TaskID
-
-LINE_INTERVAL = 5.0
+LINE_INTERVAL: Final = 5.0
 """Seconds between two plain lines about one counter."""
 
 
+class Display(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a command shows what happens: events of syncs, results (lines of stdout), failures (lines of stderr)."""
+
+    observe: Observer
+    tell: Callable[[str], None]
+    complain: Callable[[str], None]
+
+
 @contextmanager
-def progress_display(*, quiet: bool) -> Iterator[Observer]:
-    """Give an observer that shows syncs while the block runs. With `quiet`, nothing is shown unless stderr is a terminal."""
+def display(*, quiet: bool) -> Iterator[Display]:
+    """Give a display while the block runs. With `quiet` it shows no progress unless stderr is a terminal."""
     if sys.stderr.isatty() and find_spec("rich") is not None:
-        from rich.console import Console  # noqa: PLC0415 - optional, and slow to load
+        # Optional, and slow to load.
+        from flowsync.cli.bars import bars_display, can_redraw  # noqa: PLC0415
 
-        from flowsync.cli.bars import new_bars  # noqa: PLC0415 - same
-
-        with new_bars(Console(stderr=True)) as bars:
-            yield Bars(bars)
-    elif quiet:
-        yield _show_nothing
-    else:
-        yield Lines()
-
-
-def _show_nothing(event: Event) -> None:
-    """Take no notice."""
-
-
-class Bars:
-    """Draws a bar for each counter of each sync. Called a few times a second, whatever the number of units."""
-
-    def __init__(self, bars: "Progress") -> None:
-        self._bars = bars
-        self._tasks: dict[tuple[str, str], TaskID] = {}
-
-    def __call__(self, event: Event) -> None:
-        if not isinstance(event, SyncProgressed):
+        if can_redraw():
+            with bars_display() as shown:
+                yield shown
             return
-        for reading in event.readings:
-            self._show(event.repository, reading)
+    yield Display(
+        observe=_take_no_notice if quiet else Lines(),
+        tell=click.echo,
+        complain=lambda text: click.echo(complaint(text), err=True),
+    )
 
-    def _show(self, repository: str, reading: Reading) -> None:
-        key = (repository, reading.code)
-        if key not in self._tasks:
-            self._tasks[key] = self._bars.add_task(f"{repository}: {reading.message}", size="")
-        finished = reading.state == "completed"
-        self._bars.update(
-            self._tasks[key],
-            completed=reading.done,
-            total=reading.done if finished else reading.total,
-            size=format_bytes(reading.size) if reading.size else "",
-        )
+
+def has_something_to_tell(reading: Reading) -> bool:
+    """Say whether a counter counted anything, or is going to."""
+    going_to = reading.state == "running" and bool(reading.total)
+    return going_to or bool(reading.done or reading.size)
+
+
+def _take_no_notice(event: Event) -> None:
+    """Show nothing."""
 
 
 class Lines:
@@ -75,7 +67,7 @@ class Lines:
     def __call__(self, event: Event) -> None:
         if not isinstance(event, SyncProgressed):
             return
-        for reading in event.readings:
+        for reading in filter(has_something_to_tell, event.readings):
             self._show(event.repository, reading)
 
     def _show(self, repository: str, reading: Reading) -> None:
@@ -86,7 +78,7 @@ class Lines:
             return
         self._shown[key] = (now, reading.state)
         if reading.state != "running" or state:
-            print(f"{repository}: {_line(reading)}", file=sys.stderr, flush=True)
+            click.echo(f"{repository}: {_line(reading)}", err=True)
 
 
 def _line(reading: Reading) -> str:

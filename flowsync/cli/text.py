@@ -1,4 +1,4 @@
-"""Numbers and URLs as people read them."""
+"""Numbers, URLs and messages as people read them."""
 
 from urllib.parse import urlsplit
 
@@ -13,10 +13,19 @@ def format_bytes(count: float) -> str:
     return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
 
 
+def one_line(text: str) -> str:
+    """Return the text as one line without anything that a terminal would obey: upstream's words may be in it."""
+    return "".join(map(_shown, " ".join(text.split())))
+
+
 def without_password(conninfo: str) -> str:
-    """Return a database URL without user and password; any other text that holds a connection is not shown at all."""
+    """Return a database URL without user, password and parameters; any other text that holds a connection is not shown at all."""
     parts = urlsplit(conninfo)
     if not parts.hostname:
         return "set (not shown)"
     port = f":{parts.port}" if parts.port else ""
     return f"{parts.scheme}://{parts.hostname}{port}{parts.path}"
+
+
+def _shown(character: str) -> str:
+    return character if character.isprintable() else ascii(character)[1:-1]

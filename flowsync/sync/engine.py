@@ -20,7 +20,7 @@ from flowsync.catalog.new_version import NewVersion
 from flowsync.digest.pool import Hasher
 from flowsync.download.fetcher import open_fetcher
 from flowsync.model.digest import DigestPolicy
-from flowsync.model.errors import FlowsyncError, StoreUnwritableError
+from flowsync.model.errors import FlowsyncError
 from flowsync.model.events import Observer
 from flowsync.model.remote import Remote
 from flowsync.model.repository import Repository
@@ -28,18 +28,13 @@ from flowsync.model.transfer import Fetcher
 from flowsync.pipeline.budget import Budget
 from flowsync.store.blobs import BlobStore
 from flowsync.store.local import LocalBlobStore
+from flowsync.sync.home import default_home, make_home
 
 IN_FLIGHT_BYTES = 1 << 30
 """Bytes between downloader and saver, over all syncs of an engine."""
 
 IN_FLIGHT_ITEMS = 1000
 """Artifacts between downloader and saver; small bodies are kept in memory there, so this bounds memory too."""
-
-
-def default_home(environ: Mapping[str, str]) -> Path:
-    """Return the folder where flowsync keeps everything unless told otherwise: `flowsync` in the user's data folder."""
-    data = environ.get("XDG_DATA_HOME")
-    return (Path(data) if data else Path.home() / ".local" / "share") / "flowsync"
 
 
 class Engine:
@@ -142,7 +137,7 @@ class Engine:
         return self.catalog.repositories.new_version(repository, wait=wait)
 
     async def _open(self, resources: AsyncExitStack) -> None:
-        _create_home(self.home)
+        await asyncio.to_thread(make_home, self.home)
         store = LocalBlobStore(self.home / "store")
         await resources.enter_async_context(store)
         scratch = await resources.enter_async_context(store.staging())
@@ -166,25 +161,12 @@ class Engine:
 
 @asynccontextmanager
 async def _running(server: EmbeddedPostgres) -> AsyncIterator[None]:
-    starting = asyncio.create_task(asyncio.to_thread(server.start))
+    starting = asyncio.get_running_loop().run_in_executor(None, server.start)
     try:
         # A thread cannot be cancelled: it is awaited in any case, so that a server it starts is also stopped.
         await asyncio.shield(starting)
         yield
     finally:
         await asyncio.wait([starting])
-        await asyncio.to_thread(server.stop)
-
-
-def _create_home(home: Path) -> None:
-    try:
-        home.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StoreUnwritableError(
-            f"cannot create flowsync's home {home}: {error.strerror}; "
-            "choose another one with --home or FLOWSYNC_HOME"
-        ) from error
-    if not os.access(home, os.W_OK | os.X_OK):
-        raise StoreUnwritableError(
-            f"flowsync's home {home} is not writable; choose another one with --home or FLOWSYNC_HOME"
-        )
+        if starting.exception() is None:
+            await asyncio.to_thread(server.stop)

@@ -8,6 +8,7 @@
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -26,7 +27,7 @@ from flowsync.model.repository import (
 )
 from flowsync.pipeline.budget import Account
 from flowsync.pipeline.pipeline import Pipeline, StageStatistics
-from flowsync.pipeline.progress import Progress
+from flowsync.pipeline.progress import Meter, Progress
 from flowsync.pipeline.stage import Stage
 from flowsync.stages.artifact_downloader import ArtifactDownloader
 from flowsync.stages.context import RunContext
@@ -111,7 +112,7 @@ class SyncRun:
         repositories = self._catalog.repositories
         details = None if self._options.force else await repositories.last_sync(name)
         return UpstreamMemory(
-            None if details is None else msgspec.convert(details, UpstreamRecord),
+            None if details is None else _record(details),
             mirror=self._options.mirror,
             version=version.previous,
             count_missing=lambda: repositories.missing_artifacts(name, version.previous),
@@ -158,9 +159,7 @@ class SyncRun:
     ) -> SyncResult:
         name = self._repository.name
         latest = version or await self._catalog.repositories.version(name)
-        downloads = self._progress.meter(
-            ArtifactDownloader.progress_code, ArtifactDownloader.progress_message
-        )
+        downloads = self._downloads()
         return SyncResult(
             repository=name,
             version=version.number if version else None,
@@ -175,11 +174,19 @@ class SyncRun:
         )
 
     def _failure(self, error: BaseException) -> SyncResult:
+        downloads = self._downloads()
         return SyncResult(
             repository=self._repository.name,
+            downloaded=downloads.done,
+            bytes=downloads.size,
             left_out=tuple(self._left_out),
             seconds=time.monotonic() - self._started,
             error=str(error) or type(error).__name__,
+        )
+
+    def _downloads(self) -> Meter:
+        return self._progress.meter(
+            ArtifactDownloader.progress_code, ArtifactDownloader.progress_message
         )
 
     async def _end(self, state: RunState, result: SyncResult) -> None:
@@ -191,3 +198,11 @@ class SyncRun:
                     self._record_id, state, msgspec.to_builtins(result), result.error
                 )
         tell(self._observers, SyncEnded(repository=self._repository.name, result=result))
+
+
+def _record(details: Any) -> UpstreamRecord | None:
+    """Return what the last sync saw; nothing when another flowsync wrote it down in another form, which costs one sync that is not skipped."""
+    try:
+        return msgspec.convert(details, UpstreamRecord)
+    except msgspec.ValidationError:
+        return None

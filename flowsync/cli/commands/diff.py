@@ -5,8 +5,9 @@ from collections import Counter
 import click
 import msgspec
 
-from flowsync.cli.outcome import run_async
-from flowsync.cli.settings import Place, load
+from flowsync.cli.interruption import run_async
+from flowsync.cli.place import Place
+from flowsync.cli.settings import load
 from flowsync.model.repository import Change, VersionEntry
 
 _SIGNS = {"added": "+", "removed": "-", "changed": "~"}
@@ -20,16 +21,15 @@ _SIGNS = {"added": "+", "removed": "-", "changed": "~"}
 @click.pass_obj
 def command(place: Place, name: str, a: int, b: int, as_json: bool) -> None:
     """Show what leads from version A of repository NAME to version B: + added, - removed, ~ changed paths."""
-    run_async(lambda: _diff(place, name, a, b, as_json))
+    run_async(_diff(place, name, a, b, as_json))
 
 
 async def _diff(place: Place, name: str, a: int, b: int, as_json: bool) -> None:
     counts: Counter[str] = Counter()
     async with load(place).engine() as engine:
         async for changes in engine.catalog.repositories.difference(name, a, b):
-            for change in changes:
-                counts[change.kind] += 1
-                click.echo(_as_json(change) if as_json else _as_text(change))
+            counts.update(change.kind for change in changes)
+            click.echo("\n".join(map(_as_json if as_json else _as_text, changes)))
     if not as_json:
         click.echo(
             f"{counts['added']} added, {counts['removed']} removed, {counts['changed']} changed "

@@ -2,10 +2,11 @@
 
 import click
 
-from flowsync.cli.outcome import run_async
-from flowsync.cli.settings import Place, load
+import flowsync
+from flowsync.cli.interruption import run_async
+from flowsync.cli.place import Place
+from flowsync.cli.settings import load
 from flowsync.cli.text import format_bytes
-from flowsync.sync.export import export_version
 
 
 @click.command("export")
@@ -19,12 +20,12 @@ def command(place: Place, name: str, folder: str, number: int | None) -> None:
     FOLDER appears whole, in one step. It may be missing, empty, or an earlier export, which is replaced; anything else is left alone.
     Files are read-only hard links to the store where that is possible, and copies otherwise.
     """
-    run_async(lambda: _export(place, name, folder, number))
+    run_async(_export(place, name, folder, number))
 
 
 async def _export(place: Place, name: str, folder: str, number: int | None) -> None:
     async with load(place).engine() as engine:
-        version, report = await export_version(engine, name, folder, number)
+        version, report = await flowsync.export_version(engine, name, folder, number)
     click.echo(
         f"{folder}: version {version.number} of {name}, {report.files} files, {format_bytes(report.bytes)} "
         f"({report.linked} linked, {report.copied} copied)"

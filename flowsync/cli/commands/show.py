@@ -3,8 +3,9 @@
 import click
 import msgspec
 
-from flowsync.cli.outcome import run_async
-from flowsync.cli.settings import Place, load
+from flowsync.cli.interruption import run_async
+from flowsync.cli.place import Place
+from flowsync.cli.settings import load
 from flowsync.cli.text import format_bytes
 from flowsync.model.repository import VersionEntry
 
@@ -19,7 +20,7 @@ def command(
     place: Place, name: str, number: int | None, pattern: str | None, as_json: bool
 ) -> None:
     """Show what version NUMBER of repository NAME contains; by default the latest."""
-    run_async(lambda: _show(place, name, number, pattern, as_json))
+    run_async(_show(place, name, number, pattern, as_json))
 
 
 async def _show(
@@ -30,10 +31,9 @@ async def _show(
         version = await repositories.version(name, number)
         paths = size = 0
         async for entries in repositories.entries(name, version.number, pattern):
-            for entry in entries:
-                click.echo(_as_json(entry) if as_json else _as_text(entry))
-                paths += 1
-                size += entry.size or 0
+            click.echo("\n".join(map(_as_json if as_json else _as_text, entries)))
+            paths += len(entries)
+            size += sum(entry.size or 0 for entry in entries)
     if not as_json:
         click.echo(f"{paths} paths, {format_bytes(size)} in version {version.number} of {name}")
 

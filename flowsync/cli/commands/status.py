@@ -5,10 +5,11 @@ from typing import Any
 import click
 import msgspec
 
-from flowsync.cli.outcome import run_async
-from flowsync.cli.settings import Configuration, Place, load
+import flowsync
+from flowsync.cli.interruption import run_async
+from flowsync.cli.place import Place
+from flowsync.cli.settings import Configuration, load
 from flowsync.cli.text import format_bytes, without_password
-from flowsync.sync.engine import Engine
 
 
 @click.command("status")
@@ -16,7 +17,7 @@ from flowsync.sync.engine import Engine
 @click.pass_obj
 def command(place: Place, as_json: bool) -> None:
     """Show where home, database and store are, how large they are, and the latest version of every repository."""
-    facts = run_async(lambda: _facts(load(place)))
+    facts = run_async(_facts(load(place)))
     if as_json:
         click.echo(msgspec.json.encode(facts).decode())
         return
@@ -50,12 +51,12 @@ async def _facts(configuration: Configuration) -> dict[str, Any]:
         }
 
 
-def _database(engine: Engine) -> str:
+def _database(engine: "flowsync.Engine") -> str:
     if engine.embedded is None:
         return without_password(engine.database_url or "")
     return f"embedded PostgreSQL {engine.embedded.version} in {engine.embedded.data_folder}"
 
 
-async def _repository(engine: Engine, name: str) -> dict[str, Any]:
+async def _repository(engine: "flowsync.Engine", name: str) -> dict[str, Any]:
     latest = await engine.catalog.repositories.version(name)
     return {"name": name, "version": latest.number, "present": latest.present}

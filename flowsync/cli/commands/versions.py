@@ -3,8 +3,9 @@
 import click
 import msgspec
 
-from flowsync.cli.outcome import run_async
-from flowsync.cli.settings import Place, load
+from flowsync.cli.interruption import run_async
+from flowsync.cli.place import Place
+from flowsync.cli.settings import load
 from flowsync.model.repository import RepositoryVersion
 
 
@@ -14,7 +15,7 @@ from flowsync.model.repository import RepositoryVersion
 @click.pass_obj
 def command(place: Place, name: str, as_json: bool) -> None:
     """List the versions of repository NAME, oldest first."""
-    versions = run_async(lambda: _versions(place, name))
+    versions = run_async(_versions(place, name))
     if as_json:
         for version in versions:
             click.echo(msgspec.json.encode(version).decode())

@@ -5,6 +5,6 @@ from flowsync.sources.file.stage import FileFirstStage
 
 SOURCE = SourceKind(
     name="file",
-    summary="files listed in a PULP_MANIFEST: one 'path,sha256,size' a line, paths relative to it",
+    summary="A PULP_MANIFEST: lines of 'path,sha256,size', paths relative to it. With a slash at its end, the folder that holds one.",
     first_stage=FileFirstStage,
 )

@@ -1,24 +1,35 @@
 """Reads `PULP_MANIFEST`: bytes of lines in, entries out. No I/O, and no more memory than the lines at hand.
 
-A line is `path,sha256,size`, split from the right, so that a path may contain commas. Blank lines and lines that begin with `#` are
-comments. The format is that of the Pulp project's file plugin.
+A line is `path,sha256,size`, split from the right, so that a path may contain commas. White space around digest and size does not count; that
+of a path does, because upstream serves the file under just that name. Blank lines and lines that begin with `#` are comments. The format is that of
+the Pulp project's file plugin.
 
 A path that could lead out of the folder it is put in, or that a file system or a URL would not give back as it was, is refused by
-name: absolute, with empty, `.` or `..` segments, with control characters. Paths that nest (a file where another path needs a folder) are
-found by the catalog, which sees all of them.
+name: absolute, with empty, `.` or `..` segments, with control characters, too long. Paths that nest (a file where another path needs a
+folder) are found by the catalog, which sees all of them.
 """
 
 from collections.abc import Iterable, Iterator
+from typing import Final
+from unicodedata import category
 from urllib.parse import quote, urlsplit, urlunsplit
 
 import msgspec
 
 from flowsync import MetadataError
 
-MANIFEST_NAME = "PULP_MANIFEST"
+MANIFEST_NAME: Final = "PULP_MANIFEST"
 
-_DIGITS = frozenset("0123456789")
-_HEX_DIGITS = frozenset("0123456789abcdef")
+LONGEST_PATH: Final = 2048
+"""Bytes of a path. More would fit neither the catalog's indexes nor, below some folder, the system's paths."""
+
+LONGEST_SEGMENT: Final = 255
+"""Bytes between two slashes: what file systems take as a name."""
+
+_LARGEST_SIZE: Final = (1 << 63) - 1
+_SHOWN: Final = 200
+_DIGITS: Final = frozenset("0123456789")
+_HEX_DIGITS: Final = frozenset("0123456789abcdef")
 
 
 class ManifestEntry(msgspec.Struct, frozen=True):
@@ -32,17 +43,8 @@ class ManifestEntry(msgspec.Struct, frozen=True):
 def parse_lines(lines: Iterable[bytes], first_number: int = 1) -> Iterator[ManifestEntry]:
     """Yield the entries of `lines`, the first of which has `first_number`. Raise `MetadataError` with number and text of a bad line."""
     for number, line in enumerate(lines, first_number):
-        text = line.strip()
-        if text and not text.startswith(b"#"):
-            yield _parse_line(number, text)
-
-
-def artifact_url(manifest_url: str, relative_path: str) -> str:
-    """Return the URL of a file: the manifest's folder and the path, percent-encoded but for `/` and `:`."""
-    parts = urlsplit(manifest_url)
-    folder = parts.path.rpartition("/")[0]
-    path = f"{folder}/{quote(relative_path, safe='/:')}"
-    return urlunsplit((parts.scheme, parts.netloc, path, "", ""))
+        if line and not line.isspace() and not line.startswith(b"#"):
+            yield _parse_line(number, line)
 
 
 def manifest_url(url: str) -> str:
@@ -50,35 +52,61 @@ def manifest_url(url: str) -> str:
     return f"{url}{MANIFEST_NAME}" if url.endswith("/") else url
 
 
+def artifact_url(manifest_url: str, relative_path: str) -> str:
+    """Return the URL of a file: the manifest's folder and the path, percent-encoded but for `/` and `:`.
+
+    Query and fragment of the manifest's URL are its own and do not count; a `file://` URL has neither (`?` and `#` belong to its path).
+    """
+    path = quote(relative_path, safe="/:")
+    if manifest_url[:5].lower() == "file:":
+        return f"{manifest_url.rpartition('/')[0]}/{path}"
+    parts = urlsplit(manifest_url)
+    folder = parts.path.rpartition("/")[0]
+    return urlunsplit((parts.scheme, parts.netloc, f"{folder}/{path}", "", ""))
+
+
+def bad_line(number: int, line: bytes, reason: str) -> MetadataError:
+    """Return the error for line `number`, which shows its beginning."""
+    text = line.rstrip(b"\r\n").decode(errors="backslashreplace")
+    shown = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+    return MetadataError(f"manifest line {number}: {reason}: {shown!r}")
+
+
 def _parse_line(number: int, line: bytes) -> ManifestEntry:
     try:
         text = line.decode()
     except UnicodeDecodeError as error:
-        raise _bad(number, repr(line), "it is not UTF-8") from error
+        raise bad_line(number, line, "it is not UTF-8") from error
     fields = text.rsplit(",", 2)
     if len(fields) != 3:
-        raise _bad(number, text, "it is not 'path,sha256,size'")
+        raise bad_line(number, line, "it is not 'path,sha256,size'")
     path, sha256, size = fields[0], fields[1].strip().lower(), fields[2].strip()
     if len(sha256) != 64 or not _HEX_DIGITS.issuperset(sha256):
-        raise _bad(number, text, f"{sha256!r} is not a sha256 digest")
-    if not size or not _DIGITS.issuperset(size):
-        raise _bad(number, text, f"{size!r} is not a size in bytes")
+        raise bad_line(number, line, f"{sha256!r} is not a sha256 digest")
+    # 19 digits are more than enough, and few enough for int() to be quick.
+    if not 0 < len(size) < 20 or not _DIGITS.issuperset(size) or int(size) > _LARGEST_SIZE:
+        raise bad_line(number, line, f"{size!r} is not a size in bytes")
     problem = _problem_with(path)
     if problem:
-        raise _bad(number, text, f"path {path!r} {problem}")
+        raise bad_line(number, line, f"the path {problem}")
     return ManifestEntry(path, sha256, int(size))
 
 
 def _problem_with(path: str) -> str | None:
     if not path:
         return "is empty"
-    if path.startswith("/"):
-        return "is absolute"
-    if not path.isprintable() and any(
-        ord(character) < 32 or ord(character) == 127 for character in path
-    ):
+    if not path.isprintable() and any(category(character) == "Cc" for character in path):
         return "contains a control character"
+    # No character takes more than four bytes.
+    if len(path) * 4 > LONGEST_SEGMENT:
+        return _problem_with_segments(path) or _problem_with_length(path.encode())
+    return _problem_with_segments(path)
+
+
+def _problem_with_segments(path: str) -> str | None:
     segments = path.split("/")
+    if not segments[0]:
+        return "is absolute"
     if ".." in segments:
         return "contains '..'"
     if "" in segments or "." in segments:
@@ -86,6 +114,9 @@ def _problem_with(path: str) -> str | None:
     return None
 
 
-def _bad(number: int, text: str, reason: str) -> MetadataError:
-    shown = text if len(text) <= 200 else f"{text[:200]}…"
-    return MetadataError(f"manifest line {number}: {reason}: {shown}")
+def _problem_with_length(path: bytes) -> str | None:
+    if len(path) > LONGEST_PATH:
+        return f"is longer than {LONGEST_PATH} bytes"
+    if max(map(len, path.split(b"/"))) > LONGEST_SEGMENT:
+        return f"has a segment of more than {LONGEST_SEGMENT} bytes"
+    return None

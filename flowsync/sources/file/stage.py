@@ -5,7 +5,6 @@ blocks of lines, so that a million lines never sit in memory as objects.
 """
 
 import asyncio
-from collections.abc import Iterator
 from typing import Any
 
 from flowsync import (
@@ -18,12 +17,11 @@ from flowsync import (
     Stage,
     UpstreamUnchanged,
     Validators,
+    redact,
 )
 from flowsync.sources.file.content import FileContent
+from flowsync.sources.file.lines import blocks, count_lines
 from flowsync.sources.file.manifest import ManifestEntry, artifact_url, manifest_url, parse_lines
-
-_BLOCK = 64 * 1024
-"""Bytes of lines that are parsed in one go: about a millisecond, so that the loop is never held up."""
 
 
 class FileFirstStage(Stage):
@@ -41,43 +39,44 @@ class FileFirstStage(Stage):
         url = manifest_url(self.remote.url)
         manifest = await self._fetch(url)
         assert manifest.path is not None
-        await self._declare(url, manifest.path)
+        try:
+            await self._declare(url, manifest.path)
+        except MetadataError as error:
+            raise MetadataError(f"{redact(url)}: {error}") from None
         self.context.upstream.remember(self.remote, _remember(manifest))
 
     async def _fetch(self, url: str) -> Fetched:
-        before = await self.context.upstream.recall(self.remote)
-        validators = None if before is None else Validators(before["etag"], before["last_modified"])
-        downloader = self.remote.get_downloader(url=url, validators=validators, compressed=True)
+        before = await self.context.upstream.recall(self.remote) or {}
+        downloader = self.remote.get_downloader(
+            url=url,
+            validators=Validators(before.get("etag"), before.get("last_modified")),
+            compressed=True,
+            folder=self.context.staging,
+        )
         with self.meter("sync.downloading.metadata", "Downloading Metadata") as meter:
             manifest = await downloader.run()
             meter.advance(1, manifest.size)
-        if before is not None and (
-            manifest.not_modified or manifest.digests["sha256"] == before["sha256"]
-        ):
-            raise UpstreamUnchanged(url)
+        if manifest.not_modified or manifest.digests["sha256"] == before.get("sha256"):
+            raise UpstreamUnchanged(redact(url))
         return manifest
 
     async def _declare(self, url: str, path: str) -> None:
-        lines_total = await asyncio.to_thread(_count_lines, path)
+        lines_total = await asyncio.to_thread(count_lines, path)
         downloads = self.meter("sync.downloading.artifacts", "Downloading Artifacts", lines_total)
         self.meter("associating.content", "Associating Content", lines_total)
         entries = 0
         with self.meter("sync.parsing.metadata", "Parsing Metadata", lines_total) as meter:
-            blocks = _blocks(path)
-            while lines := await asyncio.to_thread(next, blocks, None):
-                declared = self._parse(url, lines, meter.done + 1)
+            remaining = blocks(path)
+            while lines := await asyncio.to_thread(next, remaining, None):
+                declared = [
+                    self._declaration(url, entry) for entry in parse_lines(lines, meter.done + 1)
+                ]
                 entries += len(declared)
                 meter.advance(len(lines))
                 await self.put_all(declared)
         # Comments and blank lines were counted as files until here.
         downloads.total = max(0, (downloads.total or 0) - (lines_total - entries))
         self.meter("associating.content", "Associating Content", entries)
-
-    def _parse(self, url: str, lines: list[bytes], first_number: int) -> list[DeclarativeContent]:
-        try:
-            return [self._declaration(url, entry) for entry in parse_lines(lines, first_number)]
-        except MetadataError as error:
-            raise MetadataError(f"{url}: {error}") from None
 
     def _declaration(self, url: str, entry: ManifestEntry) -> DeclarativeContent:
         artifact = DeclarativeArtifact(
@@ -97,18 +96,3 @@ def _remember(manifest: Fetched) -> dict[str, Any]:
         "etag": manifest.validators.etag,
         "last_modified": manifest.validators.last_modified,
     }
-
-
-def _blocks(path: str) -> Iterator[list[bytes]]:
-    with open(path, "rb") as manifest:
-        while lines := manifest.readlines(_BLOCK):
-            yield lines
-
-
-def _count_lines(path: str) -> int:
-    lines, last = 0, b"\n"
-    with open(path, "rb", buffering=0) as manifest:
-        while block := manifest.read(1 << 20):
-            lines += block.count(b"\n")
-            last = block[-1:]
-    return lines if last == b"\n" else lines + 1

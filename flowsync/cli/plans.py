@@ -1,0 +1,78 @@
+"""What `flowsync sync` is to do: one plan a repository, checked before anything is opened or fetched."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from flowsync.cli.kinds import kind, kind_names
+from flowsync.cli.settings_file import RepositorySettings, SettingsFile, expect_expanded
+from flowsync.model.errors import DeclarationError, SettingsError
+from flowsync.model.remote import Remote
+from flowsync.model.repository import ErrorPolicy, Repository
+from flowsync.sync.source import SourceKind
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """One sync of one repository. A limit that is `None` is that of the library."""
+
+    repository: Repository
+    remote: Remote
+    source: SourceKind
+    mirror: bool
+    on_error: ErrorPolicy
+    max_errors: int | None
+    max_removal: float | None
+
+
+def plans(
+    repositories: Mapping[str, RepositorySettings], file: SettingsFile | None = None
+) -> list[Plan]:
+    """Return the plans for repositories, of `file` or of the command line. Raise `SettingsError` that names what cannot be done."""
+    where = "" if file is None else f"{file.path}: "
+    return [_plan(name, settings, where) for name, settings in repositories.items()]
+
+
+def check_name(name: str, where: str = "") -> None:
+    """Raise `SettingsError` when a repository cannot have that name: `flowsync sync NAME` would not know what is meant."""
+    if name in kind_names():
+        raise SettingsError(
+            f"{where}a repository cannot be named {name!r}: that is a kind of source"
+        )
+
+
+def _plan(name: str, settings: RepositorySettings, where: str) -> Plan:
+    check_name(name, where)
+    about = f"{where}repository {name!r}"
+    expect_expanded(msgspec.to_builtins(settings), about)
+    types = settings.allowed_types
+    try:
+        return Plan(
+            repository=Repository(
+                name=name,
+                allowed_types=None if types is None else frozenset(types),
+                retain_versions=settings.retain_versions,
+            ),
+            remote=_remote(name, settings),
+            source=kind(settings.source),
+            mirror=settings.mirror,
+            on_error=settings.on_error,
+            max_errors=settings.max_errors,
+            max_removal=settings.max_removal,
+        )
+    except (DeclarationError, SettingsError) as error:
+        raise SettingsError(f"{about}: {error}") from error
+
+
+def _remote(name: str, settings: RepositorySettings) -> Remote:
+    fields: dict[str, Any] = {
+        **settings.remote,
+        "name": name,
+        "url": settings.url,
+        "policy": settings.policy,
+    }
+    try:
+        return msgspec.convert(fields, Remote)
+    except msgspec.ValidationError as error:
+        # What the remote itself objects to comes wrapped.
+        raise SettingsError(f"{error.__cause__ or error}") from error

@@ -1,0 +1,150 @@
+"""The settings file, `flowsync.toml`.
+
+    home = "/srv/flowsync"
+    database_url = "env:DATABASE_URL"
+
+    [repositories.tools]
+    source = "file"
+    url = "https://example.org/tools/PULP_MANIFEST"
+    mirror = true
+    policy = "immediate"
+    remote = { username = "mirror", password = "env:TOOLS_PASSWORD" }
+
+1. A text value that begins with `env:` is taken from that environment variable, so that no secret needs to stand in the file. A variable that is not
+   set is an error where its value is needed: whoever only looks at versions needs no password of an upstream.
+2. Relative paths are relative to the file.
+3. Every field is checked when the file is read, also of repositories that nobody asks for. Errors name file, repository and field.
+"""
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Final, TypeVar
+
+import msgspec
+
+from flowsync.model.errors import SettingsError
+from flowsync.model.remote import Policy, Remote
+from flowsync.model.repository import ErrorPolicy
+
+T = TypeVar("T")
+
+_ENVIRONMENT: Final = "env:"
+_PEM: Final = "-----BEGIN"
+
+_REMOTE_FIELDS: Final = frozenset(
+    field for field in Remote.__struct_fields__ if not field.startswith("_")
+) - {"name", "url", "policy"}
+_REMOTE_FILES: Final = ("ca_cert", "client_cert", "client_key")
+
+AtLeastOne = Annotated[int, msgspec.Meta(ge=1)]
+Count = Annotated[int, msgspec.Meta(ge=0)]
+Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
+
+
+class RepositorySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A repository that `flowsync sync` keeps up, with the choices of `flowsync.DeclarativeVersion`.
+
+    `remote` takes the fields of `flowsync.Remote` beyond name, URL and policy. A limit that is `None` is that of the library.
+    """
+
+    source: str
+    url: str
+    mirror: bool = False
+    policy: Policy = "immediate"
+    on_error: ErrorPolicy = "fail"
+    max_errors: Count | None = None
+    max_removal: Share | None = None
+    allowed_types: list[str] | None = None
+    retain_versions: AtLeastOne | None = None
+    remote: dict[str, Any] = {}
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the file says besides its repositories. `syncs_at_once` bounds how many repositories are synced at a time."""
+
+    home: str | None = None
+    database_url: str | None = None
+    hash_workers: AtLeastOne | None = None
+    max_connections: AtLeastOne = 8
+    syncs_at_once: AtLeastOne = 8
+    allowed_roots: list[str] | None = None
+
+
+class SettingsFile(msgspec.Struct, frozen=True, kw_only=True):
+    """A settings file that was read. `path` is `None` when there is none."""
+
+    path: Path | None = None
+    settings: Settings = Settings()
+    repositories: dict[str, RepositorySettings] = {}
+
+    def resolved(self, path: str) -> Path:
+        """Return a path of the file as an absolute one."""
+        folder = Path.cwd() if self.path is None else self.path.parent
+        return folder / os.path.expanduser(path)
+
+
+def read_settings_file(path: Path, environ: Mapping[str, str]) -> SettingsFile:
+    """Read the file at an absolute path. Raise `SettingsError` when it cannot be read or understood."""
+    try:
+        raw = _expand(msgspec.toml.decode(path.read_bytes()), environ)
+    except OSError as error:
+        raise SettingsError(f"cannot read the settings file {path}: {error.strerror}") from error
+    except msgspec.DecodeError as error:
+        raise SettingsError(f"{path}: {error}") from error
+    repositories = _convert(raw.pop("repositories", {}), dict[str, dict[str, Any]], f"{path}")
+    settings = _convert(raw, Settings, f"{path}")
+    expect_expanded(raw, f"{path}")
+    return SettingsFile(
+        path=path,
+        settings=settings,
+        repositories={
+            name: _repository(fields, path, f"{path}: repository {name!r}")
+            for name, fields in repositories.items()
+        },
+    )
+
+
+def expect_expanded(value: object, where: str) -> None:
+    """Raise `SettingsError` when a text in `value` waits for an environment variable that is not set."""
+    for text in _texts(value):
+        if text.startswith(_ENVIRONMENT):
+            variable = text.removeprefix(_ENVIRONMENT)
+            raise SettingsError(f"{where}: the environment variable {variable} is not set")
+
+
+def _repository(fields: dict[str, Any], path: Path, where: str) -> RepositorySettings:
+    repository = _convert(fields, RepositorySettings, where)
+    unknown = repository.remote.keys() - _REMOTE_FIELDS
+    if unknown:
+        raise SettingsError(f"{where}: remote has no field {', '.join(sorted(unknown))}")
+    for field in _REMOTE_FILES:
+        text = repository.remote.get(field)
+        if isinstance(text, str) and _PEM not in text and not text.startswith(_ENVIRONMENT):
+            repository.remote[field] = str(path.parent / os.path.expanduser(text))
+    return repository
+
+
+def _convert(value: object, kind: type[T], where: str) -> T:
+    try:
+        return msgspec.convert(value, kind)
+    except msgspec.ValidationError as error:
+        raise SettingsError(f"{where}: {error}") from error
+
+
+def _expand(value: Any, environ: Mapping[str, str]) -> Any:
+    if isinstance(value, dict):
+        return {key: _expand(item, environ) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_expand(item, environ) for item in value]
+    if isinstance(value, str) and value.startswith(_ENVIRONMENT):
+        return environ.get(value.removeprefix(_ENVIRONMENT), value)
+    return value
+
+
+def _texts(value: object) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _texts(item)

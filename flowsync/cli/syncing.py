@@ -1,0 +1,98 @@
+"""Runs the plans of one `flowsync sync` in one engine, and tells how each ended.
+
+1. A failure keeps no other repository from its sync.
+2. Every plan gets one result, also when the engine cannot be opened.
+3. What failed is one line on stderr each: the result of another sync may stand between it and the end.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+import flowsync
+from flowsync.cli.plans import Plan
+from flowsync.cli.progress import Display, display
+from flowsync.cli.results import as_json, as_text
+from flowsync.cli.settings import Configuration
+from flowsync.model.errors import FlowsyncError
+from flowsync.model.repository import SyncResult
+from flowsync.model.url import redact
+
+
+class Manner(msgspec.Struct, frozen=True, kw_only=True):
+    """How all syncs of one call are done and told. `max_removal` replaces that of the plans, unless it is `None`."""
+
+    force: bool
+    wait: bool
+    max_removal: float | None
+    as_json: bool
+
+
+async def sync_all(
+    configuration: Configuration, plans: Sequence[Plan], manner: Manner
+) -> list[SyncResult]:
+    """Sync all repositories, some at a time, and return the results in the order of the plans."""
+    with display(quiet=manner.as_json) as shown:
+        engine = configuration.engine()
+        try:
+            await engine.open()
+        except FlowsyncError as error:
+            shown.complain(str(error))
+            return [_tell(_failed(plan, error), manner, shown) for plan in plans]
+        slots = asyncio.Semaphore(configuration.file.settings.syncs_at_once)
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [
+                    group.create_task(_sync(engine, plan, manner, shown, slots)) for plan in plans
+                ]
+            return [task.result() for task in tasks]
+        finally:
+            await engine.close()
+
+
+async def _sync(
+    engine: "flowsync.Engine",
+    plan: Plan,
+    manner: Manner,
+    shown: Display,
+    slots: asyncio.Semaphore,
+) -> SyncResult:
+    sync = flowsync.DeclarativeVersion(
+        plan.source.first_stage(plan.remote),
+        plan.repository,
+        plan.mirror,
+        engine=engine,
+        force=manner.force,
+        wait=manner.wait,
+        on_error=plan.on_error,
+        observers=(shown.observe,),
+        **_limits(plan, manner),
+    )
+    async with slots:
+        try:
+            await sync.acreate()
+        except FlowsyncError as error:
+            name = plan.repository.name
+            shown.complain(f"sync of {name} from {redact(plan.remote.url)} failed: {error}")
+            return _tell(sync.result or _failed(plan, error), manner, shown)
+    assert sync.result is not None
+    return _tell(sync.result, manner, shown)
+
+
+def _limits(plan: Plan, manner: Manner) -> dict[str, Any]:
+    removal = plan.max_removal if manner.max_removal is None else manner.max_removal
+    limits = {"max_errors": plan.max_errors, "max_removal": removal}
+    return {name: limit for name, limit in limits.items() if limit is not None}
+
+
+def _failed(plan: Plan, error: FlowsyncError) -> SyncResult:
+    return SyncResult(repository=plan.repository.name, error=str(error))
+
+
+def _tell(result: SyncResult, manner: Manner, shown: Display) -> SyncResult:
+    for left_out in result.left_out:
+        shown.complain(f"{result.repository}: left out {left_out.relative_path}: {left_out.reason}")
+    shown.tell(as_json(result) if manner.as_json else as_text(result))
+    return result
