@@ -51,6 +51,18 @@ class PipelineStalledError(PipelineError):
     """No stage can go on: all wait for items while a stage awaits one that was dropped."""
 
 
+class CannotCrossError(PipelineError, ValueError):
+    """An item has no form in which another process could take it; the text names its type and what stands in the way."""
+
+
+class WorkersLostError(PipelineError):
+    """Worker processes died again and again over the same work, or cannot be started."""
+
+
+class WorkerError(PipelineError):
+    """A worker process failed with an error that cannot leave it; its text and its traceback are all there is."""
+
+
 # --- digests and sizes ------------------------------------------------------------------------
 
 

@@ -90,6 +90,11 @@ class Resolvable:
         return self
 
     @property
+    def resolved(self) -> bool:
+        """Whether `resolve` was called."""
+        return self._resolved
+
+    @property
     def awaited(self) -> bool:
         """Whether somebody awaits the item, which is not resolved then; such an item must not rest in a buffer."""
         return self._waiters is not None

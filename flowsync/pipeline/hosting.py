@@ -1,0 +1,162 @@
+"""The pipeline's side of a hosted segment: one stage that stands for several, whose work is done by worker processes.
+
+1. Items go over in batches and come back merged into the very objects that the pipeline holds, so whoever awaits one gets its outcome.
+2. A batch is what can be had without waiting, shared out over the workers: an item that waits, awaited or not, never waits for others to come.
+3. Batches are put on as they are answered. The next is taken only when there is a slot: with the channels before and behind full, nothing moves.
+4. What the stages count in workers is added to the meters of the run.
+5. Errors, the end, and cancellation are those of a stage. Nothing that a worker does for the segment outlives it.
+"""
+
+import asyncio
+import math
+import os
+import uuid
+from collections.abc import AsyncIterator, Sequence
+from contextlib import ExitStack, asynccontextmanager, suppress
+from typing import Any, Final
+
+import msgspec
+
+from flowsync.model.errors import PipelineError
+from flowsync.pipeline.crossing import Answer, Codec, Question, unpack_error
+from flowsync.pipeline.progress import Meter
+from flowsync.pipeline.stage import Stage
+from flowsync.pipeline.tasks import task_group
+from flowsync.pipeline.workers import Work, WorkerPool
+
+LARGEST_BATCH: Final = 64
+"""Items in a batch at most (`bench/workers/bench_workers.py`). It also keeps answers below what a pipe takes in one piece, so that a worker which
+is killed cannot leave half an answer there, for which the parent would wait for ever."""
+
+
+class Hosting(msgspec.Struct, frozen=True, kw_only=True):
+    """Where and how a segment is hosted.
+
+    `work` is the function that a worker calls with an encoded `Question`; it ends with `flowsync.pipeline.segment.answer`. `folder` takes a file that
+    exists as long as answers are wanted; workers must see it. `terms` go with every batch.
+    """
+
+    pool: WorkerPool
+    work: Work
+    codec: Codec[Any]
+    folder: str
+    terms: bytes = b""
+    largest_batch: int = LARGEST_BATCH
+
+
+class HostedSegment(Stage):
+    """A stage whose items are handled by stages in worker processes. Subclasses say in `hosting` where.
+
+    Items that it does not want overtake the others. Order is not kept; inside a batch it is that of the hosted stages.
+    Raises what the hosted stages raise, `CannotCrossError` for an item that has no form as bytes, and `WorkersLostError`.
+    """
+
+    def hosting(self) -> Hosting:
+        """Return where the segment is hosted; asked once a run."""
+        raise NotImplementedError(f"stage {self} does not implement hosting()")
+
+    def wants(self, item: Any) -> bool:
+        """Say whether an item goes to a worker; others are put on as they are."""
+        return True
+
+    async def admit(self, items: Sequence[Any]) -> int:
+        """Wait until at least the first of the items may go, and return how many may; the others are taken later."""
+        return len(items)
+
+    async def run(self) -> None:
+        """Send all items over and put on what comes back."""
+        hosting = self.hosting()
+        hosting.pool.start_soon()
+        slots = asyncio.Semaphore(hosting.pool.slots)
+        with ExitStack() as meters:
+            counted = _Counted(self, meters)
+            async with _wanted(hosting.folder) as wanted, task_group() as group:
+                await slots.acquire()
+                while await self._input().ready():
+                    batch = await self._next_batch(hosting)
+                    if batch:
+                        group.create_task(self._host(batch, hosting, wanted, counted, slots))
+                        await slots.acquire()
+
+    async def _next_batch(self, hosting: Hosting) -> list[Any]:
+        channel = self._input()
+        share = math.ceil(len(channel) / hosting.pool.slots)
+        taken = channel.take(min(share, hosting.largest_batch))
+        batch = [item for item in taken if self.wants(item)]
+        if len(batch) < len(taken):
+            await self.put_all([item for item in taken if not self.wants(item)])
+        if batch:
+            with self.working():
+                admitted = await self.admit(batch)
+            channel.restore(batch[admitted:])
+            del batch[admitted:]
+        return batch
+
+    async def _host(
+        self,
+        batch: list[Any],
+        hosting: Hosting,
+        wanted: str,
+        counted: "_Counted",
+        slots: asyncio.Semaphore,
+    ) -> None:
+        try:
+            with self.working():
+                question = Question(wanted, hosting.terms, hosting.codec.encode(batch))
+                encoded = await hosting.pool.ask(
+                    hosting.work, msgspec.msgpack.encode(question), lambda: _unlink(wanted)
+                )
+                answer = msgspec.msgpack.decode(encoded, type=Answer)
+                await self.put_all(_merge(answer, batch, hosting.codec, counted))
+        finally:
+            slots.release()
+
+
+class _Counted:
+    """The meters that a segment advanced in workers. They end with the segment, as completed, failed or canceled."""
+
+    def __init__(self, stage: Stage, ends: ExitStack) -> None:
+        self._stage = stage
+        self._ends = ends
+        self._meters: dict[str, Meter] = {}
+
+    def add(self, answer: Answer) -> None:
+        for reading in answer.readings:
+            meter = self._meters.get(reading.code)
+            if meter is None:
+                meter = self._stage.meter(reading.code, reading.message)
+                self._meters[reading.code] = self._ends.enter_context(meter)
+            meter.advance(reading.done, reading.size)
+
+
+def _merge(answer: Answer, batch: list[Any], codec: Codec[Any], counted: _Counted) -> list[Any]:
+    if answer.failure is not None:
+        raise unpack_error(answer.failure)
+    # Who takes a batch back does not wait for its answer: somebody else has removed the file.
+    if answer.stopped:
+        raise PipelineError("a worker stopped work that was still wanted: its sign of that is gone")
+    counted.add(answer)
+    put_on = codec.merge(answer.body, batch, answer.order)
+    for position in answer.resolved:
+        batch[position].resolve()
+    return put_on
+
+
+@asynccontextmanager
+async def _wanted(folder: str) -> AsyncIterator[str]:
+    """Give the path of a file that exists until the block ends, or until it is removed."""
+    path = os.path.join(folder, f"wanted-{uuid.uuid4().hex}")
+    await asyncio.to_thread(_create, path)
+    try:
+        yield path
+    finally:
+        _unlink(path)
+
+
+def _create(path: str) -> None:
+    os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+
+
+def _unlink(path: str) -> None:
+    with suppress(FileNotFoundError):
+        os.unlink(path)
