@@ -106,12 +106,13 @@ async def test_cancellation_goes_through(start: Start) -> None:
     assert ended == ["cleaned"]
 
 
-async def test_error_keeps_the_traceback_of_its_task() -> None:
+async def test_error_keeps_the_traceback_of_its_task_with_what_it_had_in_hand() -> None:
     with pytest.raises(ValueError, match="broken") as raised:
         async with task_group() as group:
             group.create_task(fail(ValueError("broken")))
 
     assert raised.traceback[-1].name == "fail"
+    assert raised.traceback[-1].locals["after"] == 0
 
 
 async def test_what_failed_tasks_had_in_hand_is_gone_with_the_error(no_collector: None) -> None:
