@@ -55,7 +55,7 @@ class Artifact(msgspec.Struct, frozen=True, kw_only=True):
         return open(self.file, "rb")
 
 
-class StagedArtifact(Artifact, frozen=True, kw_only=True):
+class StagedArtifact(Artifact, frozen=True, kw_only=True, weakref=True):
     """An artifact whose verified bytes wait to be stored: small ones in `body`, others in `file`, below the run's staging folder.
 
     `size`, `sha256` and `blake3` are always set; the other digests are those that upstream declared.

@@ -14,13 +14,15 @@ from flowsync.pipeline.progress import Meter
 from flowsync.pipeline.tasks import task_group
 from flowsync.stages.arrival import Arrival
 from flowsync.stages.generic_downloader import GenericDownloader
+from flowsync.stages.single_flight import key
 
 
 class ArtifactDownloader(GenericDownloader):
     """Fetches every artifact that is neither stored, nor at hand, nor deferred, and replaces it by a verified `StagedArtifact`.
 
     The artifacts of one content are fetched in parallel. The sources of an artifact are tried in turn: alternates first, then its own URLs,
-    each with its own remote. While its bytes are in flight a content holds a lease of the budget; the saver gives it back.
+    each with its own remote. Bytes that another content, of this run or of another one of the engine, is fetching at the same time are not fetched
+    again but shared (`single_flight`). While its bytes are in flight a content holds a lease of the budget; the saver gives it back.
 
     Raises `TransferError` or `IntegrityError` when a single source failed, `AllSourcesFailedError` when several did; nothing of the body is kept.
     Where the sync may go on without the content, the failure stays with the item instead, and `LeaveOut` behind this stage decides.
@@ -62,9 +64,19 @@ class ArtifactDownloader(GenericDownloader):
                 group.create_task(self._download(declared, meter))
 
     async def _download(self, declared: DeclarativeArtifact, meter: Meter) -> None:
-        staged = await self._fetch_from_any(declared)
-        declared.artifact = staged
-        meter.advance(1, staged.size or 0)
+        async def fetch() -> StagedArtifact:
+            staged = await self._fetch_from_any(declared)
+            meter.advance(0, staged.size or 0)
+            return staged
+
+        context = self.context
+        wanted = key(declared.artifact, context.digest_policy.allowed)
+        if wanted is None:
+            declared.artifact = await fetch()
+        else:
+            artifact, folder = declared.artifact, context.staging
+            declared.artifact = await context.single_flight.bring(wanted, artifact, folder, fetch)
+        meter.advance(1)
 
     async def _fetch_from_any(self, declared: DeclarativeArtifact) -> StagedArtifact:
         failures: list[Exception] = []

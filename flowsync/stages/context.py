@@ -16,6 +16,7 @@ from flowsync.model.repository import ErrorPolicy, LeftOut
 from flowsync.model.transfer import Fetcher
 from flowsync.pipeline.budget import Account
 from flowsync.pipeline.stage import Stage
+from flowsync.stages.single_flight import SingleFlight
 from flowsync.stages.upstream import UpstreamMemory
 from flowsync.store.blobs import BlobStore
 
@@ -29,6 +30,7 @@ class RunContext(msgspec.Struct, frozen=True, kw_only=True):
     hasher: Hasher
     digest_policy: DigestPolicy
     budget: Account
+    single_flight: SingleFlight
     on_error: ErrorPolicy = "fail"
     max_errors: int | None = None
     left_out: list[LeftOut]

@@ -26,6 +26,7 @@ from flowsync.model.remote import Remote
 from flowsync.model.repository import Repository
 from flowsync.model.transfer import Fetcher
 from flowsync.pipeline.budget import Budget
+from flowsync.stages.single_flight import SingleFlight
 from flowsync.store.blobs import BlobStore
 from flowsync.store.local import LocalBlobStore
 from flowsync.sync.home import default_home, make_home
@@ -74,6 +75,7 @@ class Engine:
         self.fetcher: Fetcher
         self.hasher: Hasher
         self.budget: Budget
+        self.single_flight: SingleFlight
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Self:
@@ -150,6 +152,7 @@ class Engine:
         self.hasher = await resources.enter_async_context(Hasher(self._hash_workers))
         size, items = self._in_flight
         self.budget = Budget(size=size, items=items)
+        self.single_flight = SingleFlight()
         self.store = store
 
     async def _start_embedded(self, resources: AsyncExitStack) -> str:

@@ -127,6 +127,7 @@ class SyncRun:
             hasher=engine.hasher,
             digest_policy=engine.digest_policy,
             budget=account,
+            single_flight=engine.single_flight,
             on_error=self._options.on_error,
             max_errors=self._options.max_errors,
             left_out=self._left_out,

@@ -1,5 +1,6 @@
 """Artifact stages on a real store, a real catalog and a real upstream."""
 
+import asyncio
 import hashlib
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from flowsync import (
     UnsupportedDigestError,
 )
 from tests.integration.stages.conftest import declare, declare_artifact, remote, sync
-from tests.upstream.behaviours import Status
+from tests.upstream.behaviours import Hold, Status
 from tests.upstream.server import Upstream
 
 
@@ -267,3 +268,36 @@ async def test_contents_of_several_artifacts_do_not_wait_for_each_others_budget(
 
     assert version is not None
     assert version.present == 30
+
+
+@pytest.mark.parametrize("size", [4096, 300_000])
+async def test_same_digest_wanted_twice_is_fetched_once(
+    size: int, engine: Engine, upstream: Upstream
+) -> None:
+    """Over two syncs of one engine, and within each of them."""
+    body = bytes(index % 251 for index in range(size))
+    url = upstream.put("/body", body)
+    upstream.script("/body", Hold())
+    declared = Artifact(sha256=sha256(body), size=size)
+    items = [
+        [declare(name, declare_artifact(remote(name), url, path=name, artifact=declared))]
+        for name in ("one", "two")
+    ]
+    items[0].append(
+        declare("three", declare_artifact(remote("one"), url, path="3", artifact=declared))
+    )
+
+    async with asyncio.TaskGroup() as group:
+        for index, given in enumerate(items):
+            group.create_task(sync(engine, given, name=f"things-{index}").acreate())
+        await asyncio.to_thread(upstream.wait_for, 1)
+        upstream.release()
+
+    assert upstream.count("/body") == 1
+    assert (await engine.store.usage()).blobs == 1
+    for given in items:
+        for item in given:
+            stored = item.d_artifacts[0].artifact
+            assert isinstance(stored, StoredArtifact)
+            with stored.open() as file:
+                assert file.read() == body
