@@ -39,9 +39,11 @@ class Content(msgspec.Struct):
 
 
 def type_name(content_type: type[Content]) -> str:
-    """Return the name that tags the type's ids: its `type_name`, or else package and class."""
-    package = content_type.__module__.partition(".")[0]
-    return content_type.type_name or f"{package}.{content_type.__name__}"
+    """Return the name that tags the type's ids: its `type_name`, or else module and class.
+
+    A type that may move to another module names itself, or its units get other ids there.
+    """
+    return content_type.type_name or f"{content_type.__module__}.{content_type.__qualname__}"
 
 
 def content_id(content: Content) -> bytes:

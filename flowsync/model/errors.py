@@ -75,10 +75,7 @@ class DigestMismatchError(IntegrityError):
 
     def __init__(self, source: str, algorithm: str, expected: str, found: str) -> None:
         super().__init__(source, algorithm, expected, found)
-        self.source = source
-        self.algorithm = algorithm
-        self.expected = expected
-        self.found = found
+        self.source, self.algorithm, self.expected, self.found = source, algorithm, expected, found
 
     def __str__(self) -> str:
         return f"{self.source}: {self.algorithm} is {self.found}, expected {self.expected}"
@@ -89,9 +86,7 @@ class SizeMismatchError(IntegrityError):
 
     def __init__(self, source: str, expected: int, found: int) -> None:
         super().__init__(source, expected, found)
-        self.source = source
-        self.expected = expected
-        self.found = found
+        self.source, self.expected, self.found = source, expected, found
 
     def __str__(self) -> str:
         return f"{self.source}: size is {self.found} bytes, expected {self.expected}"
@@ -117,8 +112,7 @@ class TransferError(FlowsyncError):
 
     def __init__(self, url: str, reason: str) -> None:
         super().__init__(url, reason)
-        self.url = url
-        self.reason = reason
+        self.url, self.reason = url, reason
 
     def __str__(self) -> str:
         return f"{self.url}: {self.reason}"
@@ -152,8 +146,7 @@ class StatusError(TransferError):
     ) -> None:
         super().__init__(url, reason)
         self.args = (url, reason, status, retry_after)
-        self.status = status
-        self.retry_after = retry_after
+        self.status, self.retry_after = status, retry_after
 
 
 class RedirectError(TransferError):
@@ -205,9 +198,7 @@ class EmbeddedPostgresError(CatalogUnavailableError):
 
     def __init__(self, doing: str, found: str, advice: str = "") -> None:
         super().__init__(doing, found, advice)
-        self.doing = doing
-        self.found = found
-        self.advice = advice
+        self.doing, self.found, self.advice = doing, found, advice
 
     def __str__(self) -> str:
         advice = f"; {self.advice}" if self.advice else ""
@@ -254,15 +245,7 @@ class DuplicateContentError(RepositoryVersionError):
 
 
 class TooManyLeftOutError(FlowsyncError):
-    """More downloads failed than the sync was ready to go on without. `last` is the `LeftOut` that was one too many."""
-
-    def __init__(self, limit: int, last: object) -> None:
-        super().__init__(limit, last)
-        self.limit = limit
-        self.last = last
-
-    def __str__(self) -> str:
-        return f"more than {self.limit} artifacts could not be had, the last one: {self.last}"
+    """More downloads failed than the sync was ready to go on without."""
 
 
 class MassRemovalError(FlowsyncError):
@@ -270,10 +253,12 @@ class MassRemovalError(FlowsyncError):
 
     def __init__(self, repository: str, removed: int, present: int, limit: float) -> None:
         super().__init__(repository, removed, present, limit)
-        self.repository = repository
-        self.removed = removed
-        self.present = present
-        self.limit = limit
+        self.repository, self.removed, self.present, self.limit = (
+            repository,
+            removed,
+            present,
+            limit,
+        )
 
     def __str__(self) -> str:
         return (

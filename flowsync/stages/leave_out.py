@@ -53,7 +53,8 @@ class LeaveOut(BoundStage):
             if item.lease is not None:
                 item.lease.release()
             assert item.failure is not None
-            item.fail(item.failure)
+            # Its traceback would keep the item, and with it the bytes that did arrive.
+            item.fail(item.failure.with_traceback(None))
 
     def _record(self, item: DeclarativeContent, action: LeftOutAction) -> None:
         left_out = self.context.left_out
@@ -61,7 +62,10 @@ class LeaveOut(BoundStage):
         left_out.extend(_left_out(declared, item.failure, action) for declared in wanted)
         limit = self.context.max_errors
         if limit is not None and len(left_out) > limit:
-            raise TooManyLeftOutError(limit, left_out[-1]) from item.failure
+            last = left_out[-1]
+            raise TooManyLeftOutError(
+                f"more than {limit} artifacts could not be had; the last one was {last.relative_path}: {last.reason}"
+            ) from item.failure
 
 
 def _left_out(

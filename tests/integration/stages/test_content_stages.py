@@ -165,8 +165,12 @@ async def test_a_source_at_an_unknown_path_is_an_error_that_names_path_and_conte
     engine: Engine,
 ) -> None:
     """Section 3.8."""
-    old = declare_artifact(remote(), "http://a/1", path="old", artifact=LAZY, deferred_download=True)
-    new = declare_artifact(remote(), "http://a/1", path="new", artifact=LAZY, deferred_download=True)
+    old = declare_artifact(
+        remote(), "http://a/1", path="old", artifact=LAZY, deferred_download=True
+    )
+    new = declare_artifact(
+        remote(), "http://a/1", path="new", artifact=LAZY, deferred_download=True
+    )
     await sync(engine, [declare("one", old)]).acreate()
 
     with pytest.raises(ValueError, match=r"'new'.*Thing\(name='one'"):
@@ -185,7 +189,9 @@ async def test_fix_mismatched_records_the_source_at_the_last_stored_path(
         declare_artifact(remote(), "http://a/1", path=path, artifact=LAZY, deferred_download=True)
         for path in ("old-a", "old-b")
     ]
-    new = declare_artifact(remote(), "http://b/2", path="new", artifact=LAZY, deferred_download=True)
+    new = declare_artifact(
+        remote(), "http://b/2", path="new", artifact=LAZY, deferred_download=True
+    )
     await sync(engine, [declare("one", *old)]).acreate()
 
     fixing = Fixing(fix_mismatched_remote_artifacts=True)
@@ -203,7 +209,9 @@ async def test_fix_mismatched_without_any_stored_path_is_an_error(engine: Engine
         pass
 
     await sync(engine, [declare("one")]).acreate()
-    new = declare_artifact(remote(), "http://b/2", path="new", artifact=LAZY, deferred_download=True)
+    new = declare_artifact(
+        remote(), "http://b/2", path="new", artifact=LAZY, deferred_download=True
+    )
 
     with pytest.raises(ValueError, match="'new'"):
         await replacing(

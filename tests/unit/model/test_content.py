@@ -148,12 +148,20 @@ def test_units_of_a_type_without_repository_key_never_collide() -> None:
     assert repo_key_id(Anything(1)) is None
 
 
-def test_type_is_named_by_itself_or_by_its_package() -> None:
+def test_type_is_named_by_itself_or_by_module_and_class() -> None:
     class Named(Content):
         type_name: ClassVar[str] = "own.name"
 
     assert type_name(Named) == "own.name"
-    assert type_name(Keyless) == "tests.Keyless"
+    assert type_name(Keyless) == "tests.unit.model.test_content.Keyless"
+
+
+def test_equal_classes_of_two_modules_of_a_package_have_ids_of_their_own() -> None:
+    """Symptom: two classes `Package` of one plugin shared their ids."""
+    deb = type("Package", (Wheel,), {"__module__": "plugin.deb"})
+    rpm = type("Package", (Wheel,), {"__module__": "plugin.rpm"})
+
+    assert content_id(deb(filename="a", sha256="00")) != content_id(rpm(filename="a", sha256="00"))
 
 
 def test_fields_beyond_the_key_are_known() -> None:
