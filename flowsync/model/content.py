@@ -41,9 +41,10 @@ class Content(msgspec.Struct):
 def type_name(content_type: type[Content]) -> str:
     """Return the name that tags the type's ids: its `type_name`, or else module and class.
 
-    A type that may move to another module names itself, or its units get other ids there.
+    A type that may move to another module names itself, or its units get other ids there. A subclass is another type and does not inherit the name.
     """
-    return content_type.type_name or f"{content_type.__module__}.{content_type.__qualname__}"
+    own_name: str = vars(content_type).get("type_name", "")
+    return own_name or f"{content_type.__module__}.{content_type.__qualname__}"
 
 
 def content_id(content: Content) -> bytes:
