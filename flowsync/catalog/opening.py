@@ -6,10 +6,11 @@
    to write over.
 3. The number is used up only by completion. A version that failed, was cancelled or changed nothing leaves its number to the next one.
 
-Decided: cleaning up after an error or a cancellation is not shielded from a second cancellation, because rule 2 makes it a courtesy; a
-second Ctrl-C is to end the process, not to wait for the database.
+Decided: cleaning up after an error or a cancellation has a second, and is not shielded from another cancellation, because rule 2 makes it a
+courtesy; who cancels a large sync does not want to wait until its rows are undone.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Final
@@ -24,6 +25,9 @@ from flowsync.model.repository import Repository
 
 _LOCK_CLASS: Final = 0x666C6F77
 """First number of the advisory locks of repositories ("flow" in ASCII); the second is the repository's id."""
+
+_PATIENCE: Final = 1.0
+"""Seconds that undoing an unfinished version may take before it is left to the next opening."""
 
 
 @asynccontextmanager
@@ -131,10 +135,12 @@ async def _begin(
 
 
 async def _discard(session: VersionSession, error: BaseException) -> None:
-    """Undo the version after `error`; if the database cannot be told now, the next opening will."""
+    """Undo the version after `error`; if that cannot be done now, the next opening will do it."""
     try:
-        await session.execute("discard_incomplete")
-    except CatalogError as failure:
+        async with asyncio.timeout(_PATIENCE):
+            await session.execute("discard_incomplete")
+    except (CatalogError, TimeoutError) as failure:
         error.add_note(
-            f"the unfinished version {session.number} is left to be discarded: {failure}"
+            f"version {session.number} is left to be discarded by the next opening: "
+            f"{str(failure) or 'it took too long'}"
         )

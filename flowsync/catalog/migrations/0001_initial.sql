@@ -46,6 +46,8 @@ CREATE TABLE content_artifact (
 );
 CREATE INDEX content_artifact_path ON content_artifact (relative_path);
 CREATE INDEX content_artifact_artifact ON content_artifact (artifact_id) WHERE artifact_id IS NOT NULL;
+-- So that a version whose bytes are all here is found complete without reading its links.
+CREATE INDEX content_artifact_missing ON content_artifact (content_id) WHERE artifact_id IS NULL;
 COMMENT ON COLUMN content_artifact.artifact_id IS 'NULL while the bytes were never fetched (on demand).';
 
 CREATE TABLE remote_artifact (

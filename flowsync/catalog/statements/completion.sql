@@ -1,6 +1,6 @@
 -- The end of a version: what was added is put into temporary tables, whose size and keys the planner then knows, and checked against the whole.
 -- Additions are what the version has and its starting set has not; the starting set is the base version, or else the latest one.
--- Membership rows are not joined, for the reason given in `new_version.sql`.
+-- Membership rows are not joined, for the reason given in `new_version.sql`; OFFSET 0 keeps look-ups of other rows what they are, too.
 
 -- name: count_changes
 -- Count what a version adds to the latest one and removes from it.
@@ -86,8 +86,8 @@ CREATE TEMPORARY TABLE added_path (content_id bytea NOT NULL, relative_path text
 -- Collect the paths of the additions.
 INSERT INTO pg_temp.added_path
 SELECT l.content_id, l.relative_path, l.artifact_id
-FROM pg_temp.addition
-JOIN content_artifact l USING (content_id);
+FROM pg_temp.addition a
+CROSS JOIN LATERAL (SELECT * FROM content_artifact l WHERE l.content_id = a.content_id OFFSET 0) l;
 
 -- name: analyze_added_path
 -- Let the planner know the paths.

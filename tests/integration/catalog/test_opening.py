@@ -204,6 +204,29 @@ async def test_lost_connection_ends_the_version_and_the_next_one_cleans_up(
         assert [ids async for ids in version.content_ids()] == []
 
 
+async def test_undoing_that_takes_long_is_left_to_the_next_version(
+    repositories: Repositories, shelf: Shelf, database: Database
+) -> None:
+    units = await shelf.packages("a")
+
+    async def fail() -> None:
+        async with repositories.new_version(R) as version:
+            await version.add_content(units)
+            await connection.execute("LOCK TABLE repository_version IN EXCLUSIVE MODE")
+            raise RuntimeError("upstream burnt down")
+
+    async with database.transaction() as connection:
+        with pytest.raises(RuntimeError, match="upstream burnt down") as caught:
+            await fail()
+
+    assert caught.value.__notes__ == [
+        "version 1 is left to be discarded by the next opening: it took too long"
+    ]
+    async with repositories.new_version(R, wait=False) as version:
+        assert version.number == 1
+        assert [ids async for ids in version.content_ids()] == []
+
+
 async def test_version_of_a_killed_process_is_discarded_by_the_next(
     repositories: Repositories, shelf: Shelf, conninfo: str
 ) -> None:
