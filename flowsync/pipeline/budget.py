@@ -75,14 +75,19 @@ class Budget:
         """Return a way to take leases that all end with its block."""
         return Account(self)
 
+    def _grant_now(self, size: int, items: int) -> bool:
+        """Take a share if it fits and nobody waits; say whether that worked."""
+        if self._waiters or not self._fits(size, items):
+            return False
+        self._take(size, items)
+        return True
+
     async def _grant(self, size: int, items: int) -> None:
         if size < 0 or items < 1:
             raise PipelineError(f"a lease of {size} bytes and {items} items cannot be")
         self._loop = asyncio.get_running_loop()
-        if self._waiters or not self._fits(size, items):
+        if not self._grant_now(size, items):
             await self._wait(size, items)
-        else:
-            self._take(size, items)
 
     def _fits(self, size: int, items: int) -> bool:
         if self.items_in_flight == 0:
@@ -158,6 +163,15 @@ class Account:
         if not self._open:
             self._budget._give_back(size, items)
             raise PipelineError("a lease was taken by a task that its run had left behind")
+        return self._lend(size, items)
+
+    def offer(self, size: int, items: int = 1) -> Lease | None:
+        """Take a share without waiting, or return `None` when it does not fit, or when others wait for theirs."""
+        if not self._open or not self._budget._grant_now(size, items):
+            return None
+        return self._lend(size, items)
+
+    def _lend(self, size: int, items: int) -> Lease:
         self._size += size
         self._items += items
         return Lease(self, size, items)

@@ -10,13 +10,13 @@ from flowsync.download.spool import Spool
 from flowsync.model.artifact import Artifact, StagedArtifact, staged_artifact
 from flowsync.model.errors import SizeMismatchError
 from flowsync.model.url import redact
-from flowsync.stages.context import RunContext
+from flowsync.stages.context import TransferContext
 
 
 class Arrival(Spool):
     """The sink of one artifact's body. After `finish`, `staged` is the verified artifact."""
 
-    def __init__(self, url: str, wanted: Artifact, context: RunContext) -> None:
+    def __init__(self, url: str, wanted: Artifact, context: TransferContext) -> None:
         super().__init__(context.staging, context.hasher.inline_limit)
         allowed = context.digest_policy.allowed
         self._shown = redact(url)

@@ -32,13 +32,18 @@ class ArtifactDownloader(GenericDownloader):
     progress_message = "Downloading Artifacts"
 
     def has_work(self, item: DeclarativeContent) -> bool:
-        """Say whether any artifact of the content has to be downloaded."""
-        return any(declared.wants_download for declared in item.d_artifacts)
+        """Say whether any artifact of the content has to be downloaded, and was not tried already."""
+        return item.failure is None and any(
+            declared.wants_download for declared in item.d_artifacts
+        )
 
     def pass_by(self, item: DeclarativeContent, meter: Meter) -> None:
-        """Take the content's artifacts off the announced total: they need no download."""
+        """Take the content's artifacts off the announced total, except those that workers downloaded, or tried to."""
         if meter.total is not None:
-            meter.total -= len(item.d_artifacts)
+            meter.total -= sum(
+                not (declared.wants_download or isinstance(declared.artifact, StagedArtifact))
+                for declared in item.d_artifacts
+            )
 
     async def handle_content(self, item: DeclarativeContent, meter: Meter) -> None:
         """Download what the content lacks, all at once."""

@@ -4,7 +4,7 @@ Stages take none of this in their constructor; the pipeline binds them before it
 """
 
 from collections.abc import Mapping
-from typing import cast
+from typing import Protocol, cast
 
 import msgspec
 
@@ -16,13 +16,56 @@ from flowsync.model.repository import ErrorPolicy, LeftOut
 from flowsync.model.transfer import Fetcher
 from flowsync.pipeline.budget import Account
 from flowsync.pipeline.stage import Stage
+from flowsync.pipeline.workers import WorkerPool
 from flowsync.stages.single_flight import SingleFlight
 from flowsync.stages.upstream import UpstreamMemory
 from flowsync.store.blobs import BlobStore
 
 
+class Digester(Protocol):
+    """Computes digests of files: a `Hasher`, or an `InlineHasher` where there is no crew."""
+
+    @property
+    def inline_limit(self) -> int:
+        """Bytes up to which a body is better hashed by whoever holds it."""
+
+    async def digest(
+        self, path: str, algorithms: frozenset[str], *, size: int | None = None
+    ) -> tuple[int, dict[str, str]]:
+        """Return the size in bytes and the digests of a file, as `Hasher.digest` does."""
+
+
+class TransferContext(Protocol):
+    """What downloads need of a run, in its own process (`RunContext`) or in a worker (`WorkerContext`)."""
+
+    @property
+    def fetcher(self) -> Fetcher: ...
+    @property
+    def hasher(self) -> Digester: ...
+    @property
+    def digest_policy(self) -> DigestPolicy: ...
+    @property
+    def budget(self) -> Account: ...
+    @property
+    def single_flight(self) -> SingleFlight: ...
+    @property
+    def on_error(self) -> ErrorPolicy: ...
+    @property
+    def staging(self) -> str: ...
+
+
+class DownloadWorkers(msgspec.Struct, frozen=True, kw_only=True):
+    """The download workers of an engine, and what they need to know of it: a folder for metadata, and where `file://` URLs may lead."""
+
+    pool: WorkerPool
+    scratch: str
+    allowed_roots: tuple[str, ...] | None
+
+
 class RunContext(msgspec.Struct, frozen=True, kw_only=True):
-    """The ports of one run. `staging` is the run's private folder, on the file system of the store; `left_out` is filled by the run."""
+    """The ports of one run. `staging` is the run's private folder, on the file system of the store; `left_out` is filled by the run.
+    `workers` is `None` when all is done in process.
+    """
 
     catalog: Catalog
     store: BlobStore
@@ -38,6 +81,7 @@ class RunContext(msgspec.Struct, frozen=True, kw_only=True):
     upstream: UpstreamMemory
     alternate_remotes: dict[str, Remote]
     known_remote_ids: dict[str, int]
+    workers: DownloadWorkers | None = None
 
     async def remote_ids(self, remotes: Mapping[str, Remote]) -> dict[str, int]:
         """Return the catalog's ids of `remotes`, recording those that this run meets for the first time."""

@@ -22,6 +22,7 @@ from flowsync.stages.artifact_saver import ArtifactSaver
 from flowsync.stages.content_association import ContentAssociation
 from flowsync.stages.content_saver import ContentSaver
 from flowsync.stages.content_unassociation import ContentUnassociation
+from flowsync.stages.hosted_downloads import HostedDownloads
 from flowsync.stages.leave_out import LeaveOut
 from flowsync.stages.query_existing_artifacts import QueryExistingArtifacts
 from flowsync.stages.query_existing_contents import QueryExistingContents
@@ -145,8 +146,23 @@ class DeclarativeVersion:
 
     def _all_stages(self, new_version: NewVersion) -> list[Stage]:
         return [
-            *self.pipeline_stages(new_version),
+            *self._hosted(self.pipeline_stages(new_version)),
             ContentAssociation(new_version, self.mirror),
             *([ContentUnassociation(new_version, self._max_removal)] if self.mirror else []),
             EndStage(),
         ]
+
+    def _hosted(self, stages: list[Stage]) -> list[Stage]:
+        """Return the stages with workers in front of the downloader, where the engine has any.
+
+        A downloader of another class is not hosted: what it does, only it knows.
+        """
+        assert self._engine is not None
+        if self._engine.workers is None:
+            return stages
+        found: list[Stage] = []
+        for stage in stages:
+            if type(stage) is ArtifactDownloader:
+                found.append(HostedDownloads(stage.max_concurrent_content))
+            found.append(stage)
+        return found

@@ -26,6 +26,9 @@ from flowsync.model.remote import Remote
 from flowsync.model.repository import Repository
 from flowsync.model.transfer import Fetcher
 from flowsync.pipeline.budget import Budget
+from flowsync.pipeline.workers import WorkerPool
+from flowsync.stages.context import DownloadWorkers
+from flowsync.stages.download_worker import warm_up
 from flowsync.stages.single_flight import SingleFlight
 from flowsync.store.blobs import BlobStore
 from flowsync.store.local import LocalBlobStore
@@ -42,8 +45,9 @@ class Engine:
     """The resources of one process: catalog, blob store, connections, hash workers, limits.
 
     `home` is the folder of the store and, without `database_url`, of the embedded PostgreSQL. `hash_workers` is the number of hashing
-    processes (default: one a core). `allowed_roots` are the folders that `file://` URLs may lead into; `None` allows all that the process may read.
-    `observers` get the events of every sync.
+    processes (default: one a core). `workers` is the number of processes that download and verify; 0 does that in this one (figures:
+    `bench/workers/bench_workers.py`). `allowed_roots` are the folders that `file://` URLs may lead into; `None` allows all that the process may
+    read. `observers` get the events of every sync.
     """
 
     def __init__(
@@ -53,6 +57,7 @@ class Engine:
         database_url: str | None = None,
         max_connections: int = 8,
         hash_workers: int | None = None,
+        workers: int = 0,
         allowed_roots: Sequence[Path] | None = None,
         digest_policy: DigestPolicy | None = None,
         in_flight_bytes: int | None = IN_FLIGHT_BYTES,
@@ -65,6 +70,7 @@ class Engine:
         self.observers = tuple(observers)
         self._max_connections = max_connections
         self._hash_workers = hash_workers
+        self._worker_count = workers
         self._allowed_roots = allowed_roots
         self._in_flight = (in_flight_bytes, in_flight_items)
         self._resources: AsyncExitStack | None = None
@@ -74,6 +80,7 @@ class Engine:
         self.store: BlobStore
         self.fetcher: Fetcher
         self.hasher: Hasher
+        self.workers: DownloadWorkers | None = None
         self.budget: Budget
         self.single_flight: SingleFlight
 
@@ -153,7 +160,20 @@ class Engine:
         size, items = self._in_flight
         self.budget = Budget(size=size, items=items)
         self.single_flight = SingleFlight()
+        self.workers = await self._open_workers(resources, scratch)
         self.store = store
+
+    async def _open_workers(
+        self, resources: AsyncExitStack, scratch: str
+    ) -> DownloadWorkers | None:
+        if self._worker_count == 0:
+            return None
+        roots = self._allowed_roots
+        return DownloadWorkers(
+            pool=await resources.enter_async_context(WorkerPool(self._worker_count, warm_up)),
+            scratch=scratch,
+            allowed_roots=None if roots is None else tuple(str(root.absolute()) for root in roots),
+        )
 
     async def _start_embedded(self, resources: AsyncExitStack) -> str:
         server = EmbeddedPostgres(self.home / "database")

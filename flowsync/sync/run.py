@@ -135,6 +135,7 @@ class SyncRun:
             upstream=upstream,
             alternate_remotes=engine.alternate_remotes,
             known_remote_ids={},
+            workers=engine.workers,
         )
 
     async def _run_pipeline(self, stages: list[Stage], context: RunContext) -> None:

@@ -447,3 +447,21 @@ async def act(budget: Budget, sizes: list[int], steps: list[tuple[str, int]]) ->
 
     assert in_flight(budget) == (len(leases), sum(lease.size for lease in leases.values()))
     assert not budget.pressure
+
+
+async def test_an_offer_is_taken_only_when_nothing_has_to_wait() -> None:
+    budget = Budget(items=2)
+    with budget.account() as account:
+        first = await account.acquire(10)
+        second = account.offer(10)
+
+        refused = account.offer(10)
+
+        assert second is not None
+        assert refused is None
+        assert not budget.pressure
+        first.release()
+        third = account.offer(10)
+        assert third is not None
+        assert budget.items_in_flight == 2
+    assert budget.items_in_flight == 0

@@ -1,0 +1,110 @@
+"""What runs in a download worker: batches of declared content, downloaded and verified, one batch after the other.
+
+1. A process has one event loop and one fetcher, made with the first batch and kept: connections stay open from batch to batch. The kernel closes
+   them when the process is ended.
+2. Files are hashed in a thread here, by no further process, and lie below the staging folder of the run that sent the batch.
+3. The stages are those of the pipeline; what they need of a run is in `WorkerContext`.
+
+Decided: what a process keeps is behind a cached function, because nothing but the module is there to hold it between two calls of a plain function.
+"""
+
+import asyncio
+from contextlib import AsyncExitStack
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import uvloop
+
+from flowsync.digest.inline import InlineHasher
+from flowsync.download.fetcher import open_fetcher
+from flowsync.model.digest import DigestPolicy
+from flowsync.model.repository import ErrorPolicy
+from flowsync.model.transfer import Fetcher
+from flowsync.pipeline.budget import Account, Budget
+from flowsync.pipeline.crossing import Question
+from flowsync.pipeline.segment import answer
+from flowsync.stages.artifact_downloader import ArtifactDownloader
+from flowsync.stages.declaration_crossing import WorkerDeclarationCodec
+from flowsync.stages.single_flight import SingleFlight
+
+CONCURRENT_CONTENT: Final = 200
+"""Contents of a batch that are handled at a time: all of them."""
+
+
+class Terms(msgspec.Struct, frozen=True, array_like=True):
+    """What a run tells its workers: where bytes are staged, and its policies; and what its engine allows."""
+
+    staging: str
+    allowed_digests: frozenset[str]
+    on_error: ErrorPolicy
+    scratch: str
+    allowed_roots: tuple[str, ...] | None
+
+
+class WorkerContext(msgspec.Struct, frozen=True, kw_only=True):
+    """What a `RunContext` has that downloads need. The leases of the budget are the pipeline's affair: here nothing waits for any."""
+
+    fetcher: Fetcher
+    hasher: InlineHasher
+    digest_policy: DigestPolicy
+    budget: Account
+    single_flight: SingleFlight
+    on_error: ErrorPolicy
+    staging: str
+
+
+def download_batch(question: bytes) -> bytes:
+    """Answer an encoded `Question` whose terms are `Terms` and whose body is that of a `DeclarationCodec`."""
+    return _place().download(msgspec.msgpack.decode(question, type=Question))
+
+
+def warm_up() -> None:
+    """Make the process ready for its first batch."""
+    _place()
+
+
+@cache
+def _place() -> "_Place":
+    return _Place()
+
+
+class _Place:
+    """What one process keeps between batches."""
+
+    def __init__(self) -> None:
+        self._runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)
+        self._opened = AsyncExitStack()
+        self._fetchers: dict[tuple[str, tuple[str, ...] | None], Fetcher] = {}
+        self._single_flight = SingleFlight()
+
+    def download(self, question: Question) -> bytes:
+        return self._runner.run(self._download(question))
+
+    async def _download(self, question: Question) -> bytes:
+        terms = msgspec.msgpack.decode(question.terms, type=Terms)
+        fetcher = await self._fetcher(terms.scratch, terms.allowed_roots)
+        context = WorkerContext(
+            fetcher=fetcher,
+            hasher=InlineHasher(),
+            digest_policy=DigestPolicy(terms.allowed_digests),
+            budget=Budget().account(),
+            single_flight=self._single_flight,
+            on_error=terms.on_error,
+            staging=terms.staging,
+        )
+        codec = WorkerDeclarationCodec(terms.staging, fetcher)
+        return await answer(question, codec, [ArtifactDownloader(CONCURRENT_CONTENT)], context)
+
+    async def _fetcher(self, scratch: str, allowed_roots: tuple[str, ...] | None) -> Fetcher:
+        """Return the fetcher of the engine with these settings; a process serves one engine."""
+        # Connections that upstream closed while no loop ran are noticed in the first turn.
+        await asyncio.sleep(0)
+        key = scratch, allowed_roots
+        if key not in self._fetchers:
+            roots = None if allowed_roots is None else [Path(root) for root in allowed_roots]
+            self._fetchers[key] = await self._opened.enter_async_context(
+                open_fetcher(scratch, roots)
+            )
+        return self._fetchers[key]
