@@ -69,7 +69,8 @@ def cli(
       flowsync versions files
       flowsync export files ./files
 
-    Options of a command: flowsync COMMAND --help. Exit status: 0 when all went well, 1 when something failed, 2 on wrong usage.
+    Options of a command: flowsync COMMAND --help. Exit status: 0 when all went well, 1 when something failed, 2 on wrong usage,
+    3 when a sync went on without something that could not be fetched.
     """  # noqa: D301 - the \b is meant: click does not wrap the paragraph behind it
     context.obj = Place(home=home, config=config, database_url=database_url)
 

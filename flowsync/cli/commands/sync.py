@@ -1,5 +1,7 @@
 """`flowsync sync`: one repository from the command line, or those of the settings file."""
 
+from collections.abc import Sequence
+
 import click
 
 from flowsync.cli.interruption import run_async
@@ -10,7 +12,7 @@ from flowsync.cli.settings import load
 from flowsync.cli.settings_file import RepositorySettings, SettingsFile
 from flowsync.cli.syncing import Manner, sync_all
 from flowsync.model.remote import Policy
-from flowsync.model.repository import ErrorPolicy
+from flowsync.model.repository import ErrorPolicy, SyncResult
 
 
 class _SyncCommand(click.Command):
@@ -92,7 +94,14 @@ def command(
         wanted = _configured(configuration.file, target)
     manner = Manner(force=force, wait=not no_wait, max_removal=max_removal, as_json=as_json)
     results = run_async(sync_all(configuration, wanted, manner))
-    return 1 if any(result.error for result in results) else 0
+    return _status(results)
+
+
+def _status(results: Sequence[SyncResult]) -> int:
+    """Return 1 when a sync failed, 3 when one went on without something, otherwise 0."""
+    if any(result.error for result in results):
+        return 1
+    return 3 if any(result.left_out for result in results) else 0
 
 
 def _described(repository: str | None, settings: RepositorySettings) -> list[Plan]:
