@@ -22,19 +22,21 @@ def can_redraw() -> bool:
 
 @contextmanager
 def bars_display() -> Iterator[Display]:
-    """Give a display that draws bars on stderr while the block runs."""
+    """Give a display that draws bars on stderr while the block runs. On a terminal, results follow below them."""
     console = Console(stderr=True)
-
-    def above(text: str) -> None:
-        console.print(text, soft_wrap=True, markup=False, highlight=False, emoji=False)
-
-    # rich would take over a stdout that is no terminal too, and write to stderr what is meant for a file.
-    with _progress(console) as progress:
-        yield Display(
-            observe=Bars(progress),
-            tell=above if sys.stdout.isatty() else click.echo,
-            complain=lambda text: above(complaint(text)),
-        )
+    results: list[str] = []
+    try:
+        with _progress(console) as progress:
+            yield Display(
+                observe=Bars(progress),
+                tell=results.append if sys.stdout.isatty() else click.echo,
+                complain=lambda text: console.print(
+                    complaint(text), soft_wrap=True, markup=False, highlight=False, emoji=False
+                ),
+            )
+    finally:
+        for result in results:
+            click.echo(result)
 
 
 class Bars:
@@ -77,6 +79,7 @@ def _progress(console: Console) -> Progress:
         TimeRemainingColumn(compact=True, elapsed_when_finished=True),
         console=console,
         refresh_per_second=4,
+        # rich would take over a stdout that is no terminal too, and write to stderr what is meant for a file.
         redirect_stdout=False,
     )
 

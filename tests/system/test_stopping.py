@@ -1,0 +1,171 @@
+"""Signals and kill -9 in the middle of a sync: it ends quickly, leaves nothing visible, and the next sync completes."""
+
+import signal
+import socket
+from pathlib import Path
+
+import pytest
+
+from tests.integration.catalog_embedded.processes import servers_of
+from tests.system.command import CommandLine
+from tests.system.publishing import numbered, publish
+from tests.system.records import (
+    expect_whole,
+    recorded_artifacts,
+    staged,
+    versions,
+    wait_for_artifacts,
+    wait_for_file,
+    wait_for_waiters,
+)
+from tests.upstream.behaviours import Good, Hang, Hold
+from tests.upstream.server import Upstream
+
+FILES = numbered(40)
+STATUS = {signal.SIGINT: 130, signal.SIGTERM: 143}
+LIMIT = 2.0
+"""Seconds that stopping may take."""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_in_the_middle_of_downloads_leaves_no_version_and_no_process(
+    flowsync: CommandLine, upstream: Upstream, conninfo: str, number: signal.Signals
+) -> None:
+    url = publish(upstream, FILES)
+    upstream.always("/files/0007.txt", Hang(after=10))
+    running = flowsync.start("sync", "file", url, "-r", "files", "--json")
+    upstream.wait_for(41)
+
+    stopped = running.stop(number)
+
+    assert stopped.seconds < LIMIT
+    assert (stopped.status, stopped.out) == (STATUS[number], "")
+    assert stopped.err == f"flowsync: stopped by {number.name}; nothing half-done is visible\n"
+    assert versions(conninfo, "files") == []
+    assert staged(flowsync.home) == []
+    expect_whole(conninfo, flowsync.home)
+
+    upstream.always("/files/0007.txt", Good())
+    again = flowsync.run("sync", "file", url, "-r", "files", "--json")
+    assert (again.objects[0]["version"], again.objects[0]["present"]) == (1, 40)
+
+
+def test_a_signal_stops_a_sync_that_waits_for_its_manifest(
+    flowsync: CommandLine, upstream: Upstream
+) -> None:
+    url = publish(upstream, FILES)
+    upstream.always("/PULP_MANIFEST", Hang())
+    running = flowsync.start("sync", "file", url, "-r", "files")
+    upstream.wait_for(1)
+
+    stopped = running.stop(signal.SIGINT)
+
+    assert stopped.seconds < LIMIT
+    assert stopped.status == 130
+
+
+def test_a_second_sync_waits_for_the_first_or_is_told(
+    flowsync: CommandLine, upstream: Upstream, conninfo: str
+) -> None:
+    """One sync of a repository at a time: the second waits, can be stopped while it waits, or fails at once with --no-wait."""
+    url = publish(upstream, FILES)
+    upstream.always("/files/0007.txt", Hold())
+    sync = ("sync", "file", url, "-r", "files", "--json")
+    first = flowsync.start(*sync)
+    upstream.wait_for(41)
+
+    told = flowsync.run(*sync, "--no-wait")
+    waiting, stopping = flowsync.start(*sync), flowsync.start(*sync)
+    wait_for_waiters(conninfo, 2)
+    stopped = stopping.stop(signal.SIGINT)
+    upstream.release()
+    done, later = first.wait(), waiting.wait()
+
+    assert told.status == 1
+    assert "repository 'files' is busy" in told.objects[0]["error"]
+    assert "repository 'files' is busy" in told.err
+    assert (stopped.status, stopped.seconds < LIMIT) == (130, True)
+    assert done.objects[0]["version"] == 1
+    assert (later.objects[0]["version"], later.objects[0]["skipped"]) == (None, True)
+
+
+def test_a_signal_stops_a_command_whose_database_never_answers(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        url = f"postgresql://nobody@127.0.0.1:{port}/flowsync"
+        running = CommandLine(tmp_path, database_url=url).start("status")
+        connection, _ = silent.accept()
+        with connection:
+            stopped = running.stop(signal.SIGINT)
+
+    assert (stopped.status, stopped.seconds < LIMIT) == (130, True)
+
+
+def test_a_signal_stops_the_embedded_server_too(tmp_path: Path, upstream: Upstream) -> None:
+    flowsync = CommandLine(tmp_path, database_url=None)
+    url = publish(upstream, FILES)
+    upstream.always("/files/0007.txt", Hang(after=10))
+    running = flowsync.start("sync", "file", url, "-r", "files")
+    upstream.wait_for(41, timeout=30)
+
+    stopped = running.stop(signal.SIGINT)
+
+    assert (stopped.status, stopped.seconds < LIMIT) == (130, True)
+    assert servers_of(flowsync.home) == []
+    upstream.always("/files/0007.txt", Good())
+    again = flowsync.run("sync", "file", url, "-r", "files")
+    assert (again.status, servers_of(flowsync.home)) == (0, [])
+
+
+def test_a_signal_stops_the_very_first_start(tmp_path: Path) -> None:
+    flowsync = CommandLine(tmp_path, database_url=None)
+    running = flowsync.start("status")
+    wait_for_file(flowsync.home / "database" / "start.lock")
+
+    stopped = running.stop(signal.SIGINT)
+
+    assert (stopped.status, stopped.seconds < LIMIT) == (130, True)
+    assert servers_of(flowsync.home) == []
+    assert flowsync.run("status").status == 0
+
+
+def test_after_kill_9_the_next_sync_fetches_only_what_is_missing(
+    flowsync: CommandLine, upstream: Upstream, conninfo: str
+) -> None:
+    files = numbered(1500)
+    url = publish(upstream, files)
+    upstream.always("/files/1400.txt", Hang(after=10))
+    sync = ("sync", "file", url, "-r", "files", "--json")
+    running = flowsync.start(*sync)
+    wait_for_artifacts(conninfo, 500)
+    killed = running.stop(signal.SIGKILL)
+    recorded = recorded_artifacts(conninfo)
+    expect_whole(conninfo, flowsync.home)
+    before = upstream.count()
+
+    upstream.always("/files/1400.txt", Good())
+    again = flowsync.run(*sync)
+
+    assert killed.status == -signal.SIGKILL
+    assert 500 <= recorded < 1500
+    assert again.objects[0]["downloaded"] == 1500 - recorded
+    assert upstream.count() - before == 1500 - recorded + 1
+    assert versions(conninfo, "files") == [(1, True)]
+    assert staged(flowsync.home) == []
+    expect_whole(conninfo, flowsync.home)
+
+
+def test_after_kill_9_the_embedded_server_is_healed(tmp_path: Path, upstream: Upstream) -> None:
+    flowsync = CommandLine(tmp_path, database_url=None)
+    url = publish(upstream, FILES)
+    upstream.always("/files/0007.txt", Hang(after=10))
+    running = flowsync.start("sync", "file", url, "-r", "files")
+    upstream.wait_for(41, timeout=30)
+    running.stop(signal.SIGKILL)
+
+    upstream.always("/files/0007.txt", Good())
+    again = flowsync.run("sync", "file", url, "-r", "files", "--json")
+
+    assert again.objects[0]["version"] == 1
+    assert servers_of(flowsync.home) == []
+    assert staged(flowsync.home) == []

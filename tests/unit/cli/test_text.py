@@ -1,0 +1,41 @@
+import pytest
+
+from flowsync.cli.text import format_bytes, one_line, without_password
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [
+        (0, "0 B"),
+        (999, "999 B"),
+        (1000, "1.0 kB"),
+        (999_499, "999.5 kB"),
+        (999_500, "1.0 MB"),
+        (123_400_000, "123.4 MB"),
+        (5e15, "5000.0 TB"),
+    ],
+)
+def test_bytes_have_the_unit_that_leaves_few_digits(count: float, text: str) -> None:
+    assert format_bytes(count) == text
+
+
+def test_a_message_is_one_line_that_no_terminal_obeys() -> None:
+    said = one_line("failed:\n  evil\x1b[31m\x9b  name\tü \u202e")
+
+    assert said == "failed: evil\\x1b[31m\\x9b name ü \\u202e"
+
+
+@pytest.mark.parametrize(
+    ("conninfo", "text"),
+    [
+        (
+            "postgresql://me:secret@db:5433/flowsync?sslmode=require",
+            "postgresql://db:5433/flowsync",
+        ),
+        ("postgres://db/flowsync", "postgres://db/flowsync"),
+        ("host=db password=secret", "set (not shown)"),
+        ("postgresql:///flowsync?host=/run&password=secret", "set (not shown)"),
+    ],
+)
+def test_a_database_url_is_shown_without_its_secrets(conninfo: str, text: str) -> None:
+    assert without_password(conninfo) == text
