@@ -1,0 +1,110 @@
+"""When a sync may be skipped because upstream is what the last one saw."""
+
+import msgspec
+import pytest
+
+from flowsync import Remote
+from flowsync.stages.upstream import SyncTerms, UpstreamMemory, UpstreamRecord
+
+TERMS = SyncTerms(
+    url="http://h/PULP_MANIFEST", remote="files", policy="immediate", mirror=False, version=3
+)
+SEEN = {"sha256": "abc"}
+
+
+def after(**changes: object) -> SyncTerms:
+    return msgspec.structs.replace(TERMS, **changes)
+
+
+async def nothing_missing() -> int:
+    return 0
+
+
+async def one_missing() -> int:
+    return 1
+
+
+def memory(
+    record: UpstreamRecord | None, *, mirror: bool = False, version: int = 3, missing: object = None
+) -> UpstreamMemory:
+    return UpstreamMemory(
+        record,
+        mirror=mirror,
+        version=version,
+        count_missing=one_missing if missing else nothing_missing,
+    )
+
+
+def remote(**fields: object) -> Remote:
+    return Remote(**{"name": "files", "url": "http://h/PULP_MANIFEST", **fields})  # type: ignore[arg-type]
+
+
+def test_identical_terms_are_covered() -> None:
+    """Fact 94."""
+    assert TERMS.covers(after())
+
+
+@pytest.mark.parametrize(
+    "change", [{"url": "http://h/other"}, {"remote": "other"}, {"version": 4}, {"version": 2}]
+)
+def test_another_url_remote_or_version_is_not_covered(change: dict[str, object]) -> None:
+    """Fact 95."""
+    assert not TERMS.covers(after(**change))
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "covered"),
+    [
+        ("on_demand", "immediate", False),
+        ("streamed", "immediate", False),
+        ("immediate", "on_demand", True),
+        ("immediate", "streamed", True),
+        ("on_demand", "streamed", True),
+        ("streamed", "on_demand", True),
+    ],
+)
+def test_fetching_covers_not_fetching(first: str, then: str, covered: bool) -> None:
+    """Fact 96."""
+    assert after(policy=first).covers(after(policy=then)) is covered
+
+
+@pytest.mark.parametrize(("first", "then", "covered"), [(False, True, False), (True, False, True)])
+def test_a_mirror_covers_an_additive_sync(first: bool, then: bool, covered: bool) -> None:
+    """Fact 97."""
+    assert after(mirror=first).covers(after(mirror=then)) is covered
+
+
+async def test_nothing_is_recalled_of_a_repository_that_was_never_synced() -> None:
+    """Fact 93."""
+    assert await memory(None).recall(remote()) is None
+
+
+async def test_what_was_seen_is_recalled_under_the_same_terms_only() -> None:
+    record = UpstreamRecord(terms=TERMS, seen=SEEN)
+
+    assert await memory(record).recall(remote()) == SEEN
+    assert await memory(record).recall(remote(url="http://h/other")) is None
+    assert await memory(record, version=4).recall(remote()) is None
+    assert await memory(record, mirror=True).recall(remote()) is None
+
+
+async def test_missing_artifacts_forbid_skipping_an_immediate_sync() -> None:
+    """Fact 98."""
+    record = UpstreamRecord(terms=TERMS, seen=SEEN)
+
+    assert await memory(record, missing=True).recall(remote()) is None
+    assert await memory(record, missing=True).recall(remote(policy="on_demand")) == SEEN
+
+
+def test_what_is_kept_has_the_version_that_the_sync_left() -> None:
+    """Fact 99: details are stored after each sync."""
+    upstream = memory(None, mirror=True)
+
+    nothing = upstream.record(4)
+    upstream.remember(remote(policy="streamed"), SEEN)
+    record = upstream.record(4)
+
+    assert nothing is None
+    assert record == UpstreamRecord(
+        terms=after(mirror=True, policy="streamed", version=4), seen=SEEN
+    )
