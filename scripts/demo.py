@@ -2,14 +2,16 @@
 
 A real upstream (the running Python's own files) is served over HTTP on loopback, and the command line is used as a person would use it: sync,
 sync again without a change, change upstream, sync a third time, look at versions and difference, export, and compare byte by byte.
-Everything happens below `.demo/`, which is made anew each time.
+Everything happens below one folder, `.demo/` unless told otherwise, which is made anew each time.
 """
 
+import argparse
 import asyncio
 import filecmp
 import hashlib
 import itertools
 import os
+import random
 import shutil
 import subprocess
 import sys
@@ -22,44 +24,84 @@ from pathlib import Path
 
 from aiohttp import web
 
-FILES = 5000
-"""Files upstream has at first, if this Python has that many."""
-
-ROOT = Path(__file__).resolve().parent.parent / ".demo"
-UPSTREAM = ROOT / "upstream"
-MIRROR = ROOT / "mirror"
 MANIFEST = "PULP_MANIFEST"
+MARKER = ".flowsync-export.json"
+REPOSITORY = Path(__file__).resolve().parent.parent
 
 
 def main() -> int:
     """Play the whole story and return 0 when the mirror equals upstream."""
-    began = time.monotonic()
-    shutil.rmtree(ROOT, ignore_errors=True)
-    make_upstream()
-    with serving(UPSTREAM) as url:
-        sync = ("sync", "file", f"{url}/{MANIFEST}", "--repository", "python", "--mirror")
+    parser = argparse.ArgumentParser(description="Sync a real upstream, change it, compare.")
+    parser.add_argument("--files", type=int, default=5000, help="how many files upstream has")
+    parser.add_argument("--folder", type=Path, default=REPOSITORY / ".demo", help="made anew")
+    options = parser.parse_args()
+    demo = Demo(options.folder.absolute(), options.files)
+    try:
+        return demo.play()
+    except KeyboardInterrupt:
+        return 130
+    except subprocess.CalledProcessError as error:
+        print(f"The demo ends here: exit status {error.returncode}.")
+        return 1
+
+
+class Demo:
+    """One performance in one folder, with an upstream of so many files, if this Python has that many."""
+
+    def __init__(self, root: Path, files: int) -> None:
+        self.root = root
+        self.upstream = root / "upstream"
+        self.mirror = root / "mirror"
+        self.files = files
+
+    def play(self) -> int:
+        """Play all acts and return 0 when the mirror equals upstream."""
+        began = time.monotonic()
+        self.clear_the_stage()
+        make_upstream(self.upstream, self.files)
+        with serving(self.upstream) as url:
+            self.sync_three_times(f"{url}/{MANIFEST}")
+        tell("What came of it.")
+        self.flowsync("versions", "python")
+        self.flowsync("diff", "python", "1", "2")
+        self.flowsync("export", "python", str(self.mirror))
+        self.flowsync("status")
+        tell("Comparing the export with upstream, byte by byte.")
+        differences = compare(self.upstream, self.mirror)
+        for line in differences[:10]:
+            print(f"  {line}")
+        print(
+            f"{len(differences)} differences in {len(files_of(self.upstream))} files; "
+            f"the whole demo took {time.monotonic() - began:.0f} s"
+        )
+        return 1 if differences else 0
+
+    def clear_the_stage(self) -> None:
+        """Remove what an earlier demo left; a database server that outlived a killed one is stopped first, by whoever uses it last."""
+        if any(self.root.glob("home/database/*/postmaster.pid")):
+            self.flowsync("status")
+        shutil.rmtree(self.root, ignore_errors=True)
+
+    def sync_three_times(self, url: str) -> None:
+        """Sync what is new, what is unchanged (skipped, then forced), and what changed."""
+        sync = ("sync", "file", url, "--repository", "python", "--mirror")
         tell("First sync: everything is new.")
-        flowsync(*sync)
+        self.flowsync(*sync)
         tell("Second sync: one conditional request says that nothing changed.")
-        flowsync(*sync)
+        self.flowsync(*sync)
         tell("The same, forced to look at every file: still no new version.")
-        flowsync(*sync, "--force")
-        change_upstream()
+        self.flowsync(*sync, "--force")
+        change_upstream(self.upstream)
         tell("Third sync, after upstream changed.")
-        flowsync(*sync)
-    tell("What came of it.")
-    flowsync("versions", "python")
-    flowsync("diff", "python", "1", "2")
-    flowsync("export", "python", str(MIRROR))
-    flowsync("status")
-    tell("Comparing the export with upstream, byte by byte.")
-    differences = compare(UPSTREAM, MIRROR)
-    for line in differences[:10]:
-        print(f"  {line}")
-    print(
-        f"{len(differences)} differences in {count_files(UPSTREAM)} files; the whole demo took {time.monotonic() - began:.0f} s"
-    )
-    return 1 if differences else 0
+        self.flowsync(*sync)
+
+    def flowsync(self, *arguments: str) -> None:
+        """Run the command line as a person would, with a home of its own and no settings but that."""
+        print(f"$ flowsync {' '.join(arguments)}", flush=True)
+        environment = {name: text for name, text in os.environ.items() if "FLOWSYNC_" not in name}
+        environment["FLOWSYNC_HOME"] = str(self.root / "home")
+        command = [sys.executable, "-m", "flowsync", *arguments]
+        subprocess.run(command, check=True, cwd=self.root, env=environment)
 
 
 def tell(text: str) -> None:
@@ -67,24 +109,17 @@ def tell(text: str) -> None:
     print(f"\n# {text}", flush=True)
 
 
-def flowsync(*arguments: str) -> None:
-    """Run the command line as a person would, with its home below `.demo/`."""
-    shown = " ".join(arguments)
-    print(f"$ flowsync {shown}", flush=True)
-    command = [sys.executable, "-m", "flowsync", "--home", str(ROOT / "home"), *arguments]
-    subprocess.run(command, check=True)
-
-
-def make_upstream() -> None:
-    """Copy files of the running Python below `upstream/` and list them in a manifest."""
-    UPSTREAM.mkdir(parents=True)
-    for source, relative in itertools.islice(python_files(), FILES):
-        target = UPSTREAM / relative
+def make_upstream(folder: Path, count: int) -> None:
+    """Copy files of the running Python below the folder and list them in a manifest."""
+    folder.mkdir(parents=True)
+    for source, relative in itertools.islice(python_files(), count):
+        target = folder / relative
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source, target)
-    write_manifest()
-    size = sum(path.stat().st_size for path in files_of(UPSTREAM))
-    print(f"Upstream: {count_files(UPSTREAM)} files of this Python, {size / 1e6:.0f} MB.")
+    write_manifest(folder)
+    files = files_of(folder)
+    size = sum(path.stat().st_size for path in files)
+    print(f"Upstream: {len(files)} files of this Python, {size / 1e6:.0f} MB.")
 
 
 def python_files() -> Iterator[tuple[Path, Path]]:
@@ -99,39 +134,35 @@ def python_files() -> Iterator[tuple[Path, Path]]:
                     yield path, name / path.relative_to(root)
 
 
-def change_upstream() -> None:
-    """Add 40 files, change 30, remove 20."""
-    files = sorted(files_of(UPSTREAM))
-    for path in files[10:310:10]:
+def change_upstream(folder: Path) -> None:
+    """Add 40 files, change 30, remove 20; less where there are few."""
+    files = files_of(folder)
+    changed, removed = min(30, len(files) // 10), min(20, len(files) // 10)
+    chosen = random.Random(1).sample(files, changed + removed)  # noqa: S311 - no secret
+    for path in chosen[:changed]:
         path.write_bytes(path.read_bytes() + b"\n# changed upstream\n")
-    for path in files[1000:1400:20]:
+    for path in chosen[changed:]:
         path.unlink()
     for number in range(40):
-        path = UPSTREAM / "new" / f"file-{number:02}.txt"
+        path = folder / "new" / f"file-{number:02}.txt"
         path.parent.mkdir(exist_ok=True)
         path.write_text(f"new file {number}\n" * 1000)
-    write_manifest()
+    write_manifest(folder)
 
 
-def write_manifest() -> None:
+def write_manifest(folder: Path) -> None:
     """List all files as `path,sha256,size`."""
     lines = [
-        f"{path.relative_to(UPSTREAM)},{hashlib.sha256(path.read_bytes()).hexdigest()},{path.stat().st_size}"
-        for path in files_of(UPSTREAM)
+        f"{path.relative_to(folder)},{hashlib.sha256(path.read_bytes()).hexdigest()},{path.stat().st_size}\n"
+        for path in files_of(folder)
     ]
-    (UPSTREAM / MANIFEST).write_text("\n".join(lines) + "\n")
+    (folder / MANIFEST).write_text("".join(lines))
 
 
-def files_of(root: Path) -> Iterator[Path]:
-    """Yield the files that are published: all but the manifest, and the marker of an export."""
-    for path in sorted(root.rglob("*")):
-        if path.is_file() and path.name not in {MANIFEST, ".flowsync-export.json"}:
-            yield path
-
-
-def count_files(root: Path) -> int:
-    """Count the published files."""
-    return sum(1 for _ in files_of(root))
+def files_of(root: Path) -> list[Path]:
+    """Return the files that are published, in order: all but the manifest, and the marker of an export."""
+    own = {root / MANIFEST, root / MARKER}
+    return [path for path in sorted(root.rglob("*")) if path.is_file() and path not in own]
 
 
 def compare(expected: Path, found: Path) -> list[str]:
