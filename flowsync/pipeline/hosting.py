@@ -25,8 +25,8 @@ from flowsync.pipeline.tasks import task_group
 from flowsync.pipeline.workers import Work, WorkerPool
 
 LARGEST_BATCH: Final = 64
-"""Items in a batch at most (`bench/workers/bench_workers.py`). It also keeps answers below what a pipe takes in one piece, so that a worker which
-is killed cannot leave half an answer there, for which the parent would wait for ever."""
+"""Items in a batch at most: many enough to share the cost of a question, few enough that answers stay small and that a slow item holds up few others.
+Chosen by judgement; no bench varies it yet."""
 
 
 class Hosting(msgspec.Struct, frozen=True, kw_only=True):

@@ -80,9 +80,8 @@ class DeclarationCodec:
             for found, position in zip(learned.items, order, strict=True)
         ]
 
-    def _share(self, remote: Remote) -> int | None:
-        allowed = remote.download_concurrency
-        return None if allowed is None else max(1, allowed // self._workers)
+    def _share(self, remote: Remote) -> int:
+        return max(1, remote.download_concurrency // self._workers)
 
     def _pack(self, item: DeclarativeContent) -> WireItem:
         return WireItem(

@@ -15,9 +15,9 @@ from flowsync.stages.download_worker import Terms, download_batch
 class HostedDownloads(HostedSegment, BoundStage):
     """Has the work of the `ArtifactDownloader` behind it done by worker processes, as far as they can do it.
 
-    Content without work passes by, and so does content from a remote with a rate limit, or with fewer requests at a time than there are workers:
-    each worker counts for itself. The `ArtifactDownloader` does what is left, and leaves what is done. Leases are taken here, before a content is
-    sent. Each worker finds out by itself what a host bears, where its remote does not say.
+    Content without work passes by, and so does content from a remote that allows fewer requests at a time than there are workers: each worker
+    counts its share for itself. The `ArtifactDownloader` does what is left, and leaves what is done. Leases are taken here, before a content is
+    sent.
 
     Raises what an `ArtifactDownloader` raises, and `CannotCrossError` for content that cannot be sent to another process.
     """
@@ -84,5 +84,4 @@ def _remotes(declared: DeclarativeArtifact) -> list[Remote]:
 
 def _divisible(remote: Remote, workers: int) -> bool:
     """Say whether what the remote allows can be divided among the workers."""
-    concurrency = remote.download_concurrency
-    return concurrency is None or concurrency >= workers
+    return remote.download_concurrency >= workers

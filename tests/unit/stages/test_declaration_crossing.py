@@ -135,9 +135,9 @@ def test_all_of_a_declaration_gets_there(crossing: Crossing, tmp_path: Path) -> 
     assert all(each.remote is sent for each in there.d_artifacts)
 
 
-@pytest.mark.parametrize(("allowed", "workers", "share"), [(16, 2, 8), (5, 2, 2), (None, 2, None)])
+@pytest.mark.parametrize(("allowed", "workers", "share"), [(16, 2, 8), (5, 2, 2)])
 def test_each_worker_gets_its_share_of_a_remote(
-    tmp_path: Path, allowed: int | None, workers: int, share: int | None
+    tmp_path: Path, allowed: int, workers: int, share: int
 ) -> None:
     own = remote(download_concurrency=allowed)
 
