@@ -8,7 +8,7 @@ import msgspec
 
 import flowsync
 from flowsync.cli.place import Place
-from flowsync.cli.settings_file import SettingsFile, read_settings_file
+from flowsync.cli.settings_file import SettingsFile, expect_expanded, read_settings_file
 from flowsync.model.errors import SettingsError
 from flowsync.sync.home import default_home
 
@@ -40,11 +40,16 @@ def load(place: Place, environ: Mapping[str, str] = os.environ) -> Configuration
     given_home = Path(os.path.expanduser(place.home)).absolute() if place.home else None
     path = _named_file(place.config) if place.config else _found_file(given_home, environ)
     file = SettingsFile() if path is None else read_settings_file(path, environ)
-    if given_home is None and file.settings.home is not None:
-        given_home = file.resolved(file.settings.home)
+    home, database_url = file.settings.home, file.settings.database_url
+    expect_expanded(file.settings.allowed_roots, f"{path}")
+    if given_home is None and home is not None:
+        expect_expanded(home, f"{path}")
+        given_home = file.resolved(home)
+    if place.database_url is None:
+        expect_expanded(database_url, f"{path}")
     return Configuration(
         home=given_home or default_home(environ),
-        database_url=place.database_url or file.settings.database_url,
+        database_url=place.database_url or database_url,
         file=file,
     )
 

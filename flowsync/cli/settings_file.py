@@ -93,11 +93,9 @@ def read_settings_file(path: Path, environ: Mapping[str, str]) -> SettingsFile:
     except msgspec.DecodeError as error:
         raise SettingsError(f"{path}: {error}") from error
     repositories = _convert(raw.pop("repositories", {}), dict[str, dict[str, Any]], f"{path}")
-    settings = _convert(raw, Settings, f"{path}")
-    expect_expanded(raw, f"{path}")
     return SettingsFile(
         path=path,
-        settings=settings,
+        settings=_convert(raw, Settings, f"{path}"),
         repositories={
             name: _repository(fields, path, f"{path}: repository {name!r}")
             for name, fields in repositories.items()

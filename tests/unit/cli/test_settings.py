@@ -1,0 +1,105 @@
+import re
+from pathlib import Path
+
+import pytest
+
+from flowsync.cli.place import Place
+from flowsync.cli.plans import plans
+from flowsync.cli.settings import Configuration, load
+from flowsync.model.errors import SettingsError
+
+README = Path(__file__).parents[3] / "README.md"
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Give an empty working directory."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def read(folder: Path, text: str, environ: dict[str, str] | None = None) -> Configuration:
+    (folder / "flowsync.toml").write_text(text)
+    return load(Place(), {"XDG_DATA_HOME": "/data", **(environ or {})})
+
+
+def test_without_anything_the_home_is_in_the_users_data_folder(folder: Path) -> None:
+    configuration = load(Place(), {"XDG_DATA_HOME": "/data"})
+
+    assert (configuration.home, configuration.database_url) == (Path("/data/flowsync"), None)
+    assert configuration.file.repositories == {}
+
+
+def test_options_win_over_the_file_and_need_none_of_its_variables(folder: Path) -> None:
+    (folder / "flowsync.toml").write_text('home = "env:HERE"\ndatabase_url = "env:DATABASE"\n')
+
+    configuration = load(Place(home="given", database_url="postgresql://db/"), {})
+
+    assert (configuration.home, configuration.database_url) == (
+        folder / "given",
+        "postgresql://db/",
+    )
+
+
+@pytest.mark.parametrize("field", ["home", "database_url"])
+def test_a_variable_that_is_needed_and_not_set_is_named(folder: Path, field: str) -> None:
+    with pytest.raises(SettingsError, match="the environment variable HERE is not set"):
+        read(folder, f'{field} = "env:HERE"\n')
+
+
+def test_a_file_in_the_working_directory_goes_before_one_in_the_home(folder: Path) -> None:
+    home = folder / "home"
+    home.mkdir()
+    (home / "flowsync.toml").write_text("max_connections = 1")
+    at_home = load(Place(home="home"), {})
+    (folder / "flowsync.toml").write_text("max_connections = 2")
+
+    here = load(Place(home="home"), {})
+
+    assert at_home.file.settings.max_connections == 1
+    assert here.file.settings.max_connections == 2
+
+
+def test_relative_paths_are_relative_to_the_file(folder: Path) -> None:
+    configuration = read(
+        folder,
+        'home = "kept"\nallowed_roots = ["up"]\n[repositories.a]\nsource = "file"\nurl = "https://h/"\n'
+        'remote = { ca_cert = "ca.pem", client_cert = "/abs.pem", client_key = "-----BEGIN KEY" }',
+    )
+
+    (plan,) = plans(configuration.file.repositories, configuration.file)
+    assert configuration.home == folder / "kept"
+    assert configuration.file.resolved("up") == folder / "up"
+    assert plan.remote.ca_cert == str(folder / "ca.pem")
+    assert (plan.remote.client_cert, plan.remote.client_key) == ("/abs.pem", "-----BEGIN KEY")
+
+
+def test_a_plan_has_all_that_the_file_says(folder: Path) -> None:
+    configuration = read(
+        folder,
+        '[repositories.a]\nsource = "file"\nurl = "https://h/"\nmirror = true\npolicy = "streamed"\n'
+        'on_error = "skip"\nmax_errors = 5\nmax_removal = 1\nallowed_types = ["file"]\n'
+        'remote = { headers = [["X-Team", "env:TEAM"]], max_retries = 7 }',
+        {"TEAM": "blue"},
+    )
+
+    (plan,) = plans(configuration.file.repositories, configuration.file)
+
+    assert (plan.repository.name, plan.repository.allowed_types) == ("a", frozenset({"file"}))
+    assert (plan.mirror, plan.on_error, plan.max_errors, plan.max_removal) == (True, "skip", 5, 1)
+    assert (plan.remote.name, plan.remote.url, plan.remote.policy) == (
+        "a",
+        "https://h/",
+        "streamed",
+    )
+    assert (plan.remote.headers, plan.remote.max_retries) == ([("X-Team", "blue")], 7)
+
+
+def test_the_settings_of_the_readme_can_be_used_as_they_stand(folder: Path) -> None:
+    (text,) = re.findall(r"```toml\n(.*?)```", README.read_text(), flags=re.DOTALL)
+
+    configuration = read(folder, text, {"FLOWSYNC_DB": "postgresql://db/", "TOOLS_PASSWORD": "x"})
+
+    assert configuration.home == Path("/srv/flowsync")
+    assert configuration.database_url == "postgresql://db/"
+    assert len(plans(configuration.file.repositories, configuration.file)) >= 1
