@@ -1,11 +1,12 @@
 """Runs the plans of one `flowsync sync` in one engine, and tells how each ended.
 
-1. A failure keeps no other repository from its sync.
+1. A failure keeps no other repository from its sync, nor does a bug in a source; that one keeps its traceback.
 2. Every plan gets one result, also when the engine cannot be opened.
 3. What failed is one line on stderr each: the result of another sync may stand between it and the end.
 """
 
 import asyncio
+import traceback
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,7 +17,7 @@ from flowsync.cli.plans import Plan
 from flowsync.cli.progress import Display, display
 from flowsync.cli.results import as_json, as_text
 from flowsync.cli.settings import Configuration
-from flowsync.model.errors import FlowsyncError
+from flowsync.model.errors import FlowsyncError, SettingsError
 from flowsync.model.repository import SyncResult
 from flowsync.model.url import redact
 
@@ -38,6 +39,8 @@ async def sync_all(
         engine = configuration.engine()
         try:
             await engine.open()
+        except SettingsError:
+            raise
         except FlowsyncError as error:
             shown.complain(str(error))
             return [_tell(_failed(plan, error), manner, shown) for plan in plans]
@@ -59,6 +62,17 @@ async def _sync(
     shown: Display,
     slots: asyncio.Semaphore,
 ) -> SyncResult:
+    async with slots:
+        try:
+            result = await _run(engine, plan, manner, shown)
+        except Exception as error:  # noqa: BLE001 - a bug, most likely in a plugin
+            shown.complain(f"{_about(plan)} failed by a bug: {error!r}")
+            traceback.print_exception(error)
+            result = _failed(plan, error)
+    return _tell(result, manner, shown)
+
+
+async def _run(engine: "flowsync.Engine", plan: Plan, manner: Manner, shown: Display) -> SyncResult:
     sync = flowsync.DeclarativeVersion(
         plan.source.first_stage(plan.remote),
         plan.repository,
@@ -70,15 +84,17 @@ async def _sync(
         observers=(shown.observe,),
         **_limits(plan, manner),
     )
-    async with slots:
-        try:
-            await sync.acreate()
-        except FlowsyncError as error:
-            name = plan.repository.name
-            shown.complain(f"sync of {name} from {redact(plan.remote.url)} failed: {error}")
-            return _tell(sync.result or _failed(plan, error), manner, shown)
+    try:
+        await sync.acreate()
+    except FlowsyncError as error:
+        shown.complain(f"{_about(plan)} failed: {error}")
+        return sync.result or _failed(plan, error)
     assert sync.result is not None
-    return _tell(sync.result, manner, shown)
+    return sync.result
+
+
+def _about(plan: Plan) -> str:
+    return f"sync of {plan.repository.name} from {redact(plan.remote.url)}"
 
 
 def _limits(plan: Plan, manner: Manner) -> dict[str, Any]:
@@ -87,8 +103,8 @@ def _limits(plan: Plan, manner: Manner) -> dict[str, Any]:
     return {name: limit for name, limit in limits.items() if limit is not None}
 
 
-def _failed(plan: Plan, error: FlowsyncError) -> SyncResult:
-    return SyncResult(repository=plan.repository.name, error=str(error))
+def _failed(plan: Plan, error: Exception) -> SyncResult:
+    return SyncResult(repository=plan.repository.name, error=str(error) or repr(error))
 
 
 def _tell(result: SyncResult, manner: Manner, shown: Display) -> SyncResult:

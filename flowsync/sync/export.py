@@ -24,7 +24,7 @@ async def export_version(
         "repository": repository,
         "version": version.number,
         "created": version.created.isoformat(),
-        "files": version.present,
+        "units": version.present,
     }
     entries = _entries(engine, version)
     return version, await export_tree(entries, Path(folder), marker)
