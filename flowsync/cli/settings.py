@@ -30,6 +30,7 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
             self.home,
             database_url=self.database_url,
             hash_workers=settings.hash_workers,
+            workers=settings.workers,
             max_connections=settings.max_connections,
             allowed_roots=None if roots is None else [self.file.resolved(root) for root in roots],
         )

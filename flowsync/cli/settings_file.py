@@ -66,6 +66,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     home: str | None = None
     database_url: str | None = None
     hash_workers: AtLeastOne | None = None
+    workers: Count = 0
     max_connections: AtLeastOne = 8
     syncs_at_once: AtLeastOne = 8
     allowed_roots: list[str] | None = None

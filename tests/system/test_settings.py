@@ -177,7 +177,10 @@ def test_more_repositories_than_may_be_synced_at_once_are_all_synced(
     flowsync: CommandLine, upstream: Upstream
 ) -> None:
     urls = {f"r{number}": publish(upstream, {"a": b"1"}, f"/{number}") for number in range(12)}
-    flowsync.configure("syncs_at_once = 3\n", {name: {"url": url} for name, url in urls.items()})
+    flowsync.configure(
+        "syncs_at_once = 3\nworkers = 1\nhash_workers = 1\n",
+        {name: {"url": url} for name, url in urls.items()},
+    )
 
     done = flowsync.run("sync", "--json")
 
