@@ -26,6 +26,10 @@ STATUS = {signal.SIGINT: 130, signal.SIGTERM: 143}
 LIMIT = 2.0
 """Seconds that stopping may take."""
 
+LIMIT_WITH_SERVER = 15.0
+"""Seconds that stopping may take where the embedded server is stopped too, or must first be initialised: that waits for the disk, which other
+tests keep busy at the same time. On a quiet machine it is well below two seconds."""
+
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_in_the_middle_of_downloads_leaves_no_version_and_no_process(
@@ -48,6 +52,26 @@ def test_a_signal_in_the_middle_of_downloads_leaves_no_version_and_no_process(
     upstream.always("/files/0007.txt", Good())
     again = flowsync.run("sync", "file", url, "-r", "files", "--json")
     assert (again.objects[0]["version"], again.objects[0]["present"]) == (1, 40)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_workers_end_with_the_command_that_started_them(
+    flowsync: CommandLine, upstream: Upstream, number: signal.Signals
+) -> None:
+    """Leaving a process behind fails in `stop`."""
+    flowsync.configure("workers = 2\n", {"files": {"url": publish(upstream, FILES)}})
+    upstream.always("/files/0007.txt", Hang(after=10))
+    running = flowsync.start("sync")
+    upstream.wait_for(41)
+
+    # Only the command itself is told; a kill of the whole group would be too easy.
+    stopped = running.stop(number, alone=True)
+    upstream.always("/files/0007.txt", Good())
+    again = flowsync.run("sync", "--json")
+
+    assert stopped.seconds < LIMIT
+    assert again.objects[0]["version"] == 1
+    assert staged(flowsync.home) == []
 
 
 def test_a_signal_stops_a_sync_that_waits_for_its_manifest(
@@ -110,7 +134,7 @@ def test_a_signal_stops_the_embedded_server_too(tmp_path: Path, upstream: Upstre
 
     stopped = running.stop(signal.SIGINT)
 
-    assert (stopped.status, stopped.seconds < LIMIT) == (130, True)
+    assert (stopped.status, stopped.seconds < LIMIT_WITH_SERVER) == (130, True)
     assert servers_of(flowsync.home) == []
     upstream.always("/files/0007.txt", Good())
     again = flowsync.run("sync", "file", url, "-r", "files")
@@ -124,7 +148,7 @@ def test_a_signal_stops_the_very_first_start(tmp_path: Path) -> None:
 
     stopped = running.stop(signal.SIGINT)
 
-    assert (stopped.status, stopped.seconds < LIMIT) == (130, True)
+    assert (stopped.status, stopped.seconds < LIMIT_WITH_SERVER) == (130, True)
     assert servers_of(flowsync.home) == []
     assert flowsync.run("status").status == 0
 
