@@ -127,11 +127,14 @@ class Running:
         """Send a signal to the whole group, as a terminal does on Ctrl-C."""
         os.killpg(self.process.pid, number)
 
-    def stop(self, number: int, timeout: float = 20.0) -> Done:
-        """Send a signal; `seconds` of the answer are those from the signal to the end."""
+    def stop(self, number: int, *, alone: bool = False) -> Done:
+        """Send a signal, to the command `alone` or to its whole group; `seconds` of the answer are those from the signal to the end."""
         self._began = time.monotonic()
-        self.signal(number)
-        return self.wait(timeout)
+        if alone:
+            os.kill(self.process.pid, number)
+        else:
+            self.signal(number)
+        return self.wait(timeout=20.0)
 
     def left_behind(self, within: float = 5.0) -> list[str]:
         """Return the command lines of the processes of the session that still live after so many seconds."""
