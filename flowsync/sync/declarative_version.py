@@ -32,7 +32,7 @@ from flowsync.sync.engine import Engine
 from flowsync.sync.run import SyncOptions, SyncRun
 
 QUEUE_SIZE = 1000
-"""Items between two stages of a sync: two database batches. More costs memory and gains nothing (`bench/pipeline/bench_hops.py`)."""
+"""Items between two stages of a sync: two database batches. Beyond 128, a hop costs no less (`bench/pipeline/bench_hops.py`)."""
 
 MAX_ERRORS = 1000
 """Artifacts that a sync leaves out before it gives up: with more, upstream itself is broken, and the list is of no use to anyone."""
