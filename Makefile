@@ -47,9 +47,13 @@ format: setup ## Format the code and mend what lint can mend
 	@.venv/bin/ruff check --fix-only
 	@.venv/bin/ruff format
 
-bench: setup ## Measure: run the benches with timing, one after the other
+bench: setup ## Measure every floor on its own; with SCENARIO=first_small (or all) whole syncs beside curl, rclone and bare aiohttp
+ifdef SCENARIO
+	@$(PYTHON) -m bench.syncs.run $(filter-out all,$(SCENARIO)) $(ARGS)
+else
 	@$(PYTHON) -m pytest bench --timeout 0 -o faulthandler_timeout=0 \
 		--benchmark-enable --benchmark-group-by func --benchmark-columns median,iqr,min,rounds $(ARGS)
+endif
 
 soak: setup ## Run the integration and system tests again and again (ROUNDS=10) until one fails
 	@for round in $$(seq $(ROUNDS)); do \

@@ -1,0 +1,67 @@
+"""Lets the contenders of a scenario take turns and sums up what each took.
+
+1. One fixed upstream for all of them, a process of its own on loopback.
+2. Round by round, so that a noisy neighbour meets all of them; medians are kept, ratios are what counts.
+3. A run that did not do its work is an error, not a time.
+"""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
+
+from bench.syncs.contenders import Contender
+from bench.syncs.measured import Measured, measure
+from bench.syncs.scenario import Scenario
+from bench.syncs.table import Row
+from bench.syncs.tree import change, grow
+from bench.syncs.web import serving
+
+
+def compare(
+    scenario: Scenario,
+    taking_part: Sequence[Contender],
+    place: Path,
+    *,
+    rounds: int,
+    share: float = 1.0,
+) -> list[Row]:
+    """Return a row for each contender after so many rounds with a share of the scenario's files; all files lie below `place`."""
+    sizes = scenario.sizes(share)
+    kind = "bodies" if scenario.bodies else "manifest"
+    upstream = place / "upstream" / f"{kind}-{len(sizes)}-{sum(sizes)}"
+    grow(upstream, sizes, bodies=scenario.bodies)
+    runs: dict[str, list[Measured]] = {who.name: [] for who in taking_part}
+    with serving(upstream, place / "server") as url:
+        for _ in range(rounds):
+            for number, who in enumerate(taking_part):
+                own = place / "runs" / scenario.name / str(number)
+                runs[who.name].append(_run_once(scenario, who, own, upstream, url))
+    fetched = sum(sizes) if scenario.bodies and scenario.kind == "first" else 0
+    return [_row(name, measured, len(sizes), fetched) for name, measured in runs.items()]
+
+
+def _run_once(
+    scenario: Scenario, who: Contender, place: Path, upstream: Path, url: str
+) -> Measured:
+    who.prepare(scenario, place, upstream, url)
+    if scenario.changed:
+        change(upstream, scenario.changed)
+    # What others left dirty is not this one's to write back.
+    os.sync()
+    run = measure(who.command(scenario, place, upstream, url), place)
+    who.check(scenario, place, upstream, run)
+    return run
+
+
+def _row(name: str, runs: Sequence[Measured], units: int, fetched: int) -> Row:
+    seconds = median(run.seconds for run in runs)
+    return Row(
+        name=name,
+        seconds=seconds,
+        fastest=min(run.seconds for run in runs),
+        cpu=median(run.cpu for run in runs),
+        peak=max(run.peak for run in runs),
+        units=units / seconds,
+        megabytes=fetched / seconds / 1e6 if fetched else None,
+    )

@@ -1,0 +1,143 @@
+"""Who takes part: flowsync with some number of download workers, and the references that are installed.
+
+A contender has a folder of its own, prepares it unmeasured, gives the command to measure, and says afterwards whether the command did its work: a
+fast command that fetched nothing is no reference.
+"""
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final, Protocol
+
+from bench.syncs.measured import Measured
+from bench.syncs.scenario import Scenario
+from bench.syncs.tree import MANIFEST, paths
+
+CONCURRENCY: Final = 16
+
+
+class Contender(Protocol):
+    """Somebody who can do a scenario. `upstream` is the folder that is served at `url`."""
+
+    @property
+    def name(self) -> str: ...
+
+    def prepare(self, scenario: Scenario, place: Path, upstream: Path, url: str) -> None:
+        """Bring `place` into the state in which a measured run begins."""
+
+    def command(self, scenario: Scenario, place: Path, upstream: Path, url: str) -> Sequence[str]:
+        """Return what is measured."""
+
+    def check(self, scenario: Scenario, place: Path, upstream: Path, run: Measured) -> None:
+        """Raise `RuntimeError` unless the run did the work."""
+
+
+class Flowsync:
+    """The command line, with `workers` download workers and an embedded server of its own."""
+
+    def __init__(self, workers: int) -> None:
+        self.name = f"flowsync, {workers} workers" if workers else "flowsync"
+        self._workers = workers
+
+    def prepare(self, scenario: Scenario, place: Path, upstream: Path, url: str) -> None:
+        prepared = (place / "home").exists()
+        if scenario.kind == "again" and prepared:
+            return
+        shutil.rmtree(place, ignore_errors=True)
+        place.mkdir(parents=True)
+        (place / "flowsync.toml").write_text(f"workers = {self._workers}\n")
+        if scenario.kind == "again":
+            _call(self.command(scenario, place, upstream, url), place)
+        else:
+            _call([*_FLOWSYNC, "--home", str(place / "home"), "status"], place)
+
+    def command(self, scenario: Scenario, place: Path, upstream: Path, url: str) -> Sequence[str]:
+        sync = ["sync", "file", f"{url}/{MANIFEST}", "-r", scenario.name, "--json"]
+        return [*_FLOWSYNC, "--home", str(place / "home"), *sync, *scenario.options]
+
+    def check(self, scenario: Scenario, place: Path, upstream: Path, run: Measured) -> None:
+        expected = sum(1 for _ in paths(upstream))
+        present = json.loads(run.out)["present"]
+        if present != expected:
+            raise RuntimeError(f"{self.name}: {present} units present, {expected} expected")
+
+
+class Downloader:
+    """The base of contenders that fetch the files into a folder `got`."""
+
+    name: str
+
+    def prepare(self, scenario: Scenario, place: Path, upstream: Path, url: str) -> None:
+        shutil.rmtree(place, ignore_errors=True)
+        (place / "got").mkdir(parents=True)
+
+    def command(self, scenario: Scenario, place: Path, upstream: Path, url: str) -> Sequence[str]:
+        raise NotImplementedError
+
+    def check(self, scenario: Scenario, place: Path, upstream: Path, run: Measured) -> None:
+        wrong = [
+            path
+            for path in paths(upstream)
+            if not (place / "got" / path).is_file()
+            or (place / "got" / path).stat().st_size != (upstream / path).stat().st_size
+        ]
+        if wrong:
+            raise RuntimeError(f"{self.name}: {len(wrong)} files are missing or short: {wrong[0]}")
+
+
+class Curl(Downloader):
+    """`curl --parallel`: no verification, no durability."""
+
+    name = "curl --parallel"
+
+    def prepare(self, scenario: Scenario, place: Path, upstream: Path, url: str) -> None:
+        super().prepare(scenario, place, upstream, url)
+        wanted = (f'url = "{url}/{path}"\noutput = "got/{path}"\n' for path in paths(upstream))
+        (place / "wanted").write_text("".join(wanted))
+
+    def command(self, scenario: Scenario, place: Path, upstream: Path, url: str) -> Sequence[str]:
+        parallel = ["--parallel", "--parallel-max", str(CONCURRENCY)]
+        return ["curl", "--silent", "--fail", *parallel, "--create-dirs", "--config", "wanted"]
+
+
+class Rclone(Downloader):
+    """`rclone copy` over HTTP: no verification (HTTP tells no digests), no durability."""
+
+    name = "rclone copy"
+
+    def prepare(self, scenario: Scenario, place: Path, upstream: Path, url: str) -> None:
+        super().prepare(scenario, place, upstream, url)
+        (place / "wanted").write_text("".join(f"{path}\n" for path in paths(upstream)))
+
+    def command(self, scenario: Scenario, place: Path, upstream: Path, url: str) -> Sequence[str]:
+        parallel = ["--transfers", str(CONCURRENCY), "--checkers", str(CONCURRENCY)]
+        which = ["--files-from-raw", "wanted", "--no-traverse", "--config", ""]
+        return ["rclone", "copy", "--http-url", url, *which, *parallel, ":http:", "got"]
+
+
+class BareAiohttp(Downloader):
+    """aiohttp and nothing else (`bare.py`)."""
+
+    name = "bare aiohttp"
+
+    def command(self, scenario: Scenario, place: Path, upstream: Path, url: str) -> Sequence[str]:
+        return [sys.executable, "-m", "bench.syncs.bare", url, str(upstream), "got"]
+
+
+def contenders(scenario: Scenario, workers: Sequence[int]) -> list[Contender]:
+    """Return who can do the scenario on this machine: flowsync first, then the references."""
+    taking_part: list[Contender] = [Flowsync(count) for count in workers]
+    if scenario.kind == "first" and scenario.bodies:
+        references = {"curl": Curl(), "rclone": Rclone(), "python3": BareAiohttp()}
+        taking_part += [who for program, who in references.items() if shutil.which(program)]
+    return taking_part
+
+
+_FLOWSYNC: Final = [sys.executable, "-m", "flowsync"]
+
+
+def _call(command: Sequence[str], folder: Path) -> None:
+    subprocess.run(command, cwd=folder, check=True, capture_output=True)

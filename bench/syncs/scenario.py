@@ -1,0 +1,112 @@
+"""The scenarios of whole syncs: what upstream has, in which state the home is, and what is measured.
+
+A scenario names its files by size only; `tree.py` makes them. `first` scenarios begin with an empty store and a running-in of the database server's
+files (initdb), the others with the repository as an earlier sync left it, so what is measured is one command of the command line, start of the
+process and of the embedded server included.
+"""
+
+import random
+from collections.abc import Callable, Sequence
+from typing import Final, Literal
+
+import msgspec
+
+Kind = Literal["first", "again"]
+
+KIB: Final = 1024
+MIB: Final = 1024 * KIB
+
+
+class Scenario(msgspec.Struct, frozen=True, kw_only=True):
+    """One whole sync. `sizes` gives the files' sizes in bytes for a share of the full scenario (1.0).
+
+    `options` go to `flowsync sync`. With `bodies` the files exist and plain downloaders can take part; without, only the manifest does. `changed` is
+    the share of the files that change before each measured run.
+    """
+
+    name: str
+    says: str
+    kind: Kind
+    sizes: Callable[[float], Sequence[int]]
+    options: tuple[str, ...] = ("--mirror",)
+    bodies: bool = True
+    changed: float = 0.0
+
+
+def _equal(count: int, size: int) -> Callable[[float], Sequence[int]]:
+    return lambda share: [size] * max(1, round(count * share))
+
+
+def _mixed(count: int, total: int) -> Callable[[float], Sequence[int]]:
+    """Sizes of a log-normal distribution, the same ones each time, that add up to about `total`."""
+
+    def sizes(share: float) -> Sequence[int]:
+        draw = random.Random(20_000)
+        drawn = [draw.lognormvariate(10.5, 1.8) for _ in range(max(1, round(count * share)))]
+        scale = total * share / sum(drawn)
+        return [max(1, round(size * scale)) for size in drawn]
+
+    return sizes
+
+
+SCENARIOS: Final = {
+    scenario.name: scenario
+    for scenario in (
+        Scenario(
+            name="first_small",
+            says="first sync of 20 000 files of 4 KiB",
+            kind="first",
+            sizes=_equal(20_000, 4 * KIB),
+        ),
+        Scenario(
+            name="first_mixed",
+            says="first sync of 5 000 files, log-normal sizes, 1 GB",
+            kind="first",
+            sizes=_mixed(5_000, 1_000_000_000),
+        ),
+        Scenario(
+            name="first_large",
+            says="first sync of 40 files of 64 MiB",
+            kind="first",
+            sizes=_equal(40, 64 * MIB),
+        ),
+        Scenario(
+            name="resync_full",
+            says="the 20 000 files again, nothing changed, forced",
+            kind="again",
+            sizes=_equal(20_000, 4 * KIB),
+            options=("--mirror", "--force"),
+        ),
+        Scenario(
+            name="resync_skip",
+            says="the 20 000 files again, nothing changed, skipped by one request",
+            kind="again",
+            sizes=_equal(20_000, 4 * KIB),
+        ),
+        Scenario(
+            name="resync_1pct",
+            says="100 000 units on demand again, 1 % of them changed",
+            kind="again",
+            sizes=_equal(100_000, 4 * KIB),
+            options=("--mirror", "--policy", "on_demand"),
+            bodies=False,
+            changed=0.01,
+        ),
+        Scenario(
+            name="on_demand_200k",
+            says="first sync of 200 000 units on demand: metadata only",
+            kind="first",
+            sizes=_equal(200_000, 4 * KIB),
+            options=("--mirror", "--policy", "on_demand"),
+            bodies=False,
+        ),
+        Scenario(
+            name="mirror_1m",
+            says="first sync of 1 000 000 units on demand: metadata only",
+            kind="first",
+            sizes=_equal(1_000_000, 4 * KIB),
+            options=("--mirror", "--policy", "on_demand"),
+            bodies=False,
+        ),
+    )
+}
