@@ -38,7 +38,7 @@ def compare(
                 own = place / "runs" / scenario.name / str(number)
                 runs[who.name].append(_run_once(scenario, who, own, upstream, url))
     fetched = sum(sizes) if scenario.bodies and scenario.kind == "first" else 0
-    return [_row(name, measured, len(sizes), fetched) for name, measured in runs.items()]
+    return [_row(who, runs[who.name], len(sizes), fetched) for who in taking_part]
 
 
 def _run_once(
@@ -54,14 +54,16 @@ def _run_once(
     return run
 
 
-def _row(name: str, runs: Sequence[Measured], units: int, fetched: int) -> Row:
+def _row(who: Contender, runs: Sequence[Measured], units: int, fetched: int) -> Row:
     seconds = median(run.seconds for run in runs)
+    told = [own for run in runs if (own := who.own_seconds(run)) is not None]
     return Row(
-        name=name,
+        name=who.name,
         seconds=seconds,
         fastest=min(run.seconds for run in runs),
         cpu=median(run.cpu for run in runs),
         peak=max(run.peak for run in runs),
         units=units / seconds,
+        sync=median(told) if told else None,
         megabytes=fetched / seconds / 1e6 if fetched else None,
     )

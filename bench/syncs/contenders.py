@@ -34,6 +34,9 @@ class Contender(Protocol):
     def check(self, scenario: Scenario, place: Path, upstream: Path, run: Measured) -> None:
         """Raise `RuntimeError` unless the run did the work."""
 
+    def own_seconds(self, run: Measured) -> float | None:
+        """Return how long the sync itself took, if the contender tells."""
+
 
 class Flowsync:
     """The command line, with `workers` download workers and an embedded server of its own."""
@@ -64,6 +67,9 @@ class Flowsync:
         if present != expected:
             raise RuntimeError(f"{self.name}: {present} units present, {expected} expected")
 
+    def own_seconds(self, run: Measured) -> float | None:
+        return float(json.loads(run.out)["seconds"])
+
 
 class Downloader:
     """The base of contenders that fetch the files into a folder `got`."""
@@ -86,6 +92,9 @@ class Downloader:
         ]
         if wrong:
             raise RuntimeError(f"{self.name}: {len(wrong)} files are missing or short: {wrong[0]}")
+
+    def own_seconds(self, run: Measured) -> float | None:
+        return None
 
 
 class Curl(Downloader):
