@@ -89,6 +89,12 @@ def strong_validator(headers: Headers) -> str | None:
     return modified
 
 
+def content_length(headers: Headers) -> int | None:
+    """Return how many bytes the answer's body is said to have, or `None` when it is not said."""
+    found = headers.get("content-length", "")
+    return int(found) if found.isdecimal() else None
+
+
 def content_range(headers: Headers) -> tuple[int, int | None] | None:
     """Return the first byte and the whole length (`None` if unknown) of which a 206 answer holds all from that byte on, or `None`."""
     found = _CONTENT_RANGE.fullmatch(headers.get("content-range", ""))

@@ -37,6 +37,8 @@ class Greeting:
         shared = [pair for pair in remote.headers if pair[0].lower() in _FOR_ALL]
         kept = _without(remote.headers, _FOR_ALL | _OURS)
         self.to_all = [("User-Agent", ", ".join([product, *agents])), *shared]
+        if "accept" not in {name.lower() for name, _ in shared}:
+            self.to_all.append(("Accept", "*/*"))
         proof = _authorization(remote)
         if proof is not None:
             kept = [*_without(kept, {"authorization"}), ("Authorization", proof)]

@@ -5,8 +5,8 @@
 3. What the client library raises leaves as an error of ours, with the URL redacted; where its own text may hold a secret it is not kept as the cause.
 4. A slot of the host is held from sending the request until the last byte of the answer, for each redirect anew.
 
-Decided: one session serves all remotes, because the client pools connections by host, TLS context and proxy anyway. It keeps no cookies: remotes
-share it, and one must not see another's.
+Decided: one pool of connections serves all remotes, because the client keeps them apart by host, TLS context and proxy anyway. There are no cookies:
+remotes share the pool, and one must not see another's.
 
 Decided: names are resolved by the system in threads even where a faster resolver is installed, because only the system knows its hosts file.
 """
@@ -21,10 +21,10 @@ from typing import Final
 
 import aiohttp
 import msgspec
-from yarl import URL
 
 from flowsync.download import answer, headers, proxy, route, tls
 from flowsync.download.answer import Verdict
+from flowsync.download.connections import Connections, Reply, Target, UnintelligibleAnswerError
 from flowsync.download.inflow import Inflow
 from flowsync.download.limits import HostLimits
 from flowsync.download.origin import Tally
@@ -44,7 +44,6 @@ from flowsync.model.remote import Remote
 from flowsync.model.transfer import FetchRequest, Received, Sink
 from flowsync.model.url import Origin, redact
 
-_READ_BUFFER: Final = 1 << 18
 _SETUPS: Final = 256
 """How many remotes' preparations are kept: a bound for daemons whose tokens change by the hour."""
 
@@ -63,13 +62,8 @@ class _Setup(msgspec.Struct, frozen=True, kw_only=True):
 async def open_http(product: str) -> AsyncIterator["HttpOrigin"]:
     """Open connections for as long as the block runs. `product` is name and version for the `User-Agent`."""
     connector = aiohttp.TCPConnector(limit=0, resolver=aiohttp.ThreadedResolver())
-    async with aiohttp.ClientSession(
-        connector=connector,
-        cookie_jar=aiohttp.DummyCookieJar(),
-        auto_decompress=False,
-        read_bufsize=_READ_BUFFER,
-    ) as session:
-        yield HttpOrigin(session, user_agent(product), HostLimits())
+    async with connector:
+        yield HttpOrigin(Connections(connector), user_agent(product), HostLimits())
 
 
 def user_agent(product: str) -> str:
@@ -83,8 +77,8 @@ class HttpOrigin:
 
     steady: Final = False
 
-    def __init__(self, session: aiohttp.ClientSession, agent: str, limits: HostLimits) -> None:
-        self._session = session
+    def __init__(self, connections: Connections, agent: str, limits: HostLimits) -> None:
+        self._connections = connections
         self._agent = agent
         self._limits = limits
         self._setups: dict[object, _Setup] = {}
@@ -96,35 +90,35 @@ class HttpOrigin:
         setup = self._setup(remote) or await self._new_setup(remote)
         hop = route.start(request.url, remote.url)
         for _ in range(route.MAX_REDIRECTS + 1):
-            async with self._limits.slot(hop.origin, remote.download_concurrency):
-                response = await self._send(request, setup, hop, tally)
+            async with (
+                self._limits.slot(hop.origin, remote.download_concurrency),
+                _within(remote, hop),
+            ):
+                reply = await self._send(request, setup, hop, tally)
                 try:
-                    if response.status not in route.REDIRECTS:
-                        return await _receive(response, request, sink, tally)
-                    location = response.headers.get("location")
+                    if reply.status not in route.REDIRECTS:
+                        return await _receive(reply, request, sink, tally)
+                    location = reply.headers.get("location")
                 finally:
-                    response.release()
+                    reply.release()
             hop = route.follow(hop, location)
         reason = f"redirects more than {route.MAX_REDIRECTS} times"
         raise RedirectError(redact(request.url), reason)
 
-    async def _send(
-        self, request: FetchRequest, setup: _Setup, hop: Hop, tally: Tally
-    ) -> aiohttp.ClientResponse:
+    async def _send(self, request: FetchRequest, setup: _Setup, hop: Hop, tally: Tally) -> Reply:
         sent = headers.compose(setup.greeting, request, hop, tally)
         through = proxy.choose(request.remote, hop.origin)
         if through is not None and through.authorization is not None and hop.origin[0] == "http":
             sent.append(("Proxy-Authorization", through.authorization))
+        target = Target(
+            url=hop.url,
+            origin=hop.origin,
+            ssl=setup.ssl,
+            proxy=None if through is None else through.url,
+            proxy_headers=_tunnel_headers(through, hop.origin),
+        )
         try:
-            return await self._session.get(
-                URL(hop.url, encoded=True),
-                headers=sent,
-                allow_redirects=False,
-                timeout=setup.timeout,
-                ssl=setup.ssl,
-                proxy=None if through is None else through.url,
-                proxy_headers=_tunnel_headers(through, hop.origin),
-            )
+            return await self._connections.get(target, sent, setup.timeout)
         except _FOREIGN as error:
             ours = _translate(redact(hop.url), error, request.remote)
             raise ours from (None if _may_tell_secrets(error) else error)
@@ -147,21 +141,31 @@ class HttpOrigin:
         return _Setup(
             greeting=headers.Greeting(self._agent, remote),
             timeout=aiohttp.ClientTimeout(
-                total=remote.total_timeout,
-                connect=remote.connect_timeout,
-                sock_read=remote.stall_timeout,
+                total=None, connect=remote.connect_timeout, sock_read=remote.stall_timeout
             ),
             ssl=True if context is None else context,
         )
 
 
-async def _receive(
-    response: aiohttp.ClientResponse, request: FetchRequest, sink: Sink, tally: Tally
-) -> Received:
-    found = {name.lower(): value for name, value in response.headers.items()}
-    verdict = answer.judge(
-        request, tally, response.status, response.reason or "", found, time.time()
-    )
+@asynccontextmanager
+async def _within(remote: Remote, hop: Hop) -> AsyncIterator[None]:
+    """Bound a request with its body by the remote's total time-out."""
+    if remote.total_timeout is None:
+        yield
+        return
+    deadline = asyncio.timeout(remote.total_timeout)
+    try:
+        async with deadline:
+            yield
+    except TimeoutError as error:
+        if not deadline.expired():
+            raise
+        raise _timeout(redact(hop.url), error, remote) from error
+
+
+async def _receive(reply: Reply, request: FetchRequest, sink: Sink, tally: Tally) -> Received:
+    found = {name.lower(): value for name, value in reply.headers.items()}
+    verdict = answer.judge(request, tally, reply.status, reply.reason, found, time.time())
     if verdict is not Verdict.UNMODIFIED:
         if verdict is Verdict.BEGIN and tally.taken:
             await sink.restart()
@@ -169,11 +173,12 @@ async def _receive(
         encoding = found.get("content-encoding") if request.compressed else None
         # A compressed body has another length on its way, and its rest is not to be had.
         if encoding is None:
-            if response.content_length is not None:
-                tally.promise(tally.taken + response.content_length)
+            length = answer.content_length(found)
+            if length is not None:
+                tally.promise(tally.taken + length)
             tally.validator = tally.validator or answer.strong_validator(found)
         inflow = Inflow(request, sink, tally, encoding)
-        await _read(response.content, inflow, request, tally)
+        await _read(reply.content, inflow, request, tally)
         inflow.end()
     return Received(
         url=request.url,
@@ -235,7 +240,7 @@ def _may_tell_secrets(error: Exception) -> bool:
         error,
         (
             aiohttp.ConnectionTimeoutError,
-            aiohttp.ClientResponseError,
+            UnintelligibleAnswerError,
             aiohttp.InvalidURL,
             aiohttp.ServerDisconnectedError,
         ),
@@ -249,8 +254,8 @@ def _translate(url: str, error: Exception, remote: Remote) -> TransferError:
         return UnsupportedUrlError(url, "malformed")
     if isinstance(error, aiohttp.ClientHttpProxyError):
         return StatusError(url, f"the proxy answered {error.status}", error.status)
-    if isinstance(error, aiohttp.ClientResponseError):
-        return BrokenBodyError(url, f"the answer cannot be understood: {error.message}")
+    if isinstance(error, UnintelligibleAnswerError):
+        return BrokenBodyError(url, f"the answer cannot be understood: {error}")
     return _unreachable(url, error)
 
 
