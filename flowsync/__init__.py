@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from flowsync.catalog.new_version import NewVersion
     from flowsync.declare import DeclarativeArtifact, DeclarativeContent
+    from flowsync.download.retry import Backoff
     from flowsync.model.artifact import Artifact, StagedArtifact, StoredArtifact
     from flowsync.model.content import Content
     from flowsync.model.digest import DigestPolicy
@@ -87,6 +88,7 @@ _HOMES = {
     "NewVersion": "flowsync.catalog.new_version",
     "DeclarativeArtifact": "flowsync.declare",
     "DeclarativeContent": "flowsync.declare",
+    "Backoff": "flowsync.download.retry",
     "Artifact": "flowsync.model.artifact",
     "StagedArtifact": "flowsync.model.artifact",
     "StoredArtifact": "flowsync.model.artifact",
@@ -169,6 +171,7 @@ __all__ = [
     "Artifact",
     "ArtifactDownloader",
     "ArtifactSaver",
+    "Backoff",
     "CatalogError",
     "CatalogUnavailableError",
     "Change",

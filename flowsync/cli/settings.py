@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -26,6 +27,10 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
         """Return an engine with these settings, not yet open."""
         settings = self.file.settings
         roots = settings.allowed_roots
+        limits: dict[str, Any] = {
+            "in_flight_bytes": settings.in_flight_bytes,
+            "in_flight_items": settings.in_flight_items,
+        }
         return flowsync.Engine(
             self.home,
             database_url=self.database_url,
@@ -33,6 +38,7 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
             workers=settings.workers,
             max_connections=settings.max_connections,
             allowed_roots=None if roots is None else [self.file.resolved(root) for root in roots],
+            **{name: limit for name, limit in limits.items() if limit is not None},
         )
 
 

@@ -61,7 +61,10 @@ class RepositorySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What the file says besides its repositories. `syncs_at_once` bounds how many repositories are synced at a time."""
+    """What the file says besides its repositories. `syncs_at_once` bounds how many repositories are synced at a time.
+
+    Of the limits on what is in flight, `None` is that of the library.
+    """
 
     home: str | None = None
     database_url: str | None = None
@@ -69,6 +72,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     workers: Count = 0
     max_connections: AtLeastOne = 8
     syncs_at_once: AtLeastOne = 8
+    in_flight_bytes: AtLeastOne | None = None
+    in_flight_items: AtLeastOne | None = None
     allowed_roots: list[str] | None = None
 
 

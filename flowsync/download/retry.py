@@ -19,6 +19,7 @@ from flowsync.download.origin import Origin, Tally
 from flowsync.model.errors import (
     BrokenBodyError,
     CertificateError,
+    DeclarationError,
     DigestMismatchError,
     IntegrityError,
     SizeMismatchError,
@@ -47,6 +48,10 @@ class Backoff(msgspec.Struct, frozen=True, kw_only=True):
     base: float = 1.0
     cap: float = 60.0
     patience: float = 300.0
+
+    def __post_init__(self) -> None:
+        if min(self.base, self.cap, self.patience) < 0:
+            raise DeclarationError(f"waits between tries cannot be negative, found {self!r}")
 
     def wait(self, failures: int, asked: float | None) -> float:
         """Return how long to wait after so many failures (from 1), when upstream asked for `asked` seconds or for nothing."""

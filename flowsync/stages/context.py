@@ -10,6 +10,7 @@ import msgspec
 
 from flowsync.catalog.catalog import Catalog
 from flowsync.digest.pool import Hasher
+from flowsync.download.retry import Backoff
 from flowsync.model.digest import DigestPolicy
 from flowsync.model.remote import Remote
 from flowsync.model.repository import ErrorPolicy, LeftOut
@@ -55,11 +56,14 @@ class TransferContext(Protocol):
 
 
 class DownloadWorkers(msgspec.Struct, frozen=True, kw_only=True):
-    """The download workers of an engine, and what they need to know of it: a folder for metadata, and where `file://` URLs may lead."""
+    """The download workers of an engine, and what they need to know of it: a folder for metadata, where `file://` URLs may lead, and
+    how long failed requests wait.
+    """
 
     pool: WorkerPool
     scratch: str
     allowed_roots: tuple[str, ...] | None
+    backoff: Backoff
 
 
 class RunContext(msgspec.Struct, frozen=True, kw_only=True):

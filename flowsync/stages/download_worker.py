@@ -19,6 +19,7 @@ import uvloop
 
 from flowsync.digest.inline import InlineHasher
 from flowsync.download.fetcher import open_fetcher
+from flowsync.download.retry import Backoff
 from flowsync.model.digest import DigestPolicy
 from flowsync.model.repository import ErrorPolicy
 from flowsync.model.transfer import Fetcher
@@ -41,6 +42,7 @@ class Terms(msgspec.Struct, frozen=True, array_like=True):
     on_error: ErrorPolicy
     scratch: str
     allowed_roots: tuple[str, ...] | None
+    backoff: Backoff
 
 
 class WorkerContext(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,6 +55,9 @@ class WorkerContext(msgspec.Struct, frozen=True, kw_only=True):
     single_flight: SingleFlight
     on_error: ErrorPolicy
     staging: str
+
+
+_Settings = tuple[str, tuple[str, ...] | None, Backoff]
 
 
 def download_batch(question: bytes) -> bytes:
@@ -76,7 +81,7 @@ class _Place:
     def __init__(self) -> None:
         self._runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)
         self._opened = AsyncExitStack()
-        self._fetchers: dict[tuple[str, tuple[str, ...] | None], Fetcher] = {}
+        self._fetchers: dict[_Settings, Fetcher] = {}
         self._single_flight = SingleFlight()
 
     def download(self, question: Question) -> bytes:
@@ -84,7 +89,7 @@ class _Place:
 
     async def _download(self, question: Question) -> bytes:
         terms = msgspec.msgpack.decode(question.terms, type=Terms)
-        fetcher = await self._fetcher(terms.scratch, terms.allowed_roots)
+        fetcher = await self._fetcher((terms.scratch, terms.allowed_roots, terms.backoff))
         context = WorkerContext(
             fetcher=fetcher,
             hasher=InlineHasher(),
@@ -97,14 +102,14 @@ class _Place:
         codec = WorkerDeclarationCodec(terms.staging, fetcher)
         return await answer(question, codec, [ArtifactDownloader(CONCURRENT_CONTENT)], context)
 
-    async def _fetcher(self, scratch: str, allowed_roots: tuple[str, ...] | None) -> Fetcher:
+    async def _fetcher(self, settings: _Settings) -> Fetcher:
         """Return the fetcher of the engine with these settings; a process serves one engine."""
         # Connections that upstream closed while no loop ran are noticed in the first turn.
         await asyncio.sleep(0)
-        key = scratch, allowed_roots
-        if key not in self._fetchers:
+        if settings not in self._fetchers:
+            scratch, allowed_roots, backoff = settings
             roots = None if allowed_roots is None else [Path(root) for root in allowed_roots]
-            self._fetchers[key] = await self._opened.enter_async_context(
-                open_fetcher(scratch, roots)
+            self._fetchers[settings] = await self._opened.enter_async_context(
+                open_fetcher(scratch, roots, backoff=backoff)
             )
-        return self._fetchers[key]
+        return self._fetchers[settings]

@@ -35,6 +35,7 @@ class HostedDownloads(HostedSegment, BoundStage):
             context.on_error,
             workers.scratch,
             workers.allowed_roots,
+            workers.backoff,
         )
         return Hosting(
             pool=pool,

@@ -19,6 +19,7 @@ from flowsync.catalog.embedded import EmbeddedPostgres
 from flowsync.catalog.new_version import NewVersion
 from flowsync.digest.pool import Hasher
 from flowsync.download.fetcher import open_fetcher
+from flowsync.download.retry import Backoff
 from flowsync.model.digest import DigestPolicy
 from flowsync.model.errors import FlowsyncError
 from flowsync.model.events import Observer
@@ -47,7 +48,8 @@ class Engine:
     `home` is the folder of the store and, without `database_url`, of the embedded PostgreSQL. `hash_workers` is the number of hashing
     processes (default: one a core). `workers` is the number of processes that download and verify; 0 does that in this one (figures:
     `bench/workers/bench_workers.py`). `allowed_roots` are the folders that `file://` URLs may lead into; `None` allows all that the process may
-    read. `observers` get the events of every sync.
+    read. `in_flight_bytes` and `in_flight_items` bound what is being fetched, or was and is not recorded yet, over all syncs: memory, disk, and what
+    a killed process has to fetch again. `backoff` is how long failed requests wait before the next try. `observers` get the events of every sync.
     """
 
     def __init__(
@@ -62,6 +64,7 @@ class Engine:
         digest_policy: DigestPolicy | None = None,
         in_flight_bytes: int | None = IN_FLIGHT_BYTES,
         in_flight_items: int | None = IN_FLIGHT_ITEMS,
+        backoff: Backoff | None = None,
         observers: Sequence[Observer] = (),
     ) -> None:
         self.home = Path(home).absolute()
@@ -72,7 +75,9 @@ class Engine:
         self._hash_workers = hash_workers
         self._worker_count = workers
         self._allowed_roots = allowed_roots
-        self._in_flight = (in_flight_bytes, in_flight_items)
+        self.in_flight_bytes = in_flight_bytes
+        self.in_flight_items = in_flight_items
+        self._backoff = backoff or Backoff()
         self._resources: AsyncExitStack | None = None
         self.alternate_remotes: dict[str, Remote] = {}
         self.embedded: EmbeddedPostgres | None = None
@@ -154,11 +159,10 @@ class Engine:
         catalog = Catalog(conninfo, locate=store.path, max_connections=self._max_connections)
         self.catalog = await resources.enter_async_context(catalog)
         self.fetcher = await resources.enter_async_context(
-            open_fetcher(scratch, self._allowed_roots)
+            open_fetcher(scratch, self._allowed_roots, backoff=self._backoff)
         )
         self.hasher = await resources.enter_async_context(Hasher(self._hash_workers))
-        size, items = self._in_flight
-        self.budget = Budget(size=size, items=items)
+        self.budget = Budget(size=self.in_flight_bytes, items=self.in_flight_items)
         self.single_flight = SingleFlight()
         self.workers = await self._open_workers(resources, scratch)
         self.store = store
@@ -173,6 +177,7 @@ class Engine:
             pool=await resources.enter_async_context(WorkerPool(self._worker_count, warm_up)),
             scratch=scratch,
             allowed_roots=None if roots is None else tuple(str(root.absolute()) for root in roots),
+            backoff=self._backoff,
         )
 
     async def _start_embedded(self, resources: AsyncExitStack) -> str:

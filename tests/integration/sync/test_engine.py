@@ -7,12 +7,24 @@ from pathlib import Path
 
 import pytest
 
-from flowsync import CatalogUnavailableError, DeclarationError, Engine, FlowsyncError, Remote
+from flowsync import (
+    Backoff,
+    CatalogUnavailableError,
+    DeclarationError,
+    DeclarativeVersion,
+    Engine,
+    FlowsyncError,
+    Remote,
+    Repository,
+)
 from flowsync.catalog.embedded import EmbeddedPostgres
 from flowsync.model.errors import StoreUnwritableError
+from flowsync.sources.file import FileFirstStage
 from tests.integration.catalog_embedded.processes import servers_of
 from tests.integration.sync.conftest import Publish, Sync, paths
 from tests.system.records import wait_for_file
+from tests.upstream.behaviours import Status
+from tests.upstream.server import Upstream
 
 
 def staged(home: Path) -> list[str]:
@@ -148,3 +160,25 @@ async def test_metadata_of_a_sync_is_gone_with_the_sync(
 
     assert await paths(engine) == {"a": True}
     assert sorted((engine.home / "store" / "staging").rglob("*")) == before
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+async def test_waits_between_tries_are_those_of_the_engine(
+    tmp_path: Path, conninfo: str, publish: Publish, upstream: Upstream, workers: int
+) -> None:
+    """Upstream asks for an hour that nobody is ready to wait, neither for the manifest nor for a file."""
+    url = publish({"a": b"1"})
+    for path in ("/PULP_MANIFEST", "/a"):
+        upstream.script(path, Status(503, retry_after="3600"))
+    stage = FileFirstStage(Remote(name="files", url=url))
+
+    async with Engine(
+        tmp_path / "home",
+        database_url=conninfo,
+        workers=workers,
+        backoff=Backoff(base=0, patience=0),
+    ) as engine:
+        version = await DeclarativeVersion(stage, Repository(name="files"), engine=engine).acreate()
+
+    assert version is not None
+    assert upstream.count("/a") == 2

@@ -95,6 +95,16 @@ def test_a_plan_has_all_that_the_file_says(folder: Path) -> None:
     assert (plan.remote.headers, plan.remote.max_retries) == ([("X-Team", "blue")], 7)
 
 
+def test_limits_of_what_is_in_flight_are_the_librarys_unless_the_file_says_others(
+    folder: Path,
+) -> None:
+    unset = read(folder, "").engine()
+    given = read(folder, "in_flight_bytes = 1000\nin_flight_items = 7\n").engine()
+
+    assert (unset.in_flight_bytes, unset.in_flight_items) == (1 << 30, 1000)
+    assert (given.in_flight_bytes, given.in_flight_items) == (1000, 7)
+
+
 def test_the_settings_of_the_readme_can_be_used_as_they_stand(folder: Path) -> None:
     (text,) = re.findall(r"```toml\n(.*?)```", README.read_text(), flags=re.DOTALL)
 

@@ -209,3 +209,9 @@ def test_what_upstream_asks_for_is_granted_up_to_the_patience() -> None:
 
     assert 7.0 <= backoff.wait(1, 7.0) <= 7.5
     assert 10.0 <= backoff.wait(1, 3600.0) <= 10.5
+
+
+@pytest.mark.parametrize("field", ["base", "cap", "patience"])
+def test_negative_waits_are_refused(field: str) -> None:
+    with pytest.raises(DeclarationError, match=rf"cannot be negative.*{field}=-1"):
+        Backoff(**{field: -1})
