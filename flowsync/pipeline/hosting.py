@@ -19,10 +19,12 @@ import msgspec
 
 from flowsync.model.errors import PipelineError
 from flowsync.pipeline.crossing import Answer, Codec, Question, unpack_error
+from flowsync.pipeline.parcel import Work
 from flowsync.pipeline.progress import Meter
 from flowsync.pipeline.stage import Stage
 from flowsync.pipeline.tasks import task_group
-from flowsync.pipeline.workers import Work, WorkerPool
+from flowsync.pipeline.threads import in_thread
+from flowsync.pipeline.workers import WorkerPool
 
 LARGEST_BATCH: Final = 64
 """Items in a batch at most: many enough to share the cost of a question, few enough that answers stay small and that a slow item holds up few others.
@@ -104,7 +106,10 @@ class HostedSegment(Stage):
             with self.working():
                 question = Question(wanted, hosting.terms, hosting.codec.encode(batch))
                 encoded = await hosting.pool.ask(
-                    hosting.work, msgspec.msgpack.encode(question), lambda: _unlink(wanted)
+                    hosting.work,
+                    msgspec.msgpack.encode(question),
+                    hosting.folder,
+                    lambda: _unlink(wanted),
                 )
                 answer = msgspec.msgpack.decode(encoded, type=Answer)
                 await self.put_all(_merge(answer, batch, hosting.codec, counted))
@@ -146,8 +151,8 @@ def _merge(answer: Answer, batch: list[Any], codec: Codec[Any], counted: _Counte
 async def _wanted(folder: str) -> AsyncIterator[str]:
     """Give the path of a file that exists until the block ends, or until it is removed."""
     path = os.path.join(folder, f"wanted-{uuid.uuid4().hex}")
-    await asyncio.to_thread(_create, path)
     try:
+        await in_thread(_create, path)
         yield path
     finally:
         _unlink(path)

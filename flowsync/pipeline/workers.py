@@ -1,6 +1,7 @@
 """Worker processes that answer questions: bytes go out, bytes come back, what they mean is not known here.
 
 1. The work is a plain function of a module, `bytes -> bytes`, submitted to a `concurrent.futures.Executor`. It must bear to be done twice.
+   Large messages travel as files (`flowsync.pipeline.parcel`).
 2. At most `slots` questions are on their way, over all who ask; the others wait in order.
 3. A worker that dies takes its crew down; another crew starts, and the questions that were on their way are asked again, each with no other
    on its way, so that one which kills workers harms no other for long. At its third loss it is given up.
@@ -10,17 +11,18 @@
 """
 
 import asyncio
+import uuid
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import BrokenExecutor
 from contextlib import asynccontextmanager
 from types import TracebackType
-from typing import Final, Self, TypeAlias
+from typing import Final, Self
 
-from flowsync.model.errors import PipelineError, SettingsError, WorkersLostError
+from flowsync.model.errors import PipelineError, SettingsError, StoreError, WorkersLostError
+from flowsync.pipeline import parcel
 from flowsync.pipeline.crew import Crew
-
-Work: TypeAlias = Callable[[bytes], bytes]
-"""A function of a module that workers can import."""
+from flowsync.pipeline.parcel import Work
+from flowsync.pipeline.threads import in_thread
 
 PATIENCE: Final = 5.0
 """Much more than the moment that a worker needs to hear of it, less than a person waits for Ctrl-C."""
@@ -78,17 +80,39 @@ class WorkerPool:
             self._broken = None
 
     async def ask(
-        self, work: Work, question: bytes, take_back: Callable[[], None] = lambda: None
+        self,
+        work: Work,
+        question: bytes,
+        folder: str,
+        take_back: Callable[[], None] = lambda: None,
     ) -> bytes:
         """Return what `work` answers in a worker. Raise what it raises, and `WorkersLostError` when workers die of it or cannot be had.
 
-        `take_back` is called when the caller is cancelled; it tells the worker that the answer is not wanted any more.
+        `folder`, which workers must see, takes large messages on their way. `take_back` is called when the caller is cancelled; it tells the worker
+        that the answer is not wanted any more.
         """
+        path = f"{folder}/parcel-{uuid.uuid4().hex}"
+        try:
+            sent: bytes | None = question
+            if not parcel.fits(question, path):
+                await _write(path, question)
+                sent = None
+            outcome = await self._ask_until_answered(work, sent, path, take_back)
+            if outcome is None:
+                return await in_thread(parcel.unpack, outcome, path)
+            return parcel.unpack(outcome, path)
+        finally:
+            # Nobody writes there any more: whoever was asked has answered, was stopped, or is dead.
+            parcel.remove(path)
+
+    async def _ask_until_answered(
+        self, work: Work, sent: bytes | None, path: str, take_back: Callable[[], None]
+    ) -> bytes | None:
         losses: list[BrokenExecutor] = []
         while len(losses) < _MAX_LOSSES:
             async with self._slot(alone=bool(losses)):
                 try:
-                    return await self._ask_once(work, question, take_back)
+                    return await self._ask_once(work, sent, path, take_back)
                 except BrokenExecutor as error:
                     losses.append(error)
         raise WorkersLostError(
@@ -124,10 +148,12 @@ class WorkerPool:
                 for _ in range(held):
                     self._room.release()
 
-    async def _ask_once(self, work: Work, question: bytes, take_back: Callable[[], None]) -> bytes:
+    async def _ask_once(
+        self, work: Work, sent: bytes | None, path: str, take_back: Callable[[], None]
+    ) -> bytes | None:
         crew = await self._running_crew()
         try:
-            asked = crew.submit(work, question)
+            asked = crew.submit(parcel.carry_out, work, sent, path)
         except BrokenExecutor:  # a worker died while it was idle
             self._retire(crew)
             raise
@@ -170,11 +196,18 @@ class WorkerPool:
         if self._crew is crew:
             self._crew, self._broken = None, crew
 
-    async def _wait_for_stop(self, crew: Crew, answered: asyncio.Future[bytes]) -> None:
+    async def _wait_for_stop(self, crew: Crew, answered: asyncio.Future[bytes | None]) -> None:
         done, _ = await asyncio.wait([answered], timeout=self._patience)
         if not done:
             self._retire(crew)
             await asyncio.to_thread(crew.stop)
+
+
+async def _write(path: str, question: bytes) -> None:
+    try:
+        await in_thread(parcel.write, path, question)
+    except OSError as error:
+        raise StoreError(f"cannot write {path}: {error.strerror}") from error
 
 
 def _next_crew(broken: Crew | None, workers: int, warm_up: Callable[[], object]) -> Crew:
@@ -183,7 +216,7 @@ def _next_crew(broken: Crew | None, workers: int, warm_up: Callable[[], object])
     return Crew(workers, warm_up)
 
 
-def _retrieve(answered: asyncio.Future[bytes]) -> None:
+def _retrieve(answered: asyncio.Future[bytes | None]) -> None:
     # The error of an answer that nobody waits for any more.
     if not answered.cancelled():
         answered.exception()

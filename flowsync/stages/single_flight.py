@@ -25,7 +25,7 @@ from msgspec.structs import replace
 
 from flowsync.download.spool import fresh_path
 from flowsync.model.artifact import Artifact, StagedArtifact
-from flowsync.store.threads import in_thread
+from flowsync.pipeline.threads import in_thread
 
 Key = tuple[str, str]
 """Algorithm and value of a digest."""

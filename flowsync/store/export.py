@@ -18,8 +18,8 @@ from typing import Final
 import msgspec
 
 from flowsync.model.errors import BlobMissingError, ExportError
+from flowsync.pipeline.threads import in_thread
 from flowsync.store.failures import describe
-from flowsync.store.threads import in_thread
 from flowsync.store.tree import new_tree, publish
 
 Entry = tuple[str, str]

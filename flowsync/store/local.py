@@ -13,12 +13,12 @@ from typing import BinaryIO, Self
 
 from flowsync.model.artifact import StagedArtifact
 from flowsync.model.errors import BlobMissingError, StoreError, StoreUnwritableError
+from flowsync.pipeline.threads import in_thread
 from flowsync.store.blobs import StoreUsage
 from flowsync.store.durability import barriers, make_folder
 from flowsync.store.failures import store_errors
 from flowsync.store.shelves import Shelves
 from flowsync.store.staging import remove_dead, staging_folder
-from flowsync.store.threads import in_thread
 from flowsync.store.writer import Writer
 
 

@@ -7,6 +7,7 @@ import asyncio
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from flowsync.pipeline.resolution import Resolvable
 from flowsync.pipeline.segment import answer
 from flowsync.pipeline.stage import Stage
 from flowsync.pipeline.workers import WorkerPool
+
+LONG = 300_000
 
 Name = tuple[int, ...]
 Steps = list[list[object]]
@@ -207,6 +210,31 @@ def work(question: bytes) -> bytes:
     asked = msgspec.msgpack.decode(question, type=Question)
     stages = make(msgspec.msgpack.decode(asked.terms))
     return asyncio.run(answer(asked, UnitCodec(), stages))
+
+
+def echo(question: bytes) -> bytes:
+    """Return the question."""
+    return question
+
+
+def swell(question: bytes) -> bytes:
+    """Return a hundred thousand times the question."""
+    return question * 100_000
+
+
+def answer_at_length(question: bytes) -> bytes:
+    """Return more than a pipe takes. The first time, write in the folder that is the question who does, and wait for a sign there."""
+    folder = Path(os.fsdecode(question))
+    if not (folder / "ready").exists():
+        (folder / "ready").write_text(str(os.getpid()))
+        while not (folder / "go").exists():
+            time.sleep(0.001)
+    return bytes(LONG)
+
+
+def complain(question: bytes) -> bytes:
+    """Raise an error as long as the question."""
+    raise ValueError(question.decode())
 
 
 class HostedSteps(HostedSegment):

@@ -3,7 +3,7 @@ import threading
 
 import pytest
 
-from flowsync.store.threads import in_thread
+from flowsync.pipeline.threads import in_thread
 
 
 async def test_the_result_and_the_error_of_the_job_come_back():
