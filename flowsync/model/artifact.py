@@ -88,7 +88,7 @@ def staged_artifact(
     )
 
 
-class StoredArtifact(Artifact, frozen=True, kw_only=True):
+class StoredArtifact(Artifact, frozen=True, kw_only=True, weakref=True):
     """An artifact that the catalog records under `id`. `file` is the path of its blob where the store is a local folder."""
 
     id: int

@@ -4,6 +4,7 @@ import asyncio
 import os
 import shutil
 import uuid
+from collections.abc import Sequence
 
 from flowsync.declare import DeclarativeArtifact, DeclarativeContent
 from flowsync.digest.hashing import verify
@@ -21,16 +22,19 @@ class ArtifactSaver(BoundStage):
 
     Expects declared content whose artifacts were downloaded, or have a local file of the caller's, which is copied and never moved. Bytes are
     durable before they are recorded. One store call and one catalog call a batch; order is kept; the leases of the batch are given back.
+    Whoever wants the same bytes gets them from here while they are recorded, and afterwards (`single_flight`).
     """
 
     async def run(self) -> None:
         """Save the artifacts of each batch."""
-        async for batch in self.batches(SMALLEST_BATCH, pressure=self.context.budget.pressure):
-            await self._save(batch)
-            for item in batch:
-                if item.lease is not None:
-                    item.lease.release()
-            await self.put_all(batch)
+        pressure = self.context.budget.pressure
+        with self.context.single_flight.under_way():
+            async for batch in self.batches(SMALLEST_BATCH, pressure=pressure):
+                await self._save(batch)
+                for item in batch:
+                    if item.lease is not None:
+                        item.lease.release()
+                await self.put_all(batch)
 
     async def _save(self, batch: list[DeclarativeContent]) -> None:
         await self._stage_local_files(batch)
@@ -42,11 +46,19 @@ class ArtifactSaver(BoundStage):
         ]
         if not fresh:
             return
-        staged = [artifact for _, artifact in fresh]
-        await self.context.store.persist(staged)
-        stored = await self.context.catalog.artifacts.save(staged)
+        stored = await self._record([artifact for _, artifact in fresh])
         for (declared, _), artifact in zip(fresh, stored, strict=True):
             declared.artifact = artifact
+
+    async def _record(self, staged: list[StagedArtifact]) -> Sequence[StoredArtifact]:
+        recording = self.context.single_flight.take_over(staged)
+        try:
+            await self.context.store.persist(staged)
+            stored = await self.context.catalog.artifacts.save(staged)
+            await recording.land(stored)
+        finally:
+            recording.end()
+        return stored
 
     async def _stage_local_files(self, batch: list[DeclarativeContent]) -> None:
         local = [

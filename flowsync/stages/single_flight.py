@@ -5,32 +5,41 @@
 2. Each follower gets a file of his own, in his own run's folder, before the leader's artifact moves on; so nobody ever holds a path that somebody
    else may move or remove. A body in memory is shared as it is.
 3. Of a leader that fails or is cancelled the followers learn only that it is their turn: one of them leads now, with his own URLs, remote and tries.
-4. Bytes are shared until they are recorded: whoever comes while the leader's artifact waits to be saved gets it too. They are held weakly, so the
-   memory is that of what is in flight anyway.
+4. Who leads may have the bytes fetched elsewhere, by a worker process: he takes the lead before he asks for them (`take_lead`).
+5. Bytes that wait to be recorded are shared from their file. While they are being recorded the saver leads: whoever comes then waits, and gets
+   what is recorded (`take_over`).
+6. What is recorded is remembered for every run that was under way then, as it may have asked the catalog before; at most `REMEMBERED` artifacts a
+   run, the newest, and no longer than the run (`under_way`): afterwards somebody may remove them.
 
 Decided: files are shared by hard link, in a thread, and by copy where the file system knows no links. What was staged is never written again, so the
 names of one file do not disturb each other.
-
-Decided: a file that the saver is just moving into the store cannot be shared and is fetched again, because only the catalog could answer then, and
-asking it for each artifact would cost more than that rare second fetch.
 """
 
 import asyncio
 import os
 import shutil
-from collections.abc import Awaitable, Callable, Sequence
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Final, TypeAlias
 from weakref import WeakValueDictionary
 
 from msgspec.structs import replace
 
 from flowsync.download.spool import fresh_path
-from flowsync.model.artifact import Artifact, StagedArtifact
+from flowsync.model.artifact import Artifact, StagedArtifact, StoredArtifact
 from flowsync.pipeline.threads import in_thread
 
 Key = tuple[str, str]
 """Algorithm and value of a digest."""
 
 Fetch = Callable[[], Awaitable[StagedArtifact]]
+
+Shared: TypeAlias = StagedArtifact | StoredArtifact
+"""What comes of a fetch: bytes at hand, or bytes that another one has recorded by now."""
+
+REMEMBERED: Final = 5000
+"""More than the contents that can be between the question whether their artifacts exist and their download: a batch of 2000, and the channels."""
 
 
 def key(artifact: Artifact, allowed: frozenset[str]) -> Key | None:
@@ -45,12 +54,11 @@ class SingleFlight:
     """What is being fetched, over all runs of an engine. Used from one loop."""
 
     def __init__(self) -> None:
-        self._flights: dict[Key, _Flight] = {}
-        self._landed: WeakValueDictionary[Key, StagedArtifact] = WeakValueDictionary()
+        self._flights: dict[Key, Flight] = {}
+        self._landed: WeakValueDictionary[Key, Shared] = WeakValueDictionary()
+        self._under_way: list[deque[StoredArtifact]] = []
 
-    async def bring(
-        self, wanted: Key, artifact: Artifact, folder: str, fetch: Fetch
-    ) -> StagedArtifact:
+    async def bring(self, wanted: Key, artifact: Artifact, folder: str, fetch: Fetch) -> Shared:
         """Return the bytes of `artifact`, staged in `folder`: shared with whoever fetches them already, else by `fetch`.
 
         Raise what `fetch` raises. Cancelling a leader hands the lead on.
@@ -64,80 +72,157 @@ class SingleFlight:
                 return await fetch()
         return await self._share_landed(wanted, artifact, folder) or await self._lead(wanted, fetch)
 
-    async def _share_landed(
-        self, wanted: Key, artifact: Artifact, folder: str
-    ) -> StagedArtifact | None:
-        staged = self._landed.get(wanted)
-        if staged is None or not _vouches(staged, artifact):
+    def take_lead(self, wanted: Key) -> "Flight | None":
+        """Take the lead for bytes that nobody fetches, or has, yet; `None` when somebody does: `bring` then shares with him.
+
+        For whoever has them fetched elsewhere. He must not wait for anything that his followers may hold, such as leases of the budget.
+        """
+        if wanted in self._flights or wanted in self._landed:
             return None
-        if staged.file is None:
-            return staged
-        (shared,) = await in_thread(_shares, staged, [folder])
+        return self._begin(wanted)
+
+    def take_over(self, staged: Sequence[StagedArtifact]) -> "Recording":
+        """Take the lead for bytes that landed and are to be recorded now."""
+        flights: list[list[Flight]] = []
+        for artifact in staged:
+            keys = [
+                wanted
+                for wanted in artifact.digests().items()
+                if self._landed.get(wanted) is artifact and wanted not in self._flights
+            ]
+            flights.append([self._begin(wanted) for wanted in keys])
+        return Recording(flights, self._remember)
+
+    @contextmanager
+    def under_way(self) -> Iterator[None]:
+        """Remember, while the block runs, what any run records."""
+        recorded: deque[StoredArtifact] = deque(maxlen=REMEMBERED)
+        self._under_way.append(recorded)
+        try:
+            yield
+        finally:
+            # By identity: two of them may be equal.
+            self._under_way = [other for other in self._under_way if other is not recorded]
+            recorded.clear()
+
+    async def _share_landed(self, wanted: Key, artifact: Artifact, folder: str) -> Shared | None:
+        landed = self._landed.get(wanted)
+        if landed is None or not _vouches(landed, artifact):
+            return None
+        (shared,) = await _share_out(landed, [folder])
         return shared
 
     async def _lead(self, wanted: Key, fetch: Fetch) -> StagedArtifact:
         if wanted in self._flights:
             # Somebody took the lead while this one looked for what had landed.
             return await fetch()
-        flight = self._flights[wanted] = _Flight()
+        flight = self._begin(wanted)
         try:
             staged = await fetch()
-            self._landed[wanted] = staged
             await flight.land(staged)
             return staged
         finally:
-            del self._flights[wanted]
             flight.end()
 
+    def _begin(self, wanted: Key) -> "Flight":
+        flight = self._flights[wanted] = Flight(wanted, self._flights, self._landed)
+        return flight
 
-class _Flight:
-    """One fetch, and who follows it, each with the folder for his share."""
+    def _remember(self, stored: Sequence[StoredArtifact]) -> None:
+        for recorded in self._under_way:
+            recorded.extend(stored)
 
-    def __init__(self) -> None:
+
+class Flight:
+    """One fetch, and who follows it, each with the folder for his share.
+
+    Who leads is to `land` the bytes, if he gets them, before they move on, and to `end` in any case.
+    """
+
+    def __init__(
+        self,
+        wanted: Key,
+        flights: "dict[Key, Flight]",
+        landed: "WeakValueDictionary[Key, Shared]",
+    ) -> None:
         self.landed = False
-        self._followers: list[tuple[str, asyncio.Future[StagedArtifact | None]]] = []
+        self._wanted = wanted
+        self._all_flights = flights
+        self._all_landed = landed
+        self._followers: list[tuple[str, asyncio.Future[Shared | None]]] = []
 
-    async def follow(self, folder: str) -> StagedArtifact | None:
+    async def follow(self, folder: str) -> Shared | None:
         """Wait for the leader and return a share in `folder`, or `None` when there is none to be had."""
-        share: asyncio.Future[StagedArtifact | None] = asyncio.get_running_loop().create_future()
+        share: asyncio.Future[Shared | None] = asyncio.get_running_loop().create_future()
         self._followers.append((folder, share))
         return await share
 
-    async def land(self, staged: StagedArtifact) -> None:
-        """Give each follower his share, also those that come meanwhile."""
+    async def land(self, landed: Shared) -> None:
+        """Give each follower his share, also those that come meanwhile, and let those find the bytes who come later."""
         self.landed = True
+        self._all_landed[self._wanted] = landed
         while self._followers:
             followers = [follower for follower in self._followers if not follower[1].done()]
-            folders = [folder for folder, _ in followers]
-            shares = await in_thread(_shares, staged, folders)
+            shares = await _share_out(landed, [folder for folder, _ in followers])
             for (_, share), mine in zip(followers, shares, strict=True):
                 if not share.done():
                     share.set_result(mine)
             self._followers = [follower for follower in self._followers if not follower[1].done()]
 
     def end(self) -> None:
-        """Let those who have got nothing see to themselves."""
+        """Leave the air, and let those who have got nothing see to themselves. Ending twice is ending once."""
+        if self._all_flights.get(self._wanted) is self:
+            del self._all_flights[self._wanted]
         for _, share in self._followers:
             if not share.done():
                 share.set_result(None)
 
 
-def _vouches(staged: StagedArtifact, artifact: Artifact) -> bool:
-    if artifact.size is not None and artifact.size != staged.size:
+class Recording:
+    """Artifacts that are on their way into the store and the catalog; who records them leads meanwhile."""
+
+    def __init__(
+        self,
+        flights: Sequence[Sequence[Flight]],
+        remember: Callable[[Sequence[StoredArtifact]], None],
+    ) -> None:
+        self._flights = flights
+        self._remember = remember
+
+    async def land(self, stored: Sequence[StoredArtifact]) -> None:
+        """Share what is recorded now; in the order of what was taken over."""
+        for flights, artifact in zip(self._flights, stored, strict=True):
+            for flight in flights:
+                await flight.land(artifact)
+        self._remember(stored)
+
+    def end(self) -> None:
+        """End in any case."""
+        for flights in self._flights:
+            for flight in flights:
+                flight.end()
+
+
+def _vouches(landed: Shared, artifact: Artifact) -> bool:
+    if artifact.size is not None and artifact.size != landed.size:
         return False
-    return all(getattr(staged, name) == value for name, value in artifact.digests().items())
+    return all(getattr(landed, name) == value for name, value in artifact.digests().items())
+
+
+async def _share_out(landed: Shared, folders: Sequence[str]) -> Sequence[Shared | None]:
+    if isinstance(landed, StoredArtifact) or landed.file is None:
+        return [landed] * len(folders)
+    return await in_thread(_shares, landed, folders)
 
 
 def _shares(staged: StagedArtifact, folders: Sequence[str]) -> list[StagedArtifact | None]:
-    return [_share(staged, folder) for folder in folders]
+    return [_share(staged, str(staged.file), folder) for folder in folders]
 
 
-def _share(staged: StagedArtifact, folder: str) -> StagedArtifact | None:
-    if staged.file is None:
-        return staged
+def _share(staged: StagedArtifact, file: str, folder: str) -> StagedArtifact | None:
     path = fresh_path(folder)
     try:
-        _link(staged.file, path)
+        _link(file, path)
     except OSError:
         # The leader's file has moved on, or the follower's folder is gone with its run, or the disk is full: he will see for himself.
         return None
