@@ -33,6 +33,11 @@ Get = Callable[[str], Awaitable[object]]
 class Nowhere:
     """A sink that forgets."""
 
+    held = None
+
+    def begin(self, validator: str | None) -> None:
+        pass
+
     async def write(self, chunk: bytes) -> None:
         pass
 

@@ -176,7 +176,9 @@ async def _receive(reply: Reply, request: FetchRequest, sink: Sink, tally: Tally
             length = answer.content_length(found)
             if length is not None:
                 tally.promise(tally.taken + length)
-            tally.validator = tally.validator or answer.strong_validator(found)
+            if verdict is Verdict.BEGIN:
+                tally.validator = answer.strong_validator(found)
+                sink.begin(tally.validator)
         inflow = Inflow(request, sink, tally, encoding)
         await _read(reply.content, inflow, request, tally)
         inflow.end()

@@ -7,7 +7,7 @@ already holds and by which validator upstream would recognise the rest. A fetche
 from typing import Protocol
 
 from flowsync.model.errors import OversizedBodyError, SizeMismatchError
-from flowsync.model.transfer import FetchRequest, Received, Sink
+from flowsync.model.transfer import FetchRequest, Held, Received, Sink
 from flowsync.model.url import redact
 
 
@@ -26,14 +26,18 @@ class Tally:
     """What the tries at one body have brought so far. Lives as long as one `stream` call.
 
     `taken` counts the bytes in the sink. `validator` is the strong validator by which the rest of the same body can be asked for, or `None`.
+    `inherited` says that the first of the bytes were there before: `held` by the sink.
     """
 
-    __slots__ = ("_request", "taken", "validator")
+    __slots__ = ("_request", "inherited", "taken", "validator")
 
-    def __init__(self, request: FetchRequest) -> None:
+    def __init__(self, request: FetchRequest, held: Held | None = None) -> None:
         self._request = request
         self.taken = 0
         self.validator: str | None = None
+        self.inherited = held is not None
+        if held is not None:
+            self.taken, self.validator = held.size, held.validator
 
     @property
     def resumable(self) -> bool:
@@ -44,6 +48,7 @@ class Tally:
         """Begin again at the first byte; the sink is empty again."""
         self.taken = 0
         self.validator = None
+        self.inherited = False
 
     def promise(self, length: int) -> None:
         """Take note that upstream announces a body of `length` bytes. Raise `SizeMismatchError` or `OversizedBodyError` if nobody wants that."""

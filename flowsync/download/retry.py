@@ -6,7 +6,9 @@
 2. Waits a random time between nothing and a bound that doubles with every failure up to a cap ("full jitter"), so that a thousand waiting
    requests do not come back at once. What `Retry-After` asks for comes on top, up to the caller's patience.
 3. Goes on inside the body where that is possible, otherwise begins again with an empty sink. A body that was whole and wrong is never continued.
-4. Holds no connection and no slot while it waits.
+4. A try that went on from bytes of an earlier transfer and made them useless (upstream has other ones, or they are wrong) is followed by another one
+   at once and counts for nothing: neither upstream nor the caller's patience is to blame.
+5. Holds no connection and no slot while it waits.
 """
 
 import asyncio
@@ -64,7 +66,7 @@ async def stream(origin: Origin, request: FetchRequest, sink: Sink, backoff: Bac
 
     Raise the error of the last try, with a note of how many there were.
     """
-    tally = Tally(request)
+    tally = Tally(request, sink.held)
     failures = 0
     while True:
         try:
@@ -73,19 +75,29 @@ async def stream(origin: Origin, request: FetchRequest, sink: Sink, backoff: Bac
                 await sink.finish()
             return received
         except (TransferError, IntegrityError) as error:
-            failures += 1
-            wrong = isinstance(error, IntegrityError)
-            if not _passing(error) or (wrong and origin.steady):
-                raise
-            if failures > request.remote.max_retries:
-                if failures > 1:
-                    error.add_note(f"after {failures} tries")
-                raise
-            asked = error.retry_after if isinstance(error, StatusError) else None
-        if wrong or not tally.resumable:
+            void = isinstance(error, IntegrityError) or not tally.resumable
+            pause = 0.0
+            if not (void and tally.inherited):
+                failures += 1
+                _check_hope(error, failures, origin, request)
+                asked = error.retry_after if isinstance(error, StatusError) else None
+                pause = backoff.wait(failures, asked)
+        if void:
             await sink.restart()
             tally.reset()
-        await asyncio.sleep(backoff.wait(failures, asked))
+        await asyncio.sleep(pause)
+
+
+def _check_hope(
+    error: TransferError | IntegrityError, failures: int, origin: Origin, request: FetchRequest
+) -> None:
+    """Raise the error when it is not worth another try, or the tries are used up."""
+    if not _passing(error) or (isinstance(error, IntegrityError) and origin.steady):
+        raise error
+    if failures > request.remote.max_retries:
+        if failures > 1:
+            error.add_note(f"after {failures} tries")
+        raise error
 
 
 def _passing(error: TransferError | IntegrityError) -> bool:

@@ -71,11 +71,25 @@ class Received(msgspec.Struct, frozen=True, kw_only=True):
     not_modified: bool = False
 
 
+class Held(msgspec.Struct, frozen=True):
+    """The first `size` bytes of a body, and the strong validator by which upstream would recognise the rest."""
+
+    size: int
+    validator: str
+
+
 class Sink(Protocol):
     """Where a body goes. One sink takes one body; `restart` makes it empty again for another try or another source.
 
     What it raises ends the transfer, except an `IntegrityError` of `finish`: the body was wrong, and is fetched again while tries are left.
     """
+
+    @property
+    def held(self) -> Held | None:
+        """What an earlier transfer has left in the sink; asked when a transfer begins, and void after `restart`."""
+
+    def begin(self, validator: str | None) -> None:
+        """Take note that a body begins at its first byte, and of its strong validator if upstream gave one. Only where bodies can be continued."""
 
     async def write(self, chunk: bytes) -> None:
         """Take the next bytes."""

@@ -3,22 +3,32 @@
 The digests are checked in `finish`, which the fetcher calls while it can still try again: a wrong body is a failed try like a broken one.
 Bodies up to the hasher's inline limit stay in memory and are hashed at once; larger ones go to a file and are hashed by path in another
 process (design, ruling 8).
+
+With a partial the file is that one, and what another run left in it is where this one goes on, if it asks the same URL. Other bytes stay until a
+body begins to arrive in their place. A wrong body is thrown away at once, so that nobody ever goes on from it.
 """
 
 from flowsync.digest.hashing import digest_bytes, verify
 from flowsync.download.spool import Spool
+from flowsync.download.spool_file import SpoolFile
 from flowsync.model.artifact import Artifact, StagedArtifact, staged_artifact
-from flowsync.model.errors import SizeMismatchError
+from flowsync.model.errors import IntegrityError, SizeMismatchError
+from flowsync.model.transfer import Held
 from flowsync.model.url import redact
 from flowsync.stages.context import TransferContext
+from flowsync.store.partials import Partial
+from flowsync.store.threads import in_thread
 
 
 class Arrival(Spool):
-    """The sink of one artifact's body. After `finish`, `staged` is the verified artifact."""
+    """The sink of one artifact's body. After `finish`, `staged` is the verified artifact; without it, `leave` is due."""
 
-    def __init__(self, url: str, wanted: Artifact, context: TransferContext) -> None:
-        super().__init__(context.staging, context.hasher.inline_limit)
+    def __init__(
+        self, url: str, wanted: Artifact, context: TransferContext, partial: Partial | None = None
+    ) -> None:
+        super().__init__(context.staging, context.hasher.inline_limit if partial is None else 0)
         allowed = context.digest_policy.allowed
+        self._url = url
         self._shown = redact(url)
         self._wanted = wanted
         self._expected = {
@@ -27,11 +37,62 @@ class Arrival(Spool):
             if algorithm in allowed
         }
         self._hasher = context.hasher
+        self._partial = partial
+        self._validator: str | None = None
         self.staged: StagedArtifact
+        if partial is not None and (validator := partial.validator_for(url)) is not None:
+            self.size = partial.size
+            self.held = Held(partial.size, validator)
+
+    def begin(self, validator: str | None) -> None:
+        self._validator = validator
+
+    async def restart(self) -> None:
+        await super().restart()
+        if self._partial is not None and self.held is not None:
+            self.held = None
+            await in_thread(self._partial.empty)
 
     async def finish(self) -> None:
         """Compute the digests and compare them. Raise `SizeMismatchError` or `DigestMismatchError`."""
         await super().finish()
+        await self._stage()
+
+    async def finish_whole(self) -> None:
+        """Do with the partial, which is whole, what `finish` does with a body that came."""
+        assert self._partial is not None
+        self.path, self.size = self._partial.path, self._partial.size
+        await self._stage()
+
+    async def leave(self) -> None:
+        """End without the body. What a partial has of it is for others to go on from, all else is removed."""
+        if self._partial is None:
+            await self.discard()
+        else:
+            await self.keep()
+            await in_thread(self._partial.look)
+
+    def _new_file(self) -> SpoolFile:
+        partial = self._partial
+        if partial is None:
+            return super()._new_file()
+        if self.held is not None:
+            return SpoolFile(partial.path, (), opening=partial.resume, size=self.held.size)
+        url, validator = self._url, self._validator
+        return SpoolFile(partial.path, (), opening=lambda: partial.begin(url, validator))
+
+    async def _stage(self) -> None:
+        try:
+            digests = await self._verified()
+        except IntegrityError:
+            if self._partial is not None:
+                await in_thread(self._partial.empty)
+            raise
+        if self._partial is not None:
+            self.path = await in_thread(self._partial.move, self._folder)
+        self.staged = staged_artifact(self.size, digests, file=self.path, body=self.body)
+
+    async def _verified(self) -> dict[str, str]:
         if self._wanted.size is not None and self.size != self._wanted.size:
             raise SizeMismatchError(self._shown, self._wanted.size, self.size)
         algorithms = frozenset(self._expected)
@@ -40,4 +101,4 @@ class Arrival(Spool):
         else:
             _, digests = await self._hasher.digest(self.path, algorithms, size=self.size)
         verify(self._shown, self._expected, digests)
-        self.staged = staged_artifact(self.size, digests, file=self.path, body=self.body)
+        return digests

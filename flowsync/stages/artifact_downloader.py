@@ -1,5 +1,7 @@
 """Downloads the artifacts whose bytes are not here yet."""
 
+from contextlib import suppress
+
 from flowsync.declare import DeclarativeArtifact, DeclarativeContent, Source
 from flowsync.model.artifact import Artifact, StagedArtifact
 from flowsync.model.errors import (
@@ -13,8 +15,10 @@ from flowsync.model.transfer import FetchRequest
 from flowsync.pipeline.progress import Meter
 from flowsync.pipeline.tasks import task_group
 from flowsync.stages.arrival import Arrival
+from flowsync.stages.claiming import claim, partial_name
 from flowsync.stages.generic_downloader import GenericDownloader
 from flowsync.stages.single_flight import key
+from flowsync.store.partials import Partial
 
 
 class ArtifactDownloader(GenericDownloader):
@@ -24,7 +28,8 @@ class ArtifactDownloader(GenericDownloader):
     each with its own remote. Bytes that another content, of this run or of another one of the engine, is fetching at the same time are not fetched
     again but shared (`single_flight`). While its bytes are in flight a content holds a lease of the budget; the saver gives it back.
 
-    Raises `TransferError` or `IntegrityError` when a single source failed, `AllSourcesFailedError` when several did; nothing of the body is kept.
+    Raises `TransferError` or `IntegrityError` when a single source failed, `AllSourcesFailedError` when several did. Nothing of the body is
+    kept then, unless it is large: the next download of the same artifact goes on from the bytes that came (`claiming`).
     Where the sync may go on without the content, the failure stays with the item instead, and `LeaveOut` behind this stage decides.
     """
 
@@ -84,11 +89,27 @@ class ArtifactDownloader(GenericDownloader):
         meter.advance(1)
 
     async def _fetch_from_any(self, declared: DeclarativeArtifact) -> StagedArtifact:
+        wanted = declared.artifact
+        name = partial_name(wanted, self.context.digest_policy.allowed)
+        if name is None or wanted.size is None:
+            return await self._try_sources(declared, None)
+        async with claim(self.context.staging, name, wanted.size) as partial:
+            if partial is not None and partial.is_whole:
+                arrival = Arrival(partial.path, wanted, self.context, partial)
+                # What is wrong with it is nobody's fault any more: it is thrown away, and the body fetched.
+                with suppress(IntegrityError):
+                    await arrival.finish_whole()
+                    return arrival.staged
+            return await self._try_sources(declared, partial)
+
+    async def _try_sources(
+        self, declared: DeclarativeArtifact, partial: Partial | None
+    ) -> StagedArtifact:
         failures: list[Exception] = []
         for source in (*declared.alternates, Source(declared.remote, declared.urls)):
             for url in source.urls:
                 try:
-                    return await self._fetch(url, source.remote, declared)
+                    return await self._fetch(url, source.remote, declared, partial)
                 except (TransferError, IntegrityError) as error:
                     failures.append(error)
         if len(failures) == 1:
@@ -96,12 +117,16 @@ class ArtifactDownloader(GenericDownloader):
         raise AllSourcesFailedError(declared.relative_path, failures)
 
     async def _fetch(
-        self, url: str, remote: Remote | None, declared: DeclarativeArtifact
+        self,
+        url: str,
+        remote: Remote | None,
+        declared: DeclarativeArtifact,
+        partial: Partial | None,
     ) -> StagedArtifact:
         if remote is None:
             raise DeclarationError(f"{declared.relative_path}: no remote to fetch it with")
         wanted: Artifact = declared.artifact
-        arrival = Arrival(url, wanted, self.context)
+        arrival = Arrival(url, wanted, self.context, partial)
         request = FetchRequest(
             url=url,
             remote=remote,
@@ -112,5 +137,5 @@ class ArtifactDownloader(GenericDownloader):
             await self.context.fetcher.stream(request, arrival)
             return arrival.staged
         except BaseException:
-            await arrival.discard()
+            await arrival.leave()
             raise

@@ -3,7 +3,8 @@
 1. A blob is named by the BLAKE3 of its bytes (64 lower-case hexadecimal digits), so it never changes and two writers never disagree.
 2. What `persist` returned for survives power loss. A blob that can be seen under its name is whole; there is no state between.
 3. Questions and orders come in batches, each one thread job or one round of requests; nothing here is called once an item on a hot path.
-4. Staging is always a local folder, wherever the blobs end up: bytes are hashed and verified there before they have a name.
+4. Staging is always a local folder, wherever the blobs end up: bytes are hashed and verified there before they have a name. Bodies that outlive
+   their run lie beside the folders of runs (`flowsync.store.partials`).
 """
 
 from collections.abc import Sequence
@@ -55,5 +56,5 @@ class BlobStore(Protocol):
         ...
 
     def staging(self) -> AbstractAsyncContextManager[str]:
-        """Give one run a private local folder for bytes that have no name yet; it is removed with all that is left in it."""
+        """Give one run a private local folder for bytes that have no name yet; it is removed with all that is left in it, except whole partials."""
         ...

@@ -1,7 +1,8 @@
 """The blob store on a local file system.
 
 Below `root` stand `blake3/`, the fan-out folders, and `staging/`, on the same file system, so that a rename moves bytes into place. Several
-processes may have the same root open. Crash-only: opening removes the staging folders of dead processes, and nothing else ever needs repair.
+processes may have the same root open. Crash-only: opening removes the staging folders of dead processes and old partials, and nothing else ever
+needs repair.
 """
 
 import os
@@ -17,6 +18,7 @@ from flowsync.pipeline.threads import in_thread
 from flowsync.store.blobs import StoreUsage
 from flowsync.store.durability import barriers, make_folder
 from flowsync.store.failures import store_errors
+from flowsync.store.partials import remove_old
 from flowsync.store.shelves import Shelves
 from flowsync.store.staging import remove_dead, staging_folder
 from flowsync.store.writer import Writer
@@ -94,6 +96,7 @@ class LocalBlobStore:
             make_folder(self._shelves.root)
             make_folder(self._staging)
             remove_dead(self._staging)
+            remove_old(self._staging)
             scratch = self._held.enter_context(staging_folder(self._staging))
             return Writer(
                 self._shelves,

@@ -4,6 +4,7 @@
 2. The lock is taken before the folder is made and removed after the folder is gone; so a folder whose lock can be had is of the dead, and a
    folder without one does not occur.
 3. Only the dead are tidied away, by whoever opens the store next.
+4. What a run has not stored goes with its folder, except large bodies that are whole (`flowsync.store.partials`).
 
 The lock is a file beside the folder, not the folder itself, because network file systems lock only what is open for writing.
 """
@@ -16,13 +17,14 @@ from contextlib import contextmanager
 from typing import Final
 
 from flowsync.store.locks import claim
+from flowsync.store.partials import rescue
 
 _LOCK: Final = ".lock"
 
 
 @contextmanager
 def staging_folder(parent: str) -> Iterator[str]:
-    """Give a new private folder below `parent` and hold its lock; remove it with all that is left in it."""
+    """Give a new private folder below `parent` and hold its lock; remove it with all that is left in it but whole bodies."""
     folder, lock = _claim_new(parent)
     try:
         os.mkdir(folder, 0o700)
@@ -52,6 +54,7 @@ def _claim_new(parent: str) -> tuple[str, int]:
 
 def _discard(folder: str, lock: int) -> None:
     try:
+        rescue(folder)
         shutil.rmtree(folder, ignore_errors=True)
         # What could not be removed keeps its lock file, and is tried again by the next who tidies.
         if not os.path.lexists(folder):

@@ -366,6 +366,11 @@ async def test_failure_of_the_sink_is_not_a_failure_of_the_transfer(
     client: Client, upstream: Upstream, body: bytes
 ) -> None:
     class Full:
+        held = None
+
+        def begin(self, validator: str | None) -> None:
+            pass
+
         async def write(self, chunk: bytes) -> None:
             raise OSError("no space")
 

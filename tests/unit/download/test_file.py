@@ -195,9 +195,14 @@ async def test_changed_file_is_copied_again(tmp_path: Path) -> None:
 class Meddling:
     """A sink that does something to the source when the first bytes have come."""
 
+    held = None
+
     def __init__(self, source: Path, size: int) -> None:
         self._source = source
         self._size = size
+
+    def begin(self, validator: str | None) -> None:
+        raise AssertionError
 
     async def write(self, chunk: bytes) -> None:
         os.truncate(self._source, self._size)

@@ -24,7 +24,7 @@ from flowsync.model.errors import (
     UnreadableFileError,
 )
 from flowsync.model.remote import Remote
-from flowsync.model.transfer import FetchRequest, Received, Sink, Validators
+from flowsync.model.transfer import FetchRequest, Held, Received, Sink, Validators
 
 URL = "test://a"
 AT_ONCE = Backoff(base=0, patience=0)
@@ -49,10 +49,14 @@ class Scripted:
 class Memory:
     """A sink that finds a body wrong when it is told to expect another."""
 
-    def __init__(self, expected: bytes | None = None) -> None:
-        self.body = b""
+    def __init__(self, expected: bytes | None = None, held: Held | None = None) -> None:
+        self.body = bytes(held.size if held else 0)
+        self.held = held
         self.restarts = 0
         self._expected = expected
+
+    def begin(self, validator: str | None) -> None:
+        pass
 
     async def write(self, chunk: bytes) -> None:
         self.body += chunk

@@ -13,7 +13,8 @@ from threading import Event
 import pytest
 from blake3 import blake3
 
-from flowsync.download.spool import BLOCK, Spool, _store_error, fresh_path
+from flowsync.download.spool import BLOCK, Spool, fresh_path
+from flowsync.download.spool_file import store_error
 from flowsync.model.errors import StoreError, StoreFullError, StoreUnwritableError
 
 
@@ -183,7 +184,7 @@ async def test_file_that_cannot_grow_is_an_error_and_leaves_nothing(tmp_path: Pa
     ],
 )
 def test_refusal_of_the_file_system_has_a_class(number: int, kind: type[StoreError]) -> None:
-    found = _store_error("/staging/a", OSError(number, "reason"))
+    found = store_error("/staging/a", OSError(number, "reason"))
 
     assert type(found) is kind
     assert str(found) == "cannot write /staging/a: reason"
