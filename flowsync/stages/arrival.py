@@ -15,9 +15,9 @@ from flowsync.model.artifact import Artifact, StagedArtifact, staged_artifact
 from flowsync.model.errors import IntegrityError, SizeMismatchError
 from flowsync.model.transfer import Held
 from flowsync.model.url import redact
+from flowsync.pipeline.threads import in_thread
 from flowsync.stages.context import TransferContext
 from flowsync.store.partials import Partial
-from flowsync.store.threads import in_thread
 
 
 class Arrival(Spool):

@@ -14,9 +14,9 @@ from contextlib import ExitStack, asynccontextmanager
 from typing import Final
 
 from flowsync.model.artifact import Artifact
+from flowsync.pipeline.threads import in_thread
 from flowsync.stages.single_flight import key
 from flowsync.store.partials import Partial, claimed
-from flowsync.store.threads import in_thread
 
 KEPT_FROM: Final = 8 << 20
 """Bytes from which a body outlives its run."""

@@ -31,7 +31,9 @@ class World:
 
     async def want(self, run: int, artifact: Artifact = WANTED) -> StagedArtifact:
         folder = self.folders[run]
-        return await self.flight.bring(KEY, artifact, str(folder), self._fetch(folder))
+        shared = await self.flight.bring(KEY, artifact, str(folder), self._fetch(folder))
+        assert isinstance(shared, StagedArtifact)
+        return shared
 
     async def fetching(self, count: int) -> None:
         async with self._begun:
@@ -186,7 +188,10 @@ async def test_body_in_memory_is_shared_as_it_is() -> None:
         await settle()
         ready.set()
 
-    assert {id(task.result().body) for task in tasks} == {id(BODY)}
+    shares = [task.result() for task in tasks]
+    assert [isinstance(share, StagedArtifact) and share.body is BODY for share in shares] == [
+        True
+    ] * 3
 
 
 def test_key_is_the_strongest_digest_that_is_allowed() -> None:
