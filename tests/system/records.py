@@ -70,6 +70,16 @@ def wait_for_file(path: Path, within: float = 20.0) -> None:
         time.sleep(0.005)
 
 
+def wait_for_bytes(folder: Path, size: int, within: float = 20.0) -> Path:
+    """Wait until a file in the folder has at least so many bytes, and return it."""
+    deadline = time.monotonic() + within
+    while not (found := [path for path in folder.glob("*") if path.stat().st_size >= size]):
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"no file of {size} bytes in {folder} within {within} s")
+        time.sleep(0.005)
+    return found[0]
+
+
 def _wait_for(question: LiteralString, count: int, conninfo: str, within: float) -> None:
     deadline = time.monotonic() + within
     with psycopg.connect(conninfo, autocommit=True) as connection:
