@@ -61,6 +61,7 @@ if TYPE_CHECKING:
         VersionEntry,
     )
     from flowsync.model.transfer import Fetched, Validators
+    from flowsync.model.upkeep import Finding, PruneReport, ReclaimReport, VerifyReport
     from flowsync.model.url import redact
     from flowsync.pipeline.pipeline import Pipeline, create_pipeline
     from flowsync.pipeline.stage import EndStage, Stage
@@ -83,6 +84,9 @@ if TYPE_CHECKING:
     from flowsync.sync.engine import Engine
     from flowsync.sync.export import export_version
     from flowsync.sync.source import SourceKind
+    from flowsync.sync.upkeep.prune import prune
+    from flowsync.sync.upkeep.reclaim import reclaim
+    from flowsync.sync.upkeep.verify import verify
 
 _HOMES = {
     "NewVersion": "flowsync.catalog.new_version",
@@ -138,6 +142,10 @@ _HOMES = {
     "VersionEntry": "flowsync.model.repository",
     "Fetched": "flowsync.model.transfer",
     "Validators": "flowsync.model.transfer",
+    "Finding": "flowsync.model.upkeep",
+    "PruneReport": "flowsync.model.upkeep",
+    "ReclaimReport": "flowsync.model.upkeep",
+    "VerifyReport": "flowsync.model.upkeep",
     "redact": "flowsync.model.url",
     "Pipeline": "flowsync.pipeline.pipeline",
     "create_pipeline": "flowsync.pipeline.pipeline",
@@ -163,6 +171,9 @@ _HOMES = {
     "Engine": "flowsync.sync.engine",
     "export_version": "flowsync.sync.export",
     "SourceKind": "flowsync.sync.source",
+    "prune": "flowsync.sync.upkeep.prune",
+    "reclaim": "flowsync.sync.upkeep.reclaim",
+    "verify": "flowsync.sync.upkeep.verify",
 }
 
 __all__ = [
@@ -193,6 +204,7 @@ __all__ = [
     "Event",
     "ExportError",
     "Fetched",
+    "Finding",
     "FlowsyncError",
     "GenericDownloader",
     "IntegrityError",
@@ -207,9 +219,11 @@ __all__ = [
     "PipelineError",
     "PipelineStalledError",
     "Policy",
+    "PruneReport",
     "QueryExistingArtifacts",
     "QueryExistingContents",
     "Reading",
+    "ReclaimReport",
     "Remote",
     "RemoteArtifactSaver",
     "Repository",
@@ -238,12 +252,16 @@ __all__ = [
     "UnsupportedDigestError",
     "UpstreamUnchanged",
     "Validators",
+    "VerifyReport",
     "VersionEntry",
     "VersionNotFoundError",
     "create_pipeline",
     "export_version",
+    "prune",
+    "reclaim",
     "redact",
     "task_group",
+    "verify",
 ]
 
 

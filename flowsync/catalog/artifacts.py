@@ -1,8 +1,9 @@
 """The artifacts that are recorded: looked up by digest, saved in batches.
 
 1. One statement answers a whole batch. `touched_at` says when an artifact was last needed, to the hour; clean-up leaves alone what was needed
-   lately. A row that someone else has locked is not waited for.
-2. Artifacts of a batch are inserted in the order of sha256: syncs that save the same ones wait for each other but never deadlock.
+   lately. A row that was not needed lately is found only once it is held: clean-up may be about to remove it, and then it is not found.
+2. Artifacts of a batch are inserted in the order of sha256, and rows held in the order of their ids, after all inserting: syncs that save or find the
+   same ones wait for each other but never deadlock.
 3. A digest that a stored artifact lacks is added when the same bytes come with it again, so that they are found by it the next time.
 
 Decided: `find` looks up one digest of each artifact, the strongest that is allowed, instead of all, because a second one could only confirm the

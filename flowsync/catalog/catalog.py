@@ -7,9 +7,12 @@ from typing import Self
 from flowsync.catalog.artifacts import Artifacts
 from flowsync.catalog.contents import Contents
 from flowsync.catalog.database import Database
+from flowsync.catalog.orphans import Orphans
+from flowsync.catalog.reclaiming import Reclaiming
 from flowsync.catalog.remotes import Remotes
 from flowsync.catalog.repositories import Repositories
 from flowsync.catalog.runs import Runs
+from flowsync.catalog.verification import Verification
 
 
 class Catalog:
@@ -27,6 +30,9 @@ class Catalog:
         self.remotes = Remotes(self.database)
         self.repositories = Repositories(self.database)
         self.runs = Runs(self.database)
+        self.orphans = Orphans(self.database)
+        self.verification = Verification(self.database)
+        self.reclaiming = Reclaiming(self.database)
 
     async def __aenter__(self) -> Self:
         await self.database.open()

@@ -2,8 +2,8 @@
 
 1. Units are known by their computed id (`model/content.py`). Inserting one that exists does nothing, so two syncs may save the same unit at once;
    the one that came second is told so, and finds it.
-2. Within a transaction units are inserted before links are changed, each sorted by key; therefore transactions that share units wait
-   for each other but never deadlock.
+2. Within a transaction units are inserted before others are found, and these before links are changed, each sorted by key; therefore
+   transactions that share units wait for each other but never deadlock.
 3. A link that has an artifact may get another one but never loses it, and no row is written that does not change.
 """
 

@@ -4,7 +4,8 @@
    read. Waiting for it costs nothing and can be cancelled.
 2. What a dead process left unfinished is discarded by the next opening. The lock tells dead from slow: who holds no lock has no connection
    to write over.
-3. The number is used up only by completion. A version that failed, was cancelled or changed nothing leaves its number to the next one.
+3. Whoever makes a version tells clean-up so, by a shared lock, before anything is looked up (`orphans.py`).
+4. The number is used up only by completion. A version that failed, was cancelled or changed nothing leaves its number to the next one.
 
 Decided: cleaning up after an error or a cancellation has a second, and is not shielded from another cancellation, because rule 2 makes it a
 courtesy; who cancels a large sync does not want to wait until its rows are undone.
@@ -23,8 +24,9 @@ from flowsync.catalog.version_session import Start, VersionSession
 from flowsync.model.errors import CatalogError, RepositoryBusyError
 from flowsync.model.repository import Repository
 
-_LOCK_CLASS: Final = 0x666C6F77
-"""First number of the advisory locks of repositories ("flow" in ASCII); the second is the repository's id."""
+LOCK_CLASS: Final = 0x666C6F77
+"""First number of the advisory locks of repositories ("flow" in ASCII); the second is the repository's id, or 0 for the lock that
+all versions in the making share."""
 
 _PATIENCE: Final = 1.0
 """Seconds that undoing an unfinished version may take before it is left to the next opening."""
@@ -103,7 +105,7 @@ async def _find_base(database: Database, base: tuple[str, int] | None) -> dict[s
 async def _locked(
     database: Database, connection: Connection, name: str, repository_id: int, *, wait: bool
 ) -> AsyncIterator[None]:
-    key = {"lock": _LOCK_CLASS, "repository": repository_id}
+    key = {"lock": LOCK_CLASS, "repository": repository_id}
     await database.run(connection, "enter_session")
     taking = "lock_repository" if wait else "try_lock_repository"
     cursor = await database.run(connection, taking, key)
@@ -112,6 +114,7 @@ async def _locked(
             f"repository {name!r} is busy: another version of it is being made"
         )
     try:
+        await database.run(connection, "begin_use", key)
         yield
     finally:
         # Closing the connection gives the lock back too, but only when the server notices; whoever comes next must not find it taken.

@@ -14,6 +14,9 @@ _COMMANDS = {
     "show": "Show what a version contains.",
     "diff": "Show the difference of two versions.",
     "export": "Write a version out as a folder of files.",
+    "verify": "Check stored bytes against their digests, and repair them.",
+    "prune": "Remove what nothing needs any more.",
+    "reclaim": "Free the disk space of versions that can be fetched again.",
     "status": "Show where everything is and how large it is.",
 }
 """Sub-commands with their one-line help, in the order of `flowsync --help`; module `flowsync.cli.commands.NAME` holds `command`."""
@@ -70,7 +73,7 @@ def cli(
       flowsync export files ./files
 
     Options of a command: flowsync COMMAND --help. Exit status: 0 when all went well, 1 when something failed, 2 on wrong usage,
-    3 when a sync went on without something that could not be fetched.
+    3 when a sync went on without something that could not be fetched, or stored bytes are missing or damaged.
     """  # noqa: D301 - the \b is meant: click does not wrap the paragraph behind it
     context.obj = Place(home=home, config=config, database_url=database_url)
 

@@ -1,8 +1,8 @@
 """How a command ends: its exit status, and the one line that says why.
 
-0 when all went well, 1 when something failed, 2 on wrong usage or wrong settings, 3 when a sync went on without something, 130 and 143 when
-interrupted by Ctrl-C or SIGTERM. An error that flowsync raises on purpose is one line on stderr; anything else is a bug and keeps its
-traceback.
+0 when all went well, 1 when something failed, 2 on wrong usage or wrong settings, 3 when a sync went on without something or a verification left
+something damaged, 130 and 143 when interrupted by Ctrl-C or SIGTERM. An error that flowsync raises on purpose is one line on stderr; anything else
+is a bug and keeps its traceback.
 """
 
 import os

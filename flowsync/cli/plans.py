@@ -1,6 +1,6 @@
 """What `flowsync sync` is to do: one plan a repository, checked before anything is opened or fetched."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -31,6 +31,16 @@ def plans(
     """Return the plans for repositories, of `file` or of the command line. Raise `SettingsError` that names what cannot be done."""
     where = "" if file is None else f"{file.path}: "
     return [_plan(name, settings, where) for name, settings in repositories.items()]
+
+
+def find_remote(file: SettingsFile) -> Callable[[str], Remote | None]:
+    """Return what gives the remotes of the file's repositories by name: a remote is named as its repository is."""
+
+    def find(name: str) -> Remote | None:
+        known = file.repositories.get(name)
+        return None if known is None else _plan(name, known, f"{file.path}: ").remote
+
+    return find
 
 
 def check_name(name: str, where: str = "") -> None:

@@ -31,7 +31,10 @@ class SyncStarted(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
 
 class SyncProgressed(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """How far a sync has come, in the order in which its stages began to count. Sent a few times a second, and once at the end."""
+    """How far a sync has come, in the order in which its stages began to count. Sent a few times a second, and once at the end.
+
+    A verification tells of itself in the same way; `repository` is "store" when it goes through all.
+    """
 
     repository: str
     readings: tuple[Reading, ...]

@@ -53,8 +53,10 @@ class ArtifactSaver(BoundStage):
     async def _record(self, staged: list[StagedArtifact]) -> Sequence[StoredArtifact]:
         recording = self.context.single_flight.take_over(staged)
         try:
-            await self.context.store.persist(staged)
-            stored = await self.context.catalog.artifacts.save(staged)
+            # What was there already must not be cleaned away before it is recorded.
+            async with self.context.store.storing():
+                await self.context.store.persist(staged)
+                stored = await self.context.catalog.artifacts.save(staged)
             await recording.land(stored)
         finally:
             recording.end()

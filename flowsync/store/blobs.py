@@ -3,11 +3,12 @@
 1. A blob is named by the BLAKE3 of its bytes (64 lower-case hexadecimal digits), so it never changes and two writers never disagree.
 2. What `persist` returned for survives power loss. A blob that can be seen under its name is whole; there is no state between.
 3. Questions and orders come in batches, each one thread job or one round of requests; nothing here is called once an item on a hot path.
-4. Staging is always a local folder, wherever the blobs end up: bytes are hashed and verified there before they have a name. Bodies that outlive
+4. What is stored is recorded in the catalog before `storing` ends, and only what nobody records is removed, within `removing`.
+5. Staging is always a local folder, wherever the blobs end up: bytes are hashed and verified there before they have a name. Bodies that outlive
    their run lie beside the folders of runs (`flowsync.store.partials`).
 """
 
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import BinaryIO, Protocol
 
@@ -21,6 +22,14 @@ class StoreUsage(msgspec.Struct, frozen=True):
 
     blobs: int
     bytes: int
+
+
+class BlobState(msgspec.Struct, frozen=True):
+    """What stands under the name of a blob: its size in bytes, when it was written (seconds since the epoch), and what tells it from another file."""
+
+    size: int
+    written: float
+    identity: tuple[int, ...]
 
 
 class BlobStore(Protocol):
@@ -57,4 +66,38 @@ class BlobStore(Protocol):
 
     def staging(self) -> AbstractAsyncContextManager[str]:
         """Give one run a private local folder for bytes that have no name yet; it is removed with all that is left in it, except whole partials."""
+        ...
+
+    # --- upkeep ---
+
+    def storing(self) -> AbstractAsyncContextManager[None]:
+        """Keep blobs from being removed while the block stores and records some; held from before `persist` until the catalog has them."""
+        ...
+
+    def removing(self) -> AbstractAsyncContextManager[None]:
+        """Let nobody store while the block finds out what may go and removes it. Keep it short: every sync waits."""
+        ...
+
+    async def states(self, names: Sequence[str]) -> list[BlobState | None]:
+        """Return for each name what stands there, without reading it; `None` when nothing does. What is no file has the size -1."""
+        ...
+
+    def names(self, batch_size: int) -> AsyncGenerator[list[str], None]:
+        """Yield the names of all blobs, some at a time. One that comes or goes meanwhile may be among them or not."""
+        ...
+
+    async def remove(self, names: Sequence[str]) -> None:
+        """Remove blobs; one that is not there is fine. Only within `removing`."""
+        ...
+
+    async def quarantine(self, names: Sequence[str]) -> None:
+        """Take damaged blobs from their names and keep them aside, where nobody serves them. Only within `removing`."""
+        ...
+
+    async def release(self, names: Sequence[str]) -> None:
+        """Remove what is kept aside of blobs that are whole again."""
+        ...
+
+    async def dead_staging(self, *, remove: bool) -> StoreUsage:
+        """Count the staging folders that dead processes left and the bytes in them, and perhaps remove them."""
         ...

@@ -1,13 +1,14 @@
 """The blob store on a local file system.
 
-Below `root` stand `blake3/`, the fan-out folders, and `staging/`, on the same file system, so that a rename moves bytes into place. Several
-processes may have the same root open. Crash-only: opening removes the staging folders of dead processes and old partials, and nothing else ever
-needs repair.
+Below `root` stand `blake3/`, the fan-out folders, `staging/`, and after a damage `quarantine/`, on one file system, so that a rename moves bytes from
+one to the other. Several processes may have the same root open. Crash-only: opening removes the staging folders of dead processes and old
+partials, and nothing else ever needs repair.
 """
 
 import os
-from collections.abc import AsyncIterator, Sequence
-from contextlib import ExitStack, asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
@@ -15,12 +16,14 @@ from typing import BinaryIO, Self
 from flowsync.model.artifact import StagedArtifact
 from flowsync.model.errors import BlobMissingError, StoreError, StoreUnwritableError
 from flowsync.pipeline.threads import in_thread
-from flowsync.store.blobs import StoreUsage
+from flowsync.store.blobs import BlobState, StoreUsage
 from flowsync.store.durability import barriers, make_folder
 from flowsync.store.failures import store_errors
+from flowsync.store.guard import Guard
 from flowsync.store.partials import remove_old
+from flowsync.store.quarantine import Quarantine
 from flowsync.store.shelves import Shelves
-from flowsync.store.staging import remove_dead, staging_folder
+from flowsync.store.staging import dead_usage, remove_dead, staging_folder
 from flowsync.store.writer import Writer
 
 
@@ -34,6 +37,8 @@ class LocalBlobStore:
         self._root = os.path.abspath(root)
         self._shelves = Shelves(f"{self._root}/blake3")
         self._staging = f"{self._root}/staging"
+        self._quarantine = Quarantine(f"{self._root}/quarantine")
+        self._guard = Guard(self._root)
         self._held = ExitStack()
         self._writer: Writer | None = None
 
@@ -91,6 +96,49 @@ class LocalBlobStore:
         finally:
             await in_thread(held.close)
 
+    def storing(self) -> AbstractAsyncContextManager[None]:
+        """See `BlobStore.storing`."""
+        return self._guard.storing()
+
+    def removing(self) -> AbstractAsyncContextManager[None]:
+        """See `BlobStore.removing`."""
+        return self._guard.removing()
+
+    async def states(self, names: Sequence[str]) -> list[BlobState | None]:
+        """See `BlobStore.states`."""
+        with store_errors(f"looking at blobs in {self._shelves.root}"):
+            return await in_thread(self._states, names)
+
+    async def names(self, batch_size: int) -> AsyncGenerator[list[str], None]:
+        """See `BlobStore.names`."""
+        names = self._shelves.names()
+        with store_errors(f"listing the blobs in {self._shelves.root}"):
+            while batch := await in_thread(_take, names, batch_size):
+                yield batch
+
+    async def remove(self, names: Sequence[str]) -> None:
+        """See `BlobStore.remove`."""
+        with store_errors(f"removing blobs from {self._shelves.root}"):
+            await in_thread(self._shelves.remove, names)
+
+    async def quarantine(self, names: Sequence[str]) -> None:
+        """See `BlobStore.quarantine`."""
+        with store_errors(f"moving damaged blobs to {self._quarantine.root}"):
+            await in_thread(self._quarantine.take, self._shelves, names)
+
+    async def release(self, names: Sequence[str]) -> None:
+        """See `BlobStore.release`."""
+        with store_errors(f"removing damaged blobs from {self._quarantine.root}"):
+            await in_thread(self._quarantine.release, names)
+
+    async def dead_staging(self, *, remove: bool) -> StoreUsage:
+        """See `BlobStore.dead_staging`."""
+        with store_errors(f"tidying up {self._staging}"):
+            return await in_thread(lambda: dead_usage(self._staging, remove=remove))
+
+    def _states(self, names: Sequence[str]) -> list[BlobState | None]:
+        return [self._shelves.state(name) for name in names]
+
     def _prepare(self) -> Writer:
         with store_errors(f"opening the store in {self._root}", otherwise=StoreUnwritableError):
             make_folder(self._shelves.root)
@@ -108,3 +156,7 @@ class LocalBlobStore:
     def _measure(self) -> StoreUsage:
         with store_errors(f"measuring the store in {self._shelves.root}"):
             return self._shelves.usage()
+
+
+def _take(names: Iterator[str], count: int) -> list[str]:
+    return list(islice(names, count))

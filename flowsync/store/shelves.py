@@ -8,13 +8,18 @@ of 100 000 names (25 million blobs) are well within what ext4, XFS and Btrfs ind
 """
 
 import os
+import re
+import stat
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from typing import Final
 
 import blake3
 import msgspec
 
-from flowsync.store.blobs import StoreUsage
+from flowsync.store.blobs import BlobState, StoreUsage
+
+_NAME: Final = re.compile(r"[0-9a-f]{64}")
 
 _CHUNK: Final = 1 << 20
 """Bytes read at once when a blob is verified."""
@@ -54,6 +59,28 @@ class Shelves(msgspec.Struct, frozen=True):
     def missing(self, names: Iterable[str]) -> set[str]:
         """Return those of the names that have no blob."""
         return {name for name in names if not os.path.exists(self.path(name))}
+
+    def state(self, name: str) -> BlobState | None:
+        """Return what stands under the name, links not followed; a thing that is no file has the size -1."""
+        try:
+            found = os.stat(self.path(name), follow_symlinks=False)
+        except FileNotFoundError:
+            return None
+        size = found.st_size if stat.S_ISREG(found.st_mode) else -1
+        identity = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
+        return BlobState(size, found.st_mtime, identity)
+
+    def names(self) -> Iterator[str]:
+        """Yield the names of all blobs; what has no such name is no blob."""
+        for folder in _folders(self.root):
+            with os.scandir(folder) as entries:
+                yield from (entry.name for entry in entries if _NAME.fullmatch(entry.name))
+
+    def remove(self, names: Iterable[str]) -> None:
+        """Remove blobs; one that is not there is fine."""
+        for name in names:
+            with suppress(FileNotFoundError):
+                os.unlink(self.path(name))
 
     def usage(self) -> StoreUsage:
         """Count the blobs and their bytes, one folder at a time. A blob that is removed meanwhile may count or not."""

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
+from flowsync.store.blobs import StoreUsage
 from flowsync.store.locks import claim
 from flowsync.store.partials import rescue
 
@@ -35,12 +36,40 @@ def staging_folder(parent: str) -> Iterator[str]:
 
 def remove_dead(parent: str) -> None:
     """Remove the staging folders below `parent` that no living process holds."""
-    with os.scandir(parent) as entries:
-        locks = [entry.path for entry in entries if entry.name.endswith(_LOCK)]
-    for path in locks:
+    for path in _locks(parent):
         lock = claim(path)
         if lock is not None:
             _discard(path.removesuffix(_LOCK), lock)
+
+
+def dead_usage(parent: str, *, remove: bool) -> StoreUsage:
+    """Count the folders below `parent` that no living process holds and the bytes in them, and perhaps remove them."""
+    folders = size = 0
+    for path in _locks(parent):
+        lock = claim(path)
+        if lock is None:
+            continue
+        folder = path.removesuffix(_LOCK)
+        folders += 1
+        size += _size(folder)
+        if remove:
+            _discard(folder, lock)
+        else:
+            os.close(lock)
+    return StoreUsage(folders, size)
+
+
+def _locks(parent: str) -> list[str]:
+    with os.scandir(parent) as entries:
+        return [entry.path for entry in entries if entry.name.endswith(_LOCK)]
+
+
+def _size(folder: str) -> int:
+    return sum(
+        os.lstat(os.path.join(parent, name)).st_size
+        for parent, _, names in os.walk(folder)
+        for name in names
+    )
 
 
 def _claim_new(parent: str) -> tuple[str, int]:

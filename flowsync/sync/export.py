@@ -1,7 +1,8 @@
 """Writes a version out as a folder of files."""
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from pathlib import Path
 
 from flowsync.model.errors import ExportError
@@ -26,14 +27,16 @@ async def export_version(
         "created": version.created.isoformat(),
         "units": version.present,
     }
-    entries = _entries(engine, version)
-    return version, await export_tree(entries, Path(folder), marker)
+    # Closed also when the export fails half-way: with them, the connection over which they come.
+    async with aclosing(_entries(engine, version)) as entries:
+        return version, await export_tree(entries, Path(folder), marker)
 
 
-async def _entries(engine: Engine, version: RepositoryVersion) -> AsyncIterator[list[Entry]]:
+async def _entries(engine: Engine, version: RepositoryVersion) -> AsyncGenerator[list[Entry], None]:
     repositories = engine.catalog.repositories
-    async for batch in repositories.entries(version.repository, version.number):
-        yield [(entry.relative_path, _blob_path(engine, version, entry)) for entry in batch]
+    async with aclosing(repositories.entries(version.repository, version.number)) as batches:
+        async for batch in batches:
+            yield [(entry.relative_path, _blob_path(engine, version, entry)) for entry in batch]
 
 
 def _blob_path(engine: Engine, version: RepositoryVersion, entry: VersionEntry) -> str:

@@ -190,3 +190,119 @@ class BlobStoreContract:
     async def test_an_artifact_without_a_name_is_refused(self, store: BlobStore):
         with pytest.raises(StoreError, match="BLAKE3 is not known"):
             await store.persist([StagedArtifact(body=HELLO, size=5)])
+
+    async def test_states_tell_what_stands_under_a_name(self, store: BlobStore):
+        await store.persist([in_memory(HELLO)])
+
+        present, absent = await store.states([HELLO_NAME, NOWHERE_NAME])
+        (again,) = await store.states([HELLO_NAME])
+        await self.damage(store, HELLO_NAME, b"longer than hello")
+        (damaged,) = await store.states([HELLO_NAME])
+
+        assert absent is None
+        assert present is not None
+        assert damaged is not None
+        assert (present.size, damaged.size) == (5, 17)
+        assert present == again
+        assert present.identity != damaged.identity
+
+    async def test_names_come_in_batches_each_once(self, store: BlobStore):
+        bodies = [str(number).encode() for number in range(25)]
+        await store.persist([in_memory(body) for body in bodies])
+
+        batches = [batch async for batch in store.names(10)]
+
+        assert [len(batch) for batch in batches] == [10, 10, 5]
+        assert sorted(name for batch in batches for name in batch) == sorted(map(name_of, bodies))
+
+    async def test_a_removed_blob_is_gone_and_can_be_stored_again(self, store: BlobStore):
+        await store.persist([in_memory(HELLO), in_memory(b"stays")])
+
+        async with store.removing():
+            await store.remove([HELLO_NAME, NOWHERE_NAME])
+
+        assert await store.missing([HELLO_NAME, name_of(b"stays")]) == {HELLO_NAME}
+        await store.persist([in_memory(HELLO)])
+        assert read(store, HELLO_NAME) == HELLO
+
+    async def test_a_quarantined_blob_is_missing_until_it_is_stored_again(self, store: BlobStore):
+        await store.persist([in_memory(HELLO)])
+        await self.damage(store, HELLO_NAME, b"jello")
+
+        for _ in range(2):
+            async with store.removing():
+                await store.quarantine([HELLO_NAME, NOWHERE_NAME])
+
+        assert await store.missing([HELLO_NAME]) == {HELLO_NAME}
+        assert [batch async for batch in store.names(10)] == []
+        await store.persist([in_memory(HELLO)])
+        await store.release([HELLO_NAME, NOWHERE_NAME])
+        assert read(store, HELLO_NAME) == HELLO
+
+    async def test_many_store_at_once_and_whoever_removes_is_alone(self, store: BlobStore):
+        inside: set[str] = set()
+        together = 0
+
+        async def store_some(name: str) -> None:
+            nonlocal together
+            for _ in range(5):
+                async with store.storing():
+                    assert "remover" not in inside
+                    inside.add(name)
+                    together = max(together, len(inside))
+                    await store.persist([in_memory(name.encode())])
+                    inside.remove(name)
+
+        async def remove_some() -> None:
+            for _ in range(5):
+                async with store.removing():
+                    assert inside == set()
+                    inside.add("remover")
+                    await store.remove([NOWHERE_NAME])
+                    inside.remove("remover")
+
+        async with asyncio.TaskGroup() as group:
+            for name in ("one", "two", "three"):
+                group.create_task(store_some(name))
+            for _ in range(2):
+                group.create_task(remove_some())
+
+        assert together > 1
+
+    async def test_whoever_removes_gets_his_turn_although_others_never_stop_storing(
+        self, store: BlobStore
+    ):
+        removed = asyncio.Event()
+
+        async def store_on(delay: int) -> None:
+            while not removed.is_set():
+                async with store.storing():
+                    for _ in range(delay):
+                        await store.persist([in_memory(b"%d" % delay)])
+
+        async def remove_once() -> None:
+            async with store.removing():
+                removed.set()
+
+        async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+            for delay in (2, 3, 5):
+                group.create_task(store_on(delay))
+            group.create_task(remove_once())
+
+    async def test_whoever_gives_up_waiting_keeps_nobody_out(self, store: BlobStore):
+        async with store.storing():
+            waiting = asyncio.create_task(_enter(store))
+            await asyncio.wait([waiting], timeout=0.05)
+            waiting.cancel()
+            await asyncio.wait([waiting])
+            async with asyncio.timeout(10), store.storing():
+                pass
+
+        async with asyncio.timeout(10), store.removing():
+            pass
+        assert waiting.cancelled()
+
+
+async def _enter(store: BlobStore) -> None:
+    async with store.removing():
+        pass

@@ -7,7 +7,17 @@ import pytest
 
 from tests.system.command import REPOSITORY, CommandLine
 
-COMMANDS = ["sync", "versions", "show", "diff", "export", "status"]
+COMMANDS = [
+    "sync",
+    "versions",
+    "show",
+    "diff",
+    "export",
+    "verify",
+    "prune",
+    "reclaim",
+    "status",
+]
 
 HEAVY = {"aiohttp", "asyncio", "psycopg", "psycopg_pool", "rich", "uvloop"}
 

@@ -2,8 +2,9 @@
 
 -- name: find_artifacts
 -- Return the artifacts that have one of the digests, and keep them from being cleaned away for another while.
+-- What was not touched lately may be about to go: it is found only once its row is held (`catalog/orphans.py`).
 WITH found AS MATERIALIZED (
-    SELECT *, ctid AS place FROM artifact
+    SELECT *, touched_at < now() - interval '1 hour' AS stale FROM artifact
     WHERE sha256 = ANY (%(sha256)b::bytea[])
         OR sha512 = ANY (%(sha512)b::bytea[])
         OR sha384 = ANY (%(sha384)b::bytea[])
@@ -12,20 +13,22 @@ WITH found AS MATERIALIZED (
         OR md5 = ANY (%(md5)b::bytea[])
         OR blake3 = ANY (%(blake3)b::bytea[])
 ),
-stale AS (
-    SELECT artifact.ctid AS place
-    FROM found JOIN artifact ON artifact.ctid = found.place
-    WHERE found.touched_at < now() - interval '1 hour'
-    ORDER BY artifact.id
-    FOR NO KEY UPDATE OF artifact SKIP LOCKED
+held AS MATERIALIZED (
+    SELECT id FROM artifact
+    WHERE id = ANY (ARRAY (SELECT id FROM found WHERE stale))
+    ORDER BY id
+    FOR NO KEY UPDATE
 ),
 touched AS (
-    UPDATE artifact SET touched_at = now() FROM stale WHERE artifact.ctid = stale.place
+    UPDATE artifact SET touched_at = now()
+    WHERE id = ANY (ARRAY (SELECT id FROM held)) AND touched_at < now() - interval '1 hour'
 )
-SELECT id, size, sha256, sha512, sha384, sha224, sha1, md5, blake3 FROM found;
+SELECT id, size, sha256, sha512, sha384, sha224, sha1, md5, blake3
+FROM found
+WHERE NOT stale OR id IN (SELECT id FROM held);
 
 -- name: save_artifacts
--- Insert the artifacts that are new and return all that are visible: one that another transaction inserts meanwhile is left out.
+-- Insert the artifacts that are new and return all that are visible: one that another transaction inserts, or cleans away, meanwhile is left out.
 WITH given AS (
     SELECT * FROM unnest(
         %(size)b::bigint[], %(sha256)b::bytea[], %(sha512)b::bytea[], %(sha384)b::bytea[],
@@ -39,22 +42,24 @@ inserted AS (
     RETURNING id, size, sha256, sha512, sha384, sha224, sha1, md5, blake3
 ),
 existing AS MATERIALIZED (
-    SELECT *, ctid AS place FROM artifact
+    SELECT *, touched_at < now() - interval '1 hour' AS stale FROM artifact
     WHERE sha256 IN (SELECT sha256 FROM given EXCEPT SELECT sha256 FROM inserted)
 ),
-stale AS (
-    SELECT artifact.ctid AS place
-    FROM existing JOIN artifact ON artifact.ctid = existing.place
-    WHERE existing.touched_at < now() - interval '1 hour'
-    ORDER BY artifact.id
-    FOR NO KEY UPDATE OF artifact SKIP LOCKED
+held AS MATERIALIZED (
+    SELECT id FROM artifact
+    WHERE id = ANY (ARRAY (SELECT id FROM existing WHERE stale))
+    ORDER BY id
+    FOR NO KEY UPDATE
 ),
 touched AS (
-    UPDATE artifact SET touched_at = now() FROM stale WHERE artifact.ctid = stale.place
+    UPDATE artifact SET touched_at = now()
+    WHERE id = ANY (ARRAY (SELECT id FROM held)) AND touched_at < now() - interval '1 hour'
 )
 SELECT * FROM inserted
 UNION ALL
-SELECT id, size, sha256, sha512, sha384, sha224, sha1, md5, blake3 FROM existing;
+SELECT id, size, sha256, sha512, sha384, sha224, sha1, md5, blake3
+FROM existing
+WHERE NOT stale OR id IN (SELECT id FROM held);
 
 -- name: complete_artifacts
 -- Record digests that stored artifacts did not have yet.
@@ -66,7 +71,7 @@ WITH given AS (
 ),
 locked AS (
     SELECT given.* FROM given JOIN artifact USING (sha256)
-    ORDER BY sha256
+    ORDER BY artifact.id
     FOR NO KEY UPDATE OF artifact
 )
 UPDATE artifact SET

@@ -3,18 +3,22 @@
 -- name: find_contents
 -- Return the stored ones of the units with their links, and keep them from being cleaned away for another while.
 -- Each unit comes in a row of its own, with its fields if its type is among those asked for; each of its links in another.
-WITH found AS MATERIALIZED (
-    SELECT *, ctid AS place FROM content WHERE id = ANY (%(ids)b::bytea[])
+-- As in `find_artifacts`, what was not touched lately is found only once its row is held.
+WITH seen AS MATERIALIZED (
+    SELECT *, touched_at < now() - interval '1 hour' AS stale FROM content WHERE id = ANY (%(ids)b::bytea[])
 ),
-stale AS (
-    SELECT content.ctid AS place
-    FROM found JOIN content ON content.ctid = found.place
-    WHERE found.touched_at < now() - interval '1 hour'
-    ORDER BY content.id
-    FOR NO KEY UPDATE OF content SKIP LOCKED
+held AS MATERIALIZED (
+    SELECT id FROM content
+    WHERE id = ANY (ARRAY (SELECT id FROM seen WHERE stale))
+    ORDER BY id
+    FOR NO KEY UPDATE
 ),
 touched AS (
-    UPDATE content SET touched_at = now() FROM stale WHERE content.ctid = stale.place
+    UPDATE content SET touched_at = now()
+    WHERE id = ANY (ARRAY (SELECT id FROM held)) AND touched_at < now() - interval '1 hour'
+),
+found AS (
+    SELECT * FROM seen WHERE NOT stale OR id IN (SELECT id FROM held)
 )
 SELECT
     id, NULL AS relative_path, NULL AS artifact_id,

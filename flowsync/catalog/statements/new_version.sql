@@ -21,9 +21,13 @@ SELECT true FROM pg_advisory_lock(%(lock)s::integer, %(repository)s::integer);
 -- Take the lock of a repository if nobody has it.
 SELECT pg_try_advisory_lock(%(lock)s::integer, %(repository)s::integer);
 
+-- name: begin_use
+-- Tell clean-up that from now on rows may be found here and used later; wait while it is at a batch.
+SELECT pg_advisory_lock_shared(%(lock)s::integer, 0);
+
 -- name: unlock_repository
--- Give the lock of a repository back.
-SELECT pg_advisory_unlock(%(lock)s::integer, %(repository)s::integer);
+-- Give the lock of a repository back, and tell clean-up that nothing found here will be used any more.
+SELECT pg_advisory_unlock(%(lock)s::integer, %(repository)s::integer), pg_advisory_unlock_shared(%(lock)s::integer, 0);
 
 -- name: discard_incomplete
 -- Undo the unfinished version of a repository, if there is one.

@@ -1,5 +1,6 @@
 """`flowsync status`: where everything is and how large it is."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 import click
@@ -16,7 +17,7 @@ from flowsync.cli.text import format_bytes, without_password
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.pass_obj
 def command(place: Place, as_json: bool) -> None:
-    """Show where home, database and store are, how large they are, and the latest version of every repository."""
+    """Show where home, database and store are, how large they are, when blobs were verified, and the latest version of every repository."""
     facts = run_async(_facts(load(place)))
     if as_json:
         click.echo(msgspec.json.encode(facts).decode())
@@ -26,6 +27,7 @@ def command(place: Place, as_json: bool) -> None:
     click.echo(
         f"store     {facts['store']}, {facts['blobs']} blobs, {format_bytes(facts['blob_bytes'])}"
     )
+    click.echo(f"verified  {_verified(facts)}")
     for repository in facts["repositories"]:
         click.echo(
             f"  {repository['name']}: version {repository['version']}, {repository['present']} units"
@@ -37,6 +39,7 @@ def command(place: Place, as_json: bool) -> None:
 async def _facts(configuration: Configuration) -> dict[str, Any]:
     async with configuration.engine() as engine:
         usage = await engine.store.usage()
+        oldest, never = await engine.catalog.verification.oldest()
         return {
             "home": str(engine.home),
             "database": _database(engine),
@@ -44,11 +47,23 @@ async def _facts(configuration: Configuration) -> dict[str, Any]:
             "store": str(engine.home / "store"),
             "blobs": usage.blobs,
             "blob_bytes": usage.bytes,
+            "oldest_verification": oldest,
+            "never_verified": never,
             "repositories": [
                 await _repository(engine, name)
                 for name in await engine.catalog.repositories.names()
             ],
         }
+
+
+def _verified(facts: dict[str, Any]) -> str:
+    never = f"{facts['never_verified']} blobs never" if facts["never_verified"] else ""
+    oldest: datetime | None = facts["oldest_verification"]
+    if oldest is None:
+        return never or "nothing to verify yet"
+    days = (datetime.now(UTC) - oldest).days
+    when = f"the oldest verification is {days} {'day' if days == 1 else 'days'} old"
+    return f"{when}, {never}" if never else when
 
 
 def _database(engine: "flowsync.Engine") -> str:

@@ -1,5 +1,6 @@
 """The artifacts that are recorded."""
 
+import asyncio
 from datetime import UTC, datetime
 
 import pytest
@@ -9,6 +10,7 @@ from flowsync.catalog.database import Database
 from flowsync.model.artifact import Artifact, StagedArtifact, StoredArtifact
 from flowsync.model.errors import CatalogError
 from tests.integration.catalog.rows import digest, staged
+from tests.integration.catalog.waiting import lock_waiters
 
 STRONG = frozenset({"sha224", "sha256", "sha384", "sha512", "blake3"})
 LONG_AGO = datetime(2001, 2, 3, tzinfo=UTC)
@@ -195,19 +197,36 @@ async def test_save_marks_what_exists(artifacts: Artifacts, database: Database) 
     assert await _touched(database, b"old") > LONG_AGO
 
 
-async def test_find_does_not_wait_for_rows_that_someone_else_changes(
+async def test_find_reads_what_was_needed_lately_whoever_holds_it(
     artifacts: Artifacts, database: Database
 ) -> None:
-    """Fact 5.8: locked rows are skipped."""
     [stored] = await artifacts.save([staged(b"a")])
-    await _set_touched(database, b"a", LONG_AGO)
 
     async with database.transaction() as connection:
         await connection.execute("SELECT id FROM artifact FOR UPDATE")
         found = await artifacts.find([Artifact(sha256=digest("sha256", b"a"))], STRONG)
 
     assert found == [stored]
-    assert await _touched(database, b"a") == LONG_AGO
+
+
+@pytest.mark.parametrize("removed", [True, False])
+async def test_find_waits_for_whoever_holds_what_was_not_needed_lately(
+    artifacts: Artifacts, database: Database, removed: bool
+) -> None:
+    """Fact 5.8, done otherwise: locked rows are not skipped, or a row that clean-up is about to remove would be found."""
+    [stored] = await artifacts.save([staged(b"a")])
+    await _set_touched(database, b"a", LONG_AGO)
+
+    async with database.transaction() as connection:
+        await connection.execute("SELECT id FROM artifact FOR UPDATE")
+        finding = asyncio.create_task(
+            artifacts.find([Artifact(sha256=digest("sha256", b"a"))], STRONG)
+        )
+        await lock_waiters(database, 1)
+        if removed:
+            await connection.execute("DELETE FROM artifact")
+
+    assert await finding == ([None] if removed else [stored])
 
 
 async def _set_touched(database: Database, body: bytes, when: datetime) -> None:

@@ -1,0 +1,100 @@
+"""`flowsync verify`: checks stored bytes, and repairs them."""
+
+import click
+import msgspec
+
+import flowsync
+from flowsync.cli.interruption import run_async
+from flowsync.cli.place import Place
+from flowsync.cli.plans import find_remote
+from flowsync.cli.progress import display
+from flowsync.cli.quantities import Rate
+from flowsync.cli.settings import load
+from flowsync.cli.text import format_bytes
+
+
+@click.command("verify")
+@click.argument("name", required=False)
+@click.option("--repair", is_flag=True, help="Fetch again what is missing or damaged.")
+@click.option(
+    "--quick", is_flag=True, help="Read no file: see only what is missing or has another size."
+)
+@click.option(
+    "--limit", type=Rate(), metavar="RATE", help="Read at most so much a second, such as 50MB/s."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.pass_obj
+def command(
+    place: Place,
+    name: str | None,
+    *,
+    repair: bool,
+    quick: bool,
+    limit: float | None,
+    as_json: bool,
+) -> int:
+    """Check the stored bytes of all versions of repository NAME, by default of all repositories, against their sizes and digests.
+
+    What was checked longest ago comes first. It may be interrupted: the next run goes on where this one was. What is damaged is moved to
+    store/quarantine in the home at once, so that nobody is served or exported it, and counts as missing from then on.
+
+    With --repair, what is missing or damaged is fetched again from any source that it ever came from, with the credentials of flowsync.toml,
+    and verified. A sync does not fetch it again by itself.
+
+    Exit status: 0 when all is well or was repaired, 3 when something is missing or damaged.
+    """
+    report = run_async(
+        _verify(place, name, repair=repair, quick=quick, limit=limit, as_json=as_json)
+    )
+    return 3 if report.remaining else 0
+
+
+async def _verify(
+    place: Place,
+    name: str | None,
+    *,
+    repair: bool,
+    quick: bool,
+    limit: float | None,
+    as_json: bool,
+) -> "flowsync.VerifyReport":
+    configuration = load(place)
+    with display(quiet=as_json) as shown:
+        async with configuration.engine() as engine:
+            report = await flowsync.verify(
+                engine,
+                name,
+                repair=repair,
+                quick=quick,
+                limit=limit,
+                find_remote=find_remote(configuration.file),
+                observers=(shown.observe,),
+            )
+        for finding in report.findings:
+            if not finding.repaired:
+                shown.complain(_complaint(finding))
+        shown.tell(_as_json(report) if as_json else _as_text(report))
+    return report
+
+
+def _complaint(finding: "flowsync.Finding") -> str:
+    path = finding.relative_path or f"an artifact of {finding.size} bytes"
+    where = "" if finding.repository is None else f" of {finding.repository}"
+    reason = "" if finding.reason is None else f"; not repaired: {finding.reason}"
+    return f"{path}{where}: {finding.problem} (blob {finding.blake3}){reason}"
+
+
+def _as_text(report: "flowsync.VerifyReport") -> str:
+    how = "looked at" if report.quick else "verified"
+    found = f"{report.missing} missing, {report.damaged} damaged, {report.repaired} repaired"
+    rate = report.bytes / report.seconds if report.seconds else 0.0
+    speed = "" if report.quick else f" ({format_bytes(rate)}/s)"
+    return (
+        f"{report.repository or 'store'}: {how} {report.checked} blobs, {format_bytes(report.bytes)} "
+        f"in {report.seconds:.1f} s{speed}: {found}"
+    )
+
+
+def _as_json(report: "flowsync.VerifyReport") -> str:
+    fields = {**msgspec.to_builtins(report), "remaining": report.remaining}
+    return msgspec.json.encode(fields).decode()

@@ -1,0 +1,86 @@
+"""What clean-up, verification and reclaiming report. Sizes are bytes."""
+
+import msgspec
+
+LISTED = 1000
+"""Findings that a report lists at most; with more, the counts say what there is to say."""
+
+
+class PruneReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What a clean-up removed or, when it was not `applied`, would remove.
+
+    `contents` are units in no version, `links` and `sources` what belonged to them; `kept` counts orphan units that stay because something of a
+    content type's own refers to them. `artifacts` had no link any more; `blobs` are files of the store that no artifact has; `staging`
+    are folders that dead processes left.
+    """
+
+    applied: bool
+    contents: int = 0
+    links: int = 0
+    sources: int = 0
+    kept: int = 0
+    artifacts: int = 0
+    artifact_bytes: int = 0
+    blobs: int = 0
+    blob_bytes: int = 0
+    staging: int = 0
+    staging_bytes: int = 0
+    seconds: float = 0.0
+
+
+class Finding(msgspec.Struct, frozen=True, kw_only=True):
+    """A stored artifact whose bytes were not as recorded. `repository` and `relative_path` are one place where it stands, if it stands anywhere.
+
+    `problem` is what was found. `repaired` says that the bytes are right again; otherwise `reason` says why not, where that was tried.
+    """
+
+    blake3: str
+    sha256: str
+    size: int
+    repository: str | None
+    relative_path: str | None
+    problem: str
+    repaired: bool = False
+    reason: str | None = None
+
+
+class VerifyReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What a verification found. `repository` is `None` when it went through all; `quick` compared sizes only.
+
+    `missing` counts artifacts whose blob was not there, `damaged` those whose blob had other bytes or could not be read, `repaired` those of both
+    that are right again. `findings` lists the first thousand.
+    """
+
+    repository: str | None
+    quick: bool
+    checked: int = 0
+    bytes: int = 0
+    missing: int = 0
+    damaged: int = 0
+    repaired: int = 0
+    findings: tuple[Finding, ...] = ()
+    seconds: float = 0.0
+
+    @property
+    def remaining(self) -> int:
+        """How many artifacts have not the bytes that are recorded."""
+        return self.missing + self.damaged - self.repaired
+
+
+class ReclaimReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What a reclaiming released or, when it was not `applied`, would release: `artifacts` with their `bytes`.
+
+    `shared` counts artifacts that stay because something else needs them, `busy` those that a running sync may be using, `refused` those of which
+    a path has no source to fetch it from again; `refused_paths` lists the first thousand of these.
+    """
+
+    repository: str
+    versions: tuple[int, ...]
+    applied: bool
+    artifacts: int = 0
+    bytes: int = 0
+    shared: int = 0
+    busy: int = 0
+    refused: int = 0
+    refused_paths: tuple[str, ...] = ()
+    seconds: float = 0.0

@@ -1,0 +1,184 @@
+"""Clean-up, verification and reclaiming on the command line."""
+
+import signal
+import time
+from pathlib import Path
+
+import blake3
+import psycopg
+import pytest
+
+from tests.integration.sync.damage import flip, remove
+from tests.system.command import CommandLine
+from tests.system.publishing import numbered, publish
+from tests.system.records import expect_whole, recorded_artifacts
+from tests.upstream.behaviours import Status
+from tests.upstream.server import Upstream
+
+FILES = {"a.txt": b"first file", "b.txt": b"second file", "c.txt": b"third file"}
+
+
+def blob(home: Path, body: bytes) -> Path:
+    name = blake3.blake3(body).hexdigest()
+    return home / "store" / "blake3" / name[:2] / name
+
+
+def forget(conninfo: str) -> None:
+    with psycopg.connect(conninfo, autocommit=True) as connection:
+        connection.execute("DELETE FROM repository")
+
+
+def test_prune_says_what_would_go_and_with_yes_removes_it(
+    flowsync: CommandLine, conninfo: str, upstream: Upstream
+) -> None:
+    flowsync.run("sync", "file", publish(upstream, FILES), "-r", "files")
+    forget(conninfo)
+
+    protected = flowsync.run("prune", "--yes")
+    dry = flowsync.run("prune", "--older-than", "0")
+    done = flowsync.run("prune", "--older-than", "0", "--yes", "--json")
+
+    assert [each.status for each in (protected, dry, done)] == [0, 0, 0]
+    assert "removed 0 units" in protected.out
+    assert dry.out.splitlines() == [
+        "would remove 3 units with 3 paths and 3 sources",
+        "would remove 3 artifacts, 31 B",
+        "would remove 0 blobs without a record, 0 B",
+        "would remove 0 left staging folders, 0 B",
+        "nothing was changed; --yes frees 31 B",
+    ]
+    (report,) = done.objects
+    assert (report["applied"], report["contents"], report["artifact_bytes"]) == (True, 3, 31)
+    assert recorded_artifacts(conninfo) == 0
+
+
+def test_verify_tells_by_line_and_status_and_repairs_with_the_credentials_of_the_settings(
+    flowsync: CommandLine, upstream: Upstream
+) -> None:
+    """Fact 130, on the command line."""
+    login = {"max_retries": 0, "username": "mirror", "password": "env:PASSWORD"}
+    flowsync.configure(repositories={"files": {"url": publish(upstream, FILES), "remote": login}})
+    secret = {"PASSWORD": "secret"}
+    flowsync.run("sync", env=secret)
+    well = flowsync.run("verify")
+    flip(blob(flowsync.home, b"first file"))
+    remove(blob(flowsync.home, b"second file"))
+
+    found = flowsync.run("verify", "files")
+    unknown = flowsync.run("verify", "--repair", "--json")
+    healed = flowsync.run("verify", "--repair", "--limit", "50MB/s", env=secret)
+    again = flowsync.run("verify", "--json")
+
+    assert [each.status for each in (well, found, unknown, healed, again)] == [0, 3, 3, 0, 0]
+    assert well.out.startswith("store: verified 3 blobs, 31 B in ")
+    assert well.out.endswith("0 missing, 0 damaged, 0 repaired\n")
+    assert found.out.endswith("1 missing, 1 damaged, 0 repaired\n")
+    right, wrong = (blake3.blake3(body).hexdigest() for body in (b"first file", b"first!file"))
+    assert [line.partition(" (blob")[0] for line in sorted(found.complaints)] == [
+        f"flowsync: a.txt of files: the blob has blake3 {wrong}, expected {right}",
+        "flowsync: b.txt of files: the blob is missing",
+    ]
+    (report,) = unknown.objects
+    assert (report["missing"], report["remaining"]) == (2, 2)
+    assert "PASSWORD is not set" in report["findings"][0]["reason"]
+    assert healed.out.endswith("2 missing, 0 damaged, 2 repaired\n")
+    assert upstream.requests("/a.txt")[-1].headers["authorization"].startswith("Basic ")
+    assert (again.objects[0]["checked"], again.objects[0]["remaining"]) == (3, 0)
+
+
+def test_status_tells_how_old_the_oldest_verification_is(
+    flowsync: CommandLine, conninfo: str, upstream: Upstream
+) -> None:
+    empty = flowsync.run("status")
+    flowsync.run("sync", "file", publish(upstream, FILES), "-r", "files")
+    with psycopg.connect(conninfo, autocommit=True) as connection:
+        connection.execute(
+            "UPDATE artifact SET verified_at = now() - interval '12 days 1 hour' WHERE size = 10"
+        )
+        connection.execute("UPDATE artifact SET verified_at = NULL WHERE size = 11")
+
+    old = flowsync.run("status")
+
+    assert "verified  nothing to verify yet\n" in empty.out
+    assert "verified  the oldest verification is 12 days old, 1 blobs never\n" in old.out
+
+
+def test_reclaim_frees_what_a_sync_fetches_again(flowsync: CommandLine, upstream: Upstream) -> None:
+    """Fact 131, on the command line."""
+    sync = ("sync", "file", publish(upstream, FILES), "-r", "files")
+    flowsync.run(*sync)
+
+    dry = flowsync.run("reclaim", "files")
+    kept = flowsync.run("reclaim", "files", "--keep-latest", "1", "--yes")
+    done = flowsync.run("reclaim", "files", "1", "--yes", "--json")
+    shown = flowsync.run("show", "files")
+    again = flowsync.run(*sync)
+
+    assert dry.out == (
+        "files: would release 3 artifacts, 31 B; nothing was changed, --yes does it\n"
+    )
+    assert kept.out == "files: released 0 artifacts, 0 B; stay: 3 needed elsewhere\n"
+    (report,) = done.objects
+    assert (report["versions"], report["artifacts"], report["bytes"]) == ([1], 3, 31)
+    assert shown.out.count("(on demand)") == 3
+    assert "downloaded 3 files, 31 B" in again.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("prune", "--older-than", "soon"), "'soon' is no duration such as 30m, 24h or 7d"),
+        (("verify", "--limit", "0"), "'0' is no rate such as 500kB/s"),
+        (("reclaim", "files", "1", "--keep-latest", "2"), "not both"),
+        (("reclaim",), "Missing argument 'NAME'"),
+    ],
+)
+def test_wrong_usage_is_told(flowsync: CommandLine, arguments: tuple[str, ...], said: str) -> None:
+    done = flowsync.run(*arguments)
+
+    assert done.status == 2
+    assert said in done.err
+    assert not flowsync.home.exists()
+
+
+def test_unrepairable_blob_is_told_with_the_reason(
+    flowsync: CommandLine, upstream: Upstream
+) -> None:
+    flowsync.configure(repositories={"files": {"url": publish(upstream, FILES)}})
+    flowsync.run("sync")
+    remove(blob(flowsync.home, b"first file"))
+    upstream.always("/a.txt", Status(403))
+
+    done = flowsync.run("verify", "--quick", "--repair")
+
+    assert done.status == 3
+    (said,) = done.complaints
+    assert "a.txt of files: the blob is missing" in said
+    assert "403" in said
+
+
+@pytest.mark.parametrize("kept", [0.9, 0.3])
+def test_killed_prune_loses_nothing_and_the_next_completes_it(
+    flowsync: CommandLine, conninfo: str, upstream: Upstream, kept: float
+) -> None:
+    """It is killed in the middle of its removals; what is recorded is whole then, and at the end nothing is left of what was to go."""
+    files = numbered(1200)
+    stay = {path: body for path, body in files.items() if path < "files/0100"}
+    flowsync.run("sync", "file", publish(upstream, files, "/all"), "-r", "all")
+    forget(conninfo)
+    flowsync.run("sync", "file", publish(upstream, stay, "/some"), "-r", "some")
+
+    pruning = flowsync.start("prune", "--older-than", "0", "--yes")
+    deadline = time.monotonic() + 30
+    while recorded_artifacts(conninfo) > 1200 * kept and time.monotonic() < deadline:
+        pass
+    killed = pruning.stop(signal.SIGKILL)
+    expect_whole(conninfo, flowsync.home)
+    done = flowsync.run("prune", "--older-than", "0", "--yes")
+    verified = flowsync.run("verify", "some")
+
+    assert done.status == verified.status == 0
+    assert killed.status in {0, -signal.SIGKILL}
+    expect_whole(conninfo, flowsync.home)
+    assert recorded_artifacts(conninfo) == 100
+    assert len(list((flowsync.home / "store" / "blake3").glob("*/*"))) == 100
