@@ -40,6 +40,7 @@ if TYPE_CHECKING:
         TransferError,
         UnboundStageError,
         UnsupportedDigestError,
+        VersionKeptError,
         VersionNotFoundError,
     )
     from flowsync.model.events import (
@@ -123,6 +124,7 @@ _HOMES = {
     "TransferError": "flowsync.model.errors",
     "UnboundStageError": "flowsync.model.errors",
     "UnsupportedDigestError": "flowsync.model.errors",
+    "VersionKeptError": "flowsync.model.errors",
     "VersionNotFoundError": "flowsync.model.errors",
     "Event": "flowsync.model.events",
     "Observer": "flowsync.model.events",
@@ -254,6 +256,7 @@ __all__ = [
     "Validators",
     "VerifyReport",
     "VersionEntry",
+    "VersionKeptError",
     "VersionNotFoundError",
     "create_pipeline",
     "export_version",

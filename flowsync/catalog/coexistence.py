@@ -38,10 +38,7 @@ class Coexistence:
         """Gather what is added, for the other two."""
         based = self._start.base_number is not None
         await self._session.execute("create_addition")
-        await self._session.execute(
-            "collect_additions_to_base" if based else "collect_additions",
-            **self._start.base_params(),
-        )
+        await self._session.execute("collect_additions_to_base" if based else "collect_additions")
         await self._session.execute("analyze_addition")
 
     async def replace_content(self) -> None:

@@ -10,7 +10,9 @@ from typing import Any
 import msgspec
 
 from flowsync.catalog.coexistence import Coexistence
+from flowsync.catalog.version_roots import next_state
 from flowsync.catalog.version_session import Start, VersionSession
+from flowsync.model.content_set import root_of
 from flowsync.model.repository import Repository, RepositoryVersion
 
 
@@ -32,19 +34,28 @@ async def complete(
     if not added and not removed:
         await session.execute("discard_incomplete")
         return None
-    counts = {
-        "added": added,
-        "removed": removed,
-        "present": start.present + added - removed,
-    }
+    present = start.present + added - removed
+    state = await next_state(session, start.previous)
+    root = root_of(state)
     encoded = msgspec.json.encode(info).decode()
-    ((created,),) = await session.fetch("complete_version", info=encoded, **counts)
+    ((created,),) = await session.fetch(
+        "complete_version",
+        info=encoded,
+        added=added,
+        removed=removed,
+        present=present,
+        root=root,
+        state=state,
+    )
     return RepositoryVersion(
         repository=repository.name,
         number=session.number,
         created=created,
         info=msgspec.json.decode(encoded),
-        **counts,
+        root=root.hex(),
+        added=added,
+        removed=removed,
+        present=present,
     )
 
 

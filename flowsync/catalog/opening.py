@@ -1,11 +1,11 @@
 """Opening a version, and what becomes of it when its context ends.
 
-1. One new version of a repository at a time, over all processes: a session lock of PostgreSQL is taken on the repository before anything is
-   read. Waiting for it costs nothing and can be cancelled.
+1. One new version of a repository at a time, over all processes: the repository is locked (`repository_lock.py`) before anything is read.
 2. What a dead process left unfinished is discarded by the next opening. The lock tells dead from slow: who holds no lock has no connection
    to write over.
-3. Whoever makes a version tells clean-up so, by a shared lock, before anything is looked up (`orphans.py`).
-4. The number is used up only by completion. A version that failed, was cancelled or changed nothing leaves its number to the next one.
+3. The number is used up only by completion. A version that failed, was cancelled or changed nothing leaves its number to the next one.
+4. At the end, versions that the repository does not retain are deleted, also when no version was made: the last time may have been
+   prevented from it. Should that fail, the version that was completed stays.
 
 Decided: cleaning up after an error or a cancellation has a second, and is not shielded from another cancellation, because rule 2 makes it a
 courtesy; who cancels a large sync does not want to wait until its rows are undone.
@@ -13,20 +13,19 @@ courtesy; who cancels a large sync does not want to wait until its rows are undo
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Any, Final
 
 from flowsync.catalog.completion import complete
 from flowsync.catalog.database import Connection, Database
+from flowsync.catalog.deletion import retain_versions
 from flowsync.catalog.new_version import NewVersion
+from flowsync.catalog.repository_lock import locked_connection
 from flowsync.catalog.version_lookup import find_version, repository_not_found
 from flowsync.catalog.version_session import Start, VersionSession
-from flowsync.model.errors import CatalogError, RepositoryBusyError
+from flowsync.model.content_set import EMPTY_STATE, root_of
+from flowsync.model.errors import CatalogError
 from flowsync.model.repository import Repository
-
-LOCK_CLASS: Final = 0x666C6F77
-"""First number of the advisory locks of repositories ("flow" in ASCII); the second is the repository's id, or 0 for the lock that
-all versions in the making share."""
 
 _PATIENCE: Final = 1.0
 """Seconds that undoing an unfinished version may take before it is left to the next opening."""
@@ -48,12 +47,9 @@ async def open_version(
     Raise `RepositoryBusyError` when another version is being made and `wait` is false, `RepositoryNotFoundError` or `VersionNotFoundError`
     when there is no such base, and at the end a `RepositoryVersionError` when the version's units cannot coexist.
     """
-    repository_id = await ensure_repository(database, repository)
+    repository_id, _ = await ensure_repository(database, repository)
     base_params = await _find_base(database, base)
-    async with (
-        database.dedicated() as connection,
-        _locked(database, connection, repository.name, repository_id, wait=wait),
-    ):
+    async with locked_connection(database, repository.name, repository_id, wait=wait) as connection:
         session, start = await _begin(database, connection, repository_id, base_params)
         version = NewVersion(
             session,
@@ -64,7 +60,7 @@ async def open_version(
         )
         try:
             if base is not None:
-                await session.execute("start_from_base", **base_params)
+                await _start_from_base(session, base, base_params)
             yield version
             version.end()
             version.completed = await complete(session, repository, start, version.info)
@@ -72,10 +68,12 @@ async def open_version(
             version.end()
             await _discard(session, error)
             raise
+        if repository.retain_versions is not None:
+            await retain_versions(session)
 
 
-async def ensure_repository(database: Database, repository: Repository) -> int:
-    """Create the repository unless it exists, give it the settings of `repository` where they differ, and return its id."""
+async def ensure_repository(database: Database, repository: Repository) -> tuple[int, bool]:
+    """Create the repository unless it exists, give it the settings of `repository` where they differ; return its id, and whether they did."""
     allowed = repository.allowed_types
     settings = {
         "name": repository.name,
@@ -84,14 +82,16 @@ async def ensure_repository(database: Database, repository: Repository) -> int:
     }
     row = await database.fetch_one("find_repository", settings)
     if row is None:
-        await database.execute("create_repository", settings)
+        empty = {"state": EMPTY_STATE, "root": root_of(EMPTY_STATE)}
+        await database.execute("create_repository", {**settings, **empty})
         row = await database.fetch_one("find_repository", settings)
     if row is None:
         raise repository_not_found(repository.name)
     repository_id, *found = row
-    if found != [settings["allowed_types"], settings["retain_versions"]]:
+    differs = found != [settings["allowed_types"], settings["retain_versions"]]
+    if differs:
         await database.execute("change_repository", settings)
-    return int(repository_id)
+    return int(repository_id), differs
 
 
 async def _find_base(database: Database, base: tuple[str, int] | None) -> dict[str, int | None]:
@@ -101,25 +101,14 @@ async def _find_base(database: Database, base: tuple[str, int] | None) -> dict[s
     return {"base_repository": repository_id, "base_number": version.number}
 
 
-@asynccontextmanager
-async def _locked(
-    database: Database, connection: Connection, name: str, repository_id: int, *, wait: bool
-) -> AsyncIterator[None]:
-    key = {"lock": LOCK_CLASS, "repository": repository_id}
-    await database.run(connection, "enter_session")
-    taking = "lock_repository" if wait else "try_lock_repository"
-    cursor = await database.run(connection, taking, key)
-    if await cursor.fetchone() != (True,):
-        raise RepositoryBusyError(
-            f"repository {name!r} is busy: another version of it is being made"
-        )
-    try:
-        await database.run(connection, "begin_use", key)
-        yield
-    finally:
-        # Closing the connection gives the lock back too, but only when the server notices; whoever comes next must not find it taken.
-        with suppress(CatalogError):
-            await database.run(connection, "unlock_repository", key)
+async def _start_from_base(
+    session: VersionSession, base: tuple[str, int], base_params: Mapping[str, int | None]
+) -> None:
+    await session.execute("create_base")
+    await session.execute("collect_base", **base_params)
+    # Numbers are never used again: if the version is still there, it was when it was read.
+    await find_version(session.database, *base)
+    await session.execute("start_from_base")
 
 
 async def _begin(

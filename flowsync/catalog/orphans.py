@@ -4,7 +4,7 @@ A sync finds a row in one statement and refers to it in a later one. In between 
 
 1. What a look-up gives was touched less than an hour before, or is touched by it (`artifacts.sql`, `contents.sql`). So what was found by the
    versions in the making was touched at the earliest an hour before the oldest of them began.
-2. Whoever makes a version holds a lock, shared with others like him, from before his first look-up until his last statement (`opening.py`).
+2. Whoever makes a version holds a lock, shared with others like him, from before his first look-up until his last statement (`repository_lock.py`).
 3. Each batch of removals begins with `prune_cutoff`, which tries to take that lock for itself. If it can, nobody has found anything that he has
    yet to use, whoever opens a version waits for the batch, and the protection time is all that counts. If it cannot, nothing is removed that was
    touched later than an hour before the oldest version in the making was begun, whatever the protection time.
@@ -27,7 +27,7 @@ from typing import Any, Final
 import msgspec
 
 from flowsync.catalog.database import Connection, Database
-from flowsync.catalog.opening import LOCK_CLASS
+from flowsync.catalog.repository_lock import LOCK_CLASS
 from flowsync.model.errors import CatalogError, CatalogUnavailableError
 
 WINDOW: Final = 2000

@@ -2,9 +2,10 @@
 
 1. A repository comes into being with its first use, with a complete and empty version 0; the `Repository` value at hand decides its settings.
 2. Only complete versions are seen here; the one in the making belongs to whoever opened it.
-3. Methods that name a repository raise `RepositoryNotFoundError`, and those that name a version `VersionNotFoundError`, when there is none;
+3. What a version holds never changes; it may be deleted, and then the others still hold what they held (`deletion.py`).
+4. Methods that name a repository raise `RepositoryNotFoundError`, and those that name a version `VersionNotFoundError`, when there is none;
    an iterator does so when its first batch is asked for.
-4. What may be large comes in batches (`version_content.py`).
+5. What may be large comes in batches (`version_content.py`).
 """
 
 from collections.abc import AsyncGenerator, Mapping
@@ -15,10 +16,13 @@ import msgspec
 
 from flowsync.catalog import version_content
 from flowsync.catalog.database import Database
+from flowsync.catalog.deletion import delete_version, retain_versions
 from flowsync.catalog.new_version import NewVersion
 from flowsync.catalog.opening import ensure_repository, open_version
+from flowsync.catalog.repository_lock import locked_connection
 from flowsync.catalog.version_content import BATCH_SIZE
 from flowsync.catalog.version_lookup import find_version, find_versions, repository_not_found
+from flowsync.catalog.version_session import RepositorySession
 from flowsync.model.repository import Change, Repository, RepositoryVersion, VersionEntry
 
 
@@ -29,8 +33,29 @@ class Repositories:
         self._database = database
 
     async def ensure(self, repository: Repository) -> None:
-        """Create the repository unless it exists, and give it the settings of `repository`. One query when there is nothing to do."""
-        await ensure_repository(self._database, repository)
+        """Create the repository unless it exists, and give it the settings of `repository`. One query when there is nothing to do.
+
+        When it is to retain fewer versions than before, the surplus is deleted, after waiting for whoever makes a version of it.
+        """
+        repository_id, changed = await ensure_repository(self._database, repository)
+        if changed and repository.retain_versions is not None:
+            async with locked_connection(
+                self._database, repository.name, repository_id, wait=True
+            ) as connection:
+                session = RepositorySession(self._database, connection, repository_id)
+                await retain_versions(session)
+
+    async def repository(self, name: str) -> Repository:
+        """Return a repository with the settings that it has."""
+        row = await self._database.fetch_one("find_repository", {"name": name})
+        if row is None:
+            raise repository_not_found(name)
+        _, allowed, retain = row
+        return Repository(
+            name=name,
+            allowed_types=None if allowed is None else frozenset(allowed),
+            retain_versions=retain,
+        )
 
     async def names(self) -> list[str]:
         """Return the names of all repositories in order."""
@@ -112,3 +137,30 @@ class Repositories:
     ) -> AbstractAsyncContextManager[NewVersion]:
         """Open a new version of `repository`, which is created if need be; see `opening.open_version`."""
         return open_version(self._database, repository, wait=wait, base=base, info=info or {})
+
+    async def roll_back(
+        self, name: str, number: int, *, wait: bool = True
+    ) -> RepositoryVersion | None:
+        """Make a new version that holds what version `number` holds; return `None`, and make none, when the latest version does already.
+
+        The next sync brings the repository forward again: what it remembers of upstream led to another version, so it is not skipped.
+        """
+        repository = await self.repository(name)
+        info = {"rolled_back_to": number}
+        async with self.new_version(
+            repository, wait=wait, base=(name, number), info=info
+        ) as version:
+            pass
+        return version.completed
+
+    async def delete_version(
+        self, name: str, number: int, *, wait: bool = True
+    ) -> RepositoryVersion | None:
+        """Delete a version and return the one that tells its changes from now on; see `deletion.delete_version`."""
+        return await delete_version(self._database, name, number, wait=wait)
+
+    async def protect_version(self, name: str, number: int, *, protected: bool = True) -> None:
+        """Keep a version from being deleted, by retention and by anyone; or, with `protected=False`, no longer."""
+        params = {"name": name, "number": number, "protected": protected}
+        if not await self._database.execute("protect_version", params):
+            await find_version(self._database, name, number)

@@ -1,7 +1,8 @@
 """What versions hold, and how they differ, read in batches so that memory does not grow with the version.
 
-They come out of a server-side cursor on a connection of its own. No index has the paths of one repository in order, so a page by key would sort the
-whole version again for each page; and a consumer as slow as an export must not keep a pooled connection.
+They come out of a server-side cursor (`cursors.py`). No index has the paths of one repository in order, so a page by key would sort the whole
+version again for each page. A version that is deleted while it is read is read to its end; one that was deleted before is never taken for another
+one.
 
 Close an iterator that is left early (`contextlib.aclosing`), or its connection lives until the garbage collector finds it.
 """
@@ -12,9 +13,9 @@ from typing import Any, Final
 
 from psycopg import AsyncServerCursor
 
+from flowsync.catalog.cursors import server_cursor
 from flowsync.catalog.database import Database
 from flowsync.catalog.glob import regular_expression
-from flowsync.catalog.statements import statement
 from flowsync.catalog.version_lookup import find_version
 from flowsync.model.repository import Change, ChangeKind, VersionEntry
 
@@ -32,7 +33,7 @@ async def entries(
         "number": version.number,
         "pattern": None if pattern is None else regular_expression(pattern),
     }
-    async with _cursor(database, "version_entries", params) as cursor:
+    async with _cursor(database, "version_entries", params, name, version.number) as cursor:
         while rows := await cursor.fetchmany(BATCH_SIZE):
             yield [_entry(row) for row in rows]
 
@@ -44,7 +45,7 @@ async def difference(
     repository_id, _ = await find_version(database, name, before)
     await find_version(database, name, after)
     params = {"repository": repository_id, "before": before, "after": after}
-    async with _cursor(database, "version_difference", params) as cursor:
+    async with _cursor(database, "version_difference", params, name, before, after) as cursor:
         while rows := await cursor.fetchmany(BATCH_SIZE):
             yield [_change(row) for row in rows]
 
@@ -56,12 +57,13 @@ async def gained_ids(
     repository_id, _ = await find_version(database, name, number)
     if base is None:
         # Whatever number the predecessor has: numbers that were never completed or are deleted have its units too.
-        base = number - 1
+        base, read = number - 1, [number]
     else:
         await find_version(database, name, base)
+        read = [number, base]
     one, other = (base, number) if lost else (number, base)
     params = {"repository": repository_id, "number": one, "base": other}
-    async with _cursor(database, "version_gain", params) as cursor:
+    async with _cursor(database, "version_gain", params, name, *read) as cursor:
         while rows := await cursor.fetchmany(BATCH_SIZE):
             yield [content_id for (content_id,) in rows]
 
@@ -79,7 +81,7 @@ async def content_ids(
     repository_id, version = await find_version(database, name, number)
     params = {"repository": repository_id, "number": version.number, "type": type_name}
     statement_name = "version_content_ids_reversed" if reverse else "version_content_ids"
-    async with _cursor(database, statement_name, params) as cursor:
+    async with _cursor(database, statement_name, params, name, version.number) as cursor:
         while rows := await cursor.fetchmany(batch_size):
             yield [content_id for (content_id,) in rows]
 
@@ -89,7 +91,7 @@ async def unfinished_content_ids(
 ) -> AsyncGenerator[list[bytes], None]:
     """Yield the ids of the units that are in an incomplete version at this moment, in order of id."""
     params = {"repository": repository_id, "number": number, "type": None}
-    async with _cursor(database, "version_content_ids", params) as cursor:
+    async with server_cursor(database, "version_content_ids", params) as cursor:
         while rows := await cursor.fetchmany(batch_size):
             yield [content_id for (content_id,) in rows]
 
@@ -99,19 +101,20 @@ async def count_missing_artifacts(database: Database, name: str, number: int | N
     repository_id, version = await find_version(database, name, number)
     params = {"repository": repository_id, "number": version.number}
     ((count,),) = await database.fetch("missing_artifacts", params)
+    await find_version(database, name, version.number)
     return int(count)
 
 
 @asynccontextmanager
 async def _cursor(
-    database: Database, name: str, params: Mapping[str, Any]
+    database: Database, statement_name: str, params: Mapping[str, Any], name: str, *numbers: int
 ) -> AsyncIterator[AsyncServerCursor[tuple[Any, ...]]]:
-    async with database.dedicated() as connection, connection.transaction():
-        # All rows will be read; by default the planner would optimise for the first tenth.
-        await connection.execute("SET LOCAL cursor_tuple_fraction = 1")
-        async with connection.cursor("rows", binary=True) as cursor:
-            await cursor.execute(statement(name), params)
-            yield cursor
+    """Open a cursor on what a statement says of versions. Raise `VersionNotFoundError` when one of them was deleted before it was open."""
+    async with server_cursor(database, statement_name, params) as cursor:
+        # Numbers are never used again: a version that is still there was there when the cursor was opened.
+        for number in numbers:
+            await find_version(database, name, number)
+        yield cursor
 
 
 def _entry(row: Sequence[Any]) -> VersionEntry:

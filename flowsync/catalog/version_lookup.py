@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from flowsync.catalog.database import Database
+from flowsync.catalog.version_roots import add_missing_roots
 from flowsync.model.errors import RepositoryNotFoundError, VersionNotFoundError
 from flowsync.model.repository import RepositoryVersion
 
@@ -15,18 +16,27 @@ async def find_version(
 
     Raise `RepositoryNotFoundError` or `VersionNotFoundError` when there is none.
     """
-    row = await database.fetch_one("find_version", {"name": name, "number": number})
+    params = {"name": name, "number": number}
+    row = await database.fetch_one("find_version", params)
+    if row is not None and _lacks_root(row):
+        await add_missing_roots(database, row[0])
+        row = await database.fetch_one("find_version", params)
     if row is None:
         raise repository_not_found(name)
     if row[1] is None:
-        which = "no complete version" if number is None else f"no complete version {number}"
-        raise VersionNotFoundError(f"repository {name!r} has {which}")
+        if number is None:
+            raise VersionNotFoundError(f"repository {name!r} has no complete version")
+        _, latest = await find_version(database, name)
+        raise version_not_found(name, number, latest.number)
     return row[0], _version(name, row)
 
 
 async def find_versions(database: Database, name: str) -> list[RepositoryVersion]:
     """Return the complete versions of a repository by number. Raise `RepositoryNotFoundError` when there is no such repository."""
     rows = await database.fetch("find_versions", {"name": name})
+    if any(map(_lacks_root, rows)):
+        await add_missing_roots(database, rows[0][0])
+        rows = await database.fetch("find_versions", {"name": name})
     if not rows:
         raise repository_not_found(name)
     return [_version(name, row) for row in rows if row[1] is not None]
@@ -37,8 +47,20 @@ def repository_not_found(name: str) -> RepositoryNotFoundError:
     return RepositoryNotFoundError(f"no repository is named {name!r}")
 
 
+def version_not_found(name: str, number: int, latest: int) -> VersionNotFoundError:
+    """Make the error of a number that no complete version of a repository has."""
+    return VersionNotFoundError(
+        f"repository {name!r} has no complete version {number}; its latest is {latest}"
+    )
+
+
+def _lacks_root(row: Sequence[Any]) -> bool:
+    """Say whether the row of a version is one that an older flowsync made."""
+    return row[1] is not None and row[-1] is None
+
+
 def _version(name: str, row: Sequence[Any]) -> RepositoryVersion:
-    _, number, created, added, removed, present, info = row
+    _, number, created, added, removed, present, info, protected, root = row
     return RepositoryVersion(
         repository=name,
         number=number,
@@ -47,4 +69,6 @@ def _version(name: str, row: Sequence[Any]) -> RepositoryVersion:
         removed=removed,
         present=present,
         info=info,
+        protected=protected,
+        root=root.hex(),
     )

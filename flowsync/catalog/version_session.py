@@ -1,10 +1,14 @@
-"""The session in which a version is made: the connection that holds the repository's lock, and what is written over it."""
+"""The session in which versions are made or deleted: the connection that holds the repository's lock, and what is written over it."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import msgspec
+from psycopg import AsyncServerCursor
 
 from flowsync.catalog.database import Connection, Database
+from flowsync.catalog.statements import statement
 
 
 class Start(msgspec.Struct, frozen=True, kw_only=True):
@@ -20,34 +24,57 @@ class Start(msgspec.Struct, frozen=True, kw_only=True):
         """Whether the version starts without any unit."""
         return self.base_number is None and not self.present
 
-    def base_params(self) -> dict[str, int | None]:
-        """Return the base as parameters of statements."""
-        return {"base_repository": self.base_repository, "base_number": self.base_number}
+
+class RepositorySession:
+    """The one connection over which the versions of a repository are changed; made by whoever took the lock (`repository_lock.py`), closed with
+    it.
+
+    The statements get the id of the `repository` as a parameter besides their own.
+    """
+
+    def __init__(self, database: Database, connection: Connection, repository_id: int) -> None:
+        self.database = database
+        self.repository_id = repository_id
+        self._connection = connection
+        self._bound = {"repository": repository_id}
+
+    async def fetch(self, name: str, **params: Any) -> list[tuple[Any, ...]]:
+        """Run a named statement and return its rows."""
+        cursor = await self.database.run(self._connection, name, {**self._bound, **params})
+        return await cursor.fetchall() if cursor.description else []
+
+    async def execute(self, name: str, **params: Any) -> int:
+        """Run a named statement and return how many rows it touched."""
+        cursor = await self.database.run(self._connection, name, {**self._bound, **params})
+        return cursor.rowcount
+
+    @asynccontextmanager
+    async def cursor(
+        self, name: str, **params: Any
+    ) -> AsyncIterator[AsyncServerCursor[tuple[Any, ...]]]:
+        """Open a server-side cursor on what a named statement gives, in a transaction of its own."""
+        async with self.transaction(), self._connection.cursor("rows", binary=True) as cursor:
+            self.database.round_trips += 1
+            await cursor.execute(statement(name), {**self._bound, **params})
+            yield cursor
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[None]:
+        """Let the statements of the block be committed together, or not at all when an exception leaves it."""
+        self.database.round_trips += 2
+        async with self._connection.transaction():
+            yield
 
 
-class VersionSession:
-    """The one connection over which the membership of a version in the making is read and written; made by `opening.py`, closed with the version.
+class VersionSession(RepositorySession):
+    """The session in which the membership of a version in the making is read and written.
 
-    The lock belongs to the connection, so a process that lost it, to a broken network or a restarted server, cannot write either. The statements get
-    the version's `repository` (an id) and `number` as parameters besides their own.
+    The statements get its `number` as a parameter too.
     """
 
     def __init__(
         self, database: Database, connection: Connection, repository_id: int, number: int
     ) -> None:
-        self.database = database
-        self.repository_id = repository_id
+        super().__init__(database, connection, repository_id)
         self.number = number
-        self._connection = connection
-
-    async def fetch(self, name: str, **params: Any) -> list[tuple[Any, ...]]:
-        """Run a named statement and return its rows."""
-        bound = {"repository": self.repository_id, "number": self.number, **params}
-        cursor = await self.database.run(self._connection, name, bound)
-        return await cursor.fetchall() if cursor.description else []
-
-    async def execute(self, name: str, **params: Any) -> int:
-        """Run a named statement and return how many rows it touched."""
-        bound = {"repository": self.repository_id, "number": self.number, **params}
-        cursor = await self.database.run(self._connection, name, bound)
-        return cursor.rowcount
+        self._bound["number"] = number

@@ -218,11 +218,15 @@ class VersionNotFoundError(CatalogError, LookupError):
 
 
 class RepositoryBusyError(CatalogError):
-    """Another sync holds the repository and the caller chose not to wait."""
+    """Somebody else makes or deletes a version of the repository and the caller chose not to wait."""
 
 
 class ImmutableVersionError(CatalogError):
     """A complete version cannot be changed."""
+
+
+class VersionKeptError(CatalogError):
+    """A version cannot be deleted: it is protected, or the only one of its repository."""
 
 
 class NotContentError(CatalogError, TypeError, AssertionError):

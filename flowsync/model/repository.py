@@ -23,7 +23,7 @@ class Repository(msgspec.Struct, kw_only=True, frozen=True):
     """A named line of versions. It exists in the catalog from its first use on, with an empty version 0.
 
     `allowed_types` names the content types a version may hold; `None` allows all. `retain_versions` (at least 1) is how many versions are
-    kept; `None` keeps all.
+    kept, the newest ones and besides them those that are protected; `None` keeps all.
     """
 
     name: str
@@ -46,7 +46,11 @@ class Repository(msgspec.Struct, kw_only=True, frozen=True):
 
 
 class RepositoryVersion(msgspec.Struct, kw_only=True, frozen=True):
-    """A complete, immutable version. The counts are units: those it added to and removed from its predecessor, and those present."""
+    """A complete, immutable version. The counts are units: those it added to and removed from its predecessor, and those present.
+
+    `root` is a digest of the set of units, in hexadecimal: versions that hold the same units have the same root, whatever repository, database or
+    machine they are of. `protected` ones are not deleted.
+    """
 
     repository: str
     number: int
@@ -55,6 +59,8 @@ class RepositoryVersion(msgspec.Struct, kw_only=True, frozen=True):
     removed: int
     present: int
     info: dict[str, Any] = {}
+    protected: bool = False
+    root: str
 
 
 class VersionEntry(msgspec.Struct, frozen=True, kw_only=True):

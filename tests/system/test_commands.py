@@ -61,12 +61,14 @@ def test_versions_lists_what_each_added_removed_and_holds(
     text, objects = flowsync.run_all(("versions", "files"), ("versions", "files", "--json"))
 
     counts = [line.split() for line in text.out.splitlines()[1:]]
-    assert [[number, *rest[-3:]] for number, *rest in counts] == [
-        ["0", "0", "0", "0"],
-        ["1", "4", "0", "4"],
-        ["2", "2", "3", "3"],
+    roots = [version["root"] for version in objects.objects]
+    assert [[number, *rest[-4:]] for number, *rest in counts] == [
+        ["0", "0", "0", "0", roots[0][:12]],
+        ["1", "4", "0", "4", roots[1][:12]],
+        ["2", "2", "3", "3", roots[2][:12]],
     ]
     assert [version["present"] for version in objects.objects] == [0, 4, 3]
+    assert [len(root) for root in {*roots}] == [64, 64, 64]
 
 
 def test_show_lists_the_content_of_a_version_and_a_glob_filters_it(

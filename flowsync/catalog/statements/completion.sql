@@ -27,7 +27,7 @@ SELECT c.id, c.repo_key
 FROM (
     SELECT content_id FROM repository_content WHERE repository_id = %(repository)s AND removed IS NULL
     EXCEPT
-    SELECT content_id FROM version_content(%(base_repository)s, %(base_number)s)
+    SELECT content_id FROM pg_temp.base
 ) added
 JOIN content c ON c.id = added.content_id;
 
@@ -179,7 +179,8 @@ advanced AS (
     UPDATE repository SET next_version = %(number)s + 1 WHERE id = %(repository)s
 )
 UPDATE repository_version
-SET complete = true, added = %(added)s, removed = %(removed)s, present = %(present)s, info = %(info)s::jsonb
+SET complete = true, added = %(added)s, removed = %(removed)s, present = %(present)s, info = %(info)s::jsonb,
+    root = %(root)s, root_state = %(state)s
 FROM durable
 WHERE repository_id = %(repository)s AND number = %(number)s
 RETURNING created_at;

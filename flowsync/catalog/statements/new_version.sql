@@ -62,12 +62,20 @@ SELECT opened.number, latest.number, latest.present FROM opened CROSS JOIN lates
 -- Make room for the ids that a mirror keeps. There is no index: they are only ever read as a whole.
 CREATE TEMPORARY TABLE seen (content_id bytea NOT NULL);
 
+-- name: create_base
+-- Make room for the ids of the base.
+CREATE TEMPORARY TABLE base (content_id bytea NOT NULL);
+
+-- name: collect_base
+-- Keep what the base holds now: it may be deleted before the version is completed.
+INSERT INTO pg_temp.base SELECT content_id FROM version_content(%(base_repository)s, %(base_number)s);
+
 -- name: start_from_base
--- Make an opened version, which still equals the latest one, equal to a version of this or another repository.
+-- Make an opened version, which still equals the latest one, equal to the base.
 WITH gone AS (
     SELECT content_id FROM repository_content WHERE repository_id = %(repository)s AND removed IS NULL
     EXCEPT
-    SELECT content_id FROM version_content(%(base_repository)s, %(base_number)s)
+    SELECT content_id FROM pg_temp.base
 ),
 placed AS MATERIALIZED (
     SELECT (
@@ -81,7 +89,7 @@ closed AS (
 )
 INSERT INTO repository_content (repository_id, content_id, added)
 SELECT %(repository)s, base.content_id, %(number)s
-FROM version_content(%(base_repository)s, %(base_number)s) base
+FROM pg_temp.base
 ORDER BY base.content_id
 ON CONFLICT (repository_id, content_id) WHERE removed IS NULL DO NOTHING;
 

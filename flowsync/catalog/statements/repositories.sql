@@ -12,7 +12,8 @@ WITH created AS (
     ON CONFLICT (name) DO NOTHING
     RETURNING id
 )
-INSERT INTO repository_version (repository_id, number, complete) SELECT id, 0, true FROM created;
+INSERT INTO repository_version (repository_id, number, complete, root, root_state)
+SELECT id, 0, true, %(root)s::bytea, %(state)s::bytea FROM created;
 
 -- name: change_repository
 -- Give a repository other settings, where they differ.
@@ -27,7 +28,7 @@ SELECT name FROM repository ORDER BY name;
 
 -- name: find_versions
 -- Give the complete versions of a repository in order; an existing repository without any gives one row of NULLs.
-SELECT r.id, v.number, v.created_at, v.added, v.removed, v.present, v.info
+SELECT r.id, v.number, v.created_at, v.added, v.removed, v.present, v.info, v.protected, v.root
 FROM repository r
 LEFT JOIN repository_version v ON v.repository_id = r.id AND v.complete
 WHERE r.name = %(name)s
@@ -35,7 +36,7 @@ ORDER BY v.number;
 
 -- name: find_version
 -- Give one complete version of a repository, the latest when no number is asked for; NULLs beside the id when it does not exist.
-SELECT r.id, v.number, v.created_at, v.added, v.removed, v.present, v.info
+SELECT r.id, v.number, v.created_at, v.added, v.removed, v.present, v.info, v.protected, v.root
 FROM repository r
 LEFT JOIN LATERAL (
     SELECT *

@@ -14,17 +14,24 @@ from flowsync.model.repository import RepositoryVersion
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a version.")
 @click.pass_obj
 def command(place: Place, name: str, as_json: bool) -> None:
-    """List the versions of repository NAME, oldest first."""
+    """List the versions of repository NAME, oldest first.
+
+    Versions with the same root hold the same content, in whatever repository and on whatever machine; --json shows it whole.
+    """
     versions = run_async(_versions(place, name))
     if as_json:
         for version in versions:
             click.echo(msgspec.json.encode(version).decode())
         return
-    click.echo(f"{'version':>7}  {'created':<20}  {'added':>8}  {'removed':>8}  {'present':>8}")
+    click.echo(
+        f"{'version':>7}  {'created':<20}  {'added':>8}  {'removed':>8}  {'present':>8}  {'root':<12}"
+    )
     for version in versions:
         created = version.created.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+        protected = "  protected" if version.protected else ""
         click.echo(
-            f"{version.number:>7}  {created:<20}  {version.added:>8}  {version.removed:>8}  {version.present:>8}"
+            f"{version.number:>7}  {created:<20}  {version.added:>8}  {version.removed:>8}  {version.present:>8}  "
+            f"{version.root[:12]}{protected}"
         )
 
 

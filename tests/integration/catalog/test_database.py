@@ -12,13 +12,10 @@ from flowsync.catalog.database import Database
 from flowsync.catalog.schema import Migration, migrate, migrations
 from flowsync.model.errors import CatalogError, CatalogUnavailableError, SchemaTooNewError
 
-EXTRA = Migration(
-    number=len(migrations()) + 1, name="extra", sql=b"CREATE TABLE extra (id bigint);"
-)
+KNOWN = len(migrations())
+EXTRA = Migration(number=KNOWN + 1, name="extra", sql=b"CREATE TABLE extra (id bigint);")
 BROKEN = Migration(
-    number=len(migrations()) + 1,
-    name="broken",
-    sql=b"CREATE TABLE extra (id bigint); SELECT 1 / 0;",
+    number=KNOWN + 1, name="broken", sql=b"CREATE TABLE extra (id bigint); SELECT 1 / 0;"
 )
 
 
@@ -61,7 +58,7 @@ async def test_failed_migration_leaves_the_database_as_it_was(database: Database
         cursor = await connection.execute(
             "SELECT max(number), to_regclass('extra') FROM schema_version"
         )
-        assert await cursor.fetchone() == (len(migrations()), None)
+        assert await cursor.fetchone() == (KNOWN, None)
 
 
 async def test_open_refuses_a_database_that_a_newer_flowsync_migrated(conninfo: str) -> None:

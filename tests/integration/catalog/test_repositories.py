@@ -10,6 +10,9 @@ from flowsync.model.errors import RepositoryNotFoundError, VersionNotFoundError
 from flowsync.model.repository import Repository, RepositoryVersion
 from tests.integration.catalog.units import Shelf
 
+EMPTY_ROOT = "be2a8de3dcf46c94ce85cdc8e07ac308f4d8a95490d956c38d780fd610db0813"
+"""BLAKE3 of 2048 zero bytes."""
+
 
 async def settings(database: Database) -> list[tuple[object, ...]]:
     async with database.connection() as connection:
@@ -27,7 +30,15 @@ async def test_repository_is_made_with_an_empty_version_0(
 
     (version,) = await repositories.versions("r")
     assert version == RepositoryVersion(
-        repository="r", number=0, created=version.created, added=0, removed=0, present=0, info={}
+        repository="r",
+        number=0,
+        created=version.created,
+        added=0,
+        removed=0,
+        present=0,
+        info={},
+        protected=False,
+        root=EMPTY_ROOT,
     )
     assert await settings(database) == [("r", None, None, 1)]
 

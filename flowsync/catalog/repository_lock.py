@@ -1,0 +1,44 @@
+"""The lock of a repository: one at a time changes its versions, over all processes.
+
+It is a session lock of PostgreSQL, held by a connection of its own. Waiting for it costs nothing and can be cancelled. Who lost the connection
+lost the lock, and can write no more: whatever a holder writes goes over that connection.
+
+Whoever holds it tells clean-up so, by a second lock that all holders share, before anything is looked up (`orphans.py`).
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import Final
+
+from flowsync.catalog.database import Connection, Database
+from flowsync.model.errors import CatalogError, RepositoryBusyError
+
+LOCK_CLASS: Final = 0x666C6F77
+"""First number of the advisory locks of repositories ("flow" in ASCII); the second is the repository's id, or 0 for the lock that
+all holders share."""
+
+
+@asynccontextmanager
+async def locked_connection(
+    database: Database, name: str, repository_id: int, *, wait: bool
+) -> AsyncIterator[Connection]:
+    """Open a connection that holds the lock of a repository until the block ends.
+
+    Raise `RepositoryBusyError` when somebody else has it and `wait` is false.
+    """
+    key = {"lock": LOCK_CLASS, "repository": repository_id}
+    async with database.dedicated() as connection:
+        await database.run(connection, "enter_session")
+        taking = "lock_repository" if wait else "try_lock_repository"
+        cursor = await database.run(connection, taking, key)
+        if await cursor.fetchone() != (True,):
+            raise RepositoryBusyError(
+                f"repository {name!r} is busy: another version of it is being made, or deleted"
+            )
+        try:
+            await database.run(connection, "begin_use", key)
+            yield connection
+        finally:
+            # Closing the connection gives the lock back too, but only when the server notices; whoever comes next must not find it taken.
+            with suppress(CatalogError):
+                await database.run(connection, "unlock_repository", key)

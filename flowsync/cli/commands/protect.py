@@ -1,0 +1,35 @@
+"""`flowsync protect`: a version that stays."""
+
+import click
+import msgspec
+
+from flowsync.cli.interruption import run_async
+from flowsync.cli.place import Place
+from flowsync.cli.settings import load
+
+
+@click.command("protect")
+@click.argument("name")
+@click.argument("number", type=click.IntRange(min=0))
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.pass_obj
+def command(place: Place, name: str, number: int, as_json: bool) -> None:
+    """Protect version NUMBER of repository NAME from deletion, by hand and by retain_versions, which does not count it either."""
+    set_protection(place, name, number, protected=True, as_json=as_json)
+
+
+def set_protection(place: Place, name: str, number: int, *, protected: bool, as_json: bool) -> None:
+    """Protect a version or not, and tell."""
+    run_async(_set_protection(place, name, number, protected))
+    if as_json:
+        facts = {"repository": name, "version": number, "protected": protected}
+        click.echo(msgspec.json.encode(facts).decode())
+    else:
+        click.echo(
+            f"{name}: version {number} is {'protected' if protected else 'not protected any more'}"
+        )
+
+
+async def _set_protection(place: Place, name: str, number: int, protected: bool) -> None:
+    async with load(place).engine() as engine:
+        await engine.catalog.repositories.protect_version(name, number, protected=protected)
