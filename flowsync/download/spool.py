@@ -86,9 +86,23 @@ class Spool:
 
     async def keep(self) -> None:
         """Close the file and leave it, with all bytes taken so far unless some of them could not be written."""
+        writing = self._writing
         file = self._let_go()
         if file is not None:
-            await _to_the_end(self._in_thread(file.keep, self._take_block(), self.size))
+            closing = self._keep(writing, file, self._take_block(), self.size)
+            await _to_the_end(asyncio.ensure_future(closing))
+
+    async def _keep(
+        self,
+        writing: asyncio.Future[None] | None,
+        file: SpoolFile,
+        block: list[bytes],
+        size: int,
+    ) -> None:
+        # Threads begin in no certain order: one that closed the file before the last block's did would leave that block out.
+        if writing is not None:
+            await asyncio.wait((writing,))
+        await self._in_thread(file.keep, block, size)
 
     def _let_go(self) -> SpoolFile | None:
         writing, self._writing = self._writing, None

@@ -6,9 +6,11 @@ import hashlib
 import os
 import resource
 import stat
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from threading import Event
+from typing import Any, TypeVar
 
 import pytest
 from blake3 import blake3
@@ -16,6 +18,8 @@ from blake3 import blake3
 from flowsync.download.spool import BLOCK, Spool, fresh_path
 from flowsync.download.spool_file import store_error
 from flowsync.model.errors import StoreError, StoreFullError, StoreUnwritableError
+
+T = TypeVar("T")
 
 
 async def test_small_body_stays_in_memory(tmp_path: Path) -> None:
@@ -148,6 +152,24 @@ async def test_cancelled_discard_still_removes_the_file(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+async def test_kept_file_has_the_block_whose_write_had_not_begun(tmp_path: Path) -> None:
+    """A download that broke off left nothing for the next run when the thread that closed the file was faster than the one that writes."""
+    threads = FirstHeld()
+    asyncio.get_running_loop().set_default_executor(threads)
+    spool = Spool(str(tmp_path), 0)
+    await spool.write(bytes(BLOCK))
+    await spool.write(b"1")
+
+    keeping = asyncio.ensure_future(spool.keep())
+    early, _ = await asyncio.wait({keeping}, timeout=0.05)
+    assert not early
+    threads.release.set()
+    await keeping
+
+    (kept,) = tmp_path.iterdir()
+    assert kept.stat().st_size == BLOCK + 1
+
+
 async def test_missing_folder_is_an_error_that_names_the_file(tmp_path: Path) -> None:
     spool = Spool(str(tmp_path / "gone"), 0)
     await spool.write(b"body")
@@ -200,6 +222,25 @@ async def test_error_of_a_write_comes_out_at_the_next_step(tmp_path: Path) -> No
     with pytest.raises(StoreError):
         await spool.write(bytes(BLOCK))
     await spool.discard()
+
+
+class FirstHeld(ThreadPoolExecutor):
+    """Threads of which the one with the first job does not begin before `release`."""
+
+    def __init__(self) -> None:
+        super().__init__(2)
+        self.release = Event()
+        self._first = True
+
+    def submit(self, job: Callable[..., T], /, *arguments: Any, **named: Any) -> Future[T]:
+        held, self._first = self._first, False
+
+        def run() -> T:
+            if held:
+                self.release.wait(20)
+            return job(*arguments, **named)
+
+        return super().submit(run)
 
 
 async def fill(spool: Spool, size: int) -> None:
