@@ -29,6 +29,8 @@ _SETTINGS: Final = (
     "proxy_url",
     "trust_env",
     "download_concurrency",
+    "rate_limit",
+    "bandwidth_limit",
     "max_retries",
     "total_timeout",
     "connect_timeout",

@@ -1,6 +1,6 @@
 """The fetcher of an engine: every scheme's origin, tried again where that helps, and bodies as verified files.
 
-Layers, from the outside: `download` (a file, its digests checked) > `retry.stream` (tries, waits, goes on) > an origin (one try) > slots per host.
+Layers, from the outside: `download` (a file, its digests checked) > `retry.stream` (tries, waits, goes on) > an origin (one try) > pace per host.
 
 Decided: `download` allows compression only when neither digest nor size is expected, because those are of the bytes as upstream keeps them, and
 never for what is a compressed file by its name: it would gain nothing, and some servers label a stored `.gz` as compressed on its way.
@@ -18,6 +18,7 @@ import msgspec
 from flowsync.download import retry
 from flowsync.download.file import FileOrigin
 from flowsync.download.http import open_http
+from flowsync.download.limits import HostLimits
 from flowsync.download.origin import Origin
 from flowsync.download.retry import Backoff
 from flowsync.download.spool import Spool
@@ -35,16 +36,20 @@ async def open_fetcher(
     *,
     user_agent: str | None = None,
     backoff: Backoff | None = None,
+    share: int = 1,
 ) -> AsyncIterator[Fetcher]:
     """Open a fetcher for http, https and file URLs for as long as the block runs.
 
     `scratch_folder` exists and takes the files of `download`. `allowed_roots` bounds `file://` URLs; `None` allows what the process can read.
-    `user_agent` is a product with its version; without it, flowsync's own. `backoff` sets the waits between tries.
+    `user_agent` is a product with its version; without it, flowsync's own. `backoff` sets the waits between tries, and
+    its patience how long an upstream may ask everybody to wait. `share` is the number of processes that divide what an upstream takes.
     """
-    async with open_http(user_agent or _product()) as http:
+    backoff = backoff or Backoff()
+    limits = HostLimits(backoff.patience, share)
+    async with open_http(user_agent or _product(), limits) as http:
         file = FileOrigin(allowed_roots)
         origins: dict[str, Origin] = {"http": http, "https": http, "file": file}
-        fetcher = UrlFetcher(origins, fspath(scratch_folder), backoff or Backoff())
+        fetcher = UrlFetcher(origins, fspath(scratch_folder), backoff)
         try:
             yield fetcher
         finally:

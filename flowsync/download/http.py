@@ -3,7 +3,8 @@
 1. Bodies arrive as they are stored upstream: `Accept-Encoding: identity`, and nothing is unpacked unless the request allows compression.
 2. A try that follows a broken one asks for the rest with `Range` and `If-Range`. Whatever comes instead of that rest begins the body again.
 3. What the client library raises leaves as an error of ours, with the URL redacted; where its own text may hold a secret it is not kept as the cause.
-4. A slot of the host is held from sending the request until the last byte of the answer, for each redirect anew.
+4. A slot of the host is held from sending the request until the last byte of the answer, for each redirect anew. Where the remote limits bytes, the
+   next ones are read when they may come; until then the connection fills up and upstream waits.
 
 Decided: one pool of connections serves all remotes, because the client keeps them apart by host, TLS context and proxy anyway. There are no cookies:
 remotes share the pool, and one must not see another's.
@@ -26,7 +27,7 @@ from flowsync.download import answer, headers, proxy, route, tls
 from flowsync.download.answer import Verdict
 from flowsync.download.connections import Connections, Reply, Target, UnintelligibleAnswerError
 from flowsync.download.inflow import Inflow
-from flowsync.download.limits import HostLimits
+from flowsync.download.limits import HostLimits, Slot
 from flowsync.download.origin import Tally
 from flowsync.download.proxy import Proxy
 from flowsync.download.route import Hop
@@ -59,11 +60,11 @@ class _Setup(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @asynccontextmanager
-async def open_http(product: str) -> AsyncIterator["HttpOrigin"]:
+async def open_http(product: str, limits: HostLimits) -> AsyncIterator["HttpOrigin"]:
     """Open connections for as long as the block runs. `product` is name and version for the `User-Agent`."""
     connector = aiohttp.TCPConnector(limit=0, resolver=aiohttp.ThreadedResolver())
     async with connector:
-        yield HttpOrigin(Connections(connector), user_agent(product), HostLimits())
+        yield HttpOrigin(Connections(connector), user_agent(product), limits)
 
 
 def user_agent(product: str) -> str:
@@ -91,13 +92,13 @@ class HttpOrigin:
         hop = route.start(request.url, remote.url)
         for _ in range(route.MAX_REDIRECTS + 1):
             async with (
-                self._limits.slot(hop.origin, remote.download_concurrency),
+                self._limits.slot(hop.origin, request, tally) as slot,
                 _within(remote, hop),
             ):
                 reply = await self._send(request, setup, hop, tally)
                 try:
                     if reply.status not in route.REDIRECTS:
-                        return await _receive(reply, request, sink, tally)
+                        return await _receive(reply, request, sink, tally, slot)
                     location = reply.headers.get("location")
                 finally:
                     reply.release()
@@ -163,7 +164,9 @@ async def _within(remote: Remote, hop: Hop) -> AsyncIterator[None]:
         raise _timeout(redact(hop.url), error, remote) from error
 
 
-async def _receive(reply: Reply, request: FetchRequest, sink: Sink, tally: Tally) -> Received:
+async def _receive(
+    reply: Reply, request: FetchRequest, sink: Sink, tally: Tally, slot: Slot
+) -> Received:
     found = {name.lower(): value for name, value in reply.headers.items()}
     verdict = answer.judge(request, tally, reply.status, reply.reason, found, time.time())
     if verdict is not Verdict.UNMODIFIED:
@@ -180,7 +183,7 @@ async def _receive(reply: Reply, request: FetchRequest, sink: Sink, tally: Tally
                 tally.validator = answer.strong_validator(found)
                 sink.begin(tally.validator)
         inflow = Inflow(request, sink, tally, encoding)
-        await _read(reply.content, inflow, request, tally)
+        await _read(reply.content, inflow, request, tally, slot)
         inflow.end()
     return Received(
         url=request.url,
@@ -192,8 +195,9 @@ async def _receive(reply: Reply, request: FetchRequest, sink: Sink, tally: Tally
 
 
 async def _read(
-    content: aiohttp.StreamReader, inflow: Inflow, request: FetchRequest, tally: Tally
+    content: aiohttp.StreamReader, inflow: Inflow, request: FetchRequest, tally: Tally, slot: Slot
 ) -> None:
+    limited = request.remote.bandwidth_limit is not None
     while not content.at_eof():
         try:
             chunk = await content.readany()
@@ -202,6 +206,8 @@ async def _read(
             raise _broken(error, request, tally) from error
         if chunk:
             await inflow.take(chunk)
+            if limited:
+                await slot.read(len(chunk), last=content.at_eof())
 
 
 def _settings(remote: Remote) -> object:

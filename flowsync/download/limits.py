@@ -1,75 +1,134 @@
-"""How many requests one upstream gets at a time, over all runs of an engine.
+"""Who may ask which upstream when, over all runs of an engine: the waiting that `gate` and `line` decide about.
 
-An upstream is a scheme, a host and a port. A request is let in when fewer run there than its own remote allows. Those that wait are let in strictly
-in order, so the most modest remote in the line counts for all behind it, and nobody starves.
+An upstream is a scheme, a host and a port. A request is let in when the gate is open for its remote; those that wait are let in in the order of the
+line. Whoever is next holds up all behind it, so the most modest remote in the line counts, and nobody starves.
 
-A slot is held for one try only: whoever backs off, or hashes, holds none.
+A slot is held for one try only: whoever backs off, or hashes, holds none. How the try ended is what the gate learns from.
 """
 
 import asyncio
-from collections import deque
+import math
 from types import TracebackType
+from typing import Final, Self
 
+from flowsync.download.adaptive import AdaptiveLimit
+from flowsync.download.gate import Gate
+from flowsync.download.line import Line
+from flowsync.download.origin import Tally
+from flowsync.model.errors import (
+    BrokenBodyError,
+    CertificateError,
+    IntegrityError,
+    StatusError,
+    TransferError,
+    TransferTimeoutError,
+    UnreachableError,
+)
+from flowsync.model.remote import Remote
+from flowsync.model.transfer import FetchRequest
 from flowsync.model.url import Origin
+
+_GRAIN: Final = 0.001
+"""Seconds by which timers of the loop may come early."""
+
+_OVERLOAD: Final = (UnreachableError, BrokenBodyError, TransferTimeoutError)
 
 
 class HostLimits:
-    """The slots of all upstreams. One instance an engine; used from one loop."""
+    """The slots of all upstreams. One instance an engine; used from one loop.
 
-    def __init__(self) -> None:
-        self._lines: dict[Origin, _Line] = {}
+    `patience` bounds the pauses that upstreams ask for, in seconds. `share` is the number of processes that divide what an upstream takes.
+    """
 
-    def slot(self, origin: Origin, limit: int) -> "_Slot":
-        """Return a context that is entered when fewer than `limit` requests run at `origin`."""
-        line = self._lines.get(origin)
-        if line is None:
-            line = self._lines[origin] = _Line()
-        return _Slot(line, limit)
+    def __init__(self, patience: float, share: int = 1) -> None:
+        self._patience = patience
+        self._share = share
+        self._hosts: dict[Origin, _Host] = {}
 
-
-class _Line:
-    """One upstream: how many requests run, and who waits with which limit."""
-
-    __slots__ = ("running", "waiting")
-
-    def __init__(self) -> None:
-        self.running = 0
-        self.waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
-
-    def let_in(self) -> None:
-        """Start those at the head of the line whose limit has room. Whoever was cancelled meanwhile steps out."""
-        while self.waiting:
-            limit, turn = self.waiting[0]
-            if not turn.done():
-                if self.running >= limit:
-                    return
-                self.running += 1
-                turn.set_result(None)
-            self.waiting.popleft()
+    def slot(self, origin: Origin, request: FetchRequest, tally: Tally) -> "Slot":
+        """Return a context that is entered when a try at `request` may be made at `origin`, and left when it ended. `tally` counts its bytes."""
+        host = self._hosts.get(origin)
+        if host is None:
+            host = self._hosts[origin] = _Host(Gate(AdaptiveLimit(self._share)))
+        return Slot(host, request, tally, self._patience)
 
 
-class _Slot:
-    __slots__ = ("_limit", "_line")
+class _Host:
+    """One upstream: its gate, who waits before it, and when to look again."""
 
-    def __init__(self, line: _Line, limit: int) -> None:
-        self._line = line
-        self._limit = limit
+    __slots__ = ("_alarm", "_alarm_at", "gate", "line", "loop")
 
-    async def __aenter__(self) -> None:
-        line = self._line
-        if not line.waiting and line.running < self._limit:
-            line.running += 1
+    def __init__(self, gate: Gate) -> None:
+        self.gate = gate
+        self.line: Line[tuple[Remote, asyncio.Future[None]]] = Line()
+        self.loop = asyncio.get_running_loop()
+        self._alarm: asyncio.Handle | None = None
+        self._alarm_at = 0.0
+
+    def let_in(self, now: float) -> None:
+        """Start whoever's turn it is as long as the gate is open. Whoever was cancelled meanwhile steps out."""
+        while self.line:
+            ticket = self.line.first()
+            remote, turn = ticket.holder
+            if turn.done():
+                self.line.leave(ticket)
+                continue
+            opens_at = self.gate.opens_at(remote)
+            if opens_at > now + _GRAIN:
+                self._look_again(opens_at)
+                return
+            self.line.let_in(ticket)
+            self.gate.start(now, remote)
+            turn.set_result(None)
+
+    def _look_again(self, when: float) -> None:
+        # Where another request must end first, its end is the sign.
+        if when == math.inf:
             return
-        turn = asyncio.get_running_loop().create_future()
-        line.waiting.append((self._limit, turn))
-        try:
-            await turn
-        except BaseException:
-            # Two cases: the turn had come in the same instant and is handed on; or it had not, and those behind may be let in now.
-            if turn.done() and not turn.cancelled():
-                line.running -= 1
-            line.let_in()
-            raise
+        if self._alarm is not None:
+            if self._alarm_at <= when:
+                return
+            self._alarm.cancel()
+        self._alarm_at = when
+        self._alarm = self.loop.call_at(when, self._ring)
+
+    def _ring(self) -> None:
+        self._alarm = None
+        self.let_in(self.loop.time())
+
+
+class Slot:
+    """The right to make one try. Made by `HostLimits`, used by one task."""
+
+    __slots__ = ("_before", "_host", "_patience", "_request", "_started", "_tally")
+
+    def __init__(self, host: _Host, request: FetchRequest, tally: Tally, patience: float) -> None:
+        self._host = host
+        self._request = request
+        self._tally = tally
+        self._patience = patience
+        self._before = 0
+        self._started = 0.0
+
+    async def read(self, count: int, *, last: bool) -> None:
+        """Take note of bytes that arrived, and wait until the remote's rate allows more. After the `last` ones the next request waits instead."""
+        limit = self._request.remote.bandwidth_limit
+        if limit is not None:
+            wait = self._host.gate.read(self._host.loop.time(), count, limit)
+            if wait > 0 and not last:
+                await asyncio.sleep(wait)
+
+    async def __aenter__(self) -> Self:
+        host, remote = self._host, self._request.remote
+        now = host.loop.time()
+        if host.line or host.gate.opens_at(remote) > now + _GRAIN:
+            await self._wait(remote)
+            now = host.loop.time()
+        else:
+            host.gate.start(now, remote)
+        self._before = self._tally.taken
+        self._started = now
+        return self
 
     async def __aexit__(
         self,
@@ -77,5 +136,50 @@ class _Slot:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._line.running -= 1
-        self._line.let_in()
+        host = self._host
+        now = host.loop.time()
+        if error is None or _tells_of_answer(error):
+            # A body that began anew may have fewer bytes than before.
+            size = max(0, self._tally.taken - self._before)
+            host.gate.answered(self._started, now, size)
+        elif _tells_of_overload(error):
+            host.gate.refused(self._started, now, self._pause(error))
+        else:
+            host.gate.left()
+        host.let_in(now)
+
+    async def _wait(self, remote: Remote) -> None:
+        host = self._host
+        turn = host.loop.create_future()
+        ticket = host.line.join((remote, turn), self._request.size)
+        host.let_in(host.loop.time())
+        try:
+            await turn
+        except BaseException:
+            # Two cases: the turn had come in the same instant and is handed on; or it had not, and those behind may be let in now.
+            if turn.done() and not turn.cancelled():
+                host.gate.left()
+            elif ticket.waiting:
+                host.line.leave(ticket)
+            host.let_in(host.loop.time())
+            raise
+
+    def _pause(self, error: BaseException) -> float:
+        if not isinstance(error, StatusError) or error.status not in {429, 503}:
+            return 0.0
+        return min(error.retry_after or 0.0, self._patience)
+
+
+def _tells_of_answer(error: BaseException) -> bool:
+    """Say whether upstream answered, even if not what was wanted."""
+    if isinstance(error, StatusError):
+        return not _tells_of_overload(error)
+    return isinstance(error, CertificateError | IntegrityError) or (
+        isinstance(error, TransferError) and not isinstance(error, _OVERLOAD)
+    )
+
+
+def _tells_of_overload(error: BaseException) -> bool:
+    if isinstance(error, StatusError):
+        return error.status == 429 or error.status >= 500
+    return isinstance(error, _OVERLOAD)

@@ -4,7 +4,8 @@
    a certificate that does not hold, a refused redirect, a body over the caller's limit, a file that is not there, a sink that fails; and a wrong
    size or digest where the origin is steady.
 2. Waits a random time between nothing and a bound that doubles with every failure up to a cap ("full jitter"), so that a thousand waiting
-   requests do not come back at once. What `Retry-After` asks for comes on top, up to the caller's patience.
+   requests do not come back at once. What `Retry-After` asks for comes on top, up to the caller's patience, so nobody comes back before the pause
+   that it means for all requests to that upstream (`gate`) is over.
 3. Goes on inside the body where that is possible, otherwise begins again with an empty sink. A body that was whole and wrong is never continued.
 4. A try that went on from bytes of an earlier transfer and made them useless (upstream has other ones, or they are wrong) is followed by another one
    at once and counts for nothing: neither upstream nor the caller's patience is to blame.

@@ -19,9 +19,6 @@ from flowsync.model.url import holds_user, redact, scheme
 Policy = Literal["immediate", "on_demand", "streamed"]
 """When the bytes of a remote's content are fetched: during the sync, on a client's first request, or on every request."""
 
-DEFAULT_CONCURRENCY = 16
-"""Requests to one host at a time, unless the remote says otherwise."""
-
 _HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HEADER_VALUE: Final = re.compile(r"[^\x00-\x08\x0a-\x1f\x7f]*")
 
@@ -31,6 +28,10 @@ class Remote(msgspec.Struct, kw_only=True, eq=False):
 
     Time-outs are seconds; `None` means no limit and 0 is refused: `total_timeout` for one try with its body, `connect_timeout` until a connection
     stands, `stall_timeout` between two pieces of an answer. `max_retries` counts the tries after the first.
+
+    How one host is asked, by all syncs of an engine together: `download_concurrency` requests at a time, or as many as it turns out to take (`None`);
+    at most `rate_limit` requests a second and `bandwidth_limit` bytes a second. Where remotes of one host differ, the more modest ones hold up the
+    others only while it is their turn.
 
     Credentials are user and password (basic) or a `token` (bearer). They and `headers` (repeated names are sent repeatedly; a User-Agent is appended
     to flowsync's own) go to the host of `url` and to nobody else, wherever redirects lead or upstream's metadata points.
@@ -54,7 +55,9 @@ class Remote(msgspec.Struct, kw_only=True, eq=False):
     proxy_username: str | None = None
     proxy_password: str | None = None
     trust_env: bool = False
-    download_concurrency: int = DEFAULT_CONCURRENCY
+    download_concurrency: int | None = None
+    rate_limit: float | None = None
+    bandwidth_limit: int | None = None
     max_retries: int = 3
     total_timeout: float | None = None
     connect_timeout: float | None = 30.0
@@ -126,7 +129,7 @@ def _check_url(remote: str, field: str, url: str) -> None:
 def _check_counts(remote: Remote) -> None:
     for field, least in (("download_concurrency", 1), ("max_retries", 0)):
         value = getattr(remote, field)
-        if value < least:
+        if value is not None and value < least:
             raise DeclarationError(
                 f"remote {remote.name!r}: {field} must be at least {least}, found {value}"
             )
@@ -135,6 +138,12 @@ def _check_counts(remote: Remote) -> None:
         if value is not None and value <= 0:
             raise DeclarationError(
                 f"remote {remote.name!r}: {field} must be positive seconds or None, found {value}"
+            )
+    for field in ("rate_limit", "bandwidth_limit"):
+        value = getattr(remote, field)
+        if value is not None and not value > 0:
+            raise DeclarationError(
+                f"remote {remote.name!r}: {field} must be positive or None, found {value}"
             )
 
 

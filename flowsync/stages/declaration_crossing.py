@@ -2,7 +2,7 @@
 
 1. Only what the worker changed comes back, and is written into the declarations that the pipeline holds.
 2. Remotes keep their identity: they are sent once a batch, with all their settings, and come back as numbers.
-3. Each worker gets its share of the requests that a remote allows at a time.
+3. Each worker gets its share of the requests that a remote allows at a time. Where the number is to be learned, each learns its own.
 4. A lease stays with the pipeline; so does whatever awaits an item.
 """
 
@@ -80,8 +80,9 @@ class DeclarationCodec:
             for found, position in zip(learned.items, order, strict=True)
         ]
 
-    def _share(self, remote: Remote) -> int:
-        return max(1, remote.download_concurrency // self._workers)
+    def _share(self, remote: Remote) -> int | None:
+        allowed = remote.download_concurrency
+        return None if allowed is None else max(1, allowed // self._workers)
 
     def _pack(self, item: DeclarativeContent) -> WireItem:
         return WireItem(

@@ -35,7 +35,7 @@ CONCURRENT_CONTENT: Final = 200
 
 
 class Terms(msgspec.Struct, frozen=True, array_like=True):
-    """What a run tells its workers: where bytes are staged, and its policies; and what its engine allows."""
+    """What a run tells its workers: where bytes are staged, and its policies; and what its engine allows, with how many workers."""
 
     staging: str
     allowed_digests: frozenset[str]
@@ -43,6 +43,7 @@ class Terms(msgspec.Struct, frozen=True, array_like=True):
     scratch: str
     allowed_roots: tuple[str, ...] | None
     backoff: Backoff
+    workers: int
 
 
 class WorkerContext(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,7 +58,7 @@ class WorkerContext(msgspec.Struct, frozen=True, kw_only=True):
     staging: str
 
 
-_Settings = tuple[str, tuple[str, ...] | None, Backoff]
+_Settings = tuple[str, tuple[str, ...] | None, Backoff, int]
 
 
 def download_batch(question: bytes) -> bytes:
@@ -89,7 +90,8 @@ class _Place:
 
     async def _download(self, question: Question) -> bytes:
         terms = msgspec.msgpack.decode(question.terms, type=Terms)
-        fetcher = await self._fetcher((terms.scratch, terms.allowed_roots, terms.backoff))
+        settings = terms.scratch, terms.allowed_roots, terms.backoff, terms.workers
+        fetcher = await self._fetcher(settings)
         context = WorkerContext(
             fetcher=fetcher,
             hasher=InlineHasher(),
@@ -107,9 +109,9 @@ class _Place:
         # Connections that upstream closed while no loop ran are noticed in the first turn.
         await asyncio.sleep(0)
         if settings not in self._fetchers:
-            scratch, allowed_roots, backoff = settings
+            scratch, allowed_roots, backoff, share = settings
             roots = None if allowed_roots is None else [Path(root) for root in allowed_roots]
             self._fetchers[settings] = await self._opened.enter_async_context(
-                open_fetcher(scratch, roots, backoff=backoff)
+                open_fetcher(scratch, roots, backoff=backoff, share=share)
             )
         return self._fetchers[settings]

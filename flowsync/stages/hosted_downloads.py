@@ -15,9 +15,9 @@ from flowsync.stages.download_worker import Terms, download_batch
 class HostedDownloads(HostedSegment, BoundStage):
     """Has the work of the `ArtifactDownloader` behind it done by worker processes, as far as they can do it.
 
-    Content without work passes by, and so does content from a remote that allows fewer requests at a time than there are workers: each worker
-    counts its share for itself. The `ArtifactDownloader` does what is left, and leaves what is done. Leases are taken here, before a content is
-    sent.
+    Content without work passes by, and so does content from a remote with a rate limit, or that allows fewer requests at a time than there are
+    workers: each worker counts its share for itself, or learns it. The `ArtifactDownloader` does what is left, and leaves what is done. Leases are
+    taken here, before a content is sent.
 
     Raises what an `ArtifactDownloader` raises, and `CannotCrossError` for content that cannot be sent to another process.
     """
@@ -36,6 +36,7 @@ class HostedDownloads(HostedSegment, BoundStage):
             workers.scratch,
             workers.allowed_roots,
             workers.backoff,
+            pool.workers,
         )
         return Hosting(
             pool=pool,
@@ -84,5 +85,7 @@ def _remotes(declared: DeclarativeArtifact) -> list[Remote]:
 
 
 def _divisible(remote: Remote, workers: int) -> bool:
-    """Say whether what the remote allows can be divided among the workers."""
-    return remote.download_concurrency >= workers
+    """Say whether what the remote allows can be divided among the workers. A rate is kept by one process, and needs no more of them."""
+    if remote.rate_limit is not None or remote.bandwidth_limit is not None:
+        return False
+    return remote.download_concurrency is None or remote.download_concurrency >= workers

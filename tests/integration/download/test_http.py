@@ -331,9 +331,9 @@ async def test_host_gets_as_many_requests_at_once_as_the_remote_allows(
 
 async def test_whoever_backs_off_holds_no_slot(upstream: Upstream, tmp_path: Path) -> None:
     busy, other = upstream.put("/busy", b"busy"), upstream.put("/other", b"other")
-    upstream.script("/busy", Status(503, retry_after="60"))
+    upstream.script("/busy", Status(503))
 
-    async with open_fetcher(tmp_path, backoff=Backoff(patience=60)) as fetcher:
+    async with open_fetcher(tmp_path, backoff=Backoff(base=3600, cap=3600)) as fetcher:
         patient = Client(fetcher, tmp_path, upstream.url())
         patient.fields["download_concurrency"] = 1
         waiting = asyncio.create_task(patient.get(busy))

@@ -3,6 +3,9 @@
 import asyncio
 
 from flowsync.download.limits import HostLimits
+from flowsync.download.origin import Tally
+from flowsync.model.remote import Remote
+from flowsync.model.transfer import FetchRequest
 
 HOST = ("http", "host", 80)
 OTHER = ("http", "other", 80)
@@ -14,13 +17,21 @@ class Visitors:
     def __init__(self, group: asyncio.TaskGroup) -> None:
         self.inside: list[str] = []
         self._group = group
-        self._limits = HostLimits()
+        self._limits = HostLimits(patience=300.0)
         self._leaving: dict[str, asyncio.Event] = {}
         self.tasks: dict[str, asyncio.Task[None]] = {}
 
-    async def come(self, name: str, limit: int, origin: tuple[str, str, int] = HOST) -> None:
+    async def come(
+        self,
+        name: str,
+        limit: int | None,
+        origin: tuple[str, str, int] = HOST,
+        size: int | None = None,
+    ) -> None:
         self._leaving[name] = asyncio.Event()
-        self.tasks[name] = self._group.create_task(self._visit(name, limit, origin))
+        remote = Remote(name="r", url="http://host/", download_concurrency=limit)
+        request = FetchRequest(url="http://host/a", remote=remote, size=size)
+        self.tasks[name] = self._group.create_task(self._visit(name, request, origin))
         await settle()
 
     def tell_to_leave(self, name: str) -> None:
@@ -30,8 +41,8 @@ class Visitors:
         self.tell_to_leave(name)
         await settle()
 
-    async def _visit(self, name: str, limit: int, origin: tuple[str, str, int]) -> None:
-        async with self._limits.slot(origin, limit):
+    async def _visit(self, name: str, request: FetchRequest, origin: tuple[str, str, int]) -> None:
+        async with self._limits.slot(origin, request, Tally(request)):
             self.inside.append(name)
             try:
                 await self._leaving[name].wait()
@@ -110,3 +121,35 @@ async def test_slot_granted_to_a_task_that_is_cancelled_in_the_same_instant_is_h
         assert visitors.inside == ["c"]
 
         await visitors.leave("c")
+
+
+async def test_the_largest_is_let_in_first_and_metadata_before_all() -> None:
+    async with asyncio.TaskGroup() as group:
+        visitors = Visitors(group)
+        await visitors.come("first", 1)
+        for name, size in (("small", 1), ("large", 9), ("metadata", None), ("middle", 5)):
+            await visitors.come(name, 1, size=size)
+
+        order = []
+        for _ in range(5):
+            (inside,) = visitors.inside
+            order.append(inside)
+            await visitors.leave(inside)
+
+        # The fourth turn is that of whoever has waited longest.
+        assert order == ["first", "metadata", "large", "middle", "small"]
+
+
+async def test_without_a_number_of_its_own_a_remote_begins_with_sixteen_requests() -> None:
+    async with asyncio.TaskGroup() as group:
+        visitors = Visitors(group)
+        for number in range(20):
+            await visitors.come(f"{number}", None)
+
+        assert visitors.inside == [f"{number}" for number in range(16)]
+
+        # Each answer lets one more in, besides the one that takes its place.
+        await visitors.leave("0")
+        assert visitors.inside == [f"{number}" for number in range(1, 18)]
+        for number in range(1, 20):
+            await visitors.leave(f"{number}")

@@ -1,0 +1,86 @@
+"""The number of requests at a time that is learned, against upstreams of hidden capacity in virtual time (`bench/download/origins.py`).
+
+What it reaches is compared with the number that is best for that upstream, which learning has to find; all of the learning counts.
+"""
+
+from functools import partial
+
+import pytest
+
+from bench.download.origins import Metered, Queueing, Refusing, Shared, Slow
+from bench.download.simulation import Make, bodies, simulate
+from flowsync.download.adaptive import CEILING, START, AdaptiveLimit
+
+COUNT = 5000
+
+
+@pytest.mark.parametrize(
+    ("make", "best"),
+    [
+        (partial(Queueing, servers=2, service=0.2), 3),
+        (partial(Queueing, servers=40, service=0.2), 44),
+        (partial(Slow, latency=1.0), 128),
+        (partial(Slow, latency=0.5, bytes_a_second=20e3), 128),
+        (partial(Refusing, most=3, service=0.5), 3),
+        (partial(Refusing, most=10, service=0.5), 10),
+        (partial(Shared, bytes_a_second=1e6), 128),
+    ],
+)
+def test_nine_tenths_of_the_best_fixed_number_are_reached(make: Make, best: int) -> None:
+    sizes = bodies(COUNT)
+
+    found, best_found = simulate(make(), sizes), simulate(make(), sizes, best)
+
+    assert found.throughput > 0.9 * best_found.throughput
+    assert found.failed == 0
+
+
+@pytest.mark.parametrize("latency", [0.2, 1.0])
+def test_slow_links_are_used_much_better_than_by_the_first_number(latency: float) -> None:
+    sizes = bodies(COUNT)
+
+    found, fixed = simulate(Slow(latency), sizes), simulate(Slow(latency), sizes, int(START))
+
+    assert found.throughput > 4 * fixed.throughput
+
+
+def test_upstream_that_meters_requests_is_asked_at_its_pace_without_giving_any_up() -> None:
+    metered = partial(Metered, rate=20, burst=5, service=0.03)
+
+    found = simulate(metered(), bodies(COUNT))
+
+    assert found.throughput > 0.9 * 20
+    assert found.failed <= COUNT / 1000
+    assert found.limit < 2
+
+
+def test_pause_that_upstream_asks_for_is_not_asked_for_again_and_again() -> None:
+    found = simulate(Refusing(10, 0.5, retry_after=1.0), bodies(COUNT))
+
+    assert found.refused < 40
+    assert found.failed == 0
+
+
+def test_requests_that_fail_by_chance_do_not_make_it_small() -> None:
+    sizes = bodies(COUNT)
+
+    found, fixed = (
+        simulate(Slow(0.1, flaw=0.03), sizes),
+        simulate(Slow(0.1, flaw=0.03), sizes, int(START)),
+    )
+
+    assert found.throughput > 2 * fixed.throughput
+
+
+def test_it_begins_moderately_and_never_passes_its_ceiling() -> None:
+    limit = AdaptiveLimit()
+    assert limit.slots == 16
+
+    for number in range(10_000):
+        limit.answered(number / 1000, number / 1000 + 0.1, 4096, limit.slots)
+
+    assert limit.slots <= CEILING
+
+
+def test_processes_that_share_an_upstream_begin_with_a_share_each() -> None:
+    assert AdaptiveLimit(share=4).slots == 4
