@@ -18,6 +18,7 @@ import msgspec
 
 from flowsync.model.errors import WorkerError
 from flowsync.model.events import Reading
+from flowsync.pipeline.pipeline import StageStatistics
 
 T = TypeVar("T")
 
@@ -44,13 +45,15 @@ class Answer(msgspec.Struct, frozen=True, array_like=True):
     """What became of a batch.
 
     `order` has, for each item that was put on, its position in the batch, or `NEW`; `body` describes these items. `resolved` has the positions of
-    items that a stage resolved. `failure` means that the segment failed; with `stopped` the batch was not wanted any more, and the rest says nothing.
+    items that a stage resolved. `stages` are the statistics of the segment's stages. `failure` means that the segment failed; with `stopped` nobody
+    wanted the batch any more, and the rest says nothing.
     """
 
     order: list[int] = []
     resolved: list[int] = []
     body: bytes = b""
     readings: tuple[Reading, ...] = ()
+    stages: tuple[StageStatistics, ...] = ()
     failure: Failure | None = None
     stopped: bool = False
 

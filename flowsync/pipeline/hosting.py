@@ -3,7 +3,7 @@
 1. Items go over in batches and come back merged into the very objects that the pipeline holds, so whoever awaits one gets its outcome.
 2. A batch is what can be had without waiting, shared out over the workers: an item that waits, awaited or not, never waits for others to come.
 3. Batches are put on as they are answered. The next is taken only when there is a slot: with the channels before and behind full, nothing moves.
-4. What the stages count in workers is added to the meters of the run.
+4. What the stages count in workers is added to the meters of the run, and to the statistics of the pipeline.
 5. Errors, the end, and cancellation are those of a stage. Nothing that a worker does for the segment outlives it.
 """
 
@@ -18,8 +18,10 @@ from typing import Any, Final
 import msgspec
 
 from flowsync.model.errors import PipelineError
+from flowsync.pipeline.channel import ChannelStatistics
 from flowsync.pipeline.crossing import Answer, Codec, Question, unpack_error
 from flowsync.pipeline.parcel import Work
+from flowsync.pipeline.pipeline import StageStatistics
 from flowsync.pipeline.progress import Meter
 from flowsync.pipeline.stage import Stage
 from flowsync.pipeline.tasks import task_group
@@ -53,6 +55,8 @@ class HostedSegment(Stage):
     Raises what the hosted stages raise, `CannotCrossError` for an item that has no form as bytes, and `WorkersLostError`.
     """
 
+    _counted: "_Counted | None" = None
+
     def hosting(self) -> Hosting:
         """Return where the segment is hosted; asked once a run."""
         raise NotImplementedError(f"stage {self} does not implement hosting()")
@@ -65,13 +69,21 @@ class HostedSegment(Stage):
         """Wait until at least the first of the items may go, and return how many may; the others are taken later."""
         return len(items)
 
+    @asynccontextmanager
+    async def away(self, items: Sequence[Any]) -> AsyncIterator[Sequence[Any]]:
+        """Enclose the time in which admitted items are away: begin by yielding those that go now; the others are put on as they are.
+
+        The block has ended before the items are put on, without an error when they were answered.
+        """
+        yield items
+
     async def run(self) -> None:
         """Send all items over and put on what comes back."""
         hosting = self.hosting()
         hosting.pool.start_soon()
         slots = asyncio.Semaphore(hosting.pool.slots)
         with ExitStack() as meters:
-            counted = _Counted(self, meters)
+            counted = self._counted = _Counted(self, meters)
             async with _wanted(hosting.folder) as wanted, task_group() as group:
                 await slots.acquire()
                 while await self._input().ready():
@@ -79,6 +91,9 @@ class HostedSegment(Stage):
                     if batch:
                         group.create_task(self._host(batch, hosting, wanted, counted, slots))
                         await slots.acquire()
+
+    def _hosted_statistics(self) -> Sequence[StageStatistics]:
+        return () if self._counted is None else self._counted.stages
 
     async def _next_batch(self, hosting: Hosting) -> list[Any]:
         channel = self._input()
@@ -104,28 +119,55 @@ class HostedSegment(Stage):
     ) -> None:
         try:
             with self.working():
-                question = Question(wanted, hosting.terms, hosting.codec.encode(batch))
-                encoded = await hosting.pool.ask(
-                    hosting.work,
-                    msgspec.msgpack.encode(question),
-                    hosting.folder,
-                    lambda: _unlink(wanted),
-                )
-                answer = msgspec.msgpack.decode(encoded, type=Answer)
-                await self.put_all(_merge(answer, batch, hosting.codec, counted))
+                async with task_group() as group:
+                    async with self.away(batch) as going:
+                        staying = _without(batch, going)
+                        if staying:
+                            # Not awaited here: who takes them may wait for those that go.
+                            group.create_task(self.put_all(staying))
+                        answered = await _ask(going, hosting, wanted, counted) if going else []
+                    await self.put_all(answered)
         finally:
             slots.release()
 
 
+async def _ask(
+    batch: Sequence[Any], hosting: Hosting, wanted: str, counted: "_Counted"
+) -> list[Any]:
+    """Return what a worker puts on of the batch."""
+    question = Question(wanted, hosting.terms, hosting.codec.encode(batch))
+    encoded = await hosting.pool.ask(
+        hosting.work,
+        msgspec.msgpack.encode(question),
+        hosting.folder,
+        lambda: _unlink(wanted),
+    )
+    return _merge(msgspec.msgpack.decode(encoded, type=Answer), batch, hosting.codec, counted)
+
+
+def _without(batch: Sequence[Any], going: Sequence[Any]) -> list[Any]:
+    if len(going) == len(batch):
+        return []
+    gone = set(map(id, going))
+    return [item for item in batch if id(item) not in gone]
+
+
 class _Counted:
-    """The meters that a segment advanced in workers. They end with the segment, as completed, failed or canceled."""
+    """What the stages of a segment counted in workers. Their meters end with the segment, as completed, failed or canceled."""
 
     def __init__(self, stage: Stage, ends: ExitStack) -> None:
+        self.stages: list[StageStatistics] = []
         self._stage = stage
         self._ends = ends
         self._meters: dict[str, Meter] = {}
 
     def add(self, answer: Answer) -> None:
+        """Add what an answer says of one batch."""
+        if self.stages:
+            found = zip(self.stages, answer.stages, strict=True)
+            self.stages = [_sum(before, each) for before, each in found]
+        else:
+            self.stages = list(answer.stages)
         for reading in answer.readings:
             meter = self._meters.get(reading.code)
             if meter is None:
@@ -134,7 +176,21 @@ class _Counted:
             meter.advance(reading.done, reading.size)
 
 
-def _merge(answer: Answer, batch: list[Any], codec: Codec[Any], counted: _Counted) -> list[Any]:
+def _sum(one: StageStatistics, other: StageStatistics) -> StageStatistics:
+    if one.output is None or other.output is None:
+        return other
+    output = ChannelStatistics(
+        capacity=max(one.output.capacity, other.output.capacity),
+        waiting=one.output.waiting + other.output.waiting,
+        sent=one.output.sent + other.output.sent,
+        peak=max(one.output.peak, other.output.peak),
+        sender_waited=one.output.sender_waited + other.output.sender_waited,
+        receiver_waited=one.output.receiver_waited + other.output.receiver_waited,
+    )
+    return StageStatistics(stage=one.stage, output=output)
+
+
+def _merge(answer: Answer, batch: Sequence[Any], codec: Codec[Any], counted: _Counted) -> list[Any]:
     if answer.failure is not None:
         raise unpack_error(answer.failure)
     # Who takes a batch back does not wait for its answer: somebody else has removed the file.

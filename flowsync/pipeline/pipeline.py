@@ -35,10 +35,15 @@ STALL_TIMEOUT = 300.0
 
 
 class StageStatistics(msgspec.Struct, frozen=True, kw_only=True):
-    """A stage and the channel that leads out of it; the last stage has none."""
+    """A stage and the channel that leads out of it; the last stage has none.
+
+    `hosted` are the stages in worker processes that do the work of this one, if there are any: summed over all batches, each of which went through
+    channels of its own.
+    """
 
     stage: str
     output: ChannelStatistics | None
+    hosted: tuple["StageStatistics", ...] = ()
 
 
 async def create_pipeline(
@@ -116,7 +121,9 @@ class Pipeline:
         """Return, stage by stage, what has passed so far."""
         outputs = [channel.statistics() for channel in self._channels]
         return [
-            StageStatistics(stage=str(stage), output=output)
+            StageStatistics(
+                stage=str(stage), output=output, hosted=tuple(stage._hosted_statistics())
+            )
             for stage, output in zip(self._stages, [*outputs, None], strict=False)
         ]
 

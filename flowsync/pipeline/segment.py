@@ -85,6 +85,7 @@ async def _run(
         ],
         body=codec.encode(collect.found, order),
         readings=progress.read(),
+        stages=tuple(pipeline.statistics()[1:-1]),
     )
 
 

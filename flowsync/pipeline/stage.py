@@ -8,7 +8,7 @@
 
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flowsync.model.errors import PipelineError, RepeatedStageError, UnboundStageError
 from flowsync.pipeline.batch import BatchBuffer
@@ -16,6 +16,9 @@ from flowsync.pipeline.channel import Channel
 from flowsync.pipeline.progress import Meter, Progress
 from flowsync.pipeline.resolution import Resolvable, Waiting
 from flowsync.pipeline.signal import Signal
+
+if TYPE_CHECKING:
+    from flowsync.pipeline.pipeline import StageStatistics
 
 
 class Stage:
@@ -117,6 +120,9 @@ class Stage:
             yield
         finally:
             self._busy -= 1
+
+    def _hosted_statistics(self) -> "Sequence[StageStatistics]":
+        return ()
 
     @property
     def context(self) -> Any:

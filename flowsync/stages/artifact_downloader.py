@@ -26,7 +26,8 @@ class ArtifactDownloader(GenericDownloader):
 
     The artifacts of one content are fetched in parallel. The sources of an artifact are tried in turn: alternates first, then its own URLs,
     each with its own remote. Bytes that another content, of this run or of another one of the engine, is fetching at the same time are not fetched
-    again but shared (`single_flight`). While its bytes are in flight a content holds a lease of the budget; the saver gives it back.
+    again but shared (`single_flight`). While its bytes are in flight a content holds a lease of the budget, its own or one it came with; the saver
+    gives it back.
 
     Raises `TransferError` or `IntegrityError` when a single source failed, `AllSourcesFailedError` when several did. Nothing of the body is
     kept then, unless it is large: the next download of the same artifact goes on from the bytes that came (`claiming`).
@@ -44,26 +45,29 @@ class ArtifactDownloader(GenericDownloader):
 
     def pass_by(self, item: DeclarativeContent, meter: Meter) -> None:
         """Take the content's artifacts off the announced total, except those that workers downloaded, or tried to."""
-        if meter.total is not None:
-            meter.total -= sum(
-                not (declared.wants_download or isinstance(declared.artifact, StagedArtifact))
-                for declared in item.d_artifacts
-            )
+        self._take_off(item, meter)
 
     async def handle_content(self, item: DeclarativeContent, meter: Meter) -> None:
         """Download what the content lacks, all at once."""
         wanted = [declared for declared in item.d_artifacts if declared.wants_download]
-        if meter.total is not None:
-            meter.total -= len(item.d_artifacts) - len(wanted)
-        # One lease for all of them: contents that each held some and waited for more would wait for each other.
-        size = sum(declared.artifact.size or 0 for declared in wanted)
-        item.lease = await self.context.budget.acquire(size, len(wanted))
+        self._take_off(item, meter)
+        if item.lease is None:
+            # One for all of them: contents that each held some and waited for more would wait for each other.
+            size = sum(declared.artifact.size or 0 for declared in wanted)
+            item.lease = await self.context.budget.acquire(size, len(wanted))
         try:
             await self._download_all(wanted, meter)
         except (TransferError, IntegrityError) as failure:
             if self.context.on_error == "fail":
                 raise
             item.failure = failure
+
+    def _take_off(self, item: DeclarativeContent, meter: Meter) -> None:
+        if meter.total is not None:
+            meter.total -= sum(
+                not (declared.wants_download or isinstance(declared.artifact, StagedArtifact))
+                for declared in item.d_artifacts
+            )
 
     async def _download_all(self, wanted: list[DeclarativeArtifact], meter: Meter) -> None:
         if len(wanted) == 1:

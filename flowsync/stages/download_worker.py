@@ -3,7 +3,7 @@
 1. A process has one event loop and one fetcher, made with the first batch and kept: connections stay open from batch to batch. The kernel closes
    them when the process is ended.
 2. Files are hashed in a thread here, by no further process, and lie below the staging folder of the run that sent the batch.
-3. The stages are those of the pipeline; what they need of a run is in `WorkerContext`.
+3. The stage is that of the pipeline, in a hurry (`flowsync.stages.hasty_downloader`); what it needs of a run is in `WorkerContext`.
 
 Decided: what a process keeps is behind a cached function, because nothing but the module is there to hold it between two calls of a plain function.
 """
@@ -26,8 +26,8 @@ from flowsync.model.transfer import Fetcher
 from flowsync.pipeline.budget import Account, Budget
 from flowsync.pipeline.crossing import Question
 from flowsync.pipeline.segment import answer
-from flowsync.stages.artifact_downloader import ArtifactDownloader
 from flowsync.stages.declaration_crossing import WorkerDeclarationCodec
+from flowsync.stages.hasty_downloader import HastyDownloader, Pulse, WatchedFetcher
 from flowsync.stages.single_flight import SingleFlight
 
 CONCURRENT_CONTENT: Final = 200
@@ -92,8 +92,9 @@ class _Place:
         terms = msgspec.msgpack.decode(question.terms, type=Terms)
         settings = terms.scratch, terms.allowed_roots, terms.backoff, terms.workers
         fetcher = await self._fetcher(settings)
+        pulse = Pulse()
         context = WorkerContext(
-            fetcher=fetcher,
+            fetcher=WatchedFetcher(fetcher, pulse),
             hasher=InlineHasher(),
             digest_policy=DigestPolicy(terms.allowed_digests),
             budget=Budget().account(),
@@ -102,7 +103,8 @@ class _Place:
             staging=terms.staging,
         )
         codec = WorkerDeclarationCodec(terms.staging, fetcher)
-        return await answer(question, codec, [ArtifactDownloader(CONCURRENT_CONTENT)], context)
+        stage = HastyDownloader(CONCURRENT_CONTENT, pulse)
+        return await answer(question, codec, [stage], context)
 
     async def _fetcher(self, settings: _Settings) -> Fetcher:
         """Return the fetcher of the engine with these settings; a process serves one engine."""

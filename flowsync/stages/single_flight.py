@@ -63,14 +63,24 @@ class SingleFlight:
 
         Raise what `fetch` raises. Cancelling a leader hands the lead on.
         """
-        while (flight := self._flights.get(wanted)) is not None:
-            shared = await flight.follow(folder)
-            if shared is not None and _vouches(shared, artifact):
-                return shared
-            if flight.landed:
-                # The leader has bytes that this one cannot use, or cannot have.
-                return await fetch()
-        return await self._share_landed(wanted, artifact, folder) or await self._lead(wanted, fetch)
+        while True:
+            flight, landed = self._in_the_air(wanted), self._landed.get(wanted)
+            if flight is not None:
+                shared = await flight.follow(folder)
+                if shared is not None and _vouches(shared, artifact):
+                    return shared
+                if flight.landed:
+                    # The leader has bytes that this one cannot use, or cannot have.
+                    return await fetch()
+                continue
+            if landed is not None and _vouches(landed, artifact):
+                (shared,) = await _share_out(landed, [folder])
+                if shared is not None:
+                    return shared
+                if self._in_the_air(wanted) or self._landed.get(wanted) is not landed:
+                    # The saver took the bytes over in the meantime: he leads now, or has landed.
+                    continue
+            return await self._lead(wanted, fetch)
 
     def take_lead(self, wanted: Key) -> "Flight | None":
         """Take the lead for bytes that nobody fetches, or has, yet; `None` when somebody does: `bring` then shares with him.
@@ -105,17 +115,12 @@ class SingleFlight:
             self._under_way = [other for other in self._under_way if other is not recorded]
             recorded.clear()
 
-    async def _share_landed(self, wanted: Key, artifact: Artifact, folder: str) -> Shared | None:
-        landed = self._landed.get(wanted)
-        if landed is None or not _vouches(landed, artifact):
-            return None
-        (shared,) = await _share_out(landed, [folder])
-        return shared
+    def _in_the_air(self, wanted: Key) -> "Flight | None":
+        # One that landed may wait for the landing of others; whoever came after its last share would go without.
+        flight = self._flights.get(wanted)
+        return None if flight is None or flight.landed else flight
 
     async def _lead(self, wanted: Key, fetch: Fetch) -> StagedArtifact:
-        if wanted in self._flights:
-            # Somebody took the lead while this one looked for what had landed.
-            return await fetch()
         flight = self._begin(wanted)
         try:
             staged = await fetch()

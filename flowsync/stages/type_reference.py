@@ -1,6 +1,7 @@
 """Names of classes by which another process finds them: `module:qualified.name`.
 
-Classes of the caller's main script are refused: workers do not run it (`flowsync.pipeline.spawning`), and it has another name there.
+Classes of the caller's main script have no such name: workers do not run it (`flowsync.pipeline.spawning`). Whoever can do without a worker asks
+`is_at_home` first; `reference` refuses them.
 """
 
 import sys
@@ -11,11 +12,16 @@ from types import ModuleType
 from flowsync.model.errors import CannotCrossError
 
 
+def is_at_home(kind: type) -> bool:
+    """Say whether a class is of the main script, which no other process knows."""
+    return kind.__module__ == "__main__"
+
+
 @lru_cache(maxsize=256)
 def reference(kind: type) -> str:
     """Return the name of a class. Raise `CannotCrossError` when the name does not lead back to it."""
     name = f"{kind.__module__}:{kind.__qualname__}"
-    if kind.__module__ == "__main__":
+    if is_at_home(kind):
         raise CannotCrossError(
             f"{kind.__qualname__} cannot be sent to worker processes: it is defined in the main script, "
             "which they do not run; define it in a module of its own"

@@ -4,7 +4,10 @@ import asyncio
 import hashlib
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Sequence
+from copy import copy
 from pathlib import Path
 
 import pytest
@@ -86,19 +89,81 @@ async def test_bodies_of_all_sizes_arrive_once_in_the_very_declarations(
     assert staged_files(tmp_path) == []
 
 
-async def test_workers_do_the_downloads(hosting: Engine, upstream: Upstream) -> None:
-    items = offered(upstream, [10] * 20, remote())
-    declarative = sync(hosting, items)
+def done_by_workers(declarative: DeclarativeVersion) -> int:
+    """Return how many contents went through the downloaders of the workers."""
+    (segment,) = (each for each in declarative.statistics if each.stage == "HostedDownloads")
+    outputs = [stage.output for stage in segment.hosted]
+    return sum(output.sent for output in outputs if output is not None)
+
+
+async def test_workers_do_the_small_downloads_and_no_others(
+    hosting: Engine, upstream: Upstream
+) -> None:
+    """Contents of more than a mebibyte, or of unknown size, could hold up the others of their batch."""
+    mebibyte = 1 << 20
+    items = offered(upstream, [10] * 20 + [mebibyte, mebibyte + 1, 5 * mebibyte], remote())
+    unknown = declare_artifact(remote("other"), upstream.put("/u", b"unknown"), path="u")
+    halves = [
+        declare_artifact(
+            remote("halves"),
+            upstream.put(f"/{path}", body(1, 600_000)),
+            path=path,
+            artifact=Artifact(size=600_000),
+        )
+        for path in ("left", "right")
+    ]
+    several = [declare("unknown", unknown), declare("halves", *halves)]
+    declarative = sync(hosting, [*items, *several])
 
     await declarative.acreate()
 
-    outputs = {each.stage: each.output for each in declarative.statistics}
-    assert [name for name in outputs if "Download" in name] == [
-        "HostedDownloads",
-        "ArtifactDownloader",
-    ]
-    assert hosting.workers is not None
-    assert len(hosting.workers.pool.pids) == 2
+    assert done_by_workers(declarative) == 21
+    assert declarative.result is not None
+    assert declarative.result.downloaded == 26
+
+
+async def test_same_bytes_are_fetched_once_over_two_syncs_and_all_workers(
+    hosting: Engine, upstream: Upstream, tmp_path: Path
+) -> None:
+    """Behaviour study, section 9: in-flight de-duplication per digest, over processes too. Every third content has the same bytes."""
+    first = offered(upstream, [2000 if n % 3 else 70_000 for n in range(300)], remote())
+    shared = body(0, 70_000)
+    for number in range(0, 300, 3):
+        upstream.put(f"/{number}", shared)
+        artifact = Artifact(size=len(shared), sha256=hashlib.sha256(shared).hexdigest())
+        first[number].d_artifacts[0].artifact = artifact
+    second = [declare(f"second-{n}", copy(item.d_artifacts[0])) for n, item in enumerate(first)]
+    syncs = [sync(hosting, first, name="first"), sync(hosting, second, name="second")]
+
+    await asyncio.gather(*(declarative.acreate() for declarative in syncs))
+
+    assert sum(upstream.count(f"/{number}") for number in range(0, 300, 3)) == 1
+    assert upstream.count() == 201
+    assert sum(map(done_by_workers, syncs)) > 0
+    for item in (*first, *second):
+        artifact = item.d_artifacts[0].artifact
+        assert isinstance(artifact, StoredArtifact)
+    assert staged_files(tmp_path) == []
+
+
+async def test_file_that_does_not_come_holds_up_nobody_for_long(
+    hosting: Engine, upstream: Upstream
+) -> None:
+    """Its batch comes back without it, and it is fetched where nobody waits for it."""
+    items = offered(upstream, [100] * 30, remote())
+    upstream.always("/7", Hold())
+    declarative = sync(hosting, items)
+    syncing = asyncio.create_task(declarative.acreate())
+
+    await asyncio.to_thread(upstream.wait_for, 2, "/7")
+    upstream.release()
+    await syncing
+
+    assert [upstream.count(f"/{number}") for number in range(30)] == [1] * 7 + [2] + [1] * 22
+    assert done_by_workers(declarative) == 30
+    assert declarative.result is not None
+    assert declarative.result.downloaded == 30
+    assert hosting.budget.items_in_flight == 0
 
 
 async def test_awaited_content_is_resolved_one_by_one(hosting: Engine, upstream: Upstream) -> None:
@@ -120,14 +185,13 @@ async def test_wrong_bytes_fail_the_sync_as_in_process(
     hosting: Engine, upstream: Upstream, tmp_path: Path
 ) -> None:
     items = offered(upstream, [10] * 9, remote())
-    upstream.put("/3", b"other")
-    items[3].d_artifacts[0].artifact = Artifact(sha256=hashlib.sha256(body(3, 10)).hexdigest())
+    upstream.put("/3", b"other bits")
 
     with pytest.raises(DigestMismatchError) as caught:
         await sync(hosting, items).acreate()
 
     assert caught.value.algorithm == "sha256"
-    assert caught.value.found == hashlib.sha256(b"other").hexdigest()
+    assert caught.value.found == hashlib.sha256(b"other bits").hexdigest()
     notes = caught.value.__notes__
     assert any(note.startswith("in worker process ") and "arrival.py" in note for note in notes)
     assert any("HostedDownloads" in note for note in notes)
@@ -159,7 +223,7 @@ async def test_deferred_and_stored_artifacts_stay_what_they_are(
     url, later = upstream.put("/now", b"now"), upstream.put("/later", b"later")
     item = declare(
         "both",
-        declare_artifact(remote(), url, path="now"),
+        declare_artifact(remote(), url, path="now", artifact=Artifact(size=3)),
         declare_artifact(remote(), later, path="later", deferred_download=True),
     )
 
@@ -239,11 +303,52 @@ async def test_content_that_cannot_cross_fails_with_its_name(
         natural_key = ("name",)
         name: str
 
-    artifact = declare_artifact(remote(), upstream.put("/a", b"a"), path="a")
+    url = upstream.put("/a", b"a")
+    artifact = declare_artifact(remote(), url, path="a", artifact=Artifact(size=1))
     item = DeclarativeContent(Unknown(name="u"), [artifact])
 
     with pytest.raises(CannotCrossError, match=r"<locals>\.Unknown"):
         await sync(hosting, [item]).acreate()
+
+
+SCRIPT = """
+import asyncio, sys
+from flowsync import *
+
+class Own(Content):
+    type_name = "own"
+    natural_key = ("name",)
+    name: str
+
+class First(Stage):
+    async def run(self):
+        remote = Remote(name="upstream", url=sys.argv[3])
+        for name in "abc":
+            artifact = DeclarativeArtifact(
+                Artifact(size=1), url=sys.argv[3] + name, relative_path=name, remote=remote
+            )
+            await self.put(DeclarativeContent(Own(name=name), [artifact]))
+
+engine = Engine(sys.argv[1], database_url=sys.argv[2], workers=2)
+print(DeclarativeVersion(First(), Repository(name="own"), engine=engine).create().present)
+"""
+
+
+def test_content_of_a_script_is_downloaded_in_its_own_process(
+    conninfo: str, upstream: Upstream, tmp_path: Path
+) -> None:
+    """Workers do not run the script and cannot know its classes; whoever writes one has done nothing wrong."""
+    for name in "abc":
+        upstream.put(f"/{name}", name.encode())
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT)
+    command = [sys.executable, str(script), str(tmp_path / "home"), conninfo, upstream.url("/")]
+
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+    assert done.stdout == "3\n"
+    assert "Own is defined in the main script" in done.stderr
+    assert done.stderr.count("\n") == 1
 
 
 async def test_closing_the_engine_ends_its_workers(
