@@ -10,6 +10,8 @@ PYTEST := -m pytest -n $(JOBS) --dist loadscope --max-worker-restart 0
 # More words for pytest: make test ARGS="-k manifest -x"
 ARGS ?=
 ROUNDS ?= 10
+FAULTS ?= 200
+KILLS ?= 200
 
 help: ## List what can be made
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{ printf "%-14s %s\n", $$1, $$2 }'
@@ -55,7 +57,9 @@ else
 		--benchmark-enable --benchmark-group-by func --benchmark-columns median,iqr,min,rounds $(ARGS)
 endif
 
-soak: setup ## Run the integration and system tests again and again (ROUNDS=10) until one fails
+soak: setup ## Syncs with random faults (FAULTS=200) and kills (KILLS=200), then the tests with I/O again and again (ROUNDS=10)
+	@FLOWSYNC_FAULTS=$(FAULTS) FLOWSYNC_KILLS=$(KILLS) FLOWSYNC_SEED=$$(date +%s) $(PYTHON) $(PYTEST) --timeout 3600 -v \
+		tests/integration/faults tests/system/test_kills.py $(ARGS)
 	@for round in $$(seq $(ROUNDS)); do \
 		echo "round $$round of $(ROUNDS)"; \
 		$(PYTHON) $(PYTEST) --quiet $(wildcard tests/integration tests/system) $(ARGS) || exit 1; \

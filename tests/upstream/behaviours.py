@@ -68,14 +68,15 @@ class Hold(msgspec.Struct, frozen=True):
 
 
 class Corrupt(msgspec.Struct, frozen=True):
-    """Send a body of the right length with its byte at `at` flipped; where that is beyond the end, its last one."""
+    """Send a body of the right length with its byte at `at` flipped; where that is beyond the end, its last one. An empty body stays as it is."""
 
     at: int = 0
 
     async def play(self, exchange: Exchange) -> None:
         answer = exchange.answer()
         body = bytearray(answer.body)
-        body[min(self.at, len(body) - 1)] ^= 0xFF
+        if body:
+            body[min(self.at, len(body) - 1)] ^= 0xFF
         answer.body = bytes(body)
         await exchange.send(answer)
 
@@ -101,7 +102,7 @@ class Unmeasured(msgspec.Struct, frozen=True):
         answer = exchange.answer()
         answer.body = answer.body[: self.after]
         answer.headers["Connection"] = "close"
-        del answer.headers["Content-Length"]
+        answer.headers.pop("Content-Length", None)
         await exchange.send(answer)
         exchange.close()
 
@@ -115,7 +116,7 @@ class Chunked(msgspec.Struct, frozen=True):
     async def play(self, exchange: Exchange) -> None:
         answer = exchange.answer()
         answer.headers["Transfer-Encoding"] = "chunked"
-        del answer.headers["Content-Length"]
+        answer.headers.pop("Content-Length", None)
         await exchange.send_head(answer)
         for start in range(0, len(answer.body), self.size):
             chunk = answer.body[start : start + self.size]
