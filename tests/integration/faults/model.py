@@ -51,9 +51,10 @@ class Model:
     def failed(self, plan: SyncPlan, error: BaseException, after: State) -> None:
         """Judge a sync that failed: it may, it says why, and nothing of it is visible."""
         self.failures += 1
-        assert after == self.state(plan), "a failed sync changed the repository"
         if plan.cancel_after is not None and not isinstance(error, FlowsyncError):
+            self._cancelled(plan, after)
             return
+        assert after == self.state(plan), "a failed sync changed the repository"
         assert isinstance(error, (*CLEAR, TooManyLeftOutError)), f"no clear error: {error!r}"
         assert str(error), f"nothing said: {error!r}"
         doubtful = sum(self._verdict(plan, unit) is not Verdict.SURE for unit in plan.units)
@@ -66,6 +67,15 @@ class Model:
             manifest = self._manifest_verdict(plan)
             may_fail = plan.on_error == "fail" and doubtful
             assert may_fail or manifest is not Verdict.SURE, f"had to succeed: {error}"
+
+    def _cancelled(self, plan: SyncPlan, after: State) -> None:
+        """Judge a sync that was cancelled: it changed nothing, or everything when it had just completed its version."""
+        before = self.state(plan)
+        if after != before:
+            missing = [unit for unit in plan.units if not _paths(unit) <= after.paths.keys()]
+            assert plan.on_error == "skip" or not missing
+            assert after == State(before.number + 1, self._paths_after(plan, missing))
+            self.states[plan.repository] = after
 
     def succeeded(self, plan: SyncPlan, result: SyncResult, after: State) -> None:
         """Judge a sync that ended well: it may, it leaves out only what could not be had, and all else is there."""
@@ -93,10 +103,9 @@ class Model:
         if plan.policy != "immediate":
             return
         left_out = {left.relative_path for left in result.left_out}
+        whole = [unit for unit in plan.units if not left_out & _paths(unit)]
         absent = {
-            file.path
-            for file in _files(plan)
-            if file.path not in left_out and not entries[file.path].stored
+            file.path for unit in whole for file in unit.files if not entries[file.path].stored
         }
         assert absent == set(), "bytes are missing that nobody left out"
 

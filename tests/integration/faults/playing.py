@@ -167,12 +167,13 @@ async def _judge(
     plan: SyncPlan, outcome: SyncResult | BaseException, model: Model, engine: Engine
 ) -> None:
     entries = await _entries(plan.repository, engine)
-    # What is on demand has no digest of its own yet; a sync that failed may have brought none of what was new.
+    # What is on demand has no digest of its own yet; a sync that failed has brought none of what was new.
     known = dict(model.state(plan).paths)
-    if not isinstance(outcome, BaseException):
+    number = await _number(plan.repository, engine)
+    if number > model.state(plan).number:
         known |= {file.path: file.sha256 for unit in plan.units for file in unit.files}
     paths = {path: entry.sha256 or known.get(path, "") for path, entry in entries.items()}
-    after = State(await _number(plan.repository, engine), paths)
+    after = State(number, paths)
     if isinstance(outcome, BaseException):
         model.failed(plan, outcome, after)
     else:
