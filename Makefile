@@ -58,7 +58,7 @@ else
 endif
 
 soak: setup ## Syncs with random faults (FAULTS=200) and kills (KILLS=200), then the tests with I/O again and again (ROUNDS=10)
-	@FLOWSYNC_FAULTS=$(FAULTS) FLOWSYNC_KILLS=$(KILLS) FLOWSYNC_SEED=$$(date +%s) $(PYTHON) $(PYTEST) --timeout 3600 -v \
+	@FLOWSYNC_FAULTS=$(FAULTS) FLOWSYNC_KILLS=$(KILLS) FLOWSYNC_SEED=$$(date +%s) $(PYTHON) $(PYTEST) --timeout 0 -o faulthandler_timeout=0 -v \
 		tests/integration/faults tests/system/test_kills.py $(ARGS)
 	@for round in $$(seq $(ROUNDS)); do \
 		echo "round $$round of $(ROUNDS)"; \

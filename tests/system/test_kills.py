@@ -10,7 +10,7 @@ from tests.system.publishing import publish
 from tests.system.records import expect_whole, staged, versions
 from tests.upstream.server import Upstream
 
-KILLS = int(os.environ.get("FLOWSYNC_KILLS", "6"))
+KILLS = int(os.environ.get("FLOWSYNC_KILLS", "4"))
 SEED = int(os.environ.get("FLOWSYNC_SEED", "0"))
 """How many kills, and what the instants and the bodies are drawn from."""
 
