@@ -29,6 +29,7 @@ from bench.catalog.rows import (
     unit,
     units,
 )
+from bench.conftest import Sized
 from flowsync.catalog.contents import Link
 from flowsync.catalog.remotes import Source
 from flowsync.model.content import Content, content_id
@@ -44,9 +45,10 @@ T = TypeVar("T")
 class Bench:
     """Measures calls on a world: `prepare` makes the argument of each round, outside the clock."""
 
-    def __init__(self, benchmark: BenchmarkFixture, world: World) -> None:
+    def __init__(self, benchmark: BenchmarkFixture, world: World, rounds: int) -> None:
         self._benchmark = benchmark
         self._world = world
+        self._rounds = rounds
 
     def __call__(
         self, prepare: Callable[[], T], call: Callable[[T], Awaitable[object]], rows: int = BATCH
@@ -62,7 +64,7 @@ class Bench:
         self._benchmark.pedantic(
             lambda argument: self._world.runner.run(run(argument)),
             setup=setup,
-            rounds=ROUNDS,
+            rounds=self._rounds,
             warmup_rounds=10 if self._benchmark.enabled else 0,
         )
         info = self._benchmark.extra_info
@@ -74,11 +76,10 @@ class Bench:
 
 
 @pytest.fixture(scope="module")
-def world(postgres: str, pytestconfig: pytest.Config) -> Iterator[World]:
-    # The configuration disables benchmarks; who measures enables them.
-    once = not pytestconfig.getoption("benchmark_enable")
+def world(postgres: str, sized: Sized) -> Iterator[World]:
+    rows = sized(ROWS // BATCH, 2) * BATCH
     with temporary_database(postgres) as name:
-        world = World(make_conninfo(postgres, dbname=name), 2 * BATCH if once else ROWS)
+        world = World(make_conninfo(postgres, dbname=name), rows)
         with world.runner:
             world.runner.run(world.grow())
             yield world
@@ -86,8 +87,8 @@ def world(postgres: str, pytestconfig: pytest.Config) -> Iterator[World]:
 
 
 @pytest.fixture
-def bench(benchmark: BenchmarkFixture, world: World) -> Bench:
-    return Bench(benchmark, world)
+def bench(benchmark: BenchmarkFixture, world: World, sized: Sized) -> Bench:
+    return Bench(benchmark, world, sized(ROUNDS, 1))
 
 
 def bench_find_artifacts(bench: Bench, world: World) -> None:

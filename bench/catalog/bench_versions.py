@@ -21,6 +21,7 @@ import uvloop
 from psycopg.conninfo import make_conninfo
 from pytest_benchmark.fixture import BenchmarkFixture
 
+from bench.conftest import Sized
 from flowsync.catalog.contents import Contents, Link
 from flowsync.catalog.database import Database
 from flowsync.catalog.new_version import NewVersion
@@ -146,11 +147,9 @@ class Bench:
 
 
 @pytest.fixture(scope="module")
-def world(postgres: str, pytestconfig: pytest.Config) -> Iterator[World]:
-    # The configuration disables benchmarks; who measures enables them.
-    units = UNITS if pytestconfig.getoption("benchmark_enable") else FEW_UNITS
+def world(postgres: str, sized: Sized) -> Iterator[World]:
     with temporary_database(postgres) as name:
-        world = World(make_conninfo(postgres, dbname=name), units)
+        world = World(make_conninfo(postgres, dbname=name), sized(UNITS, FEW_UNITS))
         with world.runner:
             world.runner.run(world.grow())
             yield world

@@ -16,6 +16,7 @@ import aiohttp
 import pytest
 import uvloop
 
+from bench.conftest import Sized
 from bench.download.server import running
 from flowsync.download.fetcher import open_fetcher
 from flowsync.download.spool import Spool
@@ -105,10 +106,10 @@ async def _get_next(get: Get, urls: Iterator[str]) -> None:
 
 @pytest.mark.parametrize("size", [SMALL, LARGE])
 @pytest.mark.parametrize("way", WAYS)
-def bench_get(benchmark: Any, way: str, size: int) -> None:
+def bench_get(benchmark: Any, sized: Sized, way: str, size: int) -> None:
     with running() as base:
         benchmark.pedantic(
-            lambda: uvloop.run(measure(way, base, size, COUNTS[size] if benchmark.enabled else 1)),
+            lambda: uvloop.run(measure(way, base, size, sized(COUNTS[size], 1))),
             rounds=ROUNDS if benchmark.enabled else 1,
         )
 

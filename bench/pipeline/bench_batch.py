@@ -14,6 +14,7 @@ import pytest
 import uvloop
 from pytest_benchmark.fixture import BenchmarkFixture
 
+from bench.conftest import Sized
 from flowsync.pipeline.batch import BatchBuffer
 from flowsync.pipeline.pipeline import create_pipeline
 from flowsync.pipeline.resolution import Resolvable
@@ -99,8 +100,8 @@ def bench_collect(benchmark: BenchmarkFixture, piece: int) -> None:
 
 
 @pytest.mark.parametrize("first", FIRST)
-def bench_awaited(benchmark: BenchmarkFixture, first: str) -> None:
-    count = 1 if benchmark.disabled else ITEMS
+def bench_awaited(benchmark: BenchmarkFixture, sized: Sized, first: str) -> None:
+    count = sized(ITEMS, 1)
 
     def make() -> tuple[tuple[Awaitable[None]], dict[str, object]]:
         stages = [FIRST[first]([Resolvable() for _ in range(count)])]

@@ -13,6 +13,7 @@ import pytest
 import uvloop
 from pytest_benchmark.fixture import BenchmarkFixture
 
+from bench.conftest import Sized
 from flowsync.pipeline.pipeline import create_pipeline
 from flowsync.pipeline.resolution import Resolvable
 from flowsync.pipeline.stage import EndStage, Stage
@@ -105,8 +106,8 @@ WAYS: dict[str, Callable[[Items, int], Awaitable[None]]] = {
 
 @pytest.mark.parametrize("maxsize", [1, 128, 1000])
 @pytest.mark.parametrize("way", WAYS)
-def bench_hops(benchmark: BenchmarkFixture, way: str, maxsize: int) -> None:
-    items = [Resolvable() for _ in range(1 if benchmark.disabled else ITEMS)]
+def bench_hops(benchmark: BenchmarkFixture, sized: Sized, way: str, maxsize: int) -> None:
+    items = [Resolvable() for _ in range(sized(ITEMS, 1))]
 
     async def run() -> None:
         await WAYS[way](items, maxsize)

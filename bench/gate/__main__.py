@@ -1,0 +1,113 @@
+"""The gate against regressions: `python -m bench.gate [BASE]`, which `make bench-gate BASE=…` calls.
+
+Compares this tree, as it is, with a base revision on the same machine in the same hour, each with its own benches. Fails when the minimum of a bench
+is larger by more than 25 %, or a deterministic count (`bench.counts`) by more than 2 %.
+
+1. Both sides take turns file by file and round by round, and who begins alternates, so that a noisy neighbour meets both. Minima are compared:
+   noise only adds.
+2. A suspect is measured again, up to so many rounds more, with the minima kept, before it is called a regression.
+3. What only one side has is listed and not compared. A bench that changed together with the code is compared all the same: it says so by its ratio.
+
+Left out unless asked for by name: the benches that compare outside worlds (`digest`, `store/bench_shelves.py`, `download/bench_pacing.py`) or start
+whole syncs (`workers`, `syncs`). Figures that hang on the disk are the noisiest; the counts do not hang on anything.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from bench.gate.checkout import checked_out, top_of
+from bench.gate.side import Side
+from bench.gate.verdict import MORE, SLOWER, Verdict, as_text, judge, merge_minima
+
+FILES: Final = (
+    "bench/model/bench_content_set.py",
+    "bench/pipeline/bench_batch.py",
+    "bench/pipeline/bench_budget.py",
+    "bench/pipeline/bench_hops.py",
+    "bench/stages/bench_crossing.py",
+    "bench/store/bench_persist.py",
+    "bench/download/bench_http.py",
+    "bench/catalog/bench_rows.py",
+    "bench/catalog/bench_versions.py",
+)
+
+
+def main() -> int:
+    """Compare, print what was found, and return 1 when something became worse."""
+    options = _parser().parse_args()
+    repository = top_of(Path.cwd())
+    with checked_out(repository, options.base) as tree:
+        base, head = Side(f"base {options.base}", tree), Side("this tree", repository)
+        counted = judge(base.counts(), head.counts(), MORE) if options.counts else None
+        timed = Race(base, head, options.share).run(
+            options.files or FILES, options.rounds, options.again
+        )
+    if counted is not None:
+        print(as_text("counts", counted))
+    print(as_text("seconds", timed))
+    worse = [*timed.regressions, *(counted.regressions if counted else ())]
+    return 1 if worse else 0
+
+
+class Race:
+    """Measures two sides in turns and keeps their minima."""
+
+    def __init__(self, base: Side, head: Side, share: float) -> None:
+        self._sides = (base, head)
+        self._share = share if base.knows_share() and head.knows_share() else 1.0
+        self._base: dict[str, float] = {}
+        self._head: dict[str, float] = {}
+        self._turn = 0
+
+    def run(self, files: Sequence[str], rounds: int, again: int) -> Verdict:
+        """Measure all files, then the suspects again, and return what was found."""
+        for number in range(rounds):
+            for file in files:
+                self._measure([file])
+            self._say(f"round {number + 1} of {rounds}")
+        for number in range(again):
+            suspects = [change.name for change in self._judge().regressions]
+            if not suspects:
+                break
+            self._measure(suspects)
+            self._say(f"{len(suspects)} suspects, again {number + 1} of {again}")
+        return self._judge()
+
+    def _judge(self) -> Verdict:
+        return judge(self._base, self._head, SLOWER)
+
+    def _measure(self, wanted: Sequence[str]) -> None:
+        self._turn += 1
+        pairs = [*zip(self._sides, (self._base, self._head), strict=True)]
+        for side, minima in pairs if self._turn % 2 else reversed(pairs):
+            there = [name for name in wanted if side.has(name.partition("::")[0])]
+            if there:
+                merge_minima(minima, side.minima(there, self._share))
+
+    def _say(self, done: str) -> None:
+        worse = len(self._judge().regressions)
+        print(f"{done}: {worse} slower so far", file=sys.stderr, flush=True)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description="Compare this tree with a base revision.")
+    parser.add_argument("base", nargs="?", default="HEAD~1", help="a git revision; HEAD~1")
+    parser.add_argument("--rounds", type=int, default=3, help="turns of both sides; 3")
+    parser.add_argument(
+        "--again", type=int, default=6, help="further turns for a suspect, at most; 6"
+    )
+    parser.add_argument(
+        "--share", type=float, default=0.1, help="size of the benches that can be smaller; 0.1"
+    )
+    parser.add_argument("--files", nargs="+", help="bench files, instead of the usual ones")
+    parser.add_argument(
+        "--no-counts", dest="counts", action="store_false", help="compare no counts"
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
