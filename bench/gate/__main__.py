@@ -9,7 +9,7 @@ is larger by more than 25 %, or a deterministic count (`bench.counts`) by more t
 3. What only one side has is listed and not compared. A bench that changed together with the code is compared all the same: it says so by its ratio.
 
 Left out unless asked for by name: the benches that compare outside worlds (`digest`, `store/bench_shelves.py`, `download/bench_pacing.py`) or start
-whole syncs (`workers`, `syncs`). Figures that hang on the disk are the noisiest; the counts do not hang on anything.
+whole syncs (`workers`, `syncs`). Files lie in memory, so no figure hangs on the disk (`surroundings.py`).
 """
 
 import argparse
@@ -20,6 +20,7 @@ from typing import Final
 
 from bench.gate.checkout import checked_out, top_of
 from bench.gate.side import Side
+from bench.gate.surroundings import surroundings
 from bench.gate.verdict import MORE, SLOWER, Verdict, as_text, judge, merge_minima
 
 FILES: Final = (
@@ -39,8 +40,9 @@ def main() -> int:
     """Compare, print what was found, and return 1 when something became worse."""
     options = _parser().parse_args()
     repository = top_of(Path.cwd())
-    with checked_out(repository, options.base) as tree:
-        base, head = Side(f"base {options.base}", tree), Side("this tree", repository)
+    with checked_out(repository, options.base) as tree, surroundings() as environment:
+        base = Side(f"base {options.base}", tree, environment)
+        head = Side("this tree", repository, environment)
         counted = judge(base.counts(), head.counts(), MORE) if options.counts else None
         timed = Race(base, head, options.share).run(
             options.files or FILES, options.rounds, options.again

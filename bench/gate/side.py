@@ -6,7 +6,7 @@ flowsync is pure Python, so a tree that comes first in `PYTHONPATH` is the flows
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
@@ -35,11 +35,13 @@ class _Saved(msgspec.Struct):
 
 
 class Side:
-    """The tree in a folder. `name` is what messages call it."""
+    """The tree in a folder. `name` is what messages call it; `environment` is added to that of this process."""
 
-    def __init__(self, name: str, tree: Path) -> None:
+    def __init__(self, name: str, tree: Path, environment: Mapping[str, str]) -> None:
         self.name = name
         self._tree = tree
+        own = {"PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1"}
+        self._environment = os.environ | environment | own
 
     def has(self, file: str) -> bool:
         return (self._tree / file).is_file()
@@ -71,7 +73,7 @@ class Side:
         run = subprocess.run(
             [sys.executable, *words],
             cwd=self._tree,
-            env=os.environ | {"PYTHONPATH": str(self._tree), "PYTHONDONTWRITEBYTECODE": "1"},
+            env=self._environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
