@@ -10,7 +10,7 @@ import uvloop
 from psycopg.conninfo import make_conninfo
 
 from bench.counts.catalog import count_calls
-from bench.counts.waves import WAVES, Bytes, Counted, sync_in_waves
+from bench.counts.waves import Bytes, Counted, sync_in_waves
 from bench.counts.whole import Fetched, serve_files, sync_whole
 from bench.counts.wire import Wire
 from flowsync import Engine
@@ -75,11 +75,8 @@ def count_everything(postgres: str, place: Path) -> dict[str, float]:
         for name, count in count_calls(wire).items():
             found[f"round trips of a call with 500 rows: {name}"] = count
     for name, counted in count_waves(postgres, _made(place / "waves")).items():
-        *_, last = counted.batches
-        found[f"round trips a batch of 500: {name}"] = last.round_trips
-        found[f"round trips a sync, without batches: {name}"] = (
-            counted.whole.round_trips - WAVES * last.round_trips
-        )
+        found[f"round trips a batch of 500: {name}"] = counted.batch.round_trips
+        found[f"round trips a sync, without batches: {name}"] = counted.besides
     for name, fetched in count_whole(postgres, _made(place / "whole"), UNITS).items():
         told = msgspec.structs.asdict(fetched)
         for what in ("requests", "bytes", "encoded"):

@@ -1,12 +1,11 @@
 """A sync whose batches are known: every stage has exactly 500 units at a time, so what is said to the database can be counted for a batch.
 
-The first stage puts a wave of 500 and waits until they are all associated before it puts the next. What is counted between two waves is what a batch
+The first stage puts a wave of 500 and waits until they are all associated before it puts the next. What is counted between the two is what a batch
 costs; what is left of the whole is what a sync costs besides. Bytes come from local files: a download says nothing to the database.
 """
 
 import asyncio
 import hashlib
-from itertools import pairwise
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -29,7 +28,7 @@ from flowsync.catalog.new_version import NewVersion
 from flowsync.stages.content_association import ContentAssociation
 
 BATCH = 500
-WAVES = 4
+WAVES = 2
 
 Bytes = Literal["local", "deferred"]
 
@@ -45,10 +44,17 @@ class File(Content):
 
 
 class Counted(msgspec.Struct, frozen=True):
-    """What one sync said: in the whole, and for each batch between the first and the last."""
+    """What one sync said: in the whole, for a batch, and in round trips besides its batches.
+
+    When the stream has ended, a sync reads what is new once more for the version's root; that is besides, although it grows with the units.
+    """
 
     whole: Tally
-    batches: list[Tally]
+    batch: Tally
+
+    @property
+    def besides(self) -> int:
+        return self.whole.round_trips - WAVES * self.batch.round_trips
 
 
 class Turnstile:
@@ -136,8 +142,5 @@ async def sync_in_waves(engine: Engine, wire: Wire, folder: Path, kind: Bytes) -
     )
     version.turnstile = turnstile
     await version.acreate()
-    seen = turnstile.seen
-    return Counted(
-        wire.tally.since(before),
-        [later.since(earlier) for earlier, later in pairwise(seen)],
-    )
+    first, second = turnstile.seen
+    return Counted(wire.tally.since(before), second.since(first))
