@@ -14,7 +14,7 @@ from typing import Final, Protocol
 
 from bench.syncs.measured import Measured
 from bench.syncs.scenario import Scenario
-from bench.syncs.tree import MANIFEST, paths
+from bench.syncs.tree import MANIFEST, paths, split
 
 CONCURRENCY: Final = 16
 
@@ -41,8 +41,8 @@ class Contender(Protocol):
 class Flowsync:
     """The command line, with `workers` download workers and an embedded server of its own."""
 
-    def __init__(self, workers: int) -> None:
-        self.name = f"flowsync, {workers} workers" if workers else "flowsync"
+    def __init__(self, workers: int, name: str = "flowsync") -> None:
+        self.name = f"{name}, {workers} workers" if workers else name
         self._workers = workers
 
     def prepare(self, scenario: Scenario, place: Path, upstream: Path, url: str) -> None:
@@ -51,7 +51,7 @@ class Flowsync:
             return
         shutil.rmtree(place, ignore_errors=True)
         place.mkdir(parents=True)
-        (place / "flowsync.toml").write_text(f"workers = {self._workers}\n")
+        (place / "flowsync.toml").write_text(self._settings(scenario, upstream, url))
         if scenario.kind == "again":
             _call(self.command(scenario, place, upstream, url), place)
         else:
@@ -63,12 +63,30 @@ class Flowsync:
 
     def check(self, scenario: Scenario, place: Path, upstream: Path, run: Measured) -> None:
         expected = sum(1 for _ in paths(upstream))
-        present = json.loads(run.out)["present"]
+        present = sum(result["present"] for result in _results(run))
         if present != expected:
             raise RuntimeError(f"{self.name}: {present} units present, {expected} expected")
 
     def own_seconds(self, run: Measured) -> float | None:
-        return float(json.loads(run.out)["seconds"])
+        return max(float(result["seconds"]) for result in _results(run))
+
+    def _settings(self, scenario: Scenario, upstream: Path, url: str) -> str:
+        return f"workers = {self._workers}\n"
+
+
+class FlowsyncAtOnce(Flowsync):
+    """The same with all repositories of the scenario at once."""
+
+    def command(self, scenario: Scenario, place: Path, upstream: Path, url: str) -> Sequence[str]:
+        return [*_FLOWSYNC, "--home", str(place / "home"), "sync", "--json"]
+
+    def _settings(self, scenario: Scenario, upstream: Path, url: str) -> str:
+        head = super()._settings(scenario, upstream, url)
+        parts = split(upstream, scenario.repositories)
+        return f"syncs_at_once = {len(parts)}\n{head}" + "".join(
+            f'[repositories."{part}"]\nsource = "file"\nurl = "{url}/{part}"\nmirror = true\n'
+            for part in parts
+        )
 
 
 class Downloader:
@@ -139,6 +157,9 @@ class BareAiohttp(Downloader):
 def contenders(scenario: Scenario, workers: Sequence[int]) -> list[Contender]:
     """Return who can do the scenario on this machine: flowsync first, then the references."""
     taking_part: list[Contender] = [Flowsync(count) for count in workers]
+    if scenario.repositories > 1:
+        at_once = f"flowsync, {scenario.repositories} at once"
+        taking_part = [*(FlowsyncAtOnce(count, at_once) for count in workers), *taking_part]
     if scenario.kind == "first" and scenario.bodies:
         references = {"curl": Curl(), "rclone": Rclone(), "python3": BareAiohttp()}
         taking_part += [who for program, who in references.items() if shutil.which(program)]
@@ -146,6 +167,11 @@ def contenders(scenario: Scenario, workers: Sequence[int]) -> list[Contender]:
 
 
 _FLOWSYNC: Final = [sys.executable, "-m", "flowsync"]
+
+
+def _results(run: Measured) -> list[dict[str, float]]:
+    """Return what `--json` told, one object a repository."""
+    return [json.loads(line) for line in run.out.splitlines()]
 
 
 def _call(command: Sequence[str], folder: Path) -> None:

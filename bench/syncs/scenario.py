@@ -21,7 +21,8 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     """One whole sync. `sizes` gives the files' sizes in bytes for a share of the full scenario (1.0).
 
     `options` go to `flowsync sync`. With `bodies` the files exist and plain downloaders can take part; without, only the manifest does. `changed` is
-    the share of the files that change before each measured run.
+    the share of the files that change before each measured run. With several `repositories` each has its part of the files, and all are synced at
+    once in one engine; one sync of the same files takes part beside them.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     options: tuple[str, ...] = ("--mirror",)
     bodies: bool = True
     changed: float = 0.0
+    repositories: int = 1
 
 
 def _equal(count: int, size: int) -> Callable[[float], Sequence[int]]:
@@ -107,6 +109,13 @@ SCENARIOS: Final = {
             sizes=_equal(1_000_000, 4 * KIB),
             options=("--mirror", "--policy", "on_demand"),
             bodies=False,
+        ),
+        Scenario(
+            name="concurrent_16",
+            says="first sync of 20 000 files of 4 KiB, in 16 repositories at once",
+            kind="first",
+            sizes=_equal(20_000, 4 * KIB),
+            repositories=16,
         ),
     )
 }

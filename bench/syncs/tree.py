@@ -41,6 +41,15 @@ def change(folder: Path, share: float) -> None:
     manifest.write_text("".join(lines))
 
 
+def split(folder: Path, parts: int) -> list[str]:
+    """Write manifests that each list a part of the files, beside the one that lists all, and return their names."""
+    lines = (folder / MANIFEST).read_text().splitlines(keepends=True)
+    names = [f"{MANIFEST}.{part:02d}" for part in range(parts)]
+    for part, name in enumerate(names):
+        (folder / name).write_text("".join(lines[part::parts]))
+    return names
+
+
 def paths(folder: Path) -> Iterator[str]:
     """Yield the relative paths that the manifest lists."""
     with open(folder / MANIFEST) as manifest:
