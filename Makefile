@@ -1,7 +1,8 @@
 # What a developer does with flowsync. `make` alone lists it. Needs Python 3.11 or later and make, nothing else.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test tested-oldest tested-newest check formatted linted typed layered format bench soak clean
+.PHONY: help setup demo test tested-oldest tested-newest check formatted linted typed layered format
+.PHONY: bench bench-counts bench-gate bench-plot soak clean
 
 PYTHON := .venv/bin/python
 # Workers of a test run. Modules stay together (loadscope), so that what a module shares is made once.
@@ -12,9 +13,11 @@ ARGS ?=
 ROUNDS ?= 10
 FAULTS ?= 200
 KILLS ?= 200
+# The revision that bench-gate compares with.
+BASE ?= HEAD~1
 
 help: ## List what can be made
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{ printf "%-14s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{ printf "%-18s %s\n", $$1, $$2 }'
 
 setup: ## Make .venv with flowsync, its extras and its tools, on the oldest supported Python found
 	@scripts/set_up.sh .venv oldest dev
@@ -53,9 +56,20 @@ bench: setup ## Measure every floor on its own; with SCENARIO=first_small (or al
 ifdef SCENARIO
 	@$(PYTHON) -m bench.syncs.run $(filter-out all,$(SCENARIO)) $(ARGS)
 else
-	@$(PYTHON) -m pytest bench --timeout 0 -o faulthandler_timeout=0 \
+	@mkdir -p .benchmarks
+	@$(PYTHON) -m pytest bench --timeout 0 -o faulthandler_timeout=0 --benchmark-json=.benchmarks/floors.json \
 		--benchmark-enable --benchmark-group-by func --benchmark-columns median,iqr,min,rounds $(ARGS)
 endif
+
+bench-counts: setup ## Count round trips, requests, bytes and encodings, which no machine changes
+	@$(PYTHON) -m bench.counts $(ARGS)
+
+bench-gate: setup ## Compare benches and counts with BASE=HEAD~1, in turns, and fail on what became worse
+	@$(PYTHON) -m bench.gate $(BASE) $(ARGS)
+
+bench-plot: setup ## Draw curves of what was measured into .benchmarks/plots (installs matplotlib)
+	@$(PYTHON) -c "import matplotlib" 2>/dev/null || $(PYTHON) -m pip install --quiet --only-binary :all: --group plot
+	@$(PYTHON) -m bench.plots
 
 soak: setup ## Syncs with random faults (FAULTS=200) and kills (KILLS=200), then the tests with I/O again and again (ROUNDS=10)
 	@FLOWSYNC_FAULTS=$(FAULTS) FLOWSYNC_KILLS=$(KILLS) FLOWSYNC_SEED=$$(date +%s) $(PYTHON) $(PYTEST) --timeout 0 -o faulthandler_timeout=0 -v \

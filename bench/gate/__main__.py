@@ -3,12 +3,12 @@
 Compares this tree, as it is, with a base revision on the same machine in the same hour, each with its own benches. Fails when the minimum of a bench
 is larger by more than 25 %, or a deterministic count (`bench.counts`) by more than 2 %.
 
-1. Both sides take turns file by file and round by round, and who begins alternates, so that a noisy neighbour meets both. Minima are compared:
-   noise only adds.
-2. A suspect is measured again, up to so many rounds more, with the minima kept, before it is called a regression.
+1. Both sides take turns, and who begins alternates, so that a noisy neighbour meets both. Minima are compared: noise only adds.
+2. A suspect is measured again, in so many turns more at most, before it is called a regression. It is one when its minimum stays larger, and was
+   larger in two of three turns: a single lucky turn of the base is no measure.
 3. What only one side has is listed and not compared. A bench that changed together with the code is compared all the same: it says so by its ratio.
 
-Left out unless asked for by name: the benches that compare outside worlds (`digest`, `store/bench_shelves.py`, `download/bench_pacing.py`) or start
+Left out unless asked for by name: the benches that compare ways of the outside world (`digest`, most of `store`, `download/bench_pacing.py`) or start
 whole syncs (`workers`, `syncs`). Files lie in memory, so no figure hangs on the disk (`surroundings.py`).
 """
 
@@ -21,7 +21,7 @@ from typing import Final
 from bench.gate.checkout import checked_out, top_of
 from bench.gate.side import Side
 from bench.gate.surroundings import surroundings
-from bench.gate.verdict import MORE, SLOWER, Verdict, as_text, judge, merge_minima
+from bench.gate.verdict import MORE, SLOWER, Turn, Verdict, as_text, judge, judge_turns
 
 FILES: Final = (
     "bench/model/bench_content_set.py",
@@ -29,7 +29,7 @@ FILES: Final = (
     "bench/pipeline/bench_budget.py",
     "bench/pipeline/bench_hops.py",
     "bench/stages/bench_crossing.py",
-    "bench/store/bench_persist.py",
+    "bench/store/bench_persist.py::bench_persist",
     "bench/download/bench_http.py",
     "bench/catalog/bench_rows.py",
     "bench/catalog/bench_versions.py",
@@ -55,43 +55,43 @@ def main() -> int:
 
 
 class Race:
-    """Measures two sides in turns and keeps their minima."""
+    """Measures two sides in turns."""
 
     def __init__(self, base: Side, head: Side, share: float) -> None:
-        self._sides = (base, head)
+        self._base = base
+        self._head = head
         self._share = share if base.knows_share() and head.knows_share() else 1.0
-        self._base: dict[str, float] = {}
-        self._head: dict[str, float] = {}
-        self._turn = 0
+        self._turns: list[Turn] = []
 
-    def run(self, files: Sequence[str], rounds: int, again: int) -> Verdict:
-        """Measure all files, then the suspects again, and return what was found."""
+    def run(self, wanted: Sequence[str], rounds: int, again: int) -> Verdict:
+        """Measure all that is wanted, then the suspects again, and return what was found."""
         for number in range(rounds):
-            for file in files:
-                self._measure([file])
+            self._measure(wanted)
             self._say(f"round {number + 1} of {rounds}")
         for number in range(again):
-            suspects = [change.name for change in self._judge().regressions]
+            suspects = self._suspects()
             if not suspects:
                 break
             self._measure(suspects)
             self._say(f"{len(suspects)} suspects, again {number + 1} of {again}")
-        return self._judge()
+        return judge_turns(self._turns, SLOWER)
 
-    def _judge(self) -> Verdict:
-        return judge(self._base, self._head, SLOWER)
+    def _suspects(self) -> list[str]:
+        return [change.name for change in judge_turns(self._turns, SLOWER).regressions]
 
     def _measure(self, wanted: Sequence[str]) -> None:
-        self._turn += 1
-        pairs = [*zip(self._sides, (self._base, self._head), strict=True)]
-        for side, minima in pairs if self._turn % 2 else reversed(pairs):
-            there = [name for name in wanted if side.has(name.partition("::")[0])]
-            if there:
-                merge_minima(minima, side.minima(there, self._share))
+        if len(self._turns) % 2:
+            head, base = self._minima(self._head, wanted), self._minima(self._base, wanted)
+        else:
+            base, head = self._minima(self._base, wanted), self._minima(self._head, wanted)
+        self._turns.append(Turn(base, head))
+
+    def _minima(self, side: Side, wanted: Sequence[str]) -> dict[str, float]:
+        there = [name for name in wanted if side.has(name)]
+        return side.minima(there, self._share) if there else {}
 
     def _say(self, done: str) -> None:
-        worse = len(self._judge().regressions)
-        print(f"{done}: {worse} slower so far", file=sys.stderr, flush=True)
+        print(f"{done}: {len(self._suspects())} slower so far", file=sys.stderr, flush=True)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -104,7 +104,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--share", type=float, default=0.1, help="size of the benches that can be smaller; 0.1"
     )
-    parser.add_argument("--files", nargs="+", help="bench files, instead of the usual ones")
+    parser.add_argument(
+        "--files", nargs="+", help="bench files, or FILE::BENCH, instead of the usual ones"
+    )
     parser.add_argument(
         "--no-counts", dest="counts", action="store_false", help="compare no counts"
     )

@@ -43,8 +43,11 @@ class Side:
         own = {"PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1"}
         self._environment = os.environ | environment | own
 
-    def has(self, file: str) -> bool:
-        return (self._tree / file).is_file()
+    def has(self, name: str) -> bool:
+        """Say whether there is such a file, or a bench by its id."""
+        path, _, bench = name.partition("::")
+        file = self._tree / path
+        return file.is_file() and bench.partition("[")[0] in file.read_text()
 
     def knows_share(self) -> bool:
         """Say whether the benches of this tree can be made smaller."""

@@ -1,6 +1,6 @@
 """What two sets of figures say: which became worse, which better, and which cannot be compared. Holds no clock and runs nothing."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -24,6 +24,13 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
         if self.base:
             return self.head / self.base
         return 1.0 if not self.head else float("inf")
+
+
+class Turn(msgspec.Struct, frozen=True):
+    """The minima of both sides in one turn, by the ids of the benches."""
+
+    base: Mapping[str, float]
+    head: Mapping[str, float]
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,10 +58,27 @@ def judge(base: Mapping[str, float], head: Mapping[str, float], limit: float) ->
     )
 
 
-def merge_minima(known: dict[str, float], found: Mapping[str, float]) -> None:
-    """Keep the lesser figure of each name."""
-    for name, value in found.items():
-        known[name] = min(value, known.get(name, value))
+def judge_turns(turns: Sequence[Turn], limit: float) -> Verdict:
+    """Compare the minima over all turns. A regression must show in them, and in two of three turns of its own."""
+    verdict = judge(
+        _minima(turn.base for turn in turns), _minima(turn.head for turn in turns), limit
+    )
+    lasting = [change for change in verdict.regressions if _lasts(turns, change.name, limit)]
+    return msgspec.structs.replace(verdict, regressions=tuple(lasting))
+
+
+def _minima(turns: Iterable[Mapping[str, float]]) -> dict[str, float]:
+    least: dict[str, float] = {}
+    for turn in turns:
+        for name, value in turn.items():
+            least[name] = min(value, least.get(name, value))
+    return least
+
+
+def _lasts(turns: Sequence[Turn], name: str, limit: float) -> bool:
+    both = [turn for turn in turns if name in turn.base and name in turn.head]
+    slower = [turn for turn in both if turn.head[name] > limit * turn.base[name]]
+    return 3 * len(slower) >= 2 * len(both)
 
 
 def as_text(title: str, verdict: Verdict) -> str:

@@ -1,4 +1,4 @@
-from bench.gate.verdict import MORE, SLOWER, as_text, judge, merge_minima
+from bench.gate.verdict import MORE, SLOWER, Turn, as_text, judge, judge_turns
 
 
 def names(changes) -> list[str]:
@@ -45,9 +45,28 @@ def test_the_worst_comes_first_and_is_marked() -> None:
     assert [line.split()[-2:] for line in lines] == [["c", "WORSE"], ["b", "WORSE"]]
 
 
-def test_the_lesser_of_two_rounds_is_kept() -> None:
-    known = {"a": 2.0, "b": 2.0}
+def turns(*seconds: tuple[float, float]) -> list[Turn]:
+    return [Turn({"a": base}, {"a": head}) for base, head in seconds]
 
-    merge_minima(known, {"a": 1.0, "b": 3.0, "c": 4.0})
 
-    assert known == {"a": 1.0, "b": 2.0, "c": 4.0}
+def test_minima_over_all_turns_are_compared() -> None:
+    (change,) = judge_turns(turns((3.0, 1.5), (2.0, 4.0)), SLOWER).compared
+
+    assert (change.base, change.head) == (2.0, 1.5)
+
+
+def test_a_bench_that_is_slower_in_its_minimum_and_in_most_turns_is_a_regression() -> None:
+    verdict = judge_turns(turns((1.0, 1.3), (1.3, 1.3), (1.0, 1.4)), SLOWER)
+
+    assert names(verdict.regressions) == ["a"]
+
+
+def test_one_lucky_turn_of_the_base_makes_no_regression() -> None:
+    verdict = judge_turns(turns((0.5, 1.0), (1.0, 1.0), (1.0, 1.1)), SLOWER)
+
+    assert verdict.compared[0].ratio == 2.0
+    assert verdict.regressions == ()
+
+
+def test_a_slow_turn_makes_no_regression_of_a_minimum_that_is_as_before() -> None:
+    assert judge_turns(turns((1.0, 3.0), (1.0, 3.0), (1.0, 1.0)), SLOWER).regressions == ()
