@@ -43,9 +43,9 @@ class _SyncRow(msgspec.Struct):
     at: str
     commit: str
     scenario: str
-    share: float
     name: str
     units: float
+    share: float = 1.0
 
 
 def charts_of_floors(saved: bytes) -> list[Chart]:
