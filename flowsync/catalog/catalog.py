@@ -12,6 +12,7 @@ from flowsync.catalog.reclaiming import Reclaiming
 from flowsync.catalog.remotes import Remotes
 from flowsync.catalog.repositories import Repositories
 from flowsync.catalog.runs import Runs
+from flowsync.catalog.serving import Serving
 from flowsync.catalog.verification import Verification
 
 
@@ -33,6 +34,7 @@ class Catalog:
         self.orphans = Orphans(self.database)
         self.verification = Verification(self.database)
         self.reclaiming = Reclaiming(self.database)
+        self.serving = Serving(self.database)
 
     async def __aenter__(self) -> Self:
         await self.database.open()

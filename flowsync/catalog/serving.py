@@ -1,0 +1,171 @@
+"""What is served of versions: a path of one, or a page of a folder.
+
+1. A path is found in one round trip, together with the version that is meant: over the index of paths and then, for each unit that ever had the
+   path in any repository, one probe of the memberships. It costs the same in a repository of ten versions and of ten thousand, unless the very
+   path changed in each.
+2. A page of a folder costs what it shows: what lies below a folder on it is skipped in one step of the index.
+3. Only complete versions are seen. A moment means the newest version that was begun up to then.
+"""
+
+from datetime import datetime
+from typing import Any, Final
+
+import msgspec
+
+from flowsync.catalog.database import Database
+from flowsync.catalog.version_lookup import repository_not_found
+from flowsync.model.errors import VersionNotFoundError
+
+FOLDER_PAGE: Final = 1000
+"""Children of a folder that come at once."""
+
+_AFTER_SLASH: Final = "0"
+"""The sign behind the slash in order of code points."""
+
+
+class ServedVersion(msgspec.Struct, frozen=True, kw_only=True):
+    """A complete version as it is served: of the repository `name`, with `present` units, begun at `created`."""
+
+    repository_id: int
+    name: str
+    number: int
+    created: datetime
+    present: int
+
+
+class ServedFile(msgspec.Struct, frozen=True, kw_only=True):
+    """What version `number` has at a path, since the version begun at `since`. `blake3` is `None` while the bytes are not here."""
+
+    number: int
+    content_id: bytes
+    relative_path: str
+    sha256: str | None
+    blake3: str | None
+    size: int | None
+    since: datetime
+
+
+class FolderChild(msgspec.Struct, frozen=True, kw_only=True):
+    """A child of a folder: a file, or a folder, whose `path` ends with a slash and of which nothing else is known."""
+
+    path: str
+    sha256: str | None = None
+    size: int | None = None
+    stored: bool = False
+    since: datetime | None = None
+
+    @property
+    def is_folder(self) -> bool:
+        """Whether more lies below."""
+        return self.path.endswith("/")
+
+
+class FolderPage(msgspec.Struct, frozen=True, kw_only=True):
+    """Some children of a folder in order. `next` is where the next page begins; `None` when this is the last one."""
+
+    children: list[FolderChild]
+    next: str | None
+
+
+class Serving:
+    """Look-ups for whoever serves versions; part of a `Catalog`. Any number of tasks may use it at once."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def find(
+        self, name: str, number: int | None, moment: datetime | None, path: str
+    ) -> ServedFile | None:
+        """Return what a version (by number, the newest at a moment, or the newest) has at a path; `None` when it has nothing there.
+
+        Raise `RepositoryNotFoundError` or `VersionNotFoundError`.
+        """
+        params = {"name": name, "number": number, "moment": moment, "path": path}
+        row = await self._database.fetch_one("find_at_path", params)
+        if row is None:
+            raise repository_not_found(name)
+        if row[0] is None:
+            raise _no_version(name, number, moment)
+        found, _, content_id, sha256, blake3, size, since = row
+        if content_id is None:
+            return None
+        return ServedFile(
+            number=found,
+            content_id=content_id,
+            relative_path=path,
+            sha256=_hex(sha256),
+            blake3=_hex(blake3),
+            size=size,
+            since=since,
+        )
+
+    async def version(
+        self, name: str, number: int | None, moment: datetime | None
+    ) -> ServedVersion:
+        """Return the version that is meant. Raise `RepositoryNotFoundError` or `VersionNotFoundError`."""
+        params = {"name": name, "number": number, "moment": moment}
+        row = await self._database.fetch_one("find_served_version", params)
+        if row is None:
+            raise repository_not_found(name)
+        if row[1] is None:
+            raise _no_version(name, number, moment)
+        repository_id, found, created, present = row
+        return ServedVersion(
+            repository_id=repository_id, name=name, number=found, created=created, present=present
+        )
+
+    async def newest_versions(self, version: ServedVersion, count: int) -> list[ServedVersion]:
+        """Return the newest versions of the version's repository, newest first."""
+        params = {"repository": version.repository_id, "count": count}
+        return [
+            ServedVersion(
+                repository_id=version.repository_id,
+                name=version.name,
+                number=number,
+                created=created,
+                present=present,
+            )
+            for number, created, present in await self._database.fetch("newest_versions", params)
+        ]
+
+    async def folder(
+        self,
+        version: ServedVersion,
+        folder: str,
+        after: str | None = None,
+        count: int = FOLDER_PAGE,
+    ) -> FolderPage:
+        """Return a page of the children of `folder`, which is empty or ends with a slash; `after` is the `next` of the page before."""
+        params = {
+            "repository": version.repository_id,
+            "number": version.number,
+            "folder": folder,
+            "end": f"{folder[:-1]}{_AFTER_SLASH}" if folder else None,
+            "after": folder if after is None else after,
+            "count": count + 1,
+        }
+        rows = await self._database.fetch("list_folder", params)
+        return FolderPage(
+            children=[_child(row) for row in rows[:count]],
+            next=rows[count - 1][1] if len(rows) > count else None,
+        )
+
+
+def _child(row: tuple[Any, ...]) -> FolderChild:
+    path, _, sha256, size, stored, since = row
+    if path.endswith("/"):
+        return FolderChild(path=path)
+    return FolderChild(
+        path=path, sha256=_hex(sha256), size=size, stored=bool(stored), since=since
+    )
+
+
+def _hex(digest: bytes | None) -> str | None:
+    return None if digest is None else digest.hex()
+
+
+def _no_version(name: str, number: int | None, moment: datetime | None) -> VersionNotFoundError:
+    if number is not None:
+        return VersionNotFoundError(f"repository {name!r} has no complete version {number}")
+    when = "" if moment is None else f" of {moment.isoformat()} or before"
+    return VersionNotFoundError(f"repository {name!r} has no complete version{when}")

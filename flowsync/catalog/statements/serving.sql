@@ -1,0 +1,115 @@
+-- What a client asks for: a path or a folder of a version, found in one round trip.
+
+-- name: find_at_path
+-- Give a repository's version (by number, the newest at a moment, or the newest) and what it has at a path; NULLs where there is no such version or
+-- path. Where several units share a path, the first is that whose bytes are here.
+SELECT v.number, v.created_at, e.content_id, e.sha256, e.blake3, e.size, e.since
+FROM repository r
+LEFT JOIN LATERAL (
+    SELECT o.number, o.created_at
+    FROM repository_version o
+    WHERE o.repository_id = r.id AND o.complete
+        AND (%(number)s::bigint IS NULL OR o.number = %(number)s::bigint)
+        AND (%(moment)s::timestamptz IS NULL OR o.created_at <= %(moment)s::timestamptz)
+    ORDER BY o.number DESC
+    LIMIT 1
+) v ON true
+LEFT JOIN LATERAL (
+    SELECT
+        l.content_id, coalesce(a.sha256, s.sha256) AS sha256, a.blake3, coalesce(a.size, s.size) AS size,
+        coalesce(w.created_at, v.created_at) AS since
+    -- Fenced in, so that the plan begins with the path also while the tables have no statistics.
+    FROM (SELECT * FROM content_artifact o WHERE o.relative_path = %(path)s::text OFFSET 0) l
+    JOIN LATERAL (
+        SELECT m.added
+        FROM repository_content m
+        WHERE m.content_id = l.content_id AND m.repository_id = r.id
+            AND m.added <= v.number AND (m.removed IS NULL OR m.removed > v.number)
+        LIMIT 1
+    ) m ON true
+    LEFT JOIN repository_version w ON w.repository_id = r.id AND w.number = m.added
+    LEFT JOIN artifact a ON a.id = l.artifact_id
+    LEFT JOIN LATERAL (
+        SELECT o.sha256, o.size
+        FROM remote_artifact o
+        WHERE l.artifact_id IS NULL AND o.content_id = l.content_id AND o.relative_path = l.relative_path
+        ORDER BY o.priority DESC, o.remote_id
+        LIMIT 1
+    ) s ON true
+    ORDER BY l.artifact_id IS NULL, l.content_id
+    LIMIT 1
+) e ON true
+WHERE r.name = %(name)s::text;
+
+-- name: list_folder
+-- Give the children of a folder of a version in order, at most so many, beginning behind a given path: files with what is known of them, and folders
+-- by their path with a slash at its end. What lies below a child folder is skipped in one step of the index.
+WITH RECURSIVE child AS (
+    SELECT NULL::text COLLATE "C" AS path, %(after)s::text COLLATE "C" AS cursor, 0 AS ordinal
+    UNION ALL
+    SELECT
+        CASE WHEN n.slash = 0 THEN n.relative_path ELSE left(n.relative_path, n.slash) END,
+        -- The sign behind the slash: no path below the folder comes after it.
+        CASE WHEN n.slash = 0 THEN n.relative_path || chr(1) ELSE left(n.relative_path, n.slash - 1) || '0' END,
+        c.ordinal + 1
+    FROM child c
+    CROSS JOIN LATERAL (
+        SELECT
+            l.relative_path,
+            CASE strpos(substr(l.relative_path, length(%(folder)s::text) + 1), '/')
+                WHEN 0 THEN 0
+                ELSE strpos(substr(l.relative_path, length(%(folder)s::text) + 1), '/') + length(%(folder)s::text)
+            END AS slash
+        FROM content_artifact l
+        WHERE l.relative_path >= c.cursor
+            AND l.relative_path > %(folder)s::text
+            AND (%(end)s::text IS NULL OR l.relative_path < %(end)s::text COLLATE "C")
+            AND (
+                SELECT true FROM repository_content m
+                WHERE m.content_id = l.content_id AND m.repository_id = %(repository)s::bigint
+                    AND m.added <= %(number)s::bigint AND (m.removed IS NULL OR m.removed > %(number)s::bigint)
+                LIMIT 1
+            )
+        ORDER BY l.relative_path
+        LIMIT 1
+    ) n
+    WHERE c.ordinal < %(count)s::bigint
+)
+SELECT c.path, c.cursor, e.sha256, e.size, e.stored, e.since
+FROM child c
+LEFT JOIN LATERAL (
+    SELECT e.sha256, e.size, e.stored, w.created_at AS since
+    FROM entry e
+    JOIN repository_content m
+        ON m.content_id = e.content_id AND m.repository_id = %(repository)s::bigint
+        AND m.added <= %(number)s::bigint AND (m.removed IS NULL OR m.removed > %(number)s::bigint)
+    LEFT JOIN repository_version w ON w.repository_id = m.repository_id AND w.number = m.added
+    WHERE e.relative_path = c.path
+    ORDER BY NOT e.stored, e.content_id
+    LIMIT 1
+) e ON true
+WHERE c.ordinal > 0
+ORDER BY c.ordinal;
+
+-- name: find_served_version
+-- Give the id of a repository and the number, the date and the size of its version (by number, the newest at a moment, or the newest).
+SELECT r.id, v.number, v.created_at, v.present
+FROM repository r
+LEFT JOIN LATERAL (
+    SELECT o.number, o.created_at, o.present
+    FROM repository_version o
+    WHERE o.repository_id = r.id AND o.complete
+        AND (%(number)s::bigint IS NULL OR o.number = %(number)s::bigint)
+        AND (%(moment)s::timestamptz IS NULL OR o.created_at <= %(moment)s::timestamptz)
+    ORDER BY o.number DESC
+    LIMIT 1
+) v ON true
+WHERE r.name = %(name)s::text;
+
+-- name: newest_versions
+-- Give the newest complete versions of a repository, newest first.
+SELECT number, created_at, present
+FROM repository_version
+WHERE repository_id = %(repository)s AND complete
+ORDER BY number DESC
+LIMIT %(count)s;
