@@ -1,0 +1,138 @@
+"""What a request's target means: a repository, one of its versions, and a path in it. Text in, values out.
+
+    /                                   the repositories
+    /NAME/PATH                          PATH in the newest version
+    /NAME@3/PATH                        in version 3
+    /NAME@2026-11-23T10:00:00Z/PATH     in the newest version that was begun up to then
+    /-/WORD                             what the server says of itself
+
+1. A path with a slash at its end, or none, means a folder.
+2. Each segment is decoded on its own and after the target was split: an encoded slash is no separator, and since no path of a version can have one in
+   a segment, it leads nowhere. Nor does a segment that is empty, `.` or `..`: paths are looked up as they are, never resolved.
+3. What can be no path at all (broken percent signs, bytes that are not UTF-8, control characters) is a bad request.
+4. A moment needs a time zone. In a URL, `+` may stand as it is.
+"""
+
+import re
+from datetime import datetime
+from typing import Final
+from urllib.parse import quote, unquote_to_bytes
+
+import msgspec
+
+LONGEST_PATH: Final = 4096
+"""Bytes of a target before its query. No path of a version is longer, or a client could not ask for it."""
+
+_BROKEN_ESCAPE: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_NUMBER: Final = re.compile(r"0|[1-9][0-9]{0,8}")
+_MOMENT: Final = re.compile(
+    r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}(:\d{2}(\.\d{1,6})?)?(Z|[+-]\d{2}:\d{2})", re.ASCII
+)
+
+
+class BadTargetError(ValueError):
+    """The target of a request cannot be understood."""
+
+
+class Address(msgspec.Struct, frozen=True, kw_only=True):
+    """A place below a repository; at the root of all, `repository` is empty. A folder's `path` is empty or ends with a slash.
+
+    `bare` says that the slash behind the repository was left out; `found` is false for what no version can have (`NOWHERE`).
+    """
+
+    repository: str = ""
+    number: int | None = None
+    moment: datetime | None = None
+    path: str = ""
+    bare: bool = False
+    found: bool = True
+
+    @property
+    def is_folder(self) -> bool:
+        """Whether the path means a folder."""
+        return not self.path or self.path.endswith("/")
+
+    @property
+    def is_own(self) -> bool:
+        """Whether the place is one of the server's own."""
+        return self.repository == "-"
+
+
+NOWHERE: Final = Address(found=False)
+"""A place that no version can have."""
+
+
+def parse_target(target: str) -> tuple[Address, str]:
+    """Return what the target of a request line means, and its query. Raise `BadTargetError` when it can mean nothing."""
+    path, _, query = target.partition("#")[0].partition("?")
+    if not path.startswith("/"):
+        path = _path_of_absolute_form(path)
+    if len(path) > LONGEST_PATH:
+        raise BadTargetError(f"the path is longer than {LONGEST_PATH} bytes")
+    first, *rest = path[1:].split("/")
+    segments = [_decoded(segment) for segment in rest]
+    return _address(_decoded(first), segments, bare=not rest), query
+
+
+def folder_target(address: Address, folder: str) -> str:
+    """Return the target of a folder of the address's version, whose path is empty or ends with a slash."""
+    return quote(f"/{_selector(address)}/{folder}", safe="/@:~")
+
+
+def _path_of_absolute_form(target: str) -> str:
+    scheme, colon, rest = target.partition("://")
+    if not colon or scheme.lower() not in {"http", "https"}:
+        raise BadTargetError("the target is no path")
+    return f"/{rest.partition('/')[2]}"
+
+
+def _decoded(segment: str) -> str:
+    if _BROKEN_ESCAPE.search(segment):
+        raise BadTargetError("a percent sign is not followed by two hexadecimal digits")
+    try:
+        text = unquote_to_bytes(segment.encode("utf-8", "surrogateescape")).decode()
+    except UnicodeError as error:
+        raise BadTargetError("the path is not UTF-8") from error
+    if _CONTROL.search(text):
+        raise BadTargetError("the path contains a control character")
+    return text
+
+
+def _address(first: str, segments: list[str], *, bare: bool) -> Address:
+    if not first:
+        return Address() if bare else NOWHERE
+    if "/" in first or any("/" in each or each in {".", ".."} for each in segments):
+        return NOWHERE
+    if "" in segments[:-1]:
+        return NOWHERE
+    repository, at, selector = first.partition("@")
+    number, moment = _version(selector) if at else (None, None)
+    if not repository or (at and number is None and moment is None):
+        return NOWHERE
+    return Address(
+        repository=repository,
+        number=number,
+        moment=moment,
+        path="/".join(segments),
+        bare=bare,
+    )
+
+
+def _version(selector: str) -> tuple[int | None, datetime | None]:
+    if _NUMBER.fullmatch(selector):
+        return int(selector), None
+    if not _MOMENT.fullmatch(selector):
+        return None, None
+    try:
+        return None, datetime.fromisoformat(selector)
+    except ValueError:
+        return None, None
+
+
+def _selector(address: Address) -> str:
+    if address.number is not None:
+        return f"{address.repository}@{address.number}"
+    if address.moment is not None:
+        return f"{address.repository}@{address.moment.isoformat().replace('+00:00', 'Z')}"
+    return address.repository
