@@ -84,7 +84,7 @@ if TYPE_CHECKING:
     from flowsync.sync.declarative_version import DeclarativeVersion
     from flowsync.sync.engine import Engine
     from flowsync.sync.export import export_version
-    from flowsync.sync.source import SourceKind
+    from flowsync.sync.source import MetadataFile, SourceKind
     from flowsync.sync.upkeep.prune import prune
     from flowsync.sync.upkeep.reclaim import reclaim
     from flowsync.sync.upkeep.verify import verify
@@ -172,6 +172,7 @@ _HOMES = {
     "DeclarativeVersion": "flowsync.sync.declarative_version",
     "Engine": "flowsync.sync.engine",
     "export_version": "flowsync.sync.export",
+    "MetadataFile": "flowsync.sync.source",
     "SourceKind": "flowsync.sync.source",
     "prune": "flowsync.sync.upkeep.prune",
     "reclaim": "flowsync.sync.upkeep.reclaim",
@@ -215,6 +216,7 @@ __all__ = [
     "LeftOut",
     "MassRemovalError",
     "MetadataError",
+    "MetadataFile",
     "NewVersion",
     "Observer",
     "Pipeline",

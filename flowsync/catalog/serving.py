@@ -155,9 +155,7 @@ def _child(row: tuple[Any, ...]) -> FolderChild:
     path, _, sha256, size, stored, since = row
     if path.endswith("/"):
         return FolderChild(path=path)
-    return FolderChild(
-        path=path, sha256=_hex(sha256), size=size, stored=bool(stored), since=since
-    )
+    return FolderChild(path=path, sha256=_hex(sha256), size=size, stored=bool(stored), since=since)
 
 
 def _hex(digest: bytes | None) -> str | None:

@@ -3,6 +3,7 @@
 import asyncio
 import signal
 from collections.abc import Coroutine
+from contextlib import suppress
 from typing import Any, Final, TypeVar
 
 import uvloop
@@ -20,6 +21,12 @@ def run_async(work: Coroutine[Any, Any, T]) -> T:
     A signal cancels it; when it has cleaned up, `StoppedError` is raised. A second signal cancels the cleaning up.
     """
     return uvloop.run(_interruptible(work))
+
+
+def run_until_stopped(work: Coroutine[Any, Any, None]) -> None:
+    """Run a coroutine that goes on until a signal comes: for it, being stopped is the way to end well."""
+    with suppress(StoppedError):
+        run_async(work)
 
 
 async def _interruptible(work: Coroutine[Any, Any, T]) -> T:

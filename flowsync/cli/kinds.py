@@ -3,7 +3,7 @@
 from importlib.metadata import entry_points
 
 from flowsync.model.errors import SettingsError
-from flowsync.sync.source import SourceKind
+from flowsync.sync.source import MetadataFile, SourceKind
 
 GROUP = "flowsync.sources"
 
@@ -31,6 +31,18 @@ def kind(name: str) -> SourceKind:
 def summaries() -> list[tuple[str, str]]:
     """Return the names of all kinds, each with a line about it."""
     return [(name, _summary(name)) for name in kind_names()]
+
+
+def metadata_files() -> list[MetadataFile]:
+    """Return what served versions have beside their content, by all kinds that can be loaded."""
+    return [file for name in kind_names() for file in _loadable_metadata(name)]
+
+
+def _loadable_metadata(name: str) -> tuple[MetadataFile, ...]:
+    try:
+        return kind(name).metadata
+    except SettingsError:
+        return ()
 
 
 def _summary(name: str) -> str:

@@ -14,6 +14,7 @@ _COMMANDS = {
     "show": "Show what a version contains.",
     "diff": "Show the difference of two versions.",
     "export": "Write a version out as a folder of files.",
+    "serve": "Serve versions over HTTP, read-only.",
     "rollback": "Make a new version that equals an old one.",
     "delete": "Delete a version; all others stay as they are.",
     "protect": "Protect a version from deletion.",

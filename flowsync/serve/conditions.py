@@ -50,6 +50,11 @@ def evaluate(headers: Mapping[str, str], now: Representation) -> Verdict:
     return "not modified" if date and _seconds(now.since) <= date else "go on"
 
 
+def is_known(header: str | None, digest: str) -> bool:
+    """Say whether an `If-None-Match` names the digest."""
+    return header is not None and _matches(header, digest, weak=True)
+
+
 def range_counts(headers: Mapping[str, str], now: Representation) -> bool:
     """Say whether a `Range` of the request is meant for the body that is there now."""
     condition = headers.get("If-Range")

@@ -13,6 +13,7 @@ COMMANDS = [
     "show",
     "diff",
     "export",
+    "serve",
     "rollback",
     "delete",
     "protect",

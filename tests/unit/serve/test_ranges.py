@@ -33,8 +33,18 @@ def test_what_is_not_one_range_of_bytes_means_the_whole(header: str | None) -> N
 
 @pytest.mark.parametrize(
     "header",
-    ["bytes=10-", "bytes=10-11", "bytes=-0", "bytes=4-2", "bytes=-", "bytes=--3", "bytes=a-b"]
-    + ["bytes=-1-5", "bytes=+1-2", "bytes=99999999999999999999-"],
+    [
+        "bytes=10-",
+        "bytes=10-11",
+        "bytes=-0",
+        "bytes=4-2",
+        "bytes=-",
+        "bytes=--3",
+        "bytes=a-b",
+        "bytes=-1-5",
+        "bytes=+1-2",
+        "bytes=99999999999999999999-",
+    ],
 )
 def test_a_range_outside_of_the_body_is_refused(header: str) -> None:
     """Fact 107: a negative start, and a start past the end."""

@@ -1,0 +1,188 @@
+"""The HTTP server: connections in, requests to the site, answers out. The only file that knows which HTTP server it is.
+
+1. What is answered is decided elsewhere (`site.py`); here it goes on the wire: bytes, a part of a file by the kernel, or a flow with back-pressure.
+2. An answer that cannot be finished is broken off, so that no client takes a part for the whole.
+3. Closing stops accepting, lets running answers end for `grace` seconds, and breaks off the rest.
+4. Several processes may serve one home, also on one address (`reuse_port`).
+"""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from contextlib import AsyncExitStack, aclosing
+from types import TracebackType
+from typing import Final, Self
+
+import msgspec
+from aiohttp import web
+
+from flowsync.pipeline.tasks import task_group
+from flowsync.pipeline.threads import in_thread
+from flowsync.serve.answer import Answer, Asked, OpenPart
+from flowsync.serve.metrics import Metrics
+from flowsync.serve.published import PublishedFiles
+from flowsync.serve.sending import send_part
+from flowsync.serve.site import Site
+from flowsync.sync.engine import Engine
+from flowsync.sync.source import MetadataFile
+
+_BACKLOG: Final = 1024
+_DEFAULT_LIMITS = (64 * 1024, 16 * 1024)
+"""Bytes that a transport may hold before a writer waits, and from which on it goes on."""
+
+_log = logging.getLogger(__name__)
+
+
+class ServerLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """How much a server takes on. Times are seconds: `stall` without progress of a client, `idle` between requests, `grace` when closing."""
+
+    stall: float = 60.0
+    idle: float = 75.0
+    grace: float = 30.0
+
+
+class ContentServer:
+    """Serves the versions of an open engine. `async with ContentServer(engine) as server`, then `server.addresses` are where.
+
+    `metadata` is what versions have beside their content; `reuse_port` lets other processes listen at the same address.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        metadata: Sequence[MetadataFile] = (),
+        limits: ServerLimits | None = None,
+        reuse_port: bool = False,
+    ) -> None:
+        self.metrics = Metrics()
+        self._engine = engine
+        self._host = host
+        self._port = port
+        self._metadata = metadata
+        self._limits = limits or ServerLimits()
+        self._reuse_port = reuse_port
+        self._resources = AsyncExitStack()
+        self._listening: asyncio.Server
+        self._site: Site
+
+    async def __aenter__(self) -> Self:
+        async with AsyncExitStack() as resources:
+            folder = await resources.enter_async_context(self._engine.store.staging())
+            group = await resources.enter_async_context(task_group())
+            published = PublishedFiles(self._engine, self._metadata, folder, group)
+            resources.callback(published.stop)
+            self._site = Site(self._engine, published, self.metrics)
+            await self._listen(resources)
+            self._resources = resources.pop_all()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self._resources.aclose()
+
+    @property
+    def addresses(self) -> list[tuple[str, int]]:
+        """Where the server listens: hosts and ports."""
+        return [bound.getsockname()[:2] for bound in self._listening.sockets]
+
+    async def _listen(self, resources: AsyncExitStack) -> None:
+        server = web.Server(
+            self._handle,
+            access_log=None,
+            keepalive_timeout=self._limits.idle,
+            lingering_time=0.0,
+        )
+        self._listening = await asyncio.get_running_loop().create_server(
+            server,
+            self._host,
+            self._port,
+            backlog=_BACKLOG,
+            reuse_port=self._reuse_port,
+        )
+        resources.push_async_callback(self._close, server)
+
+    async def _close(self, server: web.Server) -> None:
+        self._listening.close()
+        # One turn of the loop: what was accepted already begins to be handled.
+        await asyncio.sleep(0)
+        server.pre_shutdown()
+        await server.shutdown(self._limits.grace)
+
+    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        self.metrics.running_requests += 1
+        try:
+            asked = Asked(request.method, request.raw_path, request.headers)
+            answer = await self._site.answer(asked)
+            self.metrics.requests[_method(request), answer.status] += 1
+            return await self._send(request, answer)
+        finally:
+            self.metrics.running_requests -= 1
+
+    async def _send(self, request: web.BaseRequest, answer: Answer) -> web.StreamResponse:
+        if isinstance(answer.body, bytes) and (answer.body or not answer.length):
+            if request.method != "HEAD":
+                self.metrics.sent_bytes += len(answer.body)
+                return web.Response(status=answer.status, headers=answer.headers, body=answer.body)
+            answer.body = b""
+        response = web.StreamResponse(status=answer.status, headers=answer.headers)
+        response.content_length = answer.length
+        try:
+            await self._send_body(request, response, answer)
+        except OSError as error:
+            self._break(request, error)
+        return response
+
+    async def _send_body(
+        self, request: web.BaseRequest, response: web.StreamResponse, answer: Answer
+    ) -> None:
+        if isinstance(answer.body, OpenPart):
+            try:
+                await self._send_file(request, response, answer.body)
+            finally:
+                await in_thread(answer.body.file.close)
+        elif isinstance(answer.body, bytes):
+            await response.prepare(request)
+        else:
+            async with aclosing(answer.body) as pieces:
+                await response.prepare(request)
+                async for piece in pieces:
+                    async with asyncio.timeout(self._limits.stall):
+                        await response.write(piece)
+                    self.metrics.sent_bytes += len(piece)
+        await response.write_eof()
+
+    async def _send_file(
+        self, request: web.BaseRequest, response: web.StreamResponse, body: OpenPart
+    ) -> None:
+        writer = await response.prepare(request)
+        transport = request.transport
+        if transport is None or writer is None:
+            raise ConnectionResetError("the client is gone")
+        # No buffer: the headers must be out before the kernel writes behind them.
+        transport.set_write_buffer_limits(high=0)
+        try:
+            async with asyncio.timeout(self._limits.stall):
+                await writer.drain()
+            await send_part(transport.get_extra_info("socket").fileno(), body, self._limits.stall)
+        finally:
+            transport.set_write_buffer_limits(*_DEFAULT_LIMITS)
+        self.metrics.sent_bytes += body.part.count
+
+    def _break(self, request: web.BaseRequest, error: Exception) -> None:
+        """End the connection in a way that no client can take for the end of a body."""
+        self.metrics.broken_answers += 1
+        _log.info("broke off the answer to %s: %s", request.raw_path, error)
+        if request.transport is not None:
+            request.transport.abort()
+
+
+def _method(request: web.BaseRequest) -> str:
+    """Return the method as it is counted: a client's inventions must not make the table of counters grow."""
+    return request.method if request.method in {"GET", "HEAD"} else "other"

@@ -1,0 +1,70 @@
+"""Sends a part of a file over a connection without bringing it into the process.
+
+1. What the transport still holds is to be out first; then the kernel is told to send from the file until its buffer is full, and again when there is
+   room.
+2. Each call to the kernel is a thread's, because it waits for the disk; waiting for the client is the loop's, and holds no thread.
+3. A client that takes nothing for `stall` seconds is given up.
+
+Decided: the system call here instead of the loop's `sendfile`, because uvloop has none: its server would read every byte and write it again
+(bench/serving).
+"""
+
+import asyncio
+import os
+from typing import Final
+
+from flowsync.pipeline.threads import in_thread
+from flowsync.serve.answer import OpenPart
+
+_PIECE: Final = 4 << 20
+"""Bytes of one call: as much as a connection's buffer takes at most."""
+
+
+class StalledClientError(ConnectionError):
+    """The client took nothing for too long."""
+
+
+async def send_part(socket: int, body: OpenPart, stall: float) -> None:
+    """Send the part over the connected, non-blocking socket, which nobody else writes to meanwhile.
+
+    Raise `ConnectionError` when the client is gone or takes nothing for `stall` seconds, or the file has become shorter.
+    """
+    # A descriptor of our own stays valid whatever becomes of the transport, and may be watched beside it.
+    connection = os.dup(socket)
+    try:
+        offset, end = body.part.offset, body.part.end
+        while offset < end:
+            sent = await in_thread(_send, connection, body.file.fileno(), offset, end - offset)
+            if sent is None:
+                await _room(connection, stall)
+            elif sent == 0:
+                raise ConnectionAbortedError("the file has become shorter")
+            else:
+                offset += sent
+    finally:
+        os.close(connection)
+
+
+def _send(connection: int, file: int, offset: int, count: int) -> int | None:
+    try:
+        return os.sendfile(connection, file, offset, min(count, _PIECE))
+    except BlockingIOError:
+        return None
+
+
+async def _room(connection: int, stall: float) -> None:
+    loop = asyncio.get_running_loop()
+    room = loop.create_future()
+    loop.add_writer(connection, _tell, room)
+    try:
+        async with asyncio.timeout(stall):
+            await room
+    except TimeoutError as error:
+        raise StalledClientError(f"the client took nothing for {stall:g} s") from error
+    finally:
+        loop.remove_writer(connection)
+
+
+def _tell(room: "asyncio.Future[None]") -> None:
+    if not room.done():
+        room.set_result(None)

@@ -1,0 +1,158 @@
+"""What each request is answered: from the catalog, the store, and what is made from versions.
+
+1. A request costs one look-up in the catalog and one way into a thread; a folder or a missing path costs a look-up more.
+2. The client's words reach the catalog as values and the file system never: files are opened by the names of their blobs.
+3. No answer waits longer than `PATIENCE` for the catalog. Without one it is 503, and the next request tries again.
+
+| what | answer |
+|---|---|
+| no repository, no version, no path | 404 |
+| a path in the version whose bytes cannot be had | see `missing.py` |
+| neither GET nor HEAD | 405 |
+| a target or a header that cannot be understood | 400 |
+| the database does not answer | 503 |
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
+
+from flowsync.catalog.serving import FolderPage, ServedFile
+from flowsync.model.errors import (
+    CatalogError,
+    CatalogUnavailableError,
+    RepositoryNotFoundError,
+    StoreError,
+    VersionNotFoundError,
+)
+from flowsync.pipeline.threads import in_thread
+from flowsync.serve.address import Address, BadTargetError, folder_target, parse_target
+from flowsync.serve.answer import Answer, Asked, plain
+from flowsync.serve.conditions import Representation
+from flowsync.serve.folders import Folders
+from flowsync.serve.metrics import CONTENT_TYPE, Metrics
+from flowsync.serve.negotiation import negotiate
+from flowsync.serve.published import PublishedFiles
+from flowsync.serve.reading import open_part
+from flowsync.sync.engine import Engine
+
+PATIENCE: Final = 5.0
+"""Seconds that a request waits for the catalog."""
+
+_RETRY_AFTER: Final = "5"
+
+_log = logging.getLogger(__name__)
+
+
+class Site:
+    """All that one server answers. Any number of tasks of one loop may use it at once."""
+
+    def __init__(self, engine: Engine, published: PublishedFiles, metrics: Metrics) -> None:
+        self._engine = engine
+        self._published = published
+        self._metrics = metrics
+        self._folders = Folders(engine, published.paths)
+
+    async def answer(self, asked: Asked) -> Answer:
+        """Answer a request, whatever becomes of it."""
+        if asked.method not in {"GET", "HEAD"}:
+            return plain(405, "this server only reads: GET and HEAD", Allow="GET, HEAD")
+        try:
+            address, query = parse_target(asked.target)
+        except BadTargetError as error:
+            return plain(400, str(error))
+        try:
+            return await self._answer(asked, address, query)
+        except (RepositoryNotFoundError, VersionNotFoundError) as error:
+            return plain(404, str(error))
+        except CatalogUnavailableError as error:
+            _log.warning("cannot answer %s: %s", asked.target, error)
+            return plain(503, "the catalog does not answer", Retry_After=_RETRY_AFTER)
+        except (CatalogError, StoreError, OSError):
+            _log.exception("cannot answer %s", asked.target)
+            return plain(500, "the server cannot read what it has; its log says why")
+
+    async def _answer(self, asked: Asked, address: Address, query: str) -> Answer:
+        if not address.found:
+            return plain(404, "no version can have such a path")
+        if address.is_own:
+            return await self._own(address.path)
+        if address.bare and address.repository:
+            return _moved(folder_target(address, ""))
+        async with _patience():
+            if address.is_folder:
+                return await self._folders.answer(asked, address, query)
+            found = await self._engine.catalog.serving.find(
+                address.repository, address.number, address.moment, address.path
+            )
+        if found is None:
+            return await self._beside(asked, address)
+        return await self._file(asked, address, found)
+
+    async def _file(self, asked: Asked, address: Address, found: ServedFile) -> Answer:
+        now = Representation(found.sha256, found.since)
+        offer = negotiate(asked.headers, address, now, found.size)
+        if offer.part is None or asked.method == "HEAD":
+            return offer.answer
+        if found.blake3 is not None and found.size is not None:
+            blob = self._engine.store.path(found.blake3)
+            body = await in_thread(open_part, blob, found.size, offer.part)
+            if body is not None:
+                offer.answer.body = body
+                return offer.answer
+        return plain(404, "the bytes of this file are not here")
+
+    async def _beside(self, asked: Asked, address: Address) -> Answer:
+        """Answer for a path that no unit of the version has: a metadata file, or a folder without its slash."""
+        async with _patience():
+            version = await self._engine.catalog.serving.version(
+                address.repository, address.number, address.moment
+            )
+        made = await self._published.find(version, address.path)
+        if made is None:
+            async with _patience():
+                below: FolderPage = await self._engine.catalog.serving.folder(
+                    version, f"{address.path}/", count=1
+                )
+            if below.children:
+                return _moved(folder_target(address, f"{address.path}/"))
+            return plain(404, f"version {version.number} of {version.name} has no such path")
+        offer = negotiate(
+            asked.headers, address, Representation(made.sha256, version.created), made.size
+        )
+        if offer.part is not None and asked.method != "HEAD":
+            body = await in_thread(open_part, made.file, made.size, offer.part)
+            if body is None:
+                self._published.forget(version, address.path)
+                return plain(503, "the file is being made", Retry_After="1")
+            offer.answer.body = body
+        return offer.answer
+
+    async def _own(self, word: str) -> Answer:
+        if word == "metrics":
+            text = self._metrics.text()
+            headers = {"Content-Type": CONTENT_TYPE, "Cache-Control": "no-store"}
+            return Answer(headers=headers, body=text, length=len(text))
+        if word == "health":
+            async with _patience():
+                await self._engine.catalog.repositories.names()
+            return plain(200, "well")
+        return plain(404, "the server's own pages are /-/health and /-/metrics")
+
+
+@asynccontextmanager
+async def _patience() -> AsyncIterator[None]:
+    """Bound how long the block waits for the catalog."""
+    try:
+        async with asyncio.timeout(PATIENCE):
+            yield
+    except TimeoutError as error:
+        raise CatalogUnavailableError(f"no answer within {PATIENCE:g} s") from error
+
+
+def _moved(target: str) -> Answer:
+    answer = plain(301, target, Location=target)
+    answer.headers["Cache-Control"] = "public, no-cache"
+    return answer
