@@ -14,6 +14,8 @@ import msgspec
 
 from flowsync.catalog.database import Database
 from flowsync.catalog.version_lookup import repository_not_found
+from flowsync.model.artifact import Artifact, StoredArtifact
+from flowsync.model.digest import DECLARABLE
 from flowsync.model.errors import VersionNotFoundError
 
 FOLDER_PAGE: Final = 1000
@@ -67,6 +69,23 @@ class FolderPage(msgspec.Struct, frozen=True, kw_only=True):
     next: str | None
 
 
+class ServingSource(msgspec.Struct, frozen=True, kw_only=True):
+    """Where bytes can be fetched from: URLs of a remote, recorded at (`content_id`, `relative_path`) with what upstream declared of them.
+
+    `cooling` says that it gave wrong bytes lately; `alternate` that it belongs to an alternate source.
+    """
+
+    content_id: bytes
+    relative_path: str
+    remote_id: int
+    remote_name: str
+    policy: str
+    urls: list[str]
+    artifact: Artifact
+    cooling: bool
+    alternate: bool
+
+
 class Serving:
     """Look-ups for whoever serves versions; part of a `Catalog`. Any number of tasks may use it at once."""
 
@@ -114,6 +133,36 @@ class Serving:
             repository_id=repository_id, name=name, number=found, created=created, present=present
         )
 
+    async def sources(
+        self, found: ServedFile, allowed: frozenset[str], cool_down: float
+    ) -> list[ServingSource]:
+        """Return where the bytes can be fetched from, in the order in which to try; those that failed within `cool_down` seconds are `cooling`."""
+        params = {
+            "content": found.content_id,
+            "path": found.relative_path,
+            "allowed": list(allowed),
+            "cool_down": cool_down,
+        }
+        return [_source(row) for row in await self._database.fetch("sources_at_path", params)]
+
+    async def mark_failed(self, source: ServingSource) -> None:
+        """Note that the source gave wrong bytes just now."""
+        params = {
+            "content": source.content_id,
+            "path": source.relative_path,
+            "remote": source.remote_id,
+        }
+        await self._database.execute("mark_source_failed", params)
+
+    async def link(self, found: ServedFile, artifact: StoredArtifact) -> None:
+        """Let the path have the bytes that are recorded now."""
+        params = {
+            "content": found.content_id,
+            "path": found.relative_path,
+            "artifact": artifact.id,
+        }
+        await self._database.execute("link_artifact", params)
+
     async def newest_versions(self, version: ServedVersion, count: int) -> list[ServedVersion]:
         """Return the newest versions of the version's repository, newest first."""
         params = {"repository": version.repository_id, "count": count}
@@ -156,6 +205,26 @@ def _child(row: tuple[Any, ...]) -> FolderChild:
     if path.endswith("/"):
         return FolderChild(path=path)
     return FolderChild(path=path, sha256=_hex(sha256), size=size, stored=bool(stored), since=since)
+
+
+def _source(row: tuple[Any, ...]) -> ServingSource:
+    content_id, path, remote_id, name, policy, urls, size, *digests, cooling, alternate = row
+    declared = {
+        algorithm: digest.hex()
+        for algorithm, digest in zip(DECLARABLE, digests, strict=True)
+        if digest is not None
+    }
+    return ServingSource(
+        content_id=content_id,
+        relative_path=path,
+        remote_id=remote_id,
+        remote_name=name,
+        policy=policy,
+        urls=urls,
+        artifact=Artifact(size=size, **declared),
+        cooling=cooling,
+        alternate=alternate,
+    )
 
 
 def _hex(digest: bytes | None) -> str | None:

@@ -78,14 +78,28 @@ WITH RECURSIVE child AS (
 SELECT c.path, c.cursor, e.sha256, e.size, e.stored, e.since
 FROM child c
 LEFT JOIN LATERAL (
-    SELECT e.sha256, e.size, e.stored, w.created_at AS since
-    FROM entry e
-    JOIN repository_content m
-        ON m.content_id = e.content_id AND m.repository_id = %(repository)s::bigint
-        AND m.added <= %(number)s::bigint AND (m.removed IS NULL OR m.removed > %(number)s::bigint)
-    LEFT JOIN repository_version w ON w.repository_id = m.repository_id AND w.number = m.added
-    WHERE e.relative_path = c.path
-    ORDER BY NOT e.stored, e.content_id
+    SELECT
+        coalesce(a.sha256, s.sha256) AS sha256, coalesce(a.size, s.size) AS size, a.id IS NOT NULL AS stored,
+        w.created_at AS since
+    -- Fenced in, as in `find_at_path`.
+    FROM (SELECT * FROM content_artifact o WHERE o.relative_path = c.path OFFSET 0) l
+    JOIN LATERAL (
+        SELECT m.added
+        FROM repository_content m
+        WHERE m.content_id = l.content_id AND m.repository_id = %(repository)s::bigint
+            AND m.added <= %(number)s::bigint AND (m.removed IS NULL OR m.removed > %(number)s::bigint)
+        LIMIT 1
+    ) m ON true
+    LEFT JOIN repository_version w ON w.repository_id = %(repository)s::bigint AND w.number = m.added
+    LEFT JOIN artifact a ON a.id = l.artifact_id
+    LEFT JOIN LATERAL (
+        SELECT o.sha256, o.size
+        FROM remote_artifact o
+        WHERE l.artifact_id IS NULL AND o.content_id = l.content_id AND o.relative_path = l.relative_path
+        ORDER BY o.priority DESC, o.remote_id
+        LIMIT 1
+    ) s ON true
+    ORDER BY l.artifact_id IS NULL, l.content_id
     LIMIT 1
 ) e ON true
 WHERE c.ordinal > 0
@@ -113,3 +127,49 @@ FROM repository_version
 WHERE repository_id = %(repository)s AND complete
 ORDER BY number DESC
 LIMIT %(count)s;
+
+-- name: sources_at_path
+-- Give where the bytes at a path of a unit can be fetched from: what alternate sources have with one of its digests first, then its own sources; each
+-- group by priority, then what has not failed, then what failed longest ago. Sources that failed lately say so.
+WITH known AS MATERIALIZED (
+    SELECT algorithm, digest FROM link_digest
+    WHERE content_id = %(content)s::bytea AND relative_path = %(path)s::text AND algorithm = ANY (%(allowed)s::text[])
+),
+alternate AS MATERIALIZED (
+    SELECT DISTINCT ON (s.remote_id) s.remote_id, s.priority, s.name
+    FROM alternate_source s
+    ORDER BY s.remote_id, s.priority DESC, s.name
+)
+SELECT
+    o.content_id, o.relative_path, o.remote_id, r.name, r.policy, o.urls, o.size,
+    o.sha256, o.sha512, o.sha384, o.sha224, o.sha1, o.md5,
+    coalesce(o.failed_at > now() - make_interval(secs => %(cool_down)s::double precision), false),
+    o.alternate
+FROM (
+    SELECT k.*, true AS alternate, a.priority AS rank, a.name AS tie
+    FROM alternate a
+    JOIN remote_artifact k ON k.remote_id = a.remote_id
+        AND (
+            k.sha256 = ANY (ARRAY (SELECT digest FROM known WHERE algorithm = 'sha256'))
+            OR k.sha512 = ANY (ARRAY (SELECT digest FROM known WHERE algorithm = 'sha512'))
+            OR k.sha384 = ANY (ARRAY (SELECT digest FROM known WHERE algorithm = 'sha384'))
+            OR k.sha224 = ANY (ARRAY (SELECT digest FROM known WHERE algorithm = 'sha224'))
+        )
+    UNION ALL
+    SELECT k.*, false, k.priority, NULL
+    FROM remote_artifact k
+    WHERE k.content_id = %(content)s::bytea AND k.relative_path = %(path)s::text
+        AND NOT EXISTS (SELECT FROM alternate a WHERE a.remote_id = k.remote_id)
+) o
+JOIN remote r ON r.id = o.remote_id
+ORDER BY o.alternate DESC, o.rank DESC, o.failed_at NULLS FIRST, o.tie, o.remote_id;
+
+-- name: mark_source_failed
+-- Note that a source gave other bytes than it was recorded to have.
+UPDATE remote_artifact SET failed_at = now()
+WHERE content_id = %(content)s::bytea AND relative_path = %(path)s::text AND remote_id = %(remote)s::bigint;
+
+-- name: link_artifact
+-- Let the path of a unit have the bytes that are here now, unless it has some.
+UPDATE content_artifact SET artifact_id = %(artifact)s::bigint
+WHERE content_id = %(content)s::bytea AND relative_path = %(path)s::text AND artifact_id IS NULL;
