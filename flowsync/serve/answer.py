@@ -4,7 +4,7 @@ A body is bytes, or a part of an open file, which goes out without passing throu
 Who sends the answer closes the file or the flow, in any case.
 """
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from typing import BinaryIO
 
 import msgspec
@@ -27,7 +27,14 @@ class OpenPart(msgspec.Struct, frozen=True):
     part: Slice
 
 
-Body = bytes | OpenPart | AsyncGenerator[bytes, None]
+class Flow(msgspec.Struct, frozen=True):
+    """A body that comes piece by piece. `leave` is due in any case, also when no piece was ever asked for."""
+
+    pieces: AsyncGenerator[bytes, None]
+    leave: Callable[[], Awaitable[None]]
+
+
+Body = bytes | OpenPart | Flow
 
 
 class Answer(msgspec.Struct, kw_only=True):

@@ -18,8 +18,9 @@ from aiohttp import web
 
 from flowsync.pipeline.tasks import task_group
 from flowsync.pipeline.threads import in_thread
-from flowsync.serve.answer import Answer, Asked, OpenPart
+from flowsync.serve.answer import Answer, Asked, Flow, OpenPart
 from flowsync.serve.metrics import Metrics
+from flowsync.serve.missing import COOL_DOWN, FindRemote, Missing
 from flowsync.serve.published import PublishedFiles
 from flowsync.serve.sending import send_part
 from flowsync.serve.site import Site
@@ -34,17 +35,21 @@ _log = logging.getLogger(__name__)
 
 
 class ServerLimits(msgspec.Struct, frozen=True, kw_only=True):
-    """How much a server takes on. Times are seconds: `stall` without progress of a client, `idle` between requests, `grace` when closing."""
+    """How much a server takes on. Times are seconds: `stall` without progress of a client, `idle` between requests, `grace` when closing,
+    `cool_down` for which a source is left alone whose bytes were wrong.
+    """
 
     stall: float = 60.0
     idle: float = 75.0
     grace: float = 30.0
+    cool_down: float = COOL_DOWN
 
 
 class ContentServer:
     """Serves the versions of an open engine. `async with ContentServer(engine) as server`, then `server.addresses` are where.
 
-    `metadata` is what versions have beside their content; `reuse_port` lets other processes listen at the same address.
+    `metadata` is what versions have beside their content; `find_remote` gives remotes with their credentials.
+    `reuse_port` lets other processes listen at the same address.
     """
 
     def __init__(
@@ -55,6 +60,7 @@ class ContentServer:
         port: int = 0,
         metadata: Sequence[MetadataFile] = (),
         limits: ServerLimits | None = None,
+        find_remote: FindRemote | None = None,
         reuse_port: bool = False,
     ) -> None:
         self.metrics = Metrics()
@@ -63,6 +69,7 @@ class ContentServer:
         self._port = port
         self._metadata = metadata
         self._limits = limits or ServerLimits()
+        self._find_remote = find_remote
         self._reuse_port = reuse_port
         self._resources = AsyncExitStack()
         self._listening: asyncio.Server
@@ -74,7 +81,16 @@ class ContentServer:
             group = await resources.enter_async_context(task_group())
             published = PublishedFiles(self._engine, self._metadata, folder, group)
             resources.callback(published.stop)
-            self._site = Site(self._engine, published, self.metrics)
+            missing = Missing(
+                self._engine,
+                folder,
+                group,
+                self.metrics,
+                find_remote=self._find_remote,
+                cool_down=self._limits.cool_down,
+            )
+            resources.callback(missing.stop)
+            self._site = Site(self._engine, published, missing, self.metrics)
             await self._listen(resources)
             self._resources = resources.pop_all()
         return self
@@ -150,13 +166,21 @@ class ContentServer:
         elif isinstance(answer.body, bytes):
             await response.prepare(request)
         else:
-            async with aclosing(answer.body) as pieces:
-                await response.prepare(request)
-                async for piece in pieces:
-                    async with asyncio.timeout(self._limits.stall):
-                        await response.write(piece)
-                    self.metrics.sent_bytes += len(piece)
+            try:
+                await self._send_flow(request, response, answer.body)
+            finally:
+                await answer.body.leave()
         await response.write_eof()
+
+    async def _send_flow(
+        self, request: web.BaseRequest, response: web.StreamResponse, body: Flow
+    ) -> None:
+        await response.prepare(request)
+        async with aclosing(body.pieces) as pieces:
+            async for piece in pieces:
+                async with asyncio.timeout(self._limits.stall):
+                    await response.write(piece)
+                self.metrics.sent_bytes += len(piece)
 
     async def _send_file(
         self, request: web.BaseRequest, response: web.StreamResponse, body: OpenPart

@@ -3,10 +3,11 @@
 1. Nobody waits for a slow or a vanished reader, and memory holds at most two blocks of a mebibyte, however large the body and however many read.
 2. No reader ever gets the end of what he asked for before the digests of the whole agree. Of a whole body the last `HELD_BACK` bytes wait for it, so
    that a small one is answered only when it is right; of a part the last byte.
-3. A body that must be fetched again from its first byte goes to the same place. Readers go on behind what they have, as long as the bytes are the same;
-   where they are not, those who have got some of the old ones are broken off (`passage_file.py`). So no answer ever holds two bodies, or one twice.
-4. What comes first is written at once; what comes while a thread writes is collected. So the first byte costs one way into a thread, and a fast upstream
-   no more of them than a spool.
+3. A body that must be fetched again from its first byte goes to the same place. Readers go on behind what they have, as long as the bytes are the
+   same; where they are not, those who have got some of the old ones are broken off (`passage_file.py`). So no answer ever holds two bodies, or one
+   twice.
+4. What comes first is written at once; what comes while a thread writes is collected. So the first byte costs one way into a thread, and a fast
+   upstream no more of them than a spool.
 """
 
 import asyncio
@@ -33,7 +34,7 @@ class BrokenPassageError(ConnectionError):
 class Passage:
     """One body. The sink of the transfer that brings it, and what its readers read; `file` is where it lies until somebody moves it."""
 
-    def __init__(self, path: str, size: int | None) -> None:
+    def __init__(self, path: str, size: int | None = None) -> None:
         self.file = PassageFile(path)
         self.size = size
         self.received = 0
@@ -78,7 +79,8 @@ class Passage:
         await self._written()
         if self._pending or self.received == 0:
             await self._write()
-        await in_thread(self.file.finish)
+        if not await in_thread(self.file.finish):
+            self._generation += 1
 
     async def settle(self) -> None:
         """Wait until no thread writes any more, whatever became of it."""
@@ -140,11 +142,15 @@ class Passage:
             await writing
 
     async def _write(self) -> None:
-        block = b"".join(self._pending)
-        self._pending, self._pending_size = [], 0
-        if not await in_thread(self.file.append, block):
-            self._generation += 1
-        self._tell()
+        """Write what waits, and what comes meanwhile."""
+        while True:
+            block = b"".join(self._pending)
+            self._pending, self._pending_size = [], 0
+            if not await in_thread(self.file.append, block):
+                self._generation += 1
+            self._tell()
+            if not self._pending:
+                return
 
     def _tell(self) -> None:
         changed, self._changed = self._changed, None
@@ -172,24 +178,23 @@ class Reading:
         offset = begun = 0 if part is None else part.offset
         generation = passage.generation
         try:
-            while not (passage.verified and offset >= passage.available(part)):
-                available = passage.available(part)
-                if available <= offset:
-                    await self._more()
-                    continue
+            while True:
                 if offset == begun:
                     generation = passage.generation
-                piece = await in_thread(
-                    passage.file.read, offset, min(_PIECE, available - offset)
-                )
-                if passage.generation != generation:
-                    if offset > begun:
-                        raise BrokenPassageError("upstream's bytes have changed meanwhile")
+                elif generation != passage.generation:
+                    raise BrokenPassageError("upstream's bytes have changed meanwhile")
+                available = passage.available(part)
+                if available <= offset:
+                    if passage.verified:
+                        return
+                    await self._more()
                     continue
-                if not piece:
-                    raise BrokenPassageError("the bytes are gone")
-                offset += len(piece)
-                yield piece
+                piece = await in_thread(passage.file.read, offset, min(_PIECE, available - offset))
+                if generation == passage.generation:
+                    if not piece:
+                        raise BrokenPassageError("the bytes are gone")
+                    offset += len(piece)
+                    yield piece
         finally:
             await self.leave()
 

@@ -1,4 +1,6 @@
-"""The file behind a passage: written once from its start, perhaps again from its start, and read by any number meanwhile. Blocks, so it belongs in threads.
+"""The file behind a passage: written from its start, perhaps again from its start, and read by any number meanwhile.
+
+Its methods block, so they belong in threads.
 
 When a body is fetched again from its first byte, what readers took already is compared with what comes now: as long as both are equal, it is as if
 nothing had happened. Where they differ, `append` says so, and the file holds the new bytes from there on.
@@ -27,11 +29,12 @@ class PassageFile:
         except OSError as error:
             raise store_error(self.path, error) from error
 
-    def finish(self) -> None:
-        """Cut off what an earlier body was longer, and let readers go on with the file."""
-        if self._file is not None and self.end > self.position:
+    def finish(self) -> bool:
+        """Take note that the body is whole; return whether it is no shorter than the one before, of which the rest is cut off."""
+        longer, self.end = self.end > self.position, self.position
+        if self._file is not None and longer:
             os.ftruncate(self._file, self.position)
-        self.end = self.position
+        return not longer
 
     def read(self, offset: int, count: int) -> bytes:
         """Return bytes that are there."""
@@ -43,15 +46,23 @@ class PassageFile:
             os.close(self._file)
             self._file = None
 
-    def open_stored(self, path: str) -> None:
-        """Be a file that is stored already."""
-        self.path = path
-        self._file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        self.position = self.end = os.fstat(self._file).st_size
+    def open_stored(self, path: str, size: int) -> bool:
+        """Be the file of a blob that is stored already; return whether it is there and has that size."""
+        try:
+            file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return False
+        if os.fstat(file).st_size != size:
+            os.close(file)
+            return False
+        self._file, self.position, self.end = file, size, size
+        return True
 
     def _append(self, block: bytes) -> bool:
         if self._file is None:
-            self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            self._file = os.open(
+                self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600
+            )
         overlap = min(len(block), self.end - self.position)
         same = overlap <= 0 or os.pread(self._file, overlap, self.position) == block[:overlap]
         if not same:

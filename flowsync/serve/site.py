@@ -23,18 +23,21 @@ from flowsync.catalog.serving import FolderPage, ServedFile
 from flowsync.model.errors import (
     CatalogError,
     CatalogUnavailableError,
+    FlowsyncError,
     RepositoryNotFoundError,
     StoreError,
     VersionNotFoundError,
 )
 from flowsync.pipeline.threads import in_thread
 from flowsync.serve.address import Address, BadTargetError, folder_target, parse_target
-from flowsync.serve.answer import Answer, Asked, plain
+from flowsync.serve.answer import Answer, Asked, Flow, plain
 from flowsync.serve.conditions import Representation
 from flowsync.serve.folders import Folders
 from flowsync.serve.metrics import CONTENT_TYPE, Metrics
+from flowsync.serve.missing import Missing, status_of
 from flowsync.serve.negotiation import negotiate
 from flowsync.serve.published import PublishedFiles
+from flowsync.serve.ranges import Slice
 from flowsync.serve.reading import open_part
 from flowsync.sync.engine import Engine
 
@@ -43,14 +46,24 @@ PATIENCE: Final = 5.0
 
 _RETRY_AFTER: Final = "5"
 
+_REASONS: Final = {
+    404: "no source of this file is known",
+    502: "no source gave the right bytes; the server's log says why",
+    503: "this server cannot take the bytes now; its log says why",
+    504: "no source answered in time",
+}
+
 _log = logging.getLogger(__name__)
 
 
 class Site:
     """All that one server answers. Any number of tasks of one loop may use it at once."""
 
-    def __init__(self, engine: Engine, published: PublishedFiles, metrics: Metrics) -> None:
+    def __init__(
+        self, engine: Engine, published: PublishedFiles, missing: Missing, metrics: Metrics
+    ) -> None:
         self._engine = engine
+        self._missing = missing
         self._published = published
         self._metrics = metrics
         self._folders = Folders(engine, published.paths)
@@ -94,15 +107,28 @@ class Site:
     async def _file(self, asked: Asked, address: Address, found: ServedFile) -> Answer:
         now = Representation(found.sha256, found.since)
         offer = negotiate(asked.headers, address, now, found.size)
-        if offer.part is None or asked.method == "HEAD":
+        if asked.method == "HEAD" or not (offer.part or offer.whole):
             return offer.answer
-        if found.blake3 is not None and found.size is not None:
+        if offer.part and found.blake3 is not None and found.size is not None:
             blob = self._engine.store.path(found.blake3)
             body = await in_thread(open_part, blob, found.size, offer.part)
             if body is not None:
                 offer.answer.body = body
                 return offer.answer
-        return plain(404, "the bytes of this file are not here")
+        return await self._missing_file(offer.answer, offer.part, found)
+
+    async def _missing_file(self, answer: Answer, part: Slice | None, found: ServedFile) -> Answer:
+        reading = self._missing.read(found)
+        try:
+            await reading.first(part)
+        except FlowsyncError as failure:
+            await reading.leave()
+            return plain(status_of(failure), _REASONS[status_of(failure)])
+        except BaseException:
+            await reading.leave()
+            raise
+        answer.body = Flow(reading.pieces(part), reading.leave)
+        return answer
 
     async def _beside(self, asked: Asked, address: Address) -> Answer:
         """Answer for a path that no unit of the version has: a metadata file, or a folder without its slash."""

@@ -7,6 +7,7 @@ import click
 from flowsync.cli.interruption import run_until_stopped
 from flowsync.cli.kinds import metadata_files
 from flowsync.cli.place import Place
+from flowsync.cli.plans import find_remote
 from flowsync.cli.settings import load
 from flowsync.serve.app import ContentServer
 
@@ -42,7 +43,12 @@ async def _serve(place: Place, host: str, port: int) -> None:
     async with configuration.engine() as engine:
         try:
             server = ContentServer(
-                engine, host=host, port=port, metadata=metadata_files(), reuse_port=port != 0
+                engine,
+                host=host,
+                port=port,
+                metadata=metadata_files(),
+                find_remote=find_remote(configuration.file),
+                reuse_port=port != 0,
             )
             async with server:
                 for address, number in server.addresses:

@@ -1,0 +1,274 @@
+"""Brings what is missing: once for all who ask, from the best source that has it, and into the store.
+
+1. All requests for the same missing bytes share one passage, in one task of the server's; so whoever leaves stops nothing, and a thousand clients are
+   one request to upstream. Over processes a claim makes them wait for each other (`claims.py`); who waited finds the bytes stored.
+2. Bytes that are here already, under another path or by another process, are linked and not fetched.
+3. Sources are tried in order: alternate ones, then by priority, those without failures first. Each is asked with its own remote: its credentials, its
+   limits, its tries, through the engine's own fetcher and under its own budget. One whose bytes were wrong is left alone for `cool_down` seconds.
+4. What is stored was verified; what a `streamed` remote gives is verified as well, and forgotten when the last reader has left.
+5. That something cannot be stored is logged and is no client's concern: he gets his bytes.
+
+| what happened | answer |
+|---|---|
+| no source of the bytes is recorded | 404 |
+| every source failed, or all of them gave wrong bytes lately | 502 |
+| the only failures were time-outs | 504 |
+| the server's disk cannot take the body | 503 |
+| any of these when some bytes had been sent already | the connection is broken off |
+"""
+
+import asyncio
+import logging
+import os
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Final
+
+from msgspec.structs import replace
+
+from flowsync.catalog.serving import ServedFile, ServingSource
+from flowsync.digest.hashing import verify
+from flowsync.download.spool import fresh_path
+from flowsync.model.artifact import Artifact, StoredArtifact, staged_artifact
+from flowsync.model.errors import (
+    AllSourcesFailedError,
+    CatalogError,
+    DeclarationError,
+    FlowsyncError,
+    IntegrityError,
+    SettingsError,
+    SizeMismatchError,
+    StoreError,
+    TransferError,
+    TransferTimeoutError,
+)
+from flowsync.model.remote import Remote
+from flowsync.model.transfer import FetchRequest
+from flowsync.model.url import redact
+from flowsync.pipeline.threads import in_thread
+from flowsync.serve.claims import claimed
+from flowsync.serve.metrics import Metrics
+from flowsync.serve.passage import Passage, Reading
+from flowsync.sync.engine import Engine
+
+FindRemote = Callable[[str], Remote | None]
+"""Gives the remote of that name with its credentials, or `None`. A `SettingsError` says why it cannot be had."""
+
+COOL_DOWN: Final = 300.0
+"""Seconds that a source is left alone whose bytes were wrong."""
+
+_log = logging.getLogger(__name__)
+
+
+class NoSourceError(FlowsyncError):
+    """Nobody is recorded to have the bytes."""
+
+
+class CoolingError(FlowsyncError):
+    """All who are recorded to have the bytes gave wrong ones lately."""
+
+
+class Missing:
+    """What one server is bringing. `group` owns its tasks, `folder` is a staging folder of the engine's store."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        folder: str,
+        group: asyncio.TaskGroup,
+        metrics: Metrics,
+        *,
+        find_remote: FindRemote | None = None,
+        cool_down: float = COOL_DOWN,
+    ) -> None:
+        self._engine = engine
+        self._folder = folder
+        self._claims = str(engine.home / "store" / "claims")
+        self._group = group
+        self._metrics = metrics
+        self._find_remote = find_remote
+        self._cool_down = cool_down
+        self._passages: dict[str, Passage] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def read(self, found: ServedFile) -> Reading:
+        """Return a reader of the file's bytes, whose fetch begins now unless it is under way. It is to be left in any case."""
+        key = found.sha256 or f"{found.content_id.hex()}-{os.fsencode(found.relative_path).hex()}"
+        passage = self._passages.get(key)
+        if passage is not None:
+            self._metrics.joined_fetches += 1
+            return passage.enter()
+        passage = self._passages[key] = Passage(fresh_path(self._folder), found.size)
+        reading = passage.enter()
+        task = self._group.create_task(self._bring(key, passage, found))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return reading
+
+    def stop(self) -> None:
+        """Stop bringing anything."""
+        for task in self._tasks:
+            task.cancel()
+
+    async def _bring(self, key: str, passage: Passage, found: ServedFile) -> None:
+        self._metrics.running_fetches += 1
+        outcome = "failed"
+        try:
+            async with claimed(self._claims, key[:128]):
+                outcome = await self._settle(passage, found)
+        except FlowsyncError as failure:
+            _log.warning("cannot serve %s: %s", found.relative_path, failure)
+            passage.fail(failure)
+        except asyncio.CancelledError:
+            passage.fail(TransferError(found.relative_path, "the server stops"))
+            raise
+        except Exception as failure:  # noqa: BLE001 - see below
+            # A bug, or a disk that fails in a way nobody foresaw: those who wait are told, and the server goes on.
+            _log.exception("cannot serve %s", found.relative_path)
+            passage.fail(StoreError(f"{found.relative_path}: {failure!r}"))
+        finally:
+            del self._passages[key]
+            self._metrics.running_fetches -= 1
+            self._metrics.fetches[outcome] += 1
+            await passage.settle()
+            await in_thread(_remove, passage.file.path)
+            await passage.leave()
+
+    async def _settle(self, passage: Passage, found: ServedFile) -> str:
+        sources = await self._engine.catalog.serving.sources(
+            found, self._engine.digest_policy.allowed, self._cool_down
+        )
+        if await self._here(passage, found, [source.artifact for source in sources]):
+            return "found"
+        usable = [source for source in sources if not source.cooling]
+        if not usable:
+            raise _nobody(found, sources)
+        failures: list[FlowsyncError] = []
+        lease = await self._engine.budget.acquire(found.size or 0)
+        try:
+            for source in usable:
+                try:
+                    return await self._fetch(passage, found, source, _own_policy(sources))
+                except (TransferError, IntegrityError, DeclarationError, SettingsError) as failure:
+                    _log.warning("source %s failed: %s", source.remote_name, failure)
+                    failures.append(failure)
+                    await passage.settle()
+        finally:
+            lease.release()
+        raise (
+            failures[0]
+            if len(failures) == 1
+            else AllSourcesFailedError(found.relative_path, failures)
+        )
+
+    async def _here(
+        self, passage: Passage, found: ServedFile, declared: Sequence[Artifact]
+    ) -> bool:
+        """Say whether the bytes are here after all; then the passage has them."""
+        wanted = [Artifact(blake3=found.blake3)] if found.blake3 else []
+        wanted += [artifact for artifact in declared if artifact.digests()]
+        allowed = self._engine.digest_policy.allowed
+        for stored in await self._engine.catalog.artifacts.find(wanted, allowed):
+            if stored is not None and await self._open(passage, stored):
+                await self._engine.catalog.serving.link(found, stored)
+                return True
+        return False
+
+    async def _open(self, passage: Passage, stored: StoredArtifact) -> bool:
+        assert stored.blake3 is not None
+        assert stored.size is not None
+        blob = self._engine.store.path(stored.blake3)
+        if not await in_thread(passage.file.open_stored, blob, stored.size):
+            return False
+        passage.vouch(stored.size)
+        return True
+
+    async def _fetch(
+        self, passage: Passage, found: ServedFile, source: ServingSource, policy: str
+    ) -> str:
+        wanted = source.artifact
+        if found.sha256 is not None:
+            wanted = replace(wanted, sha256=found.sha256)
+        self._engine.digest_policy.check_expected(found.relative_path, wanted.digests())
+        remote = await self._remote(source.remote_name)
+        failures: list[Exception] = []
+        for url in source.urls:
+            request = FetchRequest(url=url, remote=remote, size=found.size or wanted.size)
+            try:
+                await self._engine.fetcher.stream(request, passage)
+                digests = await self._verified(passage, wanted, redact(url))
+            except (TransferError, IntegrityError) as failure:
+                failures.append(failure)
+                await passage.restart()
+                if isinstance(failure, IntegrityError):
+                    await self._engine.catalog.serving.mark_failed(source)
+                continue
+            passage.vouch(passage.received)
+            if policy == "streamed" and found.blake3 is None:
+                return "streamed"
+            return await self._store(passage, found, digests)
+        if len(failures) == 1:
+            raise failures[0]
+        raise AllSourcesFailedError(found.relative_path, failures)
+
+    async def _verified(self, passage: Passage, wanted: Artifact, shown: str) -> dict[str, str]:
+        if wanted.size is not None and passage.received != wanted.size:
+            raise SizeMismatchError(shown, wanted.size, passage.received)
+        allowed = self._engine.digest_policy.allowed
+        expected = {name: value for name, value in wanted.digests().items() if name in allowed}
+        _, digests = await self._engine.hasher.digest(
+            passage.file.path, frozenset(expected), size=passage.received
+        )
+        verify(shown, expected, digests)
+        return digests
+
+    async def _store(self, passage: Passage, found: ServedFile, digests: dict[str, str]) -> str:
+        staged = staged_artifact(passage.received, digests, file=passage.file.path)
+        store, catalog = self._engine.store, self._engine.catalog
+        try:
+            async with store.storing():
+                await store.persist([staged])
+                (stored,) = await catalog.artifacts.save([staged])
+                await catalog.serving.link(found, stored)
+        except (StoreError, CatalogError) as failure:
+            _log.warning("served %s but could not store it: %s", found.relative_path, failure)
+            return "not stored"
+        return "stored"
+
+    async def _remote(self, name: str) -> Remote:
+        given = None if self._find_remote is None else self._find_remote(name)
+        if given is None:
+            given = self._engine.alternate_remotes.get(name)
+        if given is None:
+            given = (await self._engine.catalog.remotes.load([name]))[name]
+        return given
+
+
+def status_of(failure: FlowsyncError) -> int:
+    """Return the status that tells of the failure."""
+    if isinstance(failure, NoSourceError):
+        return 404
+    if isinstance(failure, AllSourcesFailedError):
+        return (
+            504 if all(isinstance(one, TransferTimeoutError) for one in failure.failures) else 502
+        )
+    if isinstance(failure, TransferTimeoutError):
+        return 504
+    return 503 if isinstance(failure, (StoreError, CatalogError)) else 502
+
+
+def _nobody(found: ServedFile, sources: Sequence[ServingSource]) -> FlowsyncError:
+    if sources:
+        return CoolingError(f"all sources of {found.relative_path} gave wrong bytes lately")
+    return NoSourceError(f"no source of {found.relative_path} is recorded")
+
+
+def _own_policy(sources: Sequence[ServingSource]) -> str:
+    """Return the policy that counts for the unit: not that of an alternate source."""
+    return next((source.policy for source in sources if not source.alternate), "on_demand")
+
+
+def _remove(path: str) -> None:
+    """Remove what was not stored; its readers have it open."""
+    with suppress(FileNotFoundError):
+        os.unlink(path)
