@@ -8,10 +8,10 @@
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, aclosing
 from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final, Self
 
 import msgspec
 from aiohttp import web
@@ -19,11 +19,12 @@ from aiohttp import web
 from flowsync.pipeline.tasks import task_group
 from flowsync.pipeline.threads import in_thread
 from flowsync.serve.answer import Answer, Asked, Flow, OpenPart
+from flowsync.serve.connections import Connections
 from flowsync.serve.metrics import Metrics
 from flowsync.serve.missing import COOL_DOWN, FindRemote, Missing
 from flowsync.serve.published import PublishedFiles
 from flowsync.serve.sending import send_part
-from flowsync.serve.site import Site
+from flowsync.serve.site import PATIENCE, Site
 from flowsync.sync.engine import Engine
 from flowsync.sync.source import MetadataFile
 
@@ -31,18 +32,22 @@ _BACKLOG: Final = 1024
 _DEFAULT_LIMITS = (64 * 1024, 16 * 1024)
 """Bytes that a transport may hold before a writer waits, and from which on it goes on."""
 
+_Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+
 _log = logging.getLogger(__name__)
 
 
 class ServerLimits(msgspec.Struct, frozen=True, kw_only=True):
-    """How much a server takes on. Times are seconds: `stall` without progress of a client, `idle` between requests, `grace` when closing,
-    `cool_down` for which a source is left alone whose bytes were wrong.
+    """How much a server takes on: `connections` at once, and of the times, in seconds, `stall` without progress of a client, `idle` until its next
+    request is there, `grace` when closing, `cool_down` for which a source is left alone whose bytes were wrong, `patience` with the catalog.
     """
 
     stall: float = 60.0
     idle: float = 75.0
     grace: float = 30.0
     cool_down: float = COOL_DOWN
+    patience: float = PATIENCE
+    connections: int = 2000
 
 
 class ContentServer:
@@ -71,6 +76,7 @@ class ContentServer:
         self._limits = limits or ServerLimits()
         self._find_remote = find_remote
         self._reuse_port = reuse_port
+        self._connections = Connections(self._limits.connections, self._limits.idle, self.metrics)
         self._resources = AsyncExitStack()
         self._listening: asyncio.Server
         self._site: Site
@@ -90,7 +96,11 @@ class ContentServer:
                 cool_down=self._limits.cool_down,
             )
             resources.callback(missing.stop)
-            self._site = Site(self._engine, published, missing, self.metrics)
+            ending = group.create_task(self._connections.end_idle_ones())
+            resources.callback(ending.cancel)
+            self._site = Site(
+                self._engine, published, missing, self.metrics, patience=self._limits.patience
+            )
             await self._listen(resources)
             self._resources = resources.pop_all()
         return self
@@ -109,8 +119,9 @@ class ContentServer:
         return [bound.getsockname()[:2] for bound in self._listening.sockets]
 
     async def _listen(self, resources: AsyncExitStack) -> None:
-        server = web.Server(
+        server = _Server(
             self._handle,
+            connections=self._connections,
             access_log=None,
             keepalive_timeout=self._limits.idle,
             lingering_time=0.0,
@@ -133,6 +144,7 @@ class ContentServer:
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         self.metrics.running_requests += 1
+        self._connections.works(request.protocol)
         try:
             asked = Asked(request.method, request.raw_path, request.headers)
             answer = await self._site.answer(asked)
@@ -140,6 +152,7 @@ class ContentServer:
             return await self._send(request, answer)
         finally:
             self.metrics.running_requests -= 1
+            self._connections.waits(request.protocol)
 
     async def _send(self, request: web.BaseRequest, answer: Answer) -> web.StreamResponse:
         if isinstance(answer.body, bytes) and (answer.body or not answer.length):
@@ -205,6 +218,24 @@ class ContentServer:
         _log.info("broke off the answer to %s: %s", request.raw_path, error)
         if request.transport is not None:
             request.transport.abort()
+
+
+class _Server(web.Server):
+    """Tells `connections` of each connection that comes and goes."""
+
+    def __init__(self, handler: _Handler, *, connections: Connections, **options: Any) -> None:
+        super().__init__(handler, **options)
+        self._watched = connections
+
+    def connection_made(self, handler: web.RequestHandler, transport: asyncio.Transport) -> None:
+        super().connection_made(handler, transport)
+        self._watched.opened(handler, transport)
+
+    def connection_lost(
+        self, handler: web.RequestHandler, exc: BaseException | None = None
+    ) -> None:
+        self._watched.closed(handler)
+        super().connection_lost(handler, exc)
 
 
 def _method(request: web.BaseRequest) -> str:

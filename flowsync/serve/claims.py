@@ -11,36 +11,38 @@ from contextlib import asynccontextmanager, suppress
 from typing import Final
 
 from flowsync.pipeline.threads import in_thread
-from flowsync.store.failures import store_errors
 from flowsync.store.locks import claim
 
 _FIRST_WAIT: Final = 0.01
 _LONGEST_WAIT: Final = 0.25
+_NONE: Final = -1
 
 
 @asynccontextmanager
-async def claimed(folder: str, name: str) -> AsyncIterator[bool]:
-    """Hold the claim on `name` while the block runs, after waiting for whoever has it; yield whether there was a wait. Raise a `StoreError`."""
+async def claimed(folder: str, name: str) -> AsyncIterator[None]:
+    """Hold the claim on `name` while the block runs, after waiting for whoever has it. Where no file can be made, go without one."""
     path = f"{folder}/{name}.claim"
-    lock = await in_thread(_claim, folder, path)
-    waited, pause = lock is None, _FIRST_WAIT
-    while lock is None:
+    pause = _FIRST_WAIT
+    while (lock := await in_thread(_claim, folder, path)) is None:
         await asyncio.sleep(pause)
         pause = min(pause * 2, _LONGEST_WAIT)
-        lock = await in_thread(_claim, folder, path)
     try:
-        yield waited
+        yield
     finally:
         await in_thread(_release, path, lock)
 
 
 def _claim(folder: str, path: str) -> int | None:
-    with store_errors(f"claiming {path}"):
+    """Return the lock's descriptor, `None` while another has it, or `_NONE` when a full or read-only disk takes no claims."""
+    try:
         os.makedirs(folder, mode=0o700, exist_ok=True)
         return claim(path, os.O_CREAT)
+    except OSError:
+        return _NONE
 
 
 def _release(path: str, lock: int) -> None:
-    with suppress(FileNotFoundError):
-        os.unlink(path)
-    os.close(lock)
+    if lock != _NONE:
+        with suppress(OSError):
+            os.unlink(path)
+        os.close(lock)

@@ -21,7 +21,6 @@ import asyncio
 import logging
 import os
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from typing import Final
 
 from msgspec.structs import replace
@@ -131,7 +130,7 @@ class Missing:
             self._metrics.running_fetches -= 1
             self._metrics.fetches[outcome] += 1
             await passage.settle()
-            await in_thread(_remove, passage.file.path)
+            await in_thread(passage.file.discard)
             await passage.leave()
 
     async def _settle(self, passage: Passage, found: ServedFile) -> str:
@@ -266,9 +265,3 @@ def _nobody(found: ServedFile, sources: Sequence[ServingSource]) -> FlowsyncErro
 def _own_policy(sources: Sequence[ServingSource]) -> str:
     """Return the policy that counts for the unit: not that of an alternate source."""
     return next((source.policy for source in sources if not source.alternate), "on_demand")
-
-
-def _remove(path: str) -> None:
-    """Remove what was not stored; its readers have it open."""
-    with suppress(FileNotFoundError):
-        os.unlink(path)

@@ -1,17 +1,24 @@
 """The file behind a passage: written from its start, perhaps again from its start, and read by any number meanwhile.
 
-Its methods block, so they belong in threads.
+Its methods block, so they belong in threads. When the disk is full, the file goes on in memory, up to a bound: what cannot be
+stored can still be passed on.
 
 When a body is fetched again from its first byte, what readers took already is compared with what comes now: as long as both are equal, it is as if
 nothing had happened. Where they differ, `append` says so, and the file holds the new bytes from there on.
 """
 
+import errno
 import os
+from contextlib import suppress
 from typing import Final
 
 from flowsync.download.spool_file import store_error
 
+LARGEST_IN_MEMORY: Final = 64 << 20
+"""Bytes of a body that is passed on although the disk is full."""
+
 _PIECE: Final = 1 << 20
+_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 class PassageFile:
@@ -21,10 +28,17 @@ class PassageFile:
         self.path = path
         self.position = self.end = 0
         self._file: int | None = None
+        self._in_memory = False
 
     def append(self, block: bytes) -> bool:
         """Write the next bytes; return whether they are those that were there before, or come behind them. Raise a `StoreError`."""
         try:
+            return self._append(block)
+        except OSError as error:
+            if error.errno not in _FULL or self._in_memory:
+                raise store_error(self.path, error) from error
+        try:
+            self._move_to_memory()
             return self._append(block)
         except OSError as error:
             raise store_error(self.path, error) from error
@@ -46,6 +60,12 @@ class PassageFile:
             os.close(self._file)
             self._file = None
 
+    def discard(self) -> None:
+        """Remove the name of what was not stored; readers have the file open. What cannot be removed goes with the folder."""
+        if not self._in_memory:
+            with suppress(OSError):
+                os.unlink(self.path)
+
     def open_stored(self, path: str, size: int) -> bool:
         """Be the file of a blob that is stored already; return whether it is there and has that size."""
         try:
@@ -58,11 +78,30 @@ class PassageFile:
         self._file, self.position, self.end = file, size, size
         return True
 
+    def _move_to_memory(self) -> None:
+        """Go on in a file without a disk, with all that is there; the old one is removed."""
+        memory = os.memfd_create("flowsync-passage", os.MFD_CLOEXEC)
+        if self._file is not None:
+            for offset in range(0, self.end, _PIECE):
+                piece = os.pread(self._file, min(_PIECE, self.end - offset), offset)
+                os.pwrite(memory, piece, offset)
+            # Readers know the number of the old one.
+            os.dup2(memory, self._file, inheritable=False)
+            os.close(memory)
+        else:
+            self._file = memory
+        with suppress(FileNotFoundError):
+            os.unlink(self.path)
+        self.path = f"/proc/{os.getpid()}/fd/{self._file}"
+        self._in_memory = True
+
     def _append(self, block: bytes) -> bool:
         if self._file is None:
             self._file = os.open(
                 self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600
             )
+        if self._in_memory and self.position + len(block) > LARGEST_IN_MEMORY:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         overlap = min(len(block), self.end - self.position)
         same = overlap <= 0 or os.pread(self._file, overlap, self.position) == block[:overlap]
         if not same:

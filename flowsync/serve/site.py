@@ -60,9 +60,16 @@ class Site:
     """All that one server answers. Any number of tasks of one loop may use it at once."""
 
     def __init__(
-        self, engine: Engine, published: PublishedFiles, missing: Missing, metrics: Metrics
+        self,
+        engine: Engine,
+        published: PublishedFiles,
+        missing: Missing,
+        metrics: Metrics,
+        *,
+        patience: float = PATIENCE,
     ) -> None:
         self._engine = engine
+        self._patience = patience
         self._missing = missing
         self._published = published
         self._metrics = metrics
@@ -94,7 +101,7 @@ class Site:
             return await self._own(address.path)
         if address.bare and address.repository:
             return _moved(folder_target(address, ""))
-        async with _patience():
+        async with self._patient():
             if address.is_folder:
                 return await self._folders.answer(asked, address, query)
             found = await self._engine.catalog.serving.find(
@@ -132,13 +139,13 @@ class Site:
 
     async def _beside(self, asked: Asked, address: Address) -> Answer:
         """Answer for a path that no unit of the version has: a metadata file, or a folder without its slash."""
-        async with _patience():
+        async with self._patient():
             version = await self._engine.catalog.serving.version(
                 address.repository, address.number, address.moment
             )
         made = await self._published.find(version, address.path)
         if made is None:
-            async with _patience():
+            async with self._patient():
                 below: FolderPage = await self._engine.catalog.serving.folder(
                     version, f"{address.path}/", count=1
                 )
@@ -156,26 +163,25 @@ class Site:
             offer.answer.body = body
         return offer.answer
 
+    @asynccontextmanager
+    async def _patient(self) -> AsyncIterator[None]:
+        """Bound how long the block waits for the catalog."""
+        try:
+            async with asyncio.timeout(self._patience):
+                yield
+        except TimeoutError as error:
+            raise CatalogUnavailableError(f"no answer within {self._patience:g} s") from error
+
     async def _own(self, word: str) -> Answer:
         if word == "metrics":
             text = self._metrics.text()
             headers = {"Content-Type": CONTENT_TYPE, "Cache-Control": "no-store"}
             return Answer(headers=headers, body=text, length=len(text))
         if word == "health":
-            async with _patience():
+            async with self._patient():
                 await self._engine.catalog.repositories.names()
             return plain(200, "well")
         return plain(404, "the server's own pages are /-/health and /-/metrics")
-
-
-@asynccontextmanager
-async def _patience() -> AsyncIterator[None]:
-    """Bound how long the block waits for the catalog."""
-    try:
-        async with asyncio.timeout(PATIENCE):
-            yield
-    except TimeoutError as error:
-        raise CatalogUnavailableError(f"no answer within {PATIENCE:g} s") from error
 
 
 def _moved(target: str) -> Answer:
