@@ -7,6 +7,7 @@
 3. Only complete versions are seen. A moment means the newest version that was begun up to then.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -16,7 +17,7 @@ from flowsync.catalog.database import Database
 from flowsync.catalog.version_lookup import repository_not_found
 from flowsync.model.artifact import Artifact, StoredArtifact
 from flowsync.model.digest import DECLARABLE
-from flowsync.model.errors import VersionNotFoundError
+from flowsync.model.errors import CatalogError, VersionNotFoundError
 
 FOLDER_PAGE: Final = 1000
 """Children of a folder that come at once."""
@@ -33,6 +34,15 @@ class ServedVersion(msgspec.Struct, frozen=True, kw_only=True):
     number: int
     created: datetime
     present: int
+
+
+class PathQuestion(msgspec.Struct, frozen=True):
+    """What does a version of the repository, by number, or the newest at a moment, or the newest, have at a path?"""
+
+    name: str
+    number: int | None
+    moment: datetime | None
+    path: str
 
 
 class ServedFile(msgspec.Struct, frozen=True, kw_only=True):
@@ -99,24 +109,23 @@ class Serving:
 
         Raise `RepositoryNotFoundError` or `VersionNotFoundError`.
         """
-        params = {"name": name, "number": number, "moment": moment, "path": path}
-        row = await self._database.fetch_one("find_at_path", params)
-        if row is None:
-            raise repository_not_found(name)
-        if row[0] is None:
-            raise _no_version(name, number, moment)
-        found, _, content_id, sha256, blake3, size, since = row
-        if content_id is None:
-            return None
-        return ServedFile(
-            number=found,
-            content_id=content_id,
-            relative_path=path,
-            sha256=_hex(sha256),
-            blake3=_hex(blake3),
-            size=size,
-            since=since,
-        )
+        (found,) = await self.find_all([PathQuestion(name, number, moment, path)])
+        if isinstance(found, CatalogError):
+            raise found
+        return found
+
+    async def find_all(
+        self, questions: Sequence[PathQuestion]
+    ) -> list[ServedFile | CatalogError | None]:
+        """Answer many questions in one round trip, each as `find` does; what it would raise is the answer."""
+        params = {
+            "names": [question.name for question in questions],
+            "numbers": [question.number for question in questions],
+            "moments": [question.moment for question in questions],
+            "paths": [question.path for question in questions],
+        }
+        rows = await self._database.fetch("find_at_paths", params)
+        return [_found(question, row) for question, row in zip(questions, rows, strict=True)]
 
     async def version(
         self, name: str, number: int | None, moment: datetime | None
@@ -198,6 +207,25 @@ class Serving:
             children=[_child(row) for row in rows[:count]],
             next=rows[count - 1][1] if len(rows) > count else None,
         )
+
+
+def _found(question: PathQuestion, row: tuple[Any, ...]) -> ServedFile | CatalogError | None:
+    _, repository_id, number, content_id, sha256, blake3, size, since = row
+    if repository_id is None:
+        return repository_not_found(question.name)
+    if number is None:
+        return _no_version(question.name, question.number, question.moment)
+    if content_id is None:
+        return None
+    return ServedFile(
+        number=number,
+        content_id=content_id,
+        relative_path=question.path,
+        sha256=_hex(sha256),
+        blake3=_hex(blake3),
+        size=size,
+        since=since,
+    )
 
 
 def _child(row: tuple[Any, ...]) -> FolderChild:

@@ -20,6 +20,7 @@ from flowsync.pipeline.tasks import task_group
 from flowsync.pipeline.threads import in_thread
 from flowsync.serve.answer import Answer, Asked, Flow, OpenPart
 from flowsync.serve.connections import Connections
+from flowsync.serve.lookups import LookUps
 from flowsync.serve.metrics import Metrics
 from flowsync.serve.missing import COOL_DOWN, FindRemote, Missing
 from flowsync.serve.published import PublishedFiles
@@ -98,8 +99,10 @@ class ContentServer:
             resources.callback(missing.stop)
             ending = group.create_task(self._connections.end_idle_ones())
             resources.callback(ending.cancel)
+            patience = self._limits.patience
+            look_ups = LookUps(self._engine.catalog.serving, group, patience)
             self._site = Site(
-                self._engine, published, missing, self.metrics, patience=self._limits.patience
+                self._engine, published, missing, look_ups, self.metrics, patience=patience
             )
             await self._listen(resources)
             self._resources = resources.pop_all()

@@ -1,6 +1,6 @@
 """What each request is answered: from the catalog, the store, and what is made from versions.
 
-1. A request costs one look-up in the catalog and one way into a thread; a folder or a missing path costs a look-up more.
+1. A request costs its share of a look-up in the catalog (`lookups.py`) and one way into a thread; a folder or a missing path costs a look-up more.
 2. The client's words reach the catalog as values and the file system never: files are opened by the names of their blobs.
 3. No answer waits longer than `PATIENCE` for the catalog. Without one it is 503, and the next request tries again.
 
@@ -19,7 +19,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
 
-from flowsync.catalog.serving import FolderPage, ServedFile
+from flowsync.catalog.serving import FolderPage, PathQuestion, ServedFile
 from flowsync.model.errors import (
     CatalogError,
     CatalogUnavailableError,
@@ -33,6 +33,7 @@ from flowsync.serve.address import Address, BadTargetError, folder_target, parse
 from flowsync.serve.answer import Answer, Asked, Flow, plain
 from flowsync.serve.conditions import Representation
 from flowsync.serve.folders import Folders
+from flowsync.serve.lookups import LookUps
 from flowsync.serve.metrics import CONTENT_TYPE, Metrics
 from flowsync.serve.missing import Missing, status_of
 from flowsync.serve.negotiation import negotiate
@@ -64,12 +65,14 @@ class Site:
         engine: Engine,
         published: PublishedFiles,
         missing: Missing,
+        look_ups: LookUps,
         metrics: Metrics,
         *,
         patience: float = PATIENCE,
     ) -> None:
         self._engine = engine
         self._patience = patience
+        self._look_ups = look_ups
         self._missing = missing
         self._published = published
         self._metrics = metrics
@@ -104,9 +107,9 @@ class Site:
         async with self._patient():
             if address.is_folder:
                 return await self._folders.answer(asked, address, query)
-            found = await self._engine.catalog.serving.find(
-                address.repository, address.number, address.moment, address.path
-            )
+        found = await self._look_ups.find(
+            PathQuestion(address.repository, address.number, address.moment, address.path)
+        )
         if found is None:
             return await self._beside(asked, address)
         return await self._file(asked, address, found)

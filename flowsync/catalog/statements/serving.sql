@@ -1,16 +1,19 @@
 -- What a client asks for: a path or a folder of a version, found in one round trip.
 
--- name: find_at_path
--- Give a repository's version (by number, the newest at a moment, or the newest) and what it has at a path; NULLs where there is no such version or
--- path. Where several units share a path, the first is that whose bytes are here.
-SELECT v.number, v.created_at, e.content_id, e.sha256, e.blake3, e.size, e.since
-FROM repository r
+-- name: find_at_paths
+-- Give for each question a repository's version (by number, the newest at a moment, or the newest) and what it has at a path; NULLs where there is no
+-- such repository, version or path. Where several units share a path, the first is that whose bytes are here.
+SELECT q.ordinal - 1, r.id, v.number, e.content_id, e.sha256, e.blake3, e.size, e.since
+FROM unnest(
+    %(names)s::text[], %(numbers)s::bigint[], %(moments)s::timestamptz[], %(paths)s::text[]
+) WITH ORDINALITY AS q (name, number, moment, path, ordinal)
+LEFT JOIN LATERAL (SELECT o.id FROM repository o WHERE o.name = q.name OFFSET 0) r ON true
 LEFT JOIN LATERAL (
     SELECT o.number, o.created_at
     FROM repository_version o
     WHERE o.repository_id = r.id AND o.complete
-        AND (%(number)s::bigint IS NULL OR o.number = %(number)s::bigint)
-        AND (%(moment)s::timestamptz IS NULL OR o.created_at <= %(moment)s::timestamptz)
+        AND (q.number IS NULL OR o.number = q.number)
+        AND (q.moment IS NULL OR o.created_at <= q.moment)
     ORDER BY o.number DESC
     LIMIT 1
 ) v ON true
@@ -19,7 +22,7 @@ LEFT JOIN LATERAL (
         l.content_id, coalesce(a.sha256, s.sha256) AS sha256, a.blake3, coalesce(a.size, s.size) AS size,
         coalesce(w.created_at, v.created_at) AS since
     -- Fenced in, so that the plan begins with the path also while the tables have no statistics.
-    FROM (SELECT * FROM content_artifact o WHERE o.relative_path = %(path)s::text OFFSET 0) l
+    FROM (SELECT * FROM content_artifact o WHERE o.relative_path = q.path OFFSET 0) l
     JOIN LATERAL (
         SELECT m.added
         FROM repository_content m
@@ -39,7 +42,7 @@ LEFT JOIN LATERAL (
     ORDER BY l.artifact_id IS NULL, l.content_id
     LIMIT 1
 ) e ON true
-WHERE r.name = %(name)s::text;
+ORDER BY q.ordinal;
 
 -- name: list_folder
 -- Give the children of a folder of a version in order, at most so many, beginning behind a given path: files with what is known of them, and folders

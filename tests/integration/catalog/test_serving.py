@@ -121,7 +121,7 @@ async def test_a_path_is_found_over_indexes_alone(
     async with database.connection() as connection:
         if analysed:
             await connection.execute("ANALYZE")
-        plan = await _generic_plan(connection, "find_at_path")
+        plan = await _generic_plan(connection, "find_at_paths")
 
     assert "Seq Scan" not in plan
     assert "content_artifact_path" in plan
@@ -129,7 +129,7 @@ async def test_a_path_is_found_over_indexes_alone(
 
 
 async def _generic_plan(connection: AsyncConnection[tuple[object, ...]], name: str) -> str:
-    params = {"name": "files", "number": None, "moment": None, "path": "1/7"}
+    params = {"names": ["files"], "numbers": [None], "moments": [None], "paths": ["1/7"]}
     await connection.execute("SET plan_cache_mode = force_generic_plan")
     cursor = await connection.execute(b"EXPLAIN " + statement(name), params, prepare=True)
     return "\n".join(str(line) for (line,) in await cursor.fetchall())
