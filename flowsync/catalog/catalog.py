@@ -4,6 +4,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
+from flowsync.catalog.alternate_sources import AlternateSources
 from flowsync.catalog.artifacts import Artifacts
 from flowsync.catalog.contents import Contents
 from flowsync.catalog.database import Database
@@ -29,6 +30,7 @@ class Catalog:
         self.artifacts = Artifacts(self.database, locate)
         self.contents = Contents(self.database)
         self.remotes = Remotes(self.database)
+        self.alternate_sources = AlternateSources(self.database)
         self.repositories = Repositories(self.database)
         self.runs = Runs(self.database)
         self.orphans = Orphans(self.database)

@@ -217,6 +217,10 @@ class VersionNotFoundError(CatalogError, LookupError):
     """The repository has no complete version with that number."""
 
 
+class AlternateSourceNotFoundError(CatalogError, LookupError):
+    """No alternate source has that name."""
+
+
 class RepositoryBusyError(CatalogError):
     """Somebody else makes or deletes a version of the repository and the caller chose not to wait."""
 
