@@ -10,6 +10,7 @@ from flowsync.cli.place import Place
 
 _COMMANDS = {
     "sync": "Sync repositories from their upstreams into new versions.",
+    "acs": "Say where else the same bytes can be had, nearer than upstream.",
     "versions": "List the versions of a repository.",
     "show": "Show what a version contains.",
     "diff": "Show the difference of two versions.",

@@ -10,6 +10,9 @@
     policy = "immediate"
     remote = { username = "mirror", password = "env:TOOLS_PASSWORD" }
 
+    [alternate_sources.near]
+    remote = { token = "env:NEAR_TOKEN" }
+
 1. A text value that begins with `env:` is taken from that environment variable, so that no secret needs to stand in the file. A variable that is not
    set is an error where its value is needed: whoever only looks at versions needs no password of an upstream.
 2. Relative paths are relative to the file.
@@ -60,8 +63,16 @@ class RepositorySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
     remote: dict[str, Any] = {}
 
 
+class AlternateSourceSettings(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
+):
+    """What the catalog does not keep of an alternate source: how to talk to its remote, credentials included."""
+
+    remote: dict[str, Any] = {}
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What the file says besides its repositories. `syncs_at_once` bounds how many repositories are synced at a time.
+    """What the file says besides its repositories and alternate sources. `syncs_at_once` bounds how many repositories are synced at a time.
 
     Of the limits on what is in flight, `None` is that of the library.
     """
@@ -77,12 +88,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     allowed_roots: list[str] | None = None
 
 
+Table = TypeVar("Table", RepositorySettings, AlternateSourceSettings)
+
+
 class SettingsFile(msgspec.Struct, frozen=True, kw_only=True):
     """A settings file that was read. `path` is `None` when there is none."""
 
     path: Path | None = None
     settings: Settings = Settings()
     repositories: dict[str, RepositorySettings] = {}
+    alternate_sources: dict[str, AlternateSourceSettings] = {}
 
     def resolved(self, path: str) -> Path:
         """Return a path of the file as an absolute one."""
@@ -98,13 +113,21 @@ def read_settings_file(path: Path, environ: Mapping[str, str]) -> SettingsFile:
         raise SettingsError(f"cannot read the settings file {path}: {error.strerror}") from error
     except msgspec.DecodeError as error:
         raise SettingsError(f"{path}: {error}") from error
-    repositories = _convert(raw.pop("repositories", {}), dict[str, dict[str, Any]], f"{path}")
+    tables = dict[str, dict[str, Any]]
+    repositories = _convert(raw.pop("repositories", {}), tables, f"{path}")
+    alternates = _convert(raw.pop("alternate_sources", {}), tables, f"{path}")
     return SettingsFile(
         path=path,
         settings=_convert(raw, Settings, f"{path}"),
         repositories={
-            name: _repository(fields, path, f"{path}: repository {name!r}")
+            name: _table(fields, RepositorySettings, path, f"{path}: repository {name!r}")
             for name, fields in repositories.items()
+        },
+        alternate_sources={
+            name: _table(
+                fields, AlternateSourceSettings, path, f"{path}: alternate source {name!r}"
+            )
+            for name, fields in alternates.items()
         },
     )
 
@@ -117,16 +140,16 @@ def expect_expanded(value: object, where: str) -> None:
             raise SettingsError(f"{where}: the environment variable {variable} is not set")
 
 
-def _repository(fields: dict[str, Any], path: Path, where: str) -> RepositorySettings:
-    repository = _convert(fields, RepositorySettings, where)
-    unknown = repository.remote.keys() - _REMOTE_FIELDS
+def _table(fields: dict[str, Any], kind: type[Table], path: Path, where: str) -> Table:
+    table = _convert(fields, kind, where)
+    unknown = table.remote.keys() - _REMOTE_FIELDS
     if unknown:
         raise SettingsError(f"{where}: remote has no field {', '.join(sorted(unknown))}")
     for field in _REMOTE_FILES:
-        text = repository.remote.get(field)
+        text = table.remote.get(field)
         if isinstance(text, str) and _PEM not in text and not text.startswith(_ENVIRONMENT):
-            repository.remote[field] = str(path.parent / os.path.expanduser(text))
-    return repository
+            table.remote[field] = str(path.parent / os.path.expanduser(text))
+    return table
 
 
 def _convert(value: object, kind: type[T], where: str) -> T:

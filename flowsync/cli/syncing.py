@@ -2,7 +2,8 @@
 
 1. A failure keeps no other repository from its sync, nor does a bug in a source; that one keeps its traceback.
 2. Every plan gets one result, also when the engine cannot be opened.
-3. What failed is one line on stderr each: the result of another sync may stand between it and the end.
+3. Alternate sources are asked first as soon as there are any; who records one wants it to be used.
+4. What failed is one line on stderr each: the result of another sync may stand between it and the end.
 """
 
 import asyncio
@@ -13,6 +14,7 @@ from typing import Any
 import msgspec
 
 import flowsync
+from flowsync.cli.alternates import register
 from flowsync.cli.plans import Plan
 from flowsync.cli.progress import Display, display
 from flowsync.cli.results import as_json, as_text
@@ -38,7 +40,7 @@ async def sync_all(
     with display(quiet=manner.as_json) as shown:
         engine = configuration.engine()
         try:
-            await engine.open()
+            acs = await _open(engine, configuration)
         except SettingsError:
             raise
         except FlowsyncError as error:
@@ -48,11 +50,22 @@ async def sync_all(
         try:
             async with asyncio.TaskGroup() as group:
                 tasks = [
-                    group.create_task(_sync(engine, plan, manner, shown, slots)) for plan in plans
+                    group.create_task(_sync(engine, plan, manner, shown, slots, acs=acs))
+                    for plan in plans
                 ]
             return [task.result() for task in tasks]
         finally:
             await engine.close()
+
+
+async def _open(engine: "flowsync.Engine", configuration: Configuration) -> bool:
+    """Open the engine with what it needs for alternate sources, and say whether there are any."""
+    await engine.open()
+    try:
+        return await register(engine, configuration.file)
+    except BaseException:
+        await engine.close()
+        raise
 
 
 async def _sync(
@@ -61,10 +74,12 @@ async def _sync(
     manner: Manner,
     shown: Display,
     slots: asyncio.Semaphore,
+    *,
+    acs: bool,
 ) -> SyncResult:
     async with slots:
         try:
-            result = await _run(engine, plan, manner, shown)
+            result = await _run(engine, plan, manner, shown, acs=acs)
         except Exception as error:  # noqa: BLE001 - a bug, most likely in a plugin
             shown.complain(f"{_about(plan)} failed by a bug: {error!r}")
             traceback.print_exception(error)
@@ -72,11 +87,14 @@ async def _sync(
     return _tell(result, manner, shown)
 
 
-async def _run(engine: "flowsync.Engine", plan: Plan, manner: Manner, shown: Display) -> SyncResult:
+async def _run(
+    engine: "flowsync.Engine", plan: Plan, manner: Manner, shown: Display, *, acs: bool
+) -> SyncResult:
     sync = flowsync.DeclarativeVersion(
         plan.source.first_stage(plan.remote),
         plan.repository,
         plan.mirror,
+        acs,
         engine=engine,
         force=manner.force,
         wait=manner.wait,

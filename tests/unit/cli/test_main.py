@@ -9,7 +9,9 @@ README = Path(__file__).parents[3] / "README.md"
 
 
 def options_of(command: click.Command) -> set[str]:
-    return {name for parameter in command.params for name in parameter.opts}
+    own = {name for parameter in command.params for name in parameter.opts}
+    below = command.commands.values() if isinstance(command, click.Group) else ()
+    return own.union(*map(options_of, below))
 
 
 def commands() -> dict[str, click.Command]:

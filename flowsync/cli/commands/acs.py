@@ -1,0 +1,156 @@
+"""`flowsync acs`: alternate content sources, from which syncs take bytes before they ask upstream."""
+
+from collections.abc import Sequence
+
+import click
+import msgspec
+
+from flowsync.catalog.remotes import AlternateSource
+from flowsync.cli.alternates import described_remote, register
+from flowsync.cli.interruption import run_async
+from flowsync.cli.kinds import kind, kind_names
+from flowsync.cli.outcome import complain
+from flowsync.cli.place import Place
+from flowsync.cli.settings import load
+from flowsync.model.errors import DeclarationError, SettingsError
+from flowsync.model.url import redact
+from flowsync.sync import alternate_sources
+from flowsync.sync.alternate_sources import RefreshedPath, kind_of, remote_name
+
+_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
+
+
+@click.group("acs")
+def command() -> None:
+    """Alternate content sources: places that have the same bytes, nearer or cheaper than upstream.
+
+    A source is any upstream, also a local folder (file:///media/dvd/). Of it only metadata is read, by `refresh`; every sync then takes what it
+    needs from there where the digest is the same, and from its own upstream where that fails. Credentials are those of
+    [alternate_sources.NAME] in flowsync.toml.
+    """
+
+
+@command.command("add")
+@click.argument("name")
+@click.argument("source")
+@click.argument("url")
+@click.option("--path", "paths", multiple=True, help="Only this path below URL; may be repeated.")
+@click.option(
+    "--priority", type=int, default=0, show_default=True, help="Higher ones are tried first."
+)
+@click.pass_obj
+def _add(
+    place: Place, *, name: str, source: str, url: str, paths: tuple[str, ...], priority: int
+) -> None:
+    """Record alternate source NAME, or change it: an upstream of kind SOURCE at URL, which must not hold credentials."""
+    if source not in kind_names():
+        raise click.UsageError(
+            f"there is no source {source!r}; installed are: {', '.join(kind_names())}"
+        )
+    run_async(_record(place, name, source, url, paths, priority))
+    click.echo(f"{name}: recorded; flowsync acs refresh {name} reads what it has")
+
+
+async def _record(
+    place: Place, name: str, source: str, url: str, paths: Sequence[str], priority: int
+) -> None:
+    configuration = load(place)
+    remote = described_remote(configuration.file, name, remote_name(name, source), url)
+    async with configuration.engine() as engine:
+        try:
+            await alternate_sources.add(
+                engine, name, source, remote, priority=priority, paths=paths
+            )
+        except DeclarationError as error:
+            raise SettingsError(str(error)) from error
+
+
+@command.command("refresh")
+@click.argument("names", nargs=-1, metavar="[NAME]...")
+@_json
+@click.pass_obj
+def _refresh(place: Place, *, names: tuple[str, ...], as_json: bool) -> int:
+    """Read what alternate sources have now, all of them unless NAMEs are given. No file is fetched, only metadata."""
+    outcomes = run_async(_refresh_all(place, names))
+    for name, outcome in outcomes:
+        where = f"{name}: {outcome.path}" if outcome.path else name
+        if outcome.error is not None:
+            complain(f"{where}: {outcome.error}")
+        if as_json:
+            fields = {"name": name, **msgspec.structs.asdict(outcome)}
+            click.echo(msgspec.json.encode(fields).decode())
+        elif outcome.error is None:
+            changed = "" if outcome.changed else ", unchanged"
+            click.echo(f"{where}: {outcome.units} units{changed}")
+    return 1 if any(outcome.error for _, outcome in outcomes) else 0
+
+
+async def _refresh_all(place: Place, names: Sequence[str]) -> list[tuple[str, RefreshedPath]]:
+    configuration = load(place)
+    async with configuration.engine() as engine:
+        await register(engine, configuration.file)
+        if names:
+            sources = [await alternate_sources.find(engine, name) for name in names]
+        else:
+            sources = await engine.catalog.remotes.alternate_sources()
+        outcomes = []
+        for source in sources:
+            first_stage = kind(_kind_of(source)).first_stage
+            refreshed = await alternate_sources.refresh(engine, source.name, first_stage)
+            outcomes += [(source.name, outcome) for outcome in refreshed]
+    return outcomes
+
+
+def _kind_of(source: AlternateSource) -> str:
+    found = kind_of(source)
+    if found is None:
+        raise SettingsError(
+            f"alternate source {source.name!r} was recorded by a program; only that can refresh it"
+        )
+    return found
+
+
+@command.command("list")
+@_json
+@click.pass_obj
+def _list(place: Place, *, as_json: bool) -> None:
+    """List the alternate sources in the order in which they are tried."""
+    for source, url in run_async(_sources(place)):
+        if as_json:
+            fields = {**msgspec.structs.asdict(source), "kind": kind_of(source), "url": url}
+            click.echo(msgspec.json.encode(fields).decode())
+        else:
+            click.echo(_as_text(source, url))
+
+
+async def _sources(place: Place) -> list[tuple[AlternateSource, str]]:
+    async with load(place).engine() as engine:
+        sources = await engine.catalog.remotes.alternate_sources()
+        names = [source.remote_name for source in sources]
+        remotes = await engine.catalog.remotes.load(names)
+    return [(source, redact(remotes[source.remote_name].url)) for source in sources]
+
+
+def _as_text(source: AlternateSource, url: str) -> str:
+    refreshed = source.last_refreshed
+    when = (
+        "never refreshed"
+        if refreshed is None
+        else f"refreshed {refreshed.astimezone():%Y-%m-%d %H:%M:%S}"
+    )
+    paths = f"  ({', '.join(source.paths)})" if source.paths else ""
+    return f"{source.name}  priority {source.priority}  {url}{paths}  {when}"
+
+
+@command.command("remove")
+@click.argument("name")
+@click.pass_obj
+def _remove(place: Place, *, name: str) -> None:
+    """Forget alternate source NAME and what it listed. Bytes that came from it stay."""
+    run_async(_forget(place, name))
+    click.echo(f"{name}: removed")
+
+
+async def _forget(place: Place, name: str) -> None:
+    async with load(place).engine() as engine:
+        await alternate_sources.remove(engine, name)
