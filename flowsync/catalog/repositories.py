@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from flowsync.catalog import version_content
+from flowsync.catalog.alternate_sources import HIDDEN
 from flowsync.catalog.database import Database
 from flowsync.catalog.deletion import delete_version, retain_versions
 from flowsync.catalog.new_version import NewVersion
@@ -58,8 +59,9 @@ class Repositories:
         )
 
     async def names(self) -> list[str]:
-        """Return the names of all repositories in order."""
-        return [name for (name,) in await self._database.fetch("repository_names")]
+        """Return the names of all repositories in order, without hidden ones (`alternate_sources.py`)."""
+        rows = await self._database.fetch("repository_names", {"hidden": HIDDEN})
+        return [name for (name,) in rows]
 
     async def versions(self, name: str) -> list[RepositoryVersion]:
         """Return the complete versions by number."""

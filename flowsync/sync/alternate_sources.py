@@ -13,11 +13,11 @@ Decided: each path has a repository of its own, because two manifests may list o
 """
 
 from collections.abc import Callable, Sequence
-from typing import Final
 from urllib.parse import quote
 
 import msgspec
 
+from flowsync.catalog.alternate_sources import HIDDEN
 from flowsync.catalog.remotes import AlternateSource
 from flowsync.model.errors import AlternateSourceNotFoundError, DeclarationError, FlowsyncError
 from flowsync.model.remote import Remote
@@ -25,8 +25,6 @@ from flowsync.model.repository import Repository
 from flowsync.pipeline.stage import Stage
 from flowsync.sync.declarative_version import DeclarativeVersion
 from flowsync.sync.engine import Engine
-
-_HIDDEN: Final = "acs:"
 
 
 class RefreshedPath(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,13 +38,13 @@ class RefreshedPath(msgspec.Struct, frozen=True, kw_only=True):
 
 def remote_name(name: str, kind: str) -> str:
     """Return the name of the remote that a source of that name and kind has for itself."""
-    return f"{_HIDDEN}{kind}:{name}"
+    return f"{HIDDEN}{kind}:{name}"
 
 
 def kind_of(source: AlternateSource) -> str | None:
     """Return the kind of a source that is refreshed here, `None` for one that somebody else keeps up."""
-    kind, separator, name = source.remote_name.removeprefix(_HIDDEN).partition(":")
-    own = separator and name == source.name and source.remote_name.startswith(_HIDDEN)
+    kind, separator, name = source.remote_name.removeprefix(HIDDEN).partition(":")
+    own = separator and name == source.name and source.remote_name.startswith(HIDDEN)
     return kind if own else None
 
 
@@ -147,4 +145,4 @@ def _repository(name: str, path: str) -> Repository:
 
 
 def _prefix(name: str) -> str:
-    return f"{_HIDDEN}{name}:"
+    return f"{HIDDEN}{name}:"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from flowsync import DeclarationError, Engine, Remote
+from flowsync import DeclarationError, Engine, Remote, RepositoryNotFoundError
 from flowsync.model.errors import AlternateSourceNotFoundError
 from flowsync.sources.file import FileFirstStage
 from flowsync.sync import alternate_sources
@@ -21,10 +21,15 @@ FILES = {"a": b"bytes of a", "b": b"bytes of b"}
 
 
 async def add(
-    engine: Engine, url: str, *, name: str = "near", paths: tuple[str, ...] = (), **fields: object
+    engine: Engine,
+    url: str,
+    *,
+    name: str = "near",
+    paths: tuple[str, ...] = (),
+    token: str | None = None,
 ) -> None:
     remote = Remote(
-        name=remote_name(name, "file"), url=url, policy="on_demand", max_retries=0, **fields
+        name=remote_name(name, "file"), url=url, policy="on_demand", max_retries=0, token=token
     )
     await alternate_sources.add(engine, name, "file", remote, priority=0, paths=paths)
 
@@ -70,6 +75,7 @@ async def test_refresh_fetches_manifests_only_and_a_sync_then_takes_every_file_f
         0,
     )
     assert await paths(engine) == {"a": True, "b": True}
+    assert await engine.catalog.repositories.names() == ["files"]
 
 
 async def test_a_local_folder_seeds_a_sync_without_network(
@@ -153,7 +159,8 @@ async def test_paths_that_are_given_up_are_forgotten_by_the_next_refresh(
     await refresh(engine)
 
     assert await offered(engine) == ["b"]
-    assert await engine.catalog.repositories.names() == ["acs:near:two%2F"]
+    with pytest.raises(RepositoryNotFoundError):
+        await engine.catalog.repositories.version("acs:near:one%2F")
 
 
 async def test_a_path_that_cannot_be_read_leaves_the_others_and_what_is_known(
@@ -198,8 +205,9 @@ async def test_a_removed_source_is_asked_no_more_and_what_came_from_it_stays(
 
     assert await engine.catalog.remotes.alternate_sources() == []
     assert await offered(engine) == []
-    assert await engine.catalog.repositories.names() == ["files"]
     assert await paths(engine) == {"a": True}
+    with pytest.raises(RepositoryNotFoundError):
+        await engine.catalog.repositories.version("acs:near:")
     with pytest.raises(AlternateSourceNotFoundError, match="named 'near'"):
         await refresh(engine)
 
