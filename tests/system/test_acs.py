@@ -4,6 +4,7 @@ from pathlib import Path
 
 from tests.system.command import CommandLine
 from tests.system.publishing import publish
+from tests.upstream.behaviours import Status
 from tests.upstream.server import Upstream
 
 FILES = {"a": b"bytes of a", "b": b"bytes of b"}
@@ -91,3 +92,24 @@ def test_wrong_usage_is_told_before_anything_is_opened(
     assert "url holds credentials" in credentials.err
     assert "hunter2" not in credentials.err
     assert "without ':'" in bad_name.err
+
+
+def test_a_lost_file_is_repaired_from_an_alternate_source_with_its_credentials(
+    flowsync: CommandLine, upstream: Upstream
+) -> None:
+    url = publish(upstream, {"a": b"bytes of a"})
+    publish(upstream, {"a": b"bytes of a"}, "/near")
+    flowsync.configure('[alternate_sources.near]\nremote = { token = "hunter2" }\n')
+    flowsync.run("sync", "file", url, "-r", "files")
+    flowsync.run("acs", "add", "near", "file", upstream.url("/near/"))
+    flowsync.run("acs", "refresh")
+    upstream.always("/a", Status(404))
+    (blob,) = (flowsync.home / "store" / "blake3").glob("*/*")
+    blob.unlink()
+
+    done = flowsync.run("verify", "--repair", "--json")
+
+    assert done.status == 0
+    assert blob.read_bytes() == b"bytes of a"
+    (seen,) = upstream.requests("/near/a")
+    assert seen.headers["authorization"] == "Bearer hunter2"

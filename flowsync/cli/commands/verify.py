@@ -4,6 +4,7 @@ import click
 import msgspec
 
 import flowsync
+from flowsync.cli.alternates import register
 from flowsync.cli.interruption import run_async
 from flowsync.cli.place import Place
 from flowsync.cli.plans import find_remote
@@ -61,6 +62,8 @@ async def _verify(
     configuration = load(place)
     with display(quiet=as_json) as shown:
         async with configuration.engine() as engine:
+            if repair:
+                await register(engine, configuration.file)
             report = await flowsync.verify(
                 engine,
                 name,
