@@ -9,6 +9,7 @@ from flowsync.model.errors import (
     DeclarationError,
     IntegrityError,
     TransferError,
+    UnreachableError,
 )
 from flowsync.model.remote import Remote
 from flowsync.model.transfer import FetchRequest
@@ -25,7 +26,8 @@ class ArtifactDownloader(GenericDownloader):
     """Fetches every artifact that is neither stored, nor at hand, nor deferred, and replaces it by a verified `StagedArtifact`.
 
     The artifacts of one content are fetched in parallel. The sources of an artifact are tried in turn: alternates first, then its own URLs,
-    each with its own remote. Bytes that another content, of this run or of another one of the engine, is fetching at the same time are not fetched
+    each with its own remote. An alternate that could not be reached is for the rest of the run the last resort, instead of a wait before every file.
+    Bytes that another content, of this run or of another one of the engine, is fetching at the same time are not fetched
     again but shared (`single_flight`). While its bytes are in flight a content holds a lease of the budget, its own or one it came with; the saver
     gives it back.
 
@@ -36,6 +38,15 @@ class ArtifactDownloader(GenericDownloader):
 
     progress_code = "sync.downloading.artifacts"
     progress_message = "Downloading Artifacts"
+
+    def __init__(self, max_concurrent_content: int = 200) -> None:
+        super().__init__(max_concurrent_content)
+        self._unreachable: set[str] = set()
+
+    async def run(self) -> None:
+        """Handle all items."""
+        self._unreachable.clear()
+        await super().run()
 
     def has_work(self, item: DeclarativeContent) -> bool:
         """Say whether any artifact of the content has to be downloaded, and was not tried already."""
@@ -110,15 +121,31 @@ class ArtifactDownloader(GenericDownloader):
         self, declared: DeclarativeArtifact, partial: Partial | None
     ) -> StagedArtifact:
         failures: list[Exception] = []
-        for source in (*declared.alternates, Source(declared.remote, declared.urls)):
+        for source in self._in_order(declared):
             for url in source.urls:
                 try:
                     return await self._fetch(url, source.remote, declared, partial)
                 except (TransferError, IntegrityError) as error:
                     failures.append(error)
+                    if isinstance(error, UnreachableError) and source.remote is not None:
+                        self._unreachable.add(source.remote.name)
         if len(failures) == 1:
             raise failures[0]
         raise AllSourcesFailedError(declared.relative_path, failures)
+
+    def _in_order(self, declared: DeclarativeArtifact) -> list[Source]:
+        """Return the sources of an artifact in the order in which to try them."""
+        own = Source(declared.remote, declared.urls)
+        if not declared.alternates:
+            return [own]
+        return sorted(
+            [*declared.alternates, own],
+            key=lambda source: (
+                source.remote is not None
+                and source.remote is not declared.remote
+                and source.remote.name in self._unreachable
+            ),
+        )
 
     async def _fetch(
         self,

@@ -6,7 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from flowsync import DeclarationError, Engine, Remote, RepositoryNotFoundError
+from flowsync import (
+    ArtifactDownloader,
+    DeclarationError,
+    DeclarativeVersion,
+    Engine,
+    NewVersion,
+    Remote,
+    Repository,
+    RepositoryNotFoundError,
+    Stage,
+)
 from flowsync.model.errors import AlternateSourceNotFoundError
 from flowsync.sources.file import FileFirstStage
 from flowsync.sync import alternate_sources
@@ -14,7 +24,7 @@ from flowsync.sync.alternate_sources import RefreshedPath, kind_of, path_url, re
 from tests.integration.sync.conftest import Publish, Sync, paths
 from tests.system.publishing import manifest_of
 from tests.system.publishing import publish as publish_below
-from tests.upstream.behaviours import Status
+from tests.upstream.behaviours import Drop, Status
 from tests.upstream.server import Upstream
 
 FILES = {"a": b"bytes of a", "b": b"bytes of b"}
@@ -116,6 +126,36 @@ async def test_each_source_is_asked_with_its_own_credentials(
         "/a": "Bearer of-far",
         "/near/b": "Bearer of-near",
     }
+
+
+class OneByOne(DeclarativeVersion):
+    """A sync that downloads one content at a time."""
+
+    def pipeline_stages(self, new_version: NewVersion) -> list[Stage]:
+        return [
+            ArtifactDownloader(1) if isinstance(stage, ArtifactDownloader) else stage
+            for stage in super().pipeline_stages(new_version)
+        ]
+
+
+async def test_a_source_that_cannot_be_reached_is_the_last_resort_of_the_run(
+    engine: Engine, upstream: Upstream, publish: Publish
+) -> None:
+    files = {**FILES, "c": b"bytes of c"}
+    publish_below(upstream, files, "/near")
+    upstream.always("/near/a", Drop())
+    await add(engine, upstream.url("/near/"))
+    await refresh(engine)
+    far = Remote(name="far", url=publish(files), max_retries=0)
+    upstream.always("/c", Status(404))
+
+    sync = OneByOne(FileFirstStage(far), Repository(name="files"), acs=True, engine=engine)
+    await sync.acreate()
+
+    asked = [seen.target for seen in upstream.requests() if "MANIFEST" not in seen.target]
+    # A request that is dropped on a connection in use is sent once more, on a new one.
+    assert list(dict.fromkeys(asked)) == ["/near/a", "/a", "/b", "/c", "/near/c"]
+    assert await paths(engine) == {"a": True, "b": True, "c": True}
 
 
 async def test_what_a_source_lists_no_longer_is_not_asked_of_it(
