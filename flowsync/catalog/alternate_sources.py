@@ -10,13 +10,9 @@ reading a whole table. A refresh reads all metadata of its upstream, so one pass
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Final
 
 from flowsync.catalog.database import Connection, Database
 from flowsync.catalog.repository_lock import locked_connection
-
-HIDDEN: Final = "acs:"
-"""How the names of hidden repositories begin. They are found by name and not listed."""
 
 
 class AlternateSources:

@@ -15,7 +15,6 @@ from typing import Any
 import msgspec
 
 from flowsync.catalog import version_content
-from flowsync.catalog.alternate_sources import HIDDEN
 from flowsync.catalog.database import Database
 from flowsync.catalog.deletion import delete_version, retain_versions
 from flowsync.catalog.new_version import NewVersion
@@ -24,7 +23,7 @@ from flowsync.catalog.repository_lock import locked_connection
 from flowsync.catalog.version_content import BATCH_SIZE
 from flowsync.catalog.version_lookup import find_version, find_versions, repository_not_found
 from flowsync.catalog.version_session import RepositorySession
-from flowsync.model.repository import Change, Repository, RepositoryVersion, VersionEntry
+from flowsync.model.repository import HIDDEN, Change, Repository, RepositoryVersion, VersionEntry
 
 
 class Repositories:
@@ -59,7 +58,7 @@ class Repositories:
         )
 
     async def names(self) -> list[str]:
-        """Return the names of all repositories in order, without hidden ones (`alternate_sources.py`)."""
+        """Return the names of all repositories in order, without hidden ones."""
         rows = await self._database.fetch("repository_names", {"hidden": HIDDEN})
         return [name for (name,) in rows]
 

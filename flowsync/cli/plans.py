@@ -9,7 +9,7 @@ from flowsync.cli.kinds import kind, kind_names
 from flowsync.cli.settings_file import RepositorySettings, SettingsFile, expect_expanded
 from flowsync.model.errors import DeclarationError, SettingsError
 from flowsync.model.remote import Remote
-from flowsync.model.repository import ErrorPolicy, Repository
+from flowsync.model.repository import HIDDEN, ErrorPolicy, Repository
 from flowsync.sync.source import SourceKind
 
 
@@ -44,7 +44,11 @@ def find_remote(file: SettingsFile) -> Callable[[str], Remote | None]:
 
 
 def check_name(name: str, where: str = "") -> None:
-    """Raise `SettingsError` when a repository cannot have that name: `flowsync sync NAME` would not know what is meant."""
+    """Raise `SettingsError` when a repository cannot have that name: `flowsync sync NAME` would not know what is meant, or nobody would see it."""
+    if name.startswith(HIDDEN):
+        raise SettingsError(
+            f"{where}a repository cannot be named {name!r}: alternate sources have names that begin with {HIDDEN!r}"
+        )
     if name in kind_names():
         raise SettingsError(
             f"{where}a repository cannot be named {name!r}: that is a kind of source"

@@ -1,11 +1,14 @@
 """Repositories and their versions, as values. Reading and changing them is the catalog's work."""
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 
 from flowsync.model.errors import DeclarationError
+
+HIDDEN: Final = "acs:"
+"""How the names of repositories begin that hold what alternate sources list. They are found by name, and not listed."""
 
 ChangeKind = Literal["added", "removed", "changed"]
 """What happened to a path between two versions."""

@@ -17,11 +17,10 @@ from urllib.parse import quote
 
 import msgspec
 
-from flowsync.catalog.alternate_sources import HIDDEN
 from flowsync.catalog.remotes import AlternateSource
 from flowsync.model.errors import AlternateSourceNotFoundError, DeclarationError, FlowsyncError
 from flowsync.model.remote import Remote
-from flowsync.model.repository import Repository
+from flowsync.model.repository import HIDDEN, Repository
 from flowsync.pipeline.stage import Stage
 from flowsync.sync.declarative_version import DeclarativeVersion
 from flowsync.sync.engine import Engine

@@ -119,6 +119,10 @@ def test_the_file_is_found_in_the_home(flowsync: CommandLine, upstream: Upstream
             "a repository cannot be named 'file': that is a kind of source",
         ),
         (
+            '[repositories."acs:a"]\nsource = "file"\nurl = "http://h/"',
+            "a repository cannot be named 'acs:a': alternate sources have names that begin with",
+        ),
+        (
             '[repositories."a/b"]\nsource = "file"\nurl = "http://h/"',
             "repository 'a/b': a repository's name must be",
         ),
