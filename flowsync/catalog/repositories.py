@@ -23,7 +23,7 @@ from flowsync.catalog.repository_lock import locked_connection
 from flowsync.catalog.version_content import BATCH_SIZE
 from flowsync.catalog.version_lookup import find_version, find_versions, repository_not_found
 from flowsync.catalog.version_session import RepositorySession
-from flowsync.model.repository import HIDDEN, Change, Repository, RepositoryVersion, VersionEntry
+from flowsync.model.repository import Change, Repository, RepositoryVersion, VersionEntry
 
 
 class Repositories:
@@ -59,8 +59,7 @@ class Repositories:
 
     async def names(self) -> list[str]:
         """Return the names of all repositories in order, without hidden ones."""
-        rows = await self._database.fetch("repository_names", {"hidden": HIDDEN})
-        return [name for (name,) in rows]
+        return [name for (name,) in await self._database.fetch("repository_names")]
 
     async def versions(self, name: str) -> list[RepositoryVersion]:
         """Return the complete versions by number."""

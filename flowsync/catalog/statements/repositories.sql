@@ -23,8 +23,8 @@ WHERE name = %(name)s
     AND (allowed_types, retain_versions) IS DISTINCT FROM (%(allowed_types)s::text[], %(retain_versions)s::integer);
 
 -- name: repository_names
--- List all repositories but those whose names begin as hidden ones do.
-SELECT name FROM repository WHERE NOT starts_with(name, %(hidden)s) ORDER BY name;
+-- List all repositories but the hidden ones (`HIDDEN` in `model/repository.py`).
+SELECT name FROM repository WHERE NOT starts_with(name, 'acs:') ORDER BY name;
 
 -- name: find_versions
 -- Give the complete versions of a repository in order; an existing repository without any gives one row of NULLs.
