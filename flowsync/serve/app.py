@@ -2,8 +2,9 @@
 
 1. What is answered is decided elsewhere (`site.py`); here it goes on the wire: bytes, a part of a file by the kernel, or a flow with back-pressure.
 2. An answer that cannot be finished is broken off, so that no client takes a part for the whole.
-3. Closing stops accepting, lets running answers end for `grace` seconds, and breaks off the rest.
-4. Several processes may serve one home, also on one address (`reuse_port`).
+3. An answer ends when its client goes away, also while it waits for upstream; what it waits for goes on (`missing.py`).
+4. Closing stops accepting, lets running answers end for `grace` seconds, and breaks off the rest.
+5. Several processes may serve one home, also on one address (`reuse_port`).
 """
 
 import asyncio
@@ -126,6 +127,7 @@ class ContentServer:
             self._handle,
             connections=self._connections,
             access_log=None,
+            handler_cancellation=True,
             keepalive_timeout=self._limits.idle,
             lingering_time=0.0,
         )

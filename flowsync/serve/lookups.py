@@ -65,7 +65,7 @@ class LookUps:
             return [late] * len(questions)
         except CatalogError as failure:
             return [failure] * len(questions)
-        except Exception as failure:
+        except Exception as failure:  # noqa: BLE001 - see below
             # A bug: those who asked are told, and the server goes on.
             _log.exception("cannot look up %d paths", len(questions))
             return [CatalogError(f"looking up paths: {failure!r}")] * len(questions)
