@@ -1,14 +1,41 @@
-"""Records of runs: when a sync of a repository began, and how it ended."""
+"""Records of runs: when a sync of a repository began, how far it is, what it left out, and how it ended.
 
-from collections.abc import Mapping
-from typing import Any
+1. A run begins when it holds its repository: a sync that waits for another, or is refused because of it, has not begun.
+2. For as long as it lives it holds a lock of its own, over the connection in which its version is made. A record without an end whose lock nobody
+   holds is of a run whose process is gone: it is shown as "lost", and nobody has to go round and mark it. So is, for the moment between
+   its last statement on that connection and the record of its end, one that ends well.
+3. Progress and what was left out are written in one statement each time, however much there is.
+
+Decided: a lock, because it goes with the session, also when the machine vanished, instead of a heartbeat, which takes as long to tell
+dead from slow as it is patient, and costs writes.
+"""
+
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from typing import Any, Final
 from uuid import UUID
 
 import msgspec
 
+from flowsync.catalog.cursors import server_cursor
 from flowsync.catalog.database import Database
-from flowsync.model.errors import RepositoryNotFoundError
-from flowsync.model.repository import RunState
+from flowsync.catalog.new_version import NewVersion
+from flowsync.catalog.version_lookup import repository_not_found
+from flowsync.model.errors import RunNotFoundError
+from flowsync.model.events import Reading
+from flowsync.model.repository import LeftOut, RunState
+from flowsync.model.run import Run, RunTerms
+
+LOCK_CLASS: Final = 0x72756E73
+"""First number of the advisory locks of runs ("runs" in ASCII); the second is the run's number."""
+
+_BATCH: Final = 500
+
+
+class RunKey(msgspec.Struct, frozen=True):
+    """What names a run: its id in the database, and the number that people use."""
+
+    id: UUID
+    number: int
 
 
 class Runs:
@@ -17,19 +44,103 @@ class Runs:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def start(self, repository: str) -> UUID:
-        """Record that a run of the repository begins and return the run's id. Raise `RepositoryNotFoundError` when there is no such repository."""
-        row = await self._database.fetch_one("start_run", {"repository": repository})
-        if row is None:
-            raise RepositoryNotFoundError(f"no repository is named {repository!r}")
-        run: UUID = row[0]
-        return run
+    async def start(self, version: NewVersion, actor: str, terms: RunTerms) -> RunKey:
+        """Record that a run begins which makes `version`; it counts as alive until that version's session ends."""
+        ((run, number, _),) = await version._session.fetch(
+            "start_run", actor=actor, terms=_json(terms), lock=LOCK_CLASS
+        )
+        return RunKey(run, number)
+
+    async def advance(
+        self, run: RunKey, progress: Sequence[Reading], left_out: Sequence[LeftOut], first: int
+    ) -> None:
+        """Record how far a run is, and what it left out from the `first` one on (counted from 0)."""
+        await self._database.execute("advance_run", _standing(run, progress, left_out, first))
 
     async def finish(
-        self, run: UUID, state: RunState, result: Mapping[str, Any] | None, error: str | None
+        self,
+        run: RunKey,
+        state: RunState,
+        progress: Sequence[Reading],
+        left_out: Sequence[LeftOut],
+        first: int,
+        *,
+        result: Mapping[str, Any] | None = None,
+        error: str | None = None,
     ) -> None:
-        """Record how a run ended."""
-        encoded = None if result is None else msgspec.json.encode(result).decode()
-        await self._database.execute(
-            "finish_run", {"run": run, "state": state, "result": encoded, "error": error}
-        )
+        """Record how a run ended, and what `advance` has not been told of yet."""
+        outcome = {
+            "state": state,
+            "version": None if result is None else result.get("version"),
+            "result": None if result is None else _json(result),
+            "error": error,
+        }
+        standing = _standing(run, progress, left_out, first)
+        await self._database.execute("finish_run", {**standing, **outcome})
+
+    async def newest(self, repository: str | None = None, limit: int = 20) -> list[Run]:
+        """Return the newest runs, newest first, of one repository or of all. Raise `RepositoryNotFoundError` when there is no such repository."""
+        params = {"name": repository, "number": None, "limit": limit, "lock": LOCK_CLASS}
+        rows = await self._database.fetch("list_runs", params)
+        if not rows and repository is not None:
+            known = await self._database.fetch_one("find_repository", {"name": repository})
+            if known is None:
+                raise repository_not_found(repository)
+        return [_run(row) for row in rows]
+
+    async def run(self, number: int, repository: str | None = None) -> Run:
+        """Return the run of that number. Raise `RunNotFoundError` when there is none, or it is of another repository than is named."""
+        params = {"name": repository, "number": number, "limit": 1, "lock": LOCK_CLASS}
+        row = await self._database.fetch_one("list_runs", params)
+        if row is None:
+            of = "" if repository is None else f" of repository {repository!r}"
+            raise RunNotFoundError(f"no run{of} has the number {number}")
+        return _run(row)
+
+    async def left_out(self, number: int) -> AsyncGenerator[list[LeftOut], None]:
+        """Yield what a run left out, in the order in which it gave it up, in batches."""
+        async with server_cursor(self._database, "run_left_out", {"number": number}) as cursor:
+            while rows := await cursor.fetchmany(_BATCH):
+                yield [
+                    LeftOut(relative_path=path, url=url, reason=reason, action=action)
+                    for path, url, reason, action in rows
+                ]
+
+
+def _standing(
+    run: RunKey, progress: Sequence[Reading], left_out: Sequence[LeftOut], first: int
+) -> dict[str, Any]:
+    fresh = left_out[first:]
+    return {
+        "run": run.id,
+        "progress": _json(progress),
+        "first": first,
+        "relative_paths": [one.relative_path for one in fresh],
+        "urls": [one.url for one in fresh],
+        "reasons": [one.reason for one in fresh],
+        "actions": [one.action for one in fresh],
+    }
+
+
+def _json(value: object) -> str:
+    return msgspec.json.encode(value).decode()
+
+
+def _run(row: Sequence[Any]) -> Run:
+    number, repository, state, actor, terms, started, seen, ended, *outcome = row
+    version, progress, result, error, left_out = outcome
+    return Run(
+        number=number,
+        repository=repository,
+        state=state,
+        actor=actor,
+        terms=msgspec.convert(terms, RunTerms),
+        started=started,
+        seen=seen,
+        ended=ended,
+        version=version,
+        progress=msgspec.convert(progress, tuple[Reading, ...]),
+        result=result,
+        error=error,
+        left_out=left_out,
+    )

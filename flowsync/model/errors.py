@@ -221,6 +221,10 @@ class AlternateSourceNotFoundError(CatalogError, LookupError):
     """No alternate source has that name."""
 
 
+class RunNotFoundError(CatalogError, LookupError):
+    """No run has that number."""
+
+
 class RepositoryBusyError(CatalogError):
     """Somebody else makes or deletes a version of the repository and the caller chose not to wait."""
 

@@ -18,8 +18,8 @@ LeftOutAction = Literal["skipped", "deferred"]
 ErrorPolicy = Literal["fail", "skip", "defer"]
 """What a download that failed for good means: the sync fails, goes on without the unit, or goes on with the unit but without its bytes."""
 
-RunState = Literal["running", "completed", "skipped", "failed", "canceled"]
-"""How far a run came; `skipped` found upstream unchanged."""
+RunState = Literal["running", "completed", "skipped", "failed", "canceled", "lost"]
+"""How far a run came; `skipped` found upstream unchanged, the process of a `lost` one is gone."""
 
 
 class Repository(msgspec.Struct, kw_only=True, frozen=True):

@@ -7,14 +7,11 @@
 
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from typing import Any
-from uuid import UUID
 
 import msgspec
 
 from flowsync.catalog.new_version import NewVersion
-from flowsync.model.errors import CatalogError
 from flowsync.model.events import Observer, SyncEnded, SyncStarted
 from flowsync.model.remote import Remote
 from flowsync.model.repository import (
@@ -25,6 +22,8 @@ from flowsync.model.repository import (
     RunState,
     SyncResult,
 )
+from flowsync.model.run import RunSource, RunTerms
+from flowsync.model.url import redact
 from flowsync.pipeline.budget import Account
 from flowsync.pipeline.pipeline import Pipeline, StageStatistics
 from flowsync.pipeline.progress import Meter, Progress
@@ -34,6 +33,7 @@ from flowsync.stages.context import RunContext
 from flowsync.stages.upstream import UpstreamMemory, UpstreamRecord, UpstreamUnchanged
 from flowsync.sync.engine import Engine
 from flowsync.sync.observe import observed, tell
+from flowsync.sync.recording import Recording
 
 
 class SyncOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,7 +68,7 @@ class SyncRun:
         self._progress = Progress()
         self._started = time.monotonic()
         self._left_out: list[LeftOut] = []
-        self._record_id: UUID | None = None
+        self._recording = Recording(self._catalog.runs, self._progress, self._left_out)
 
     async def run(self, stages: Callable[[NewVersion], list[Stage]]) -> RepositoryVersion | None:
         """Do the sync; `stages` gives the whole pipeline for the version that was opened."""
@@ -91,13 +91,17 @@ class SyncRun:
         name = self._repository.name
         repositories = self._catalog.repositories
         async with repositories.new_version(self._repository, wait=self._options.wait) as version:
-            self._record_id = await self._catalog.runs.start(name)
+            pipeline_stages = stages(version)
+            remotes = _remotes(pipeline_stages)
+            await self._recording.start(version, self._terms(remotes))
             tell(self._observers, SyncStarted(repository=name, mirror=self._options.mirror))
             upstream = await self._recollect(version)
             async with self._engine.store.staging() as staging:
                 with self._engine.budget.account() as account:
                     context = self._context(staging, account, upstream)
-                    await self._run_pipeline(stages(version), context)
+                    for remote in remotes:
+                        self._engine.bind(remote)
+                    await self._run_pipeline(pipeline_stages, context)
             if self._left_out:
                 version.info["left_out"] = msgspec.to_builtins(self._left_out)
         latest = version.completed.number if version.completed else version.previous
@@ -116,6 +120,18 @@ class SyncRun:
             mirror=self._options.mirror,
             version=version.previous,
             count_missing=lambda: repositories.missing_artifacts(name, version.previous),
+        )
+
+    def _terms(self, remotes: Sequence[Remote]) -> RunTerms:
+        options = self._options
+        return RunTerms(
+            mirror=options.mirror,
+            force=options.force,
+            on_error=options.on_error,
+            sources=tuple(
+                RunSource(remote=remote.name, url=redact(remote.url), policy=remote.policy)
+                for remote in remotes
+            ),
         )
 
     def _context(self, staging: str, account: Account, upstream: UpstreamMemory) -> RunContext:
@@ -139,10 +155,6 @@ class SyncRun:
         )
 
     async def _run_pipeline(self, stages: list[Stage], context: RunContext) -> None:
-        for stage in stages:
-            for value in vars(stage).values():
-                if isinstance(value, Remote):
-                    self._engine.bind(value)
         pipeline = Pipeline(
             stages,
             self._options.maxsize,
@@ -150,7 +162,8 @@ class SyncRun:
             progress=self._progress,
             stall_timeout=self._options.stall_timeout,
         )
-        async with observed(self._repository.name, self._progress, self._observers):
+        watched = observed(self._repository.name, self._progress, self._observers)
+        async with watched, self._recording.kept():
             try:
                 await pipeline.run()
             finally:
@@ -193,13 +206,19 @@ class SyncRun:
 
     async def _end(self, state: RunState, result: SyncResult) -> None:
         self.result = result
-        if self._record_id is not None:
-            # The run is what it is, even if the database is gone and cannot be told.
-            with suppress(CatalogError):
-                await self._catalog.runs.finish(
-                    self._record_id, state, msgspec.to_builtins(result), result.error
-                )
+        await self._recording.finish(state, result)
         tell(self._observers, SyncEnded(repository=self._repository.name, result=result))
+
+
+def _remotes(stages: Sequence[Stage]) -> list[Remote]:
+    """Return the remotes that stages keep in their attributes, each once."""
+    found = {
+        id(value): value
+        for stage in stages
+        for value in vars(stage).values()
+        if isinstance(value, Remote)
+    }
+    return list(found.values())
 
 
 def _record(details: Any) -> UpstreamRecord | None:
