@@ -10,6 +10,7 @@ from flowsync.cli.place import Place
 
 _COMMANDS = {
     "sync": "Sync repositories from their upstreams into new versions.",
+    "runs": "List the runs of syncs: when, how far, and how they ended.",
     "acs": "Say where else the same bytes can be had, nearer than upstream.",
     "versions": "List the versions of a repository.",
     "show": "Show what a version contains.",

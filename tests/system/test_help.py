@@ -9,6 +9,7 @@ from tests.system.command import REPOSITORY, CommandLine
 
 COMMANDS = [
     "sync",
+    "runs",
     "acs",
     "versions",
     "show",
