@@ -51,6 +51,7 @@ if TYPE_CHECKING:
         SyncProgressed,
         SyncStarted,
     )
+    from flowsync.model.plan import SyncPlan
     from flowsync.model.remote import Downloader, Policy, Remote
     from flowsync.model.repository import (
         Change,
@@ -132,6 +133,7 @@ _HOMES = {
     "SyncEnded": "flowsync.model.events",
     "SyncProgressed": "flowsync.model.events",
     "SyncStarted": "flowsync.model.events",
+    "SyncPlan": "flowsync.model.plan",
     "Downloader": "flowsync.model.remote",
     "Policy": "flowsync.model.remote",
     "Remote": "flowsync.model.remote",
@@ -246,6 +248,7 @@ __all__ = [
     "StoreError",
     "StoredArtifact",
     "SyncEnded",
+    "SyncPlan",
     "SyncProgressed",
     "SyncResult",
     "SyncStarted",

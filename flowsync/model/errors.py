@@ -265,6 +265,8 @@ class MassRemovalError(FlowsyncError):
 
     def __init__(self, repository: str, removed: int, present: int, limit: float) -> None:
         super().__init__(repository, removed, present, limit)
+        self.repository = repository
+        self.removed, self.present, self.limit = removed, present, limit
         self.repository, self.removed = repository, removed
         self.present, self.limit = present, limit
 

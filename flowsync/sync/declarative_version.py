@@ -13,6 +13,7 @@ import uvloop
 from flowsync.catalog.new_version import NewVersion
 from flowsync.model.errors import FlowsyncError
 from flowsync.model.events import Observer
+from flowsync.model.plan import SyncPlan
 from flowsync.model.repository import ErrorPolicy, Repository, RepositoryVersion, SyncResult
 from flowsync.pipeline.pipeline import STALL_TIMEOUT, StageStatistics
 from flowsync.pipeline.stage import EndStage, Stage
@@ -29,7 +30,9 @@ from flowsync.stages.query_existing_contents import QueryExistingContents
 from flowsync.stages.remote_artifact_saver import RemoteArtifactSaver
 from flowsync.stages.resolve_content_futures import ResolveContentFutures
 from flowsync.sync.engine import Engine
-from flowsync.sync.run import SyncOptions, SyncRun
+from flowsync.sync.options import SyncOptions
+from flowsync.sync.planning import plan_sync
+from flowsync.sync.run import SyncRun
 
 QUEUE_SIZE = 1000
 """Items between two stages of a sync: two database batches. Beyond 128, a hop costs no less (`bench/pipeline/bench_hops.py`)."""
@@ -91,10 +94,10 @@ class DeclarativeVersion:
             force=force,
             on_error=on_error,
             max_errors=max_errors,
+            max_removal=max_removal,
             maxsize=maxsize,
             stall_timeout=stall_timeout,
         )
-        self._max_removal = max_removal
         self._observers = tuple(observers)
 
     def pipeline_stages(self, new_version: NewVersion) -> list[Stage]:
@@ -127,17 +130,36 @@ class DeclarativeVersion:
 
     async def acreate(self) -> RepositoryVersion | None:
         """Do the whole sync in the running loop, with the open engine that was given, and return as `create()` does."""
-        if self._engine is None or not self._engine.is_open:
-            raise FlowsyncError(
-                "acreate() needs an open engine: "
-                "DeclarativeVersion(…, engine=engine) inside `async with Engine(…) as engine`"
-            )
-        run = SyncRun(self._engine, self.repository, self._options, self._observers)
+        engine = self._open_engine("acreate()")
+        run = SyncRun(engine, self.repository, self._options, self._observers)
         try:
             version = await run.run(self._all_stages)
         finally:
             self.result, self.statistics = run.result, run.statistics
         return version
+
+    async def aplan(self) -> SyncPlan:
+        """Say what `acreate()` would do now, with the open engine that was given, and change nothing; see `sync/planning.py`.
+
+        Raises what the first stage fails with, and `FlowsyncError` when `pipeline_stages` is overridden: what stages of one's own would
+        do, only they know.
+        """
+        engine = self._open_engine("aplan()")
+        if type(self).pipeline_stages is not DeclarativeVersion.pipeline_stages:
+            raise FlowsyncError(
+                f"a sync with stages of its own cannot be planned: {type(self).__name__} overrides pipeline_stages"
+            )
+        return await plan_sync(
+            engine, self.first_stage, self.repository, self._options, self._observers
+        )
+
+    def _open_engine(self, caller: str) -> Engine:
+        if self._engine is None or not self._engine.is_open:
+            raise FlowsyncError(
+                f"{caller} needs an open engine: "
+                "DeclarativeVersion(…, engine=engine) inside `async with Engine(…) as engine`"
+            )
+        return self._engine
 
     async def _create_with_engine(self) -> RepositoryVersion | None:
         self._engine = self._engine or Engine.from_environment()
@@ -148,7 +170,11 @@ class DeclarativeVersion:
         return [
             *self._hosted(self.pipeline_stages(new_version)),
             ContentAssociation(new_version, self.mirror),
-            *([ContentUnassociation(new_version, self._max_removal)] if self.mirror else []),
+            *(
+                [ContentUnassociation(new_version, self._options.max_removal)]
+                if self.mirror
+                else []
+            ),
             EndStage(),
         ]
 

@@ -7,45 +7,23 @@
 
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import msgspec
 
 from flowsync.catalog.new_version import NewVersion
 from flowsync.model.events import Observer, SyncEnded, SyncStarted
-from flowsync.model.remote import Remote
-from flowsync.model.repository import (
-    ErrorPolicy,
-    LeftOut,
-    Repository,
-    RepositoryVersion,
-    RunState,
-    SyncResult,
-)
-from flowsync.model.run import RunSource, RunTerms
-from flowsync.model.url import redact
-from flowsync.pipeline.budget import Account
+from flowsync.model.repository import LeftOut, Repository, RepositoryVersion, RunState, SyncResult
 from flowsync.pipeline.pipeline import Pipeline, StageStatistics
 from flowsync.pipeline.progress import Meter, Progress
 from flowsync.pipeline.stage import Stage
 from flowsync.stages.artifact_downloader import ArtifactDownloader
 from flowsync.stages.context import RunContext
-from flowsync.stages.upstream import UpstreamMemory, UpstreamRecord, UpstreamUnchanged
+from flowsync.stages.upstream import UpstreamUnchanged
 from flowsync.sync.engine import Engine
 from flowsync.sync.observe import observed, tell
+from flowsync.sync.options import SyncOptions
 from flowsync.sync.recording import Recording
-
-
-class SyncOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """How a sync is to be done; the fields are those of `DeclarativeVersion`."""
-
-    mirror: bool
-    wait: bool
-    force: bool
-    on_error: ErrorPolicy
-    max_errors: int | None
-    maxsize: int
-    stall_timeout: float | None
+from flowsync.sync.surroundings import bind_remotes, recollect, run_context
 
 
 class SyncRun:
@@ -92,15 +70,20 @@ class SyncRun:
         repositories = self._catalog.repositories
         async with repositories.new_version(self._repository, wait=self._options.wait) as version:
             pipeline_stages = stages(version)
-            remotes = _remotes(pipeline_stages)
-            await self._recording.start(version, self._terms(remotes))
+            remotes = bind_remotes(self._engine, pipeline_stages)
+            await self._recording.start(version, self._options.terms(remotes))
             tell(self._observers, SyncStarted(repository=name, mirror=self._options.mirror))
-            upstream = await self._recollect(version)
+            upstream = await recollect(self._engine, name, version.previous, self._options)
             async with self._engine.store.staging() as staging:
                 with self._engine.budget.account() as account:
-                    context = self._context(staging, account, upstream)
-                    for remote in remotes:
-                        self._engine.bind(remote)
+                    context = run_context(
+                        self._engine,
+                        self._options,
+                        left_out=self._left_out,
+                        staging=staging,
+                        account=account,
+                        upstream=upstream,
+                    )
                     await self._run_pipeline(pipeline_stages, context)
             if self._left_out:
                 version.info["left_out"] = msgspec.to_builtins(self._left_out)
@@ -110,49 +93,6 @@ class SyncRun:
         if record is not None and not self._left_out:
             await repositories.remember_sync(name, msgspec.to_builtins(record))
         return version.completed
-
-    async def _recollect(self, version: NewVersion) -> UpstreamMemory:
-        name = self._repository.name
-        repositories = self._catalog.repositories
-        details = None if self._options.force else await repositories.last_sync(name)
-        return UpstreamMemory(
-            None if details is None else _record(details),
-            mirror=self._options.mirror,
-            version=version.previous,
-            count_missing=lambda: repositories.missing_artifacts(name, version.previous),
-        )
-
-    def _terms(self, remotes: Sequence[Remote]) -> RunTerms:
-        options = self._options
-        return RunTerms(
-            mirror=options.mirror,
-            force=options.force,
-            on_error=options.on_error,
-            sources=tuple(
-                RunSource(remote=remote.name, url=redact(remote.url), policy=remote.policy)
-                for remote in remotes
-            ),
-        )
-
-    def _context(self, staging: str, account: Account, upstream: UpstreamMemory) -> RunContext:
-        engine = self._engine
-        return RunContext(
-            catalog=engine.catalog,
-            store=engine.store,
-            fetcher=engine.fetcher,
-            hasher=engine.hasher,
-            digest_policy=engine.digest_policy,
-            budget=account,
-            single_flight=engine.single_flight,
-            on_error=self._options.on_error,
-            max_errors=self._options.max_errors,
-            left_out=self._left_out,
-            staging=staging,
-            upstream=upstream,
-            alternate_remotes=engine.alternate_remotes,
-            known_remote_ids={},
-            workers=engine.workers,
-        )
 
     async def _run_pipeline(self, stages: list[Stage], context: RunContext) -> None:
         pipeline = Pipeline(
@@ -208,22 +148,3 @@ class SyncRun:
         self.result = result
         await self._recording.finish(state, result)
         tell(self._observers, SyncEnded(repository=self._repository.name, result=result))
-
-
-def _remotes(stages: Sequence[Stage]) -> list[Remote]:
-    """Return the remotes that stages keep in their attributes, each once."""
-    found = {
-        id(value): value
-        for stage in stages
-        for value in vars(stage).values()
-        if isinstance(value, Remote)
-    }
-    return list(found.values())
-
-
-def _record(details: Any) -> UpstreamRecord | None:
-    """Return what the last sync saw; nothing when another flowsync wrote it down in another form, which costs one sync that is not skipped."""
-    try:
-        return msgspec.convert(details, UpstreamRecord)
-    except msgspec.ValidationError:
-        return None

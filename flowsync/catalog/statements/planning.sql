@@ -1,0 +1,104 @@
+-- Plans of syncs: what a stream of declared content would change, found out in temporary tables of one session. Nothing here writes a table that others see.
+-- As in `new_version.sql`, membership rows are not joined: sets are subtracted and intersected, which reads each side once.
+
+-- name: create_foreseen
+-- Make room for the units of the stream.
+CREATE TEMPORARY TABLE foreseen (content_id bytea NOT NULL, repo_key bytea, size bigint NOT NULL);
+
+-- name: create_foreseen_download
+-- Make room for what would be downloaded: a digest, or NULL where upstream declares none, and the size, or NULL where it is unknown.
+CREATE TEMPORARY TABLE foreseen_download (digest text, size bigint);
+
+-- name: create_foreseen_gain
+-- Make room for the units that would be added.
+CREATE TEMPORARY TABLE foreseen_gain (content_id bytea NOT NULL, repo_key bytea, size bigint NOT NULL);
+
+-- name: create_foreseen_loss
+-- Make room for the units that would be removed.
+CREATE TEMPORARY TABLE foreseen_loss (content_id bytea NOT NULL);
+
+-- name: collect_foreseen
+-- Keep a batch of the stream.
+WITH units AS (
+    INSERT INTO pg_temp.foreseen
+    SELECT * FROM unnest(%(ids)b::bytea[], %(repo_keys)b::bytea[], %(sizes)b::bigint[])
+)
+INSERT INTO pg_temp.foreseen_download SELECT * FROM unnest(%(digests)b::text[], %(download_sizes)b::bigint[]);
+
+-- name: analyze_foreseen
+-- Let the planner know the stream.
+ANALYZE foreseen;
+
+-- name: plan_snapshot
+-- Let all that follows in the transaction see one state of the database.
+SET TRANSACTION ISOLATION LEVEL REPEATABLE READ;
+
+-- name: plan_base
+-- Give the version that a sync would start from.
+SELECT v.number, v.present, v.root, v.root_state
+FROM repository_version v
+WHERE v.repository_id = %(repository)s AND v.complete
+ORDER BY v.number DESC
+LIMIT 1;
+
+-- name: plan_gain
+-- Find the units of the stream that the base lacks.
+INSERT INTO pg_temp.foreseen_gain
+SELECT DISTINCT ON (p.content_id) p.content_id, p.repo_key, p.size
+FROM (
+    SELECT content_id FROM pg_temp.foreseen
+    EXCEPT
+    SELECT content_id FROM version_content(%(repository)s, %(number)s)
+) fresh
+JOIN pg_temp.foreseen p USING (content_id)
+ORDER BY p.content_id;
+
+-- name: analyze_foreseen_gain
+-- Let the planner know the additions.
+ANALYZE foreseen_gain;
+
+-- name: plan_unseen
+-- Find the units of the base that the stream lacks.
+INSERT INTO pg_temp.foreseen_loss
+SELECT content_id FROM version_content(%(repository)s, %(number)s)
+EXCEPT
+SELECT content_id FROM pg_temp.foreseen;
+
+-- name: plan_replaced
+-- Find the units of the base that additions replace, beside those that are lost already.
+INSERT INTO pg_temp.foreseen_loss
+(
+    SELECT c.id FROM (SELECT DISTINCT repo_key FROM pg_temp.foreseen_gain WHERE repo_key IS NOT NULL) new JOIN content c USING (repo_key)
+    INTERSECT
+    SELECT content_id FROM version_content(%(repository)s, %(number)s)
+)
+EXCEPT
+SELECT content_id FROM pg_temp.foreseen_loss;
+
+-- name: plan_counts
+-- Count what would be added, removed and downloaded, with the sizes. What has a digest is downloaded once.
+SELECT *
+FROM
+    (SELECT count(*), coalesce(sum(size), 0)::bigint FROM pg_temp.foreseen_gain) gain,
+    (SELECT count(*) FROM pg_temp.foreseen_loss) loss,
+    (
+        SELECT coalesce(sum(e.size), 0)::bigint
+        FROM pg_temp.foreseen_loss l
+        CROSS JOIN LATERAL (SELECT e.size FROM entry e WHERE e.content_id = l.content_id OFFSET 0) e
+    ) lost,
+    (
+        SELECT count(*), coalesce(sum(size), 0)::bigint, count(*) FILTER (WHERE size IS NULL)
+        FROM (
+            SELECT max(size) AS size FROM pg_temp.foreseen_download WHERE digest IS NOT NULL GROUP BY digest
+            UNION ALL
+            SELECT size FROM pg_temp.foreseen_download WHERE digest IS NULL
+        ) download
+    ) downloads;
+
+-- name: foreseen_gain_ids
+-- Give the ids of the units that would be added.
+SELECT content_id FROM pg_temp.foreseen_gain;
+
+-- name: foreseen_loss_ids
+-- Give the ids of the units that would be removed.
+SELECT content_id FROM pg_temp.foreseen_loss;

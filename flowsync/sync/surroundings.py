@@ -1,0 +1,84 @@
+"""What a run, or the plan of one, needs around its pipeline: the ports of the engine, the remotes of its stages, what the last sync saw."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from flowsync.model.errors import RepositoryNotFoundError
+from flowsync.model.remote import Remote
+from flowsync.model.repository import LeftOut
+from flowsync.pipeline.budget import Account
+from flowsync.pipeline.stage import Stage
+from flowsync.stages.context import RunContext
+from flowsync.stages.upstream import UpstreamMemory, UpstreamRecord
+from flowsync.sync.engine import Engine
+from flowsync.sync.options import SyncOptions
+
+
+def bind_remotes(engine: Engine, stages: Sequence[Stage]) -> list[Remote]:
+    """Bind the remotes that stages keep in their attributes to the engine, and return them, each once."""
+    found = {
+        id(value): value
+        for stage in stages
+        for value in vars(stage).values()
+        if isinstance(value, Remote)
+    }
+    return [engine.bind(remote) for remote in found.values()]
+
+
+async def recollect(
+    engine: Engine, repository: str, version: int, options: SyncOptions
+) -> UpstreamMemory:
+    """Return what is remembered of upstream for a run that starts from `version`, the latest of the repository."""
+    repositories = engine.catalog.repositories
+    details: dict[str, Any] | None = None
+    if not options.force:
+        try:
+            details = await repositories.last_sync(repository)
+        except RepositoryNotFoundError:
+            # It would be made; only a plan can find it missing.
+            details = None
+    return UpstreamMemory(
+        None if details is None else _record(details),
+        mirror=options.mirror,
+        version=version,
+        count_missing=lambda: repositories.missing_artifacts(repository, version),
+    )
+
+
+def run_context(
+    engine: Engine,
+    options: SyncOptions,
+    *,
+    left_out: list[LeftOut],
+    staging: str,
+    account: Account,
+    upstream: UpstreamMemory,
+) -> RunContext:
+    """Return the ports of one run."""
+    return RunContext(
+        catalog=engine.catalog,
+        store=engine.store,
+        fetcher=engine.fetcher,
+        hasher=engine.hasher,
+        digest_policy=engine.digest_policy,
+        budget=account,
+        single_flight=engine.single_flight,
+        on_error=options.on_error,
+        max_errors=options.max_errors,
+        left_out=left_out,
+        staging=staging,
+        upstream=upstream,
+        alternate_remotes=engine.alternate_remotes,
+        known_remote_ids={},
+        workers=engine.workers,
+    )
+
+
+def _record(details: Any) -> UpstreamRecord | None:
+    """Return what the last sync saw; nothing when another flowsync wrote it down in another form, which costs one sync that is not skipped."""
+    try:
+        return msgspec.convert(details, UpstreamRecord)
+    except msgspec.ValidationError:
+        return None
