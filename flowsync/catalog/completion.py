@@ -13,15 +13,20 @@ from flowsync.catalog.coexistence import Coexistence
 from flowsync.catalog.version_roots import next_state
 from flowsync.catalog.version_session import Start, VersionSession
 from flowsync.model.content_set import root_of
+from flowsync.model.errors import PlanOutdatedError
 from flowsync.model.repository import Repository, RepositoryVersion
 
 
 async def complete(
-    session: VersionSession, repository: Repository, start: Start, info: Mapping[str, Any]
+    session: VersionSession,
+    repository: Repository,
+    start: Start,
+    info: Mapping[str, Any],
+    expected_root: str | None = None,
 ) -> RepositoryVersion | None:
     """Complete the version, durably, and return it; discard it and return `None` when it changes nothing.
 
-    Raise a `RepositoryVersionError` when its units cannot coexist.
+    Raise a `RepositoryVersionError` when its units cannot coexist, and `PlanOutdatedError` when they are not those of the expected root.
     """
     added, removed = await _count_changes(session)
     if added or (removed and start.base_number is not None):
@@ -37,6 +42,11 @@ async def complete(
     present = start.present + added - removed
     state = await next_state(session, start.previous)
     root = root_of(state)
+    if expected_root is not None and root.hex() != expected_root:
+        raise PlanOutdatedError(
+            f"{repository.name!r} was planned to come to root {expected_root[:12]}, but upstream leads to {root.hex()[:12]} now, with {added} added "
+            f"and {removed} removed: upstream moved on; nothing was changed, make a new plan"
+        )
     encoded = msgspec.json.encode(info).decode()
     ((created,),) = await session.fetch(
         "complete_version",

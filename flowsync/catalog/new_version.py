@@ -22,7 +22,7 @@ class NewVersion:
     It starts as a copy of the latest version, or of a base. `number` is its own number, `previous` that of the latest complete version, which
     has `present_before` units. `info` is
     recorded with it and may be added to. When the context has ended well, `completed` is the version as it was recorded, or `None` when there
-    was nothing to record.
+    was nothing to record. With an `expected_root` it is completed only with that root, and otherwise fails with a `PlanOutdatedError`.
 
     Several tasks may use it at once; their statements take turns. Methods that change it raise `ImmutableVersionError` after the context has
     ended. A unit is given as its id or as a `Content`; anything else is a `NotContentError`, and units that the catalog does not know are
@@ -43,6 +43,7 @@ class NewVersion:
         self.previous = previous
         self.present_before = present_before
         self.info = dict(info)
+        self.expected_root: str | None = None
         self.completed: RepositoryVersion | None = None
         self._session = session
         self._ended = False

@@ -10,6 +10,7 @@ from flowsync.cli.place import Place
 
 _COMMANDS = {
     "sync": "Sync repositories from their upstreams into new versions.",
+    "plan": "Say what a sync would do, and change nothing.",
     "runs": "List the runs of syncs: when, how far, and how they ended.",
     "acs": "Say where else the same bytes can be had, nearer than upstream.",
     "versions": "List the versions of a repository.",

@@ -8,13 +8,14 @@ import msgspec
 from flowsync.cli.kinds import kind, kind_names
 from flowsync.cli.settings_file import RepositorySettings, SettingsFile, expect_expanded
 from flowsync.model.errors import DeclarationError, SettingsError
+from flowsync.model.plan import SyncPlan
 from flowsync.model.remote import Remote
 from flowsync.model.repository import HIDDEN, ErrorPolicy, Repository
 from flowsync.sync.source import SourceKind
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """One sync of one repository. A limit that is `None` is that of the library."""
+    """One sync of one repository. A limit that is `None` is that of the library. `planned` is what it must come to, if that was planned."""
 
     repository: Repository
     remote: Remote
@@ -23,6 +24,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     on_error: ErrorPolicy
     max_errors: int | None
     max_removal: float | None
+    planned: SyncPlan | None = None
 
 
 def plans(

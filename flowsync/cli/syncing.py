@@ -81,16 +81,17 @@ async def _sync(
         try:
             result = await _run(engine, plan, manner, shown, acs=acs)
         except Exception as error:  # noqa: BLE001 - a bug, most likely in a plugin
-            shown.complain(f"{_about(plan)} failed by a bug: {error!r}")
+            shown.complain(f"{about(plan)} failed by a bug: {error!r}")
             traceback.print_exception(error)
             result = _failed(plan, error)
     return _tell(result, manner, shown)
 
 
-async def _run(
-    engine: "flowsync.Engine", plan: Plan, manner: Manner, shown: Display, *, acs: bool
-) -> SyncResult:
-    sync = flowsync.DeclarativeVersion(
+def declare_sync(
+    engine: "flowsync.Engine", plan: Plan, manner: Manner, shown: Display, *, acs: bool = False
+) -> "flowsync.DeclarativeVersion":
+    """Return the sync that a plan asks for, not yet begun. `acs` says whether alternate sources are asked for bytes."""
+    return flowsync.DeclarativeVersion(
         plan.source.first_stage(plan.remote),
         plan.repository,
         plan.mirror,
@@ -100,18 +101,26 @@ async def _run(
         wait=manner.wait,
         on_error=plan.on_error,
         observers=(shown.observe,),
+        plan=plan.planned,
         **_limits(plan, manner),
     )
+
+
+async def _run(
+    engine: "flowsync.Engine", plan: Plan, manner: Manner, shown: Display, *, acs: bool
+) -> SyncResult:
+    sync = declare_sync(engine, plan, manner, shown, acs=acs)
     try:
         await sync.acreate()
     except FlowsyncError as error:
-        shown.complain(f"{_about(plan)} failed: {error}")
+        shown.complain(f"{about(plan)} failed: {error}")
         return sync.result or _failed(plan, error)
     assert sync.result is not None
     return sync.result
 
 
-def _about(plan: Plan) -> str:
+def about(plan: Plan) -> str:
+    """Return what a sync is called in complaints."""
     return f"sync of {plan.repository.name} from {redact(plan.remote.url)}"
 
 

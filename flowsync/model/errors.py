@@ -104,7 +104,7 @@ class HashingError(FlowsyncError):
     """Digests could not be computed: the hash workers died again and again, or cannot be started, or were closed."""
 
 
-# --- transfer ---------------------------------------------------------------------------------
+# --- transfer, and what upstream says ----------------------------------------------------------
 
 
 class TransferError(FlowsyncError):
@@ -173,9 +173,6 @@ class AllSourcesFailedError(TransferError):
         super().__init__(relative_path, f"every source failed: {listed}")
         self.args = (relative_path, failures)
         self.failures = tuple(failures)
-
-
-# --- the metadata of an upstream --------------------------------------------------------------
 
 
 class MetadataError(FlowsyncError, ValueError):
@@ -258,6 +255,10 @@ class DuplicateContentError(RepositoryVersionError):
 
 class TooManyLeftOutError(FlowsyncError):
     """More downloads failed than the sync was ready to go on without."""
+
+
+class PlanOutdatedError(FlowsyncError):
+    """A planned sync came to something else than planned, or cannot start from where it was planned; nothing became visible."""
 
 
 class MassRemovalError(FlowsyncError):

@@ -61,6 +61,8 @@ class DeclarativeVersion:
     `observers` get this sync's events, besides the engine's own. `maxsize` is the number of items
     between two stages, `stall_timeout` as in `create_pipeline`.
 
+    `plan` is what an `aplan()` with the same arguments gave: the sync comes to exactly that, or to a `PlanOutdatedError` before anything is visible.
+
     Afterwards, `result` has the figures of the sync and `statistics` those of its stages.
     """
 
@@ -80,6 +82,7 @@ class DeclarativeVersion:
         observers: Sequence[Observer] = (),
         maxsize: int = QUEUE_SIZE,
         stall_timeout: float | None = STALL_TIMEOUT,
+        plan: SyncPlan | None = None,
     ) -> None:
         self.first_stage = first_stage
         self.repository = repository
@@ -97,6 +100,7 @@ class DeclarativeVersion:
             max_removal=max_removal,
             maxsize=maxsize,
             stall_timeout=stall_timeout,
+            plan=plan,
         )
         self._observers = tuple(observers)
 

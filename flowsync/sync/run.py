@@ -11,7 +11,9 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from flowsync.catalog.new_version import NewVersion
+from flowsync.model.errors import PlanOutdatedError
 from flowsync.model.events import Observer, SyncEnded, SyncStarted
+from flowsync.model.plan import SyncPlan
 from flowsync.model.repository import LeftOut, Repository, RepositoryVersion, RunState, SyncResult
 from flowsync.pipeline.pipeline import Pipeline, StageStatistics
 from flowsync.pipeline.progress import Meter, Progress
@@ -73,6 +75,8 @@ class SyncRun:
             remotes = bind_remotes(self._engine, pipeline_stages)
             await self._recording.start(version, self._options.terms(remotes))
             tell(self._observers, SyncStarted(repository=name, mirror=self._options.mirror))
+            if self._options.plan is not None:
+                await self._expect_base(self._options.plan, version)
             upstream = await recollect(self._engine, name, version.previous, self._options)
             async with self._engine.store.staging() as staging:
                 with self._engine.budget.account() as account:
@@ -85,14 +89,44 @@ class SyncRun:
                         upstream=upstream,
                     )
                     await self._run_pipeline(pipeline_stages, context)
+            if self._options.plan is not None:
+                self._expect_all()
             if self._left_out:
                 version.info["left_out"] = msgspec.to_builtins(self._left_out)
+        if version.completed is None:
+            self._expect_no_change()
         latest = version.completed.number if version.completed else version.previous
         record = upstream.record(latest)
         # What was left out is to be tried again, so the next sync must not be skipped.
         if record is not None and not self._left_out:
             await repositories.remember_sync(name, msgspec.to_builtins(record))
         return version.completed
+
+    async def _expect_base(self, plan: SyncPlan, version: NewVersion) -> None:
+        base = await self._catalog.repositories.version(self._repository.name, version.previous)
+        if plan.repository != base.repository or plan.base_root != base.root:
+            raise PlanOutdatedError(
+                f"the sync of {plan.repository!r} was planned from version {plan.base}, root {plan.base_root[:12]}; "
+                f"{base.repository!r} is at version {base.number}, root {base.root[:12]}: the repository moved on; "
+                "nothing was changed, make a new plan"
+            )
+        version.expected_root = plan.root
+
+    def _expect_all(self) -> None:
+        skipped = [one for one in self._left_out if one.action == "skipped"]
+        if skipped:
+            raise PlanOutdatedError(
+                f"{len(skipped)} files of the plan could not be had, the first of them {skipped[0].relative_path}: {skipped[0].reason}; "
+                "nothing was changed"
+            )
+
+    def _expect_no_change(self) -> None:
+        plan = self._options.plan
+        if plan is not None and plan.changes:
+            raise PlanOutdatedError(
+                f"{plan.repository!r} was planned to come to root {plan.root[:12]}, but upstream leads to no change now: upstream moved on; "
+                "nothing was changed, make a new plan"
+            )
 
     async def _run_pipeline(self, stages: list[Stage], context: RunContext) -> None:
         pipeline = Pipeline(
@@ -106,6 +140,9 @@ class SyncRun:
         async with watched, self._recording.kept():
             try:
                 await pipeline.run()
+            except UpstreamUnchanged:
+                self._expect_no_change()
+                raise
             finally:
                 self.statistics = pipeline.statistics()
 

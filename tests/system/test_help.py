@@ -9,6 +9,7 @@ from tests.system.command import REPOSITORY, CommandLine
 
 COMMANDS = [
     "sync",
+    "plan",
     "runs",
     "acs",
     "versions",

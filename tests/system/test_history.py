@@ -92,3 +92,78 @@ def test_killed_and_interrupted_runs_are_shown_as_such(
 
     assert [run["state"] for run in while_running.objects] == ["running"]
     assert states == [(3, "completed"), (2, "canceled"), (1, "lost")]
+
+
+def test_plan_says_what_a_sync_would_do_and_the_sync_does_exactly_that(
+    flowsync: CommandLine, upstream: Upstream
+) -> None:
+    url = publish(upstream, FILES)
+    arguments = ("file", url, "-r", "files", "--mirror")
+    flowsync.run("sync", *arguments)
+    publish(upstream, {"a": b"changed", "b": b"two"})
+
+    planned = flowsync.run("plan", *arguments, "--output", "plan.json")
+    as_object = flowsync.run("plan", *arguments, "--json")
+    done = flowsync.run("sync", "--plan", "plan.json", "--json")
+    again = flowsync.run("sync", "--plan", "plan.json")
+
+    (plan,) = as_object.objects
+    assert planned.out.splitlines() == [
+        "files: from version 1, a sync would make a new version",
+        "  add       1 units, 7 B",
+        "  remove    2 units, 8 B",
+        "  download  1 files, 7 B",
+        f"  hold      2 units, root {plan['root'][:12]}",
+    ]
+    assert (plan["base"], plan["added"], plan["removed"], plan["downloads"]) == (1, 1, 2, 1)
+    (result,) = done.objects
+    assert (result["version"], result["added"], result["removed"]) == (2, 1, 2)
+    assert flowsync.run("versions", "files", "--json").objects[-1]["root"] == plan["root"]
+    assert again.status == 1
+    assert "'files' is at version 2" in again.complaints[0]
+    assert "the repository moved on; nothing was changed, make a new plan" in again.complaints[0]
+
+
+def test_plan_of_the_settings_file_keeps_no_secret_and_ends_with_the_settings(
+    flowsync: CommandLine, upstream: Upstream
+) -> None:
+    url = publish(upstream, FILES)
+    secret = {"max_retries": 0, "username": "me", "password": "hidden"}
+    flowsync.configure(repositories={"files": {"url": url, "remote": secret}})
+    planned = flowsync.run("plan", "-o", "plan.json")
+    flowsync.configure(repositories={"files": {"url": url, "remote": secret, "mirror": True}})
+    changed = flowsync.run("sync", "--plan", "plan.json")
+    flowsync.configure(repositories={"files": {"url": url, "remote": secret}})
+
+    done = flowsync.run("sync", "--plan", "plan.json")
+
+    assert planned.status == 0
+    assert "hidden" not in (flowsync.folder / "plan.json").read_text()
+    assert changed.status == 2
+    assert "repository 'files' was changed since it was planned" in changed.err
+    assert done.out.startswith("files: version 1: 3 added, 0 removed, 3 units present")
+
+
+def test_plans_that_cannot_be_made_or_read_are_one_line(
+    flowsync: CommandLine, upstream: Upstream
+) -> None:
+    (flowsync.folder / "broken.json").write_text('{"format": 1}')
+    nowhere = ("plan", "file", upstream.url("/PULP_MANIFEST"), "-r", "files", "-o", "plan.json")
+
+    failed, missing, broken, both = flowsync.run_all(
+        nowhere,
+        ("sync", "--plan", "plan.json"),
+        ("sync", "--plan", "broken.json"),
+        ("sync", "files", "--plan", "broken.json"),
+    )
+
+    assert (failed.status, failed.out) == (1, "")
+    assert "plan of the sync of files" in failed.complaints[0]
+    assert (missing.status, missing.complaints) == (
+        2,
+        ["flowsync: cannot read the plan plan.json: No such file or directory"],
+    )
+    assert broken.status == 2
+    assert "broken.json is no plan of this flowsync" in broken.err
+    assert both.status == 2
+    assert "--plan says it all" in both.err

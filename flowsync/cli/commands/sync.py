@@ -1,48 +1,28 @@
 """`flowsync sync`: one repository from the command line, or those of the settings file."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import click
 
 from flowsync.cli.interruption import run_async
-from flowsync.cli.kinds import kind_names, summaries
 from flowsync.cli.place import Place
-from flowsync.cli.plans import Plan, check_name, plans
+from flowsync.cli.plan_file import plans_of, read_plan_file
 from flowsync.cli.settings import load
-from flowsync.cli.settings_file import RepositorySettings, SettingsFile
 from flowsync.cli.syncing import Manner, sync_all
+from flowsync.cli.wanted import SourcesCommand, sync_arguments, wanted_plans
 from flowsync.model.remote import Policy
 from flowsync.model.repository import ErrorPolicy, SyncResult
 
 
-class _SyncCommand(click.Command):
-    """Lists the installed sources below its help."""
-
-    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Sources"):
-            formatter.write_dl(summaries())
-
-
-@click.command("sync", cls=_SyncCommand)
-@click.argument("target", nargs=-1, metavar="[SOURCE URL | NAME]")
-@click.option("-r", "--repository", help="The repository to sync into; made on its first sync.")
-@click.option("--mirror", is_flag=True, help="Remove what upstream no longer has.")
+@click.command("sync", cls=SourcesCommand)
+@sync_arguments
 @click.option(
-    "--policy",
-    type=click.Choice(["immediate", "on_demand", "streamed"]),
-    help="Fetch the bytes now (the default), or only record where they are.",
+    "--plan",
+    "plan_file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Do exactly what `flowsync plan --output FILE` wrote down, or stop.",
 )
-@click.option(
-    "--on-error",
-    type=click.Choice(["fail", "skip", "defer"]),
-    help="What a file that cannot be fetched means: fail (the default), or go on without it.",
-)
-@click.option(
-    "--max-removal",
-    type=click.FloatRange(0, 1),
-    help="Share of its units that a mirror may lose at once; 0.5 unless set, 1 allows all.",
-)
-@click.option("--force", is_flag=True, help="Sync although upstream's metadata is unchanged.")
 @click.option(
     "--no-wait", is_flag=True, help="Fail at once when another sync holds the repository."
 )
@@ -58,6 +38,7 @@ def command(
     on_error: ErrorPolicy | None,
     max_removal: float | None,
     force: bool,
+    plan_file: Path | None,
     no_wait: bool,
     as_json: bool,
 ) -> int:
@@ -67,31 +48,27 @@ def command(
     flowsync sync SOURCE URL -r NAME   one repository, as the options say
     flowsync sync NAME                 one repository of flowsync.toml
     flowsync sync                      all repositories of flowsync.toml
+    flowsync sync --plan FILE          what was planned, exactly or not at all
 
     SOURCE is a kind of upstream, see below. When nothing changed, no version is made.
     The options --repository, --mirror, --policy and --on-error belong to the first form; the others take these from flowsync.toml.
     """  # noqa: D301 - the \b is meant: click does not wrap the paragraph behind it
-    if len(target) > 2:
-        raise click.UsageError(
-            f"expected SOURCE URL, NAME or nothing, found {len(target)} arguments"
-        )
-    described = len(target) == 2
-    if not described and (repository or mirror or policy or on_error):
-        raise click.UsageError(
-            "--repository, --mirror, --policy and --on-error need SOURCE and URL"
-        )
     configuration = load(place)
-    if described:
-        settings = RepositorySettings(
-            source=target[0],
-            url=target[1],
-            mirror=mirror,
-            policy=policy or "immediate",
-            on_error=on_error or "fail",
-        )
-        wanted = _described(repository, settings)
+    if plan_file is not None:
+        if target or repository or mirror or policy or on_error or force or max_removal is not None:
+            raise click.UsageError("--plan says it all: only --no-wait and --json go with it")
+        content = read_plan_file(plan_file)
+        wanted = plans_of(content, configuration.file)
+        force, max_removal = content.force, content.max_removal
     else:
-        wanted = _configured(configuration.file, target)
+        wanted = wanted_plans(
+            configuration.file,
+            target,
+            repository=repository,
+            mirror=mirror,
+            policy=policy,
+            on_error=on_error,
+        )
     manner = Manner(force=force, wait=not no_wait, max_removal=max_removal, as_json=as_json)
     results = run_async(sync_all(configuration, wanted, manner))
     return _status(results)
@@ -102,37 +79,3 @@ def _status(results: Sequence[SyncResult]) -> int:
     if any(result.error for result in results):
         return 1
     return 3 if any(result.left_out for result in results) else 0
-
-
-def _described(repository: str | None, settings: RepositorySettings) -> list[Plan]:
-    if settings.source not in kind_names():
-        raise click.UsageError(
-            f"there is no source {settings.source!r}; installed are: {', '.join(kind_names())}"
-        )
-    if repository is None:
-        raise click.UsageError("say which repository to sync into: --repository NAME")
-    return plans({repository: settings})
-
-
-def _configured(file: SettingsFile, target: tuple[str, ...]) -> list[Plan]:
-    known = file.repositories
-    for name in known:
-        check_name(name, f"{file.path}: ")
-    if target:
-        known = {target[0]: _find(target[0], file)}
-    elif not known:
-        raise click.UsageError(
-            "no repositories in flowsync.toml; name one: flowsync sync file URL --repository NAME"
-        )
-    return plans(known, file)
-
-
-def _find(name: str, file: SettingsFile) -> RepositorySettings:
-    if name in kind_names():
-        raise click.UsageError(
-            f"source {name!r} needs a URL: flowsync sync {name} URL --repository NAME"
-        )
-    if name not in file.repositories:
-        known = ", ".join(file.repositories) or "none"
-        raise click.UsageError(f"there is no repository {name!r} in flowsync.toml; it has: {known}")
-    return file.repositories[name]

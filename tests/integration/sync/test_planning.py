@@ -14,12 +14,14 @@ from flowsync import (
     Engine,
     FlowsyncError,
     NewVersion,
+    PlanOutdatedError,
     Repository,
     Stage,
     SyncPlan,
 )
 from tests.integration.stages.conftest import Given, declare, declare_artifact, remote, sync
 from tests.integration.sync.conftest import Publish, Sync
+from tests.upstream.behaviours import Status
 from tests.upstream.server import Upstream
 
 FIRST = {"a": b"one", "b": b"two", "c": b"three"}
@@ -216,3 +218,108 @@ async def test_a_sync_with_stages_of_its_own_is_not_planned(engine: Engine) -> N
 
     with pytest.raises(FlowsyncError, match="Own overrides pipeline_stages"):
         await own.aplan()
+
+
+async def test_planned_sync_comes_to_what_was_planned(
+    engine: Engine, publish: Publish, file_sync: Sync
+) -> None:
+    await file_sync(publish(FIRST), mirror=True).acreate()
+    url = publish(SECOND)
+    plan = await file_sync(url, mirror=True).aplan()
+
+    version = await file_sync(url, mirror=True, plan=plan).acreate()
+
+    assert version is not None
+    assert (version.number, version.root) == (2, plan.root)
+    assert (await engine.catalog.runs.newest())[0].terms.planned == plan.root
+
+
+async def expect_outdated(declarative: DeclarativeVersion, engine: Engine, said: str) -> None:
+    """Expect the sync to stop, to say why, and to change nothing."""
+    before = (await engine.catalog.repositories.versions("files"))[-1]
+
+    with pytest.raises(PlanOutdatedError, match=said):
+        await declarative.acreate()
+
+    assert (await engine.catalog.repositories.versions("files"))[-1] == before
+    assert (await engine.catalog.runs.newest())[0].state == "failed"
+
+
+async def test_planned_sync_stops_when_the_repository_moved_on(
+    engine: Engine, upstream: Upstream, publish: Publish, file_sync: Sync
+) -> None:
+    """Before anything is fetched."""
+    url = publish(FIRST)
+    plan = await file_sync(url, mirror=True).aplan()
+    await file_sync(publish(SECOND), mirror=True).acreate()
+    publish(FIRST)
+    asked = upstream.count()
+
+    await expect_outdated(
+        file_sync(url, mirror=True, plan=plan),
+        engine,
+        r"from version 0, root \w+; 'files' is at version 1, root \w+: the repository moved on",
+    )
+    assert upstream.count() == asked
+
+
+async def test_planned_sync_stops_when_upstream_moved_on(
+    engine: Engine, publish: Publish, file_sync: Sync
+) -> None:
+    await file_sync(publish(FIRST), mirror=True).acreate()
+    url = publish(SECOND)
+    plan = await file_sync(url, mirror=True).aplan()
+    publish({**SECOND, "e": b"more"})
+
+    await expect_outdated(
+        file_sync(url, mirror=True, plan=plan),
+        engine,
+        r"upstream leads to \w+ now, with 3 added and 2 removed: upstream moved on",
+    )
+
+
+@pytest.mark.parametrize("force", [True, False])
+async def test_planned_sync_stops_when_upstream_moved_back(
+    engine: Engine, publish: Publish, file_sync: Sync, force: bool
+) -> None:
+    """Whether upstream is found unchanged by its metadata alone, or by its content."""
+    url = publish(FIRST)
+    await file_sync(url, mirror=True).acreate()
+    publish(SECOND)
+    plan = await file_sync(url, mirror=True).aplan()
+    publish(FIRST)
+
+    await expect_outdated(
+        file_sync(url, mirror=True, plan=plan, force=force),
+        engine,
+        "upstream leads to no change now: upstream moved on",
+    )
+
+
+async def test_planned_sync_stops_when_something_cannot_be_had(
+    engine: Engine, upstream: Upstream, publish: Publish, file_sync: Sync
+) -> None:
+    await file_sync(publish({}), mirror=True).acreate()
+    url = publish(FIRST)
+    plan = await file_sync(url, on_error="skip").aplan()
+    upstream.script("/b", Status(404))
+
+    await expect_outdated(
+        file_sync(url, on_error="skip", plan=plan),
+        engine,
+        "1 files of the plan could not be had.*b: ",
+    )
+
+
+async def test_plan_without_a_change_is_kept_by_doing_nothing(
+    publish: Publish, file_sync: Sync
+) -> None:
+    url = publish(FIRST)
+    await file_sync(url).acreate()
+    plan = await file_sync(url).aplan()
+
+    declarative = file_sync(url, plan=plan)
+
+    assert await declarative.acreate() is None
+    assert declarative.result is not None
+    assert declarative.result.skipped

@@ -1,0 +1,71 @@
+"""`flowsync plan`: what a sync would do, and nothing of it done."""
+
+from pathlib import Path
+
+import click
+import msgspec
+
+from flowsync.cli.interruption import run_async
+from flowsync.cli.place import Place
+from flowsync.cli.plan_file import FORMAT, PlanFile, planned, write_plan_file
+from flowsync.cli.planning import plan_all
+from flowsync.cli.settings import load
+from flowsync.cli.syncing import Manner
+from flowsync.cli.wanted import SourcesCommand, sync_arguments, wanted_plans
+from flowsync.model.remote import Policy
+from flowsync.model.repository import ErrorPolicy
+
+
+@click.command("plan", cls=SourcesCommand)
+@sync_arguments
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write the plan to a file, for `flowsync sync --plan FILE`.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a repository.")
+@click.pass_obj
+def command(
+    place: Place,
+    *,
+    target: tuple[str, ...],
+    repository: str | None,
+    mirror: bool,
+    policy: Policy | None,
+    on_error: ErrorPolicy | None,
+    max_removal: float | None,
+    force: bool,
+    output: Path | None,
+    as_json: bool,
+) -> int:
+    """Say what a sync would add, remove and download, and change nothing.
+
+    Takes the arguments of `flowsync sync`. Only upstream's metadata is fetched. Whether all files can be had, only the sync finds out.
+    """
+    configuration = load(place)
+    wanted = wanted_plans(
+        configuration.file,
+        target,
+        repository=repository,
+        mirror=mirror,
+        policy=policy,
+        on_error=on_error,
+    )
+    manner = Manner(force=force, wait=True, max_removal=max_removal, as_json=as_json)
+    found = run_async(plan_all(configuration, wanted, manner))
+    if as_json:
+        for plan in filter(None, found):
+            click.echo(msgspec.json.encode(plan).decode())
+    if None in found:
+        return 1
+    if output is not None:
+        syncs = [
+            planned(one, plan, configured=len(target) < 2)
+            for one, plan in zip(wanted, found, strict=True)
+            if plan is not None
+        ]
+        write_plan_file(
+            output, PlanFile(format=FORMAT, force=force, max_removal=max_removal, syncs=syncs)
+        )
+    return 0

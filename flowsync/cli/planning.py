@@ -1,0 +1,34 @@
+"""Plans the syncs of one `flowsync plan` in one engine, one after the other: nothing is waited for but metadata."""
+
+from collections.abc import Sequence
+
+import flowsync
+from flowsync.cli.plan_report import as_text
+from flowsync.cli.plans import Plan
+from flowsync.cli.progress import Display, display
+from flowsync.cli.settings import Configuration
+from flowsync.cli.syncing import Manner, about, declare_sync
+from flowsync.model.errors import FlowsyncError
+from flowsync.model.plan import SyncPlan
+
+
+async def plan_all(
+    configuration: Configuration, plans: Sequence[Plan], manner: Manner
+) -> list[SyncPlan | None]:
+    """Plan all syncs and tell each plan; `None` stands for one that failed, which is told on stderr."""
+    with display(quiet=manner.as_json) as shown:
+        async with configuration.engine() as engine:
+            return [await _plan(engine, plan, manner, shown) for plan in plans]
+
+
+async def _plan(
+    engine: "flowsync.Engine", plan: Plan, manner: Manner, shown: Display
+) -> SyncPlan | None:
+    try:
+        found = await declare_sync(engine, plan, manner, shown).aplan()
+    except FlowsyncError as error:
+        shown.complain(f"plan of the {about(plan)} failed: {error}")
+        return None
+    if not manner.as_json:
+        shown.tell(as_text(found))
+    return found
