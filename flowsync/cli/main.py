@@ -12,6 +12,7 @@ _COMMANDS = {
     "sync": "Sync repositories from their upstreams into new versions.",
     "plan": "Say what a sync would do, and change nothing.",
     "runs": "List the runs of syncs: when, how far, and how they ended.",
+    "why": "Say why a version has a path or lacks it.",
     "acs": "Say where else the same bytes can be had, nearer than upstream.",
     "versions": "List the versions of a repository.",
     "show": "Show what a version contains.",

@@ -11,6 +11,7 @@ COMMANDS = [
     "sync",
     "plan",
     "runs",
+    "why",
     "acs",
     "versions",
     "show",

@@ -167,3 +167,44 @@ def test_plans_that_cannot_be_made_or_read_are_one_line(
     assert "broken.json is no plan of this flowsync" in broken.err
     assert both.status == 2
     assert "--plan says it all" in both.err
+
+
+def test_why_says_what_decided_that_a_path_is_there_or_not(
+    flowsync: CommandLine, upstream: Upstream
+) -> None:
+    url = publish(upstream, FILES)
+    sync = ("sync", "file", url, "-r", "files", "--mirror", "--on-error", "skip")
+    flowsync.run(*sync)
+    publish(upstream, {"a": b"one", "d": b"four"})
+    upstream.always("/d", Status(404))
+    flowsync.run(*sync)
+
+    present, removed, before, failed, unknown, as_object = flowsync.run_all(
+        ("why", "files", "a"),
+        ("why", "files", "b"),
+        ("why", "files", "b", "--version", "1"),
+        ("why", "files", "d"),
+        ("why", "files", "x"),
+        ("why", "files", "a", "--json"),
+    )
+
+    assert present.out.splitlines()[:4] == [
+        "version 2 of files has a",
+        "  added by version 1, run 1, flowsync.file",
+        "  3 bytes, here",
+        "  sha256 7692c3ad3540bb803c020b3aee66cd8887123234ea0c6e7143c0add73ff431ed",
+    ]
+    assert f"  from {upstream.url('/a')} (remote files, immediate)" in present.out
+    assert removed.out.splitlines()[:2] == [
+        "version 2 of files does not have b",
+        "  removed by version 2, run 2: upstream did not list it any more, or another unit replaced it",
+    ]
+    assert "flowsync rollback files 1 brings it back" in removed.out
+    assert before.out.startswith("version 1 of files has b\n")
+    assert failed.out.splitlines()[1].startswith("  skipped by run 2, the last one: ")
+    assert "404" in failed.out
+    assert "sync again once that is mended" in failed.out
+    assert "no recorded run was offered it" in unknown.out
+    (found,) = as_object.objects
+    assert (found["present"][0]["run"], found["present"][0]["stored"]) == (1, True)
+    assert (found["removal"], found["failure"]) == (None, None)

@@ -1,0 +1,63 @@
+"""Why a path is in a version, or is not, out of what is recorded anyway: memberships, sources, and what runs left out.
+
+What a deleted version decided is told of the version that took its rows over. What upstream says of a path now, nobody asks here.
+"""
+
+from flowsync.catalog.database import Database
+from flowsync.catalog.version_lookup import find_version
+from flowsync.model.explanation import Explanation, Failure, Origin, Presence, Removal
+from flowsync.model.repository import LeftOut
+from flowsync.model.url import redact
+
+
+async def explain(
+    database: Database, name: str, path: str, number: int | None = None
+) -> Explanation:
+    """Say why a version (default: the latest) has the path or lacks it. Raise as `find_version` does."""
+    repository_id, version = await find_version(database, name, number)
+    params = {"repository": repository_id, "number": version.number, "path": path}
+    present = await database.fetch("explain_present", params)
+    removed = await database.fetch_one("explain_removed", params)
+    failed = await database.fetch_one("explain_left_out", params)
+    return Explanation(
+        repository=name,
+        version=version.number,
+        path=path,
+        present=tuple(_presence(*row) for row in present),
+        removal=None if removed is None else _removal(*removed),
+        failure=None if failed is None else _failure(path, *failed),
+    )
+
+
+def _presence(  # noqa: PLR0917 - the columns of a row
+    type_name: str,
+    added: int,
+    run: int | None,
+    sha256: bytes | None,
+    blake3: bytes | None,
+    size: int | None,
+    stored: bool,
+    origins: list[list[str]],
+) -> Presence:
+    return Presence(
+        type=type_name,
+        added=added,
+        run=run,
+        sha256=None if sha256 is None else sha256.hex(),
+        blake3=None if blake3 is None else blake3.hex(),
+        size=size,
+        stored=stored,
+        origins=tuple(
+            Origin(remote=remote, url=redact(url), policy=policy)  # type: ignore[arg-type]  # checked by the table
+            for remote, url, policy in origins
+        ),
+    )
+
+
+def _removal(version: int, run: int | None, rolled_back_to: int | None) -> Removal:
+    return Removal(version=version, run=run, rolled_back_to=rolled_back_to)
+
+
+def _failure(path: str, run: int, url: str, reason: str, action: str, since: int) -> Failure:
+    left_out = LeftOut(relative_path=path, url=url, reason=reason, action=action)  # type: ignore[arg-type]  # as above
+    return Failure(run=run, runs_since=since, left_out=left_out)

@@ -1,0 +1,89 @@
+"""`flowsync why`: what decided that a path is in a version, or is not."""
+
+import click
+import msgspec
+
+from flowsync.catalog.explaining import explain
+from flowsync.cli.interruption import run_async
+from flowsync.cli.place import Place
+from flowsync.cli.settings import load
+from flowsync.cli.text import one_line
+from flowsync.model.explanation import Explanation, Failure, Presence, Removal
+
+
+@click.command("why")
+@click.argument("name")
+@click.argument("path")
+@click.option(
+    "--version", "number", type=int, help="The version to look at; by default the latest."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.pass_obj
+def command(place: Place, name: str, path: str, number: int | None, as_json: bool) -> None:
+    """Say why repository NAME has PATH or lacks it: which version and run decided it, from where, or what failed."""
+    found = run_async(_explain(place, name, path, number))
+    if as_json:
+        click.echo(msgspec.json.encode(found).decode())
+    else:
+        click.echo("\n".join(_as_text(found)))
+
+
+async def _explain(place: Place, name: str, path: str, number: int | None) -> Explanation:
+    async with load(place).engine() as engine:
+        return await explain(engine.catalog.database, name, path, number)
+
+
+def _as_text(found: Explanation) -> list[str]:
+    where = f"version {found.version} of {found.repository}"
+    if found.present:
+        lines = [f"{where} has {found.path}"]
+        for presence in found.present:
+            lines += _present(presence)
+    else:
+        lines = [f"{where} does not have {found.path}"]
+        lines += [] if found.removal is None else [_removed(found.removal)]
+    lines += [] if found.failure is None else [_failed(found.failure)]
+    return [*lines, f"  next: {_next_step(found)}"]
+
+
+def _present(presence: Presence) -> list[str]:
+    size = "?" if presence.size is None else presence.size
+    bytes_are = "here" if presence.stored else "not here: on demand, or given up by reclaim"
+    return [
+        f"  added by version {presence.added}{_run(presence.run)}, {presence.type}",
+        f"  {size} bytes, {bytes_are}",
+        f"  sha256 {presence.sha256 or '?'}",
+        *([f"  blake3 {presence.blake3}"] if presence.blake3 else []),
+        *(
+            f"  from {origin.url} (remote {origin.remote}, {origin.policy})"
+            for origin in presence.origins
+        ),
+    ]
+
+
+def _removed(removal: Removal) -> str:
+    if removal.rolled_back_to is not None:
+        how = f", which was rolled back to version {removal.rolled_back_to}"
+    else:
+        how = f"{_run(removal.run)}: upstream did not list it any more, or another unit replaced it"
+    return f"  removed by version {removal.version}{how}"
+
+
+def _failed(failure: Failure) -> str:
+    since = f", {failure.runs_since} runs ago" if failure.runs_since else ", the last one"
+    left_out = failure.left_out
+    return f"  {left_out.action} by run {failure.run}{since}: {one_line(left_out.reason)}"
+
+
+def _next_step(found: Explanation) -> str:
+    if found.failure is not None and not found.failure.runs_since:
+        return "sync again once that is mended; what was left out is tried again"
+    if found.present:
+        return f"flowsync runs --id N tells all of a run; flowsync export {found.repository} FOLDER writes the files"
+    if found.removal is not None:
+        return f"flowsync rollback {found.repository} {found.removal.version - 1} brings it back, until the next sync"
+    return "no recorded run was offered it: look at the spelling, and at what upstream lists"
+
+
+def _run(number: int | None) -> str:
+    return "" if number is None else f", run {number}"

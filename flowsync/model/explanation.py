@@ -1,0 +1,54 @@
+"""Why a path is in a version, or is not: which version, run, source or failure decided it."""
+
+import msgspec
+
+from flowsync.model.remote import Policy
+from flowsync.model.repository import LeftOut
+
+
+class Origin(msgspec.Struct, frozen=True, kw_only=True):
+    """Where bytes can be fetched from. `url` is redacted; the policy is the one that the remote has now."""
+
+    remote: str
+    url: str
+    policy: Policy
+
+
+class Presence(msgspec.Struct, frozen=True, kw_only=True):
+    """A unit that has the path. `added` is the version that added it, made by `run` if it was a sync that recorded itself."""
+
+    type: str
+    added: int
+    run: int | None
+    sha256: str | None
+    blake3: str | None
+    size: int | None
+    stored: bool
+    origins: tuple[Origin, ...]
+
+
+class Removal(msgspec.Struct, frozen=True, kw_only=True):
+    """The version that removed the path last, made by `run` or by rolling back to a version."""
+
+    version: int
+    run: int | None
+    rolled_back_to: int | None
+
+
+class Failure(msgspec.Struct, frozen=True, kw_only=True):
+    """The last run that left the path out, and how many runs of the repository there were after it."""
+
+    run: int
+    runs_since: int
+    left_out: LeftOut
+
+
+class Explanation(msgspec.Struct, frozen=True, kw_only=True):
+    """All that is recorded about a path of `version`. No `present` unit, `removal` or `failure`: no sync ever got to hear of it."""
+
+    repository: str
+    version: int
+    path: str
+    present: tuple[Presence, ...]
+    removal: Removal | None
+    failure: Failure | None
