@@ -268,8 +268,6 @@ class MassRemovalError(FlowsyncError):
         super().__init__(repository, removed, present, limit)
         self.repository = repository
         self.removed, self.present, self.limit = removed, present, limit
-        self.repository, self.removed = repository, removed
-        self.present, self.limit = present, limit
 
     def __str__(self) -> str:
         return (
