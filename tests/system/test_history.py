@@ -190,7 +190,7 @@ def test_why_says_what_decided_that_a_path_is_there_or_not(
 
     assert present.out.splitlines()[:4] == [
         "version 2 of files has a",
-        "  added by version 1, run 1, flowsync.file",
+        "  added by version 1, run 1, file",
         "  3 bytes, here",
         "  sha256 7692c3ad3540bb803c020b3aee66cd8887123234ea0c6e7143c0add73ff431ed",
     ]

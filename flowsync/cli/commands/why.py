@@ -79,7 +79,9 @@ def _next_step(found: Explanation) -> str:
     if found.failure is not None and not found.failure.runs_since:
         return "sync again once that is mended; what was left out is tried again"
     if found.present:
-        return f"flowsync runs --id N tells all of a run; flowsync export {found.repository} FOLDER writes the files"
+        runs = [presence.run for presence in found.present if presence.run is not None]
+        tell = [f"flowsync runs {found.repository} --id {run} tells all of the run" for run in runs]
+        return "; ".join([*tell, f"flowsync export {found.repository} FOLDER writes the files"])
     if found.removal is not None:
         return f"flowsync rollback {found.repository} {found.removal.version - 1} brings it back, until the next sync"
     return "no recorded run was offered it: look at the spelling, and at what upstream lists"
