@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from flowsync.model.content import Content
     from flowsync.model.digest import DigestPolicy
     from flowsync.model.errors import (
-        AllSourcesFailedError,
         CatalogError,
         CatalogUnavailableError,
         DeclarationError,
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
         IntegrityError,
         ItemDroppedError,
         MassRemovalError,
-        MetadataError,
         PipelineError,
         PipelineStalledError,
         PlanOutdatedError,
@@ -35,10 +33,8 @@ if TYPE_CHECKING:
         RepositoryVersionError,
         SizeMismatchError,
         StageEndedEarlyError,
-        StatusError,
         StoreError,
         TooManyLeftOutError,
-        TransferError,
         UnboundStageError,
         UnsupportedDigestError,
         VersionKeptError,
@@ -64,6 +60,12 @@ if TYPE_CHECKING:
         VersionEntry,
     )
     from flowsync.model.transfer import Fetched, Validators
+    from flowsync.model.transfer_errors import (
+        AllSourcesFailedError,
+        MetadataError,
+        StatusError,
+        TransferError,
+    )
     from flowsync.model.upkeep import Finding, PruneReport, ReclaimReport, VerifyReport
     from flowsync.model.url import redact
     from flowsync.pipeline.pipeline import Pipeline, create_pipeline
@@ -101,7 +103,6 @@ _HOMES = {
     "StoredArtifact": "flowsync.model.artifact",
     "Content": "flowsync.model.content",
     "DigestPolicy": "flowsync.model.digest",
-    "AllSourcesFailedError": "flowsync.model.errors",
     "CatalogError": "flowsync.model.errors",
     "CatalogUnavailableError": "flowsync.model.errors",
     "DeclarationError": "flowsync.model.errors",
@@ -112,7 +113,6 @@ _HOMES = {
     "IntegrityError": "flowsync.model.errors",
     "ItemDroppedError": "flowsync.model.errors",
     "MassRemovalError": "flowsync.model.errors",
-    "MetadataError": "flowsync.model.errors",
     "PipelineError": "flowsync.model.errors",
     "PipelineStalledError": "flowsync.model.errors",
     "PlanOutdatedError": "flowsync.model.errors",
@@ -121,10 +121,8 @@ _HOMES = {
     "RepositoryVersionError": "flowsync.model.errors",
     "SizeMismatchError": "flowsync.model.errors",
     "StageEndedEarlyError": "flowsync.model.errors",
-    "StatusError": "flowsync.model.errors",
     "StoreError": "flowsync.model.errors",
     "TooManyLeftOutError": "flowsync.model.errors",
-    "TransferError": "flowsync.model.errors",
     "UnboundStageError": "flowsync.model.errors",
     "UnsupportedDigestError": "flowsync.model.errors",
     "VersionKeptError": "flowsync.model.errors",
@@ -148,6 +146,10 @@ _HOMES = {
     "VersionEntry": "flowsync.model.repository",
     "Fetched": "flowsync.model.transfer",
     "Validators": "flowsync.model.transfer",
+    "AllSourcesFailedError": "flowsync.model.transfer_errors",
+    "MetadataError": "flowsync.model.transfer_errors",
+    "StatusError": "flowsync.model.transfer_errors",
+    "TransferError": "flowsync.model.transfer_errors",
     "Finding": "flowsync.model.upkeep",
     "PruneReport": "flowsync.model.upkeep",
     "ReclaimReport": "flowsync.model.upkeep",

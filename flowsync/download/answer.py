@@ -12,8 +12,8 @@ from email.utils import parsedate_to_datetime
 from typing import Final
 
 from flowsync.download.origin import Tally
-from flowsync.model.errors import BrokenBodyError, StatusError, TransferError
 from flowsync.model.transfer import FetchRequest, Validators
+from flowsync.model.transfer_errors import BrokenBodyError, StatusError, TransferError
 from flowsync.model.url import redact
 
 Headers = Mapping[str, str]

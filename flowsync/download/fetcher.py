@@ -22,8 +22,9 @@ from flowsync.download.limits import HostLimits
 from flowsync.download.origin import Origin
 from flowsync.download.retry import Backoff
 from flowsync.download.spool import Spool
-from flowsync.model.errors import DigestMismatchError, TransferError, UnsupportedUrlError
+from flowsync.model.errors import DigestMismatchError
 from flowsync.model.transfer import Fetched, Fetcher, FetchRequest, Received, Sink
+from flowsync.model.transfer_errors import TransferError, UnsupportedUrlError
 from flowsync.model.url import redact, scheme
 
 _COMPRESSED: Final = (".gz", ".tgz", ".xz", ".bz2", ".zst", ".br", ".lz", ".lzma", ".zip")

@@ -24,13 +24,13 @@ from urllib.parse import unquote_to_bytes
 from flowsync.download.answer import http_date
 from flowsync.download.inflow import Inflow
 from flowsync.download.origin import Tally
-from flowsync.model.errors import (
+from flowsync.model.transfer import FetchRequest, Received, Sink, Validators
+from flowsync.model.transfer_errors import (
     BrokenBodyError,
     ForbiddenPathError,
     UnreadableFileError,
     UnsupportedUrlError,
 )
-from flowsync.model.transfer import FetchRequest, Received, Sink, Validators
 from flowsync.model.url import redact
 
 _CHUNK: Final = 1 << 20

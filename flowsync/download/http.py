@@ -31,7 +31,9 @@ from flowsync.download.limits import HostLimits, Slot
 from flowsync.download.origin import Tally
 from flowsync.download.proxy import Proxy
 from flowsync.download.route import Hop
-from flowsync.model.errors import (
+from flowsync.model.remote import Remote
+from flowsync.model.transfer import FetchRequest, Received, Sink
+from flowsync.model.transfer_errors import (
     BrokenBodyError,
     CertificateError,
     RedirectError,
@@ -41,8 +43,6 @@ from flowsync.model.errors import (
     UnreachableError,
     UnsupportedUrlError,
 )
-from flowsync.model.remote import Remote
-from flowsync.model.transfer import FetchRequest, Received, Sink
 from flowsync.model.url import Origin, redact
 
 _SETUPS: Final = 256

@@ -9,8 +9,8 @@ import zlib
 from typing import Final
 
 from flowsync.download.origin import Tally
-from flowsync.model.errors import BrokenBodyError
 from flowsync.model.transfer import FetchRequest, Sink
+from flowsync.model.transfer_errors import BrokenBodyError
 from flowsync.model.url import redact
 
 ENCODINGS: Final = "gzip"

@@ -15,17 +15,17 @@ from flowsync.download.adaptive import AdaptiveLimit
 from flowsync.download.gate import Gate
 from flowsync.download.line import Line
 from flowsync.download.origin import Tally
-from flowsync.model.errors import (
+from flowsync.model.errors import IntegrityError
+from flowsync.model.remote import Remote
+from flowsync.model.transfer import FetchRequest
+from flowsync.model.transfer_errors import (
     BrokenBodyError,
     CertificateError,
-    IntegrityError,
     StatusError,
     TransferError,
     TransferTimeoutError,
     UnreachableError,
 )
-from flowsync.model.remote import Remote
-from flowsync.model.transfer import FetchRequest
 from flowsync.model.url import Origin
 
 _GRAIN: Final = 0.001

@@ -6,8 +6,9 @@ already holds and by which validator upstream would recognise the rest. A fetche
 
 from typing import Protocol
 
-from flowsync.model.errors import OversizedBodyError, SizeMismatchError
+from flowsync.model.errors import SizeMismatchError
 from flowsync.model.transfer import FetchRequest, Held, Received, Sink
+from flowsync.model.transfer_errors import OversizedBodyError
 from flowsync.model.url import redact
 
 

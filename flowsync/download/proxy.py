@@ -9,8 +9,8 @@ from urllib.request import getproxies, proxy_bypass
 import msgspec
 
 from flowsync.download.headers import basic
-from flowsync.model.errors import UnsupportedUrlError
 from flowsync.model.remote import Remote
+from flowsync.model.transfer_errors import UnsupportedUrlError
 from flowsync.model.url import Origin, redact
 
 

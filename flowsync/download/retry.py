@@ -20,18 +20,20 @@ import msgspec
 
 from flowsync.download.origin import Origin, Tally
 from flowsync.model.errors import (
-    BrokenBodyError,
-    CertificateError,
     DeclarationError,
     DigestMismatchError,
     IntegrityError,
     SizeMismatchError,
+)
+from flowsync.model.transfer import FetchRequest, Received, Sink
+from flowsync.model.transfer_errors import (
+    BrokenBodyError,
+    CertificateError,
     StatusError,
     TransferError,
     TransferTimeoutError,
     UnreachableError,
 )
-from flowsync.model.transfer import FetchRequest, Received, Sink
 
 _PASSING: Final = (
     UnreachableError,

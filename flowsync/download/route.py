@@ -10,7 +10,7 @@ import re
 from typing import Final, NamedTuple
 from urllib.parse import quote, urljoin, urlsplit
 
-from flowsync.model.errors import RedirectError, UnsupportedUrlError
+from flowsync.model.transfer_errors import RedirectError, UnsupportedUrlError
 from flowsync.model.url import Origin, holds_user, origin, redact
 
 MAX_REDIRECTS: Final = 10

@@ -1,12 +1,11 @@
 """The one tree of errors that flowsync raises.
 
 1. Every error that a caller may act on is a `FlowsyncError`; adapters translate what the libraries below them raise and keep it as `__cause__`.
+   The branch of transfers is in `transfer_errors.py`.
 2. The class says the kind, the attributes hold the facts, the text is built from them once: what was being done, to what, what was found.
 3. Where the Stages API document promises a built-in class (`ValueError`), the error is that class too.
 4. No attribute and no text ever holds a secret: URLs come in already redacted.
 """
-
-from collections.abc import Sequence
 
 
 class FlowsyncError(Exception):
@@ -102,81 +101,6 @@ class MissingDigestError(IntegrityError):
 
 class HashingError(FlowsyncError):
     """Digests could not be computed: the hash workers died again and again, or cannot be started, or were closed."""
-
-
-# --- transfer, and what upstream says ----------------------------------------------------------
-
-
-class TransferError(FlowsyncError):
-    """A body could not be fetched. `url` is redacted."""
-
-    def __init__(self, url: str, reason: str) -> None:
-        super().__init__(url, reason)
-        self.url, self.reason = url, reason
-
-    def __str__(self) -> str:
-        return f"{self.url}: {self.reason}"
-
-
-class UnsupportedUrlError(TransferError, ValueError):
-    """No fetcher handles the scheme of a URL, or the URL is malformed."""
-
-
-class ForbiddenPathError(TransferError):
-    """A `file://` URL leads out of the folders that the engine may read."""
-
-
-class UnreadableFileError(TransferError):
-    """A `file://` URL names something that is missing, that may not be read, or that is not a regular file."""
-
-
-class UnreachableError(TransferError):
-    """No connection could be made, or it broke before the answer began."""
-
-
-class CertificateError(UnreachableError):
-    """The server could not prove by its certificate that it is the one that was asked."""
-
-
-class StatusError(TransferError):
-    """The server answered with a status of 400 or more, or one that has no meaning here. `retry_after` is the wait in seconds that it asked for."""
-
-    def __init__(
-        self, url: str, reason: str, status: int, retry_after: float | None = None
-    ) -> None:
-        super().__init__(url, reason)
-        self.args = (url, reason, status, retry_after)
-        self.status, self.retry_after = status, retry_after
-
-
-class RedirectError(TransferError):
-    """A redirect was refused: too many, to another scheme, from https to http, or to nowhere. `url` is the one that redirects."""
-
-
-class OversizedBodyError(TransferError):
-    """The body is longer than the caller is ready to take."""
-
-
-class BrokenBodyError(TransferError):
-    """The body ended before its promised length, or could not be decoded."""
-
-
-class TransferTimeoutError(TransferError, TimeoutError):
-    """Connecting, waiting for bytes, or the whole transfer took longer than the remote allows."""
-
-
-class AllSourcesFailedError(TransferError):
-    """Every URL of an artifact was tried and failed. `failures` has them in the order tried."""
-
-    def __init__(self, relative_path: str, failures: Sequence[Exception]) -> None:
-        listed = "; ".join(str(failure) for failure in failures)
-        super().__init__(relative_path, f"every source failed: {listed}")
-        self.args = (relative_path, failures)
-        self.failures = tuple(failures)
-
-
-class MetadataError(FlowsyncError, ValueError):
-    """What upstream says about its content cannot be understood, or must not be believed."""
 
 
 # --- the catalog ------------------------------------------------------------------------------

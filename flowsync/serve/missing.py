@@ -30,7 +30,6 @@ from flowsync.digest.hashing import verify
 from flowsync.download.spool import fresh_path
 from flowsync.model.artifact import Artifact, StoredArtifact, staged_artifact
 from flowsync.model.errors import (
-    AllSourcesFailedError,
     CatalogError,
     DeclarationError,
     FlowsyncError,
@@ -38,11 +37,14 @@ from flowsync.model.errors import (
     SettingsError,
     SizeMismatchError,
     StoreError,
-    TransferError,
-    TransferTimeoutError,
 )
 from flowsync.model.remote import Remote
 from flowsync.model.transfer import FetchRequest
+from flowsync.model.transfer_errors import (
+    AllSourcesFailedError,
+    TransferError,
+    TransferTimeoutError,
+)
 from flowsync.model.url import redact
 from flowsync.pipeline.threads import in_thread
 from flowsync.serve.claims import claimed

@@ -4,15 +4,10 @@ from contextlib import suppress
 
 from flowsync.declare import DeclarativeArtifact, DeclarativeContent, Source
 from flowsync.model.artifact import Artifact, StagedArtifact
-from flowsync.model.errors import (
-    AllSourcesFailedError,
-    DeclarationError,
-    IntegrityError,
-    TransferError,
-    UnreachableError,
-)
+from flowsync.model.errors import DeclarationError, IntegrityError
 from flowsync.model.remote import Remote
 from flowsync.model.transfer import FetchRequest
+from flowsync.model.transfer_errors import AllSourcesFailedError, TransferError, UnreachableError
 from flowsync.pipeline.progress import Meter
 from flowsync.pipeline.tasks import task_group
 from flowsync.stages.arrival import Arrival

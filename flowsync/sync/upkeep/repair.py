@@ -11,9 +11,10 @@ from typing import Final
 
 from flowsync.catalog.verification import Origin, Stored
 from flowsync.model.artifact import StagedArtifact
-from flowsync.model.errors import DeclarationError, IntegrityError, SettingsError, TransferError
+from flowsync.model.errors import DeclarationError, IntegrityError, SettingsError
 from flowsync.model.remote import Remote
 from flowsync.model.transfer import FetchRequest
+from flowsync.model.transfer_errors import TransferError
 from flowsync.model.url import redact
 from flowsync.pipeline.progress import Meter
 from flowsync.pipeline.tasks import task_group

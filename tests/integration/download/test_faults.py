@@ -8,7 +8,8 @@ from random import Random
 
 import pytest
 
-from flowsync.model.errors import IntegrityError, TransferError
+from flowsync.model.errors import IntegrityError
+from flowsync.model.transfer_errors import TransferError
 from tests.integration.download.conftest import Client
 from tests.upstream.behaviours import (
     Behaviour,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from flowsync.model.errors import RedirectError, StatusError
+from flowsync.model.transfer_errors import RedirectError, StatusError
 from tests.integration.download.conftest import Client
 from tests.upstream.behaviours import Cut, Redirect, Status
 from tests.upstream.certificates import Certificates

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from flowsync.model.errors import (
+from flowsync.model.errors import DeclarationError
+from flowsync.model.transfer_errors import (
     CertificateError,
-    DeclarationError,
     StatusError,
     TransferError,
     UnreachableError,

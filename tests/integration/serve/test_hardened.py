@@ -14,8 +14,8 @@ from flowsync import DeclarativeVersion, Engine, Remote, Repository
 from flowsync.serve.app import ContentServer, ServerLimits
 from flowsync.sources.file import FileFirstStage
 from tests.integration.serve.conftest import Client, read_reply
-from tests.integration.store.test_full_disk import mounted
 from tests.integration.sync.conftest import Publish, Sync
+from tests.mounts import mounted
 from tests.upstream.behaviours import Status
 from tests.upstream.server import Upstream
 

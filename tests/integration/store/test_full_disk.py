@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,7 @@ from flowsync.model.errors import StoreError, StoreFullError, StoreUnwritableErr
 from flowsync.store import LocalBlobStore, StoreUsage, kernel
 from flowsync.store.durability import trusts_syncfs
 from tests.contract.blob_store import HELLO, as_file, in_memory
+from tests.mounts import mounted
 
 LIMITED = """
 import asyncio, resource, sys
@@ -31,22 +31,6 @@ async def main():
 
 asyncio.run(main())
 """
-
-
-@contextmanager
-def mounted(folder: Path, *arguments: str):
-    if os.geteuid() != 0:
-        pytest.skip("only root can mount a file system for the test")
-    folder.mkdir()
-    done = subprocess.run(
-        ["mount", *arguments, str(folder)], capture_output=True, text=True, check=False
-    )
-    if done.returncode != 0:
-        pytest.skip(f"no file system can be mounted here: {done.stderr.strip()}")
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", str(folder)], check=True)
 
 
 @pytest.fixture

@@ -13,9 +13,10 @@ from flowsync.download.answer import (
     strong_validator,
 )
 from flowsync.download.origin import Tally
-from flowsync.model.errors import BrokenBodyError, SizeMismatchError, StatusError
+from flowsync.model.errors import SizeMismatchError
 from flowsync.model.remote import Remote
 from flowsync.model.transfer import FetchRequest, Validators
+from flowsync.model.transfer_errors import BrokenBodyError, StatusError
 
 NOON = "Mon, 06 Jan 2025 12:00:00 GMT"
 NOON_SECONDS = 1736164800.0

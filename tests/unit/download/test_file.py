@@ -13,16 +13,16 @@ import pytest
 from flowsync.download.file import FileOrigin
 from flowsync.download.origin import Tally
 from flowsync.download.spool import Spool
-from flowsync.model.errors import (
+from flowsync.model.errors import SizeMismatchError
+from flowsync.model.remote import Remote
+from flowsync.model.transfer import FetchRequest, Received, Validators
+from flowsync.model.transfer_errors import (
     BrokenBodyError,
     ForbiddenPathError,
     OversizedBodyError,
-    SizeMismatchError,
     UnreadableFileError,
     UnsupportedUrlError,
 )
-from flowsync.model.remote import Remote
-from flowsync.model.transfer import FetchRequest, Received, Validators
 
 
 async def fetch(

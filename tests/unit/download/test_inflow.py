@@ -7,9 +7,10 @@ import pytest
 from flowsync.download.inflow import Inflow
 from flowsync.download.origin import Tally
 from flowsync.download.spool import Spool
-from flowsync.model.errors import BrokenBodyError, SizeMismatchError
+from flowsync.model.errors import SizeMismatchError
 from flowsync.model.remote import Remote
 from flowsync.model.transfer import FetchRequest
+from flowsync.model.transfer_errors import BrokenBodyError
 
 BODY = b"".join(number.to_bytes(4, "big") for number in range(200_000))
 

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from flowsync.download.proxy import Proxy, choose
-from flowsync.model.errors import UnsupportedUrlError
 from flowsync.model.remote import Remote
+from flowsync.model.transfer_errors import UnsupportedUrlError
 
 TARGET = ("https", "host", 443)
 

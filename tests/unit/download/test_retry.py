@@ -8,23 +8,25 @@ import pytest
 from flowsync.download.origin import Tally
 from flowsync.download.retry import Backoff, stream
 from flowsync.model.errors import (
-    BrokenBodyError,
-    CertificateError,
     DeclarationError,
     DigestMismatchError,
     FlowsyncError,
+    SizeMismatchError,
+    StoreFullError,
+)
+from flowsync.model.remote import Remote
+from flowsync.model.transfer import FetchRequest, Held, Received, Sink, Validators
+from flowsync.model.transfer_errors import (
+    BrokenBodyError,
+    CertificateError,
     ForbiddenPathError,
     OversizedBodyError,
     RedirectError,
-    SizeMismatchError,
     StatusError,
-    StoreFullError,
     TransferTimeoutError,
     UnreachableError,
     UnreadableFileError,
 )
-from flowsync.model.remote import Remote
-from flowsync.model.transfer import FetchRequest, Held, Received, Sink, Validators
 
 URL = "test://a"
 AT_ONCE = Backoff(base=0, patience=0)

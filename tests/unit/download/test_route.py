@@ -3,7 +3,7 @@
 import pytest
 
 from flowsync.download.route import follow, start
-from flowsync.model.errors import RedirectError, UnsupportedUrlError
+from flowsync.model.transfer_errors import RedirectError, UnsupportedUrlError
 
 REMOTE = "https://host/repository/"
 

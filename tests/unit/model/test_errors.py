@@ -5,15 +5,17 @@ from collections.abc import Sequence
 
 import pytest
 
-from flowsync.model import errors
+from flowsync.model import errors, transfer_errors
 from flowsync.model.errors import (
-    AllSourcesFailedError,
     DeclarationError,
     DigestMismatchError,
     EmbeddedPostgresError,
     FlowsyncError,
     RepeatedStageError,
     SizeMismatchError,
+)
+from flowsync.model.transfer_errors import (
+    AllSourcesFailedError,
     StatusError,
     TransferError,
     TransferTimeoutError,
@@ -22,7 +24,7 @@ from flowsync.model.errors import (
 
 CLASSES = [
     value
-    for value in vars(errors).values()
+    for value in {**vars(errors), **vars(transfer_errors)}.values()
     if inspect.isclass(value) and issubclass(value, Exception)
 ]
 SAMPLES: dict[object, object] = {
@@ -79,8 +81,8 @@ def test_every_error_can_go_to_another_process_and_be_copied(kind: type[Flowsync
         (RepeatedStageError, ValueError),
         (TransferTimeoutError, TimeoutError),
         (errors.SettingsError, ValueError),
-        (errors.UnsupportedUrlError, ValueError),
-        (errors.MetadataError, ValueError),
+        (transfer_errors.UnsupportedUrlError, ValueError),
+        (transfer_errors.MetadataError, ValueError),
         (errors.RepositoryNotFoundError, LookupError),
         (errors.VersionNotFoundError, LookupError),
         (errors.BlobMissingError, LookupError),

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from flowsync.model.artifact import Artifact, StagedArtifact
-from flowsync.model.errors import UnreachableError
+from flowsync.model.transfer_errors import UnreachableError
 from flowsync.stages.single_flight import SingleFlight, key
 
 BODY = b"body"

@@ -1,0 +1,77 @@
+"""The errors of transfers, a part of the tree of `errors.py`, with the same rules."""
+
+from collections.abc import Sequence
+
+from flowsync.model.errors import FlowsyncError
+
+
+class TransferError(FlowsyncError):
+    """A body could not be fetched. `url` is redacted."""
+
+    def __init__(self, url: str, reason: str) -> None:
+        super().__init__(url, reason)
+        self.url, self.reason = url, reason
+
+    def __str__(self) -> str:
+        return f"{self.url}: {self.reason}"
+
+
+class UnsupportedUrlError(TransferError, ValueError):
+    """No fetcher handles the scheme of a URL, or the URL is malformed."""
+
+
+class ForbiddenPathError(TransferError):
+    """A `file://` URL leads out of the folders that the engine may read."""
+
+
+class UnreadableFileError(TransferError):
+    """A `file://` URL names something that is missing, that may not be read, or that is not a regular file."""
+
+
+class UnreachableError(TransferError):
+    """No connection could be made, or it broke before the answer began."""
+
+
+class CertificateError(UnreachableError):
+    """The server could not prove by its certificate that it is the one that was asked."""
+
+
+class StatusError(TransferError):
+    """The server answered with a status of 400 or more, or one that has no meaning here. `retry_after` is the wait in seconds that it asked for."""
+
+    def __init__(
+        self, url: str, reason: str, status: int, retry_after: float | None = None
+    ) -> None:
+        super().__init__(url, reason)
+        self.args = (url, reason, status, retry_after)
+        self.status, self.retry_after = status, retry_after
+
+
+class RedirectError(TransferError):
+    """A redirect was refused: too many, to another scheme, from https to http, or to nowhere. `url` is the one that redirects."""
+
+
+class OversizedBodyError(TransferError):
+    """The body is longer than the caller is ready to take."""
+
+
+class BrokenBodyError(TransferError):
+    """The body ended before its promised length, or could not be decoded."""
+
+
+class TransferTimeoutError(TransferError, TimeoutError):
+    """Connecting, waiting for bytes, or the whole transfer took longer than the remote allows."""
+
+
+class AllSourcesFailedError(TransferError):
+    """Every URL of an artifact was tried and failed. `failures` has them in the order tried."""
+
+    def __init__(self, relative_path: str, failures: Sequence[Exception]) -> None:
+        listed = "; ".join(str(failure) for failure in failures)
+        super().__init__(relative_path, f"every source failed: {listed}")
+        self.args = (relative_path, failures)
+        self.failures = tuple(failures)
+
+
+class MetadataError(FlowsyncError, ValueError):
+    """What upstream says about its content cannot be understood, or must not be believed."""
