@@ -10,7 +10,8 @@
 2. Each segment is decoded on its own and after the target was split: an encoded slash is no separator, and since no path of a version can have one in
    a segment, it leads nowhere. Nor does a segment that is empty, `.` or `..`: paths are looked up as they are, never resolved.
 3. What can be no path at all (broken percent signs, bytes that are not UTF-8, control characters) is a bad request.
-4. A moment needs a time zone. In a URL, `+` may stand as it is.
+4. What alternate sources list (names that begin with `acs:`) is recorded for syncs to fetch from, and is nobody's to read here.
+5. A moment needs a time zone. In a URL, `+` may stand as it is.
 """
 
 import re
@@ -19,6 +20,8 @@ from typing import Final
 from urllib.parse import quote, unquote_to_bytes
 
 import msgspec
+
+from flowsync.model.repository import HIDDEN
 
 LONGEST_PATH: Final = 4096
 """Bytes of a target before its query. No path of a version is longer, or a client could not ask for it."""
@@ -108,7 +111,11 @@ def _address(first: str, segments: list[str], *, bare: bool) -> Address:
         return NOWHERE
     repository, at, selector = first.partition("@")
     number, moment = _version(selector) if at else (None, None)
-    if not repository or (at and number is None and moment is None):
+    if (
+        not repository
+        or repository.startswith(HIDDEN)
+        or (at and number is None and moment is None)
+    ):
         return NOWHERE
     return Address(
         repository=repository,

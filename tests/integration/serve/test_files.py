@@ -243,6 +243,23 @@ async def test_curl_reads_a_file_and_goes_on_with_one_that_broke_off(
     assert file.read_bytes() == LARGE
 
 
+@pytest.mark.skipif(shutil.which("wget") is None, reason="wget is not installed")
+async def test_wget_mirrors_a_repository_by_its_pages(
+    publish: Publish, file_sync: Sync, client: Client, tmp_path
+) -> None:
+    await file_sync(publish({"a": b"one", "dir/b": LARGE, "dir/c d": b"three"})).acreate()
+    url = f"http://127.0.0.1:{client.port}/files/"
+    options = ["--mirror", "--no-parent", "--no-host-directories"]
+
+    process = await asyncio.create_subprocess_exec("wget", "-q", *options, url, cwd=tmp_path)
+
+    assert await process.wait() == 0
+    files = tmp_path / "files"
+    found = {str(path.relative_to(files)) for path in files.rglob("*") if path.is_file()}
+    assert found == {"a", "dir/b", "dir/c d", "PULP_MANIFEST", "index.html", "dir/index.html"}
+    assert (files / "dir/b").read_bytes() == LARGE
+
+
 async def test_health_and_metrics(publish: Publish, file_sync: Sync, client: Client) -> None:
     await file_sync(publish({"a": b"one"})).acreate()
     await client.get("/files/a")

@@ -59,6 +59,8 @@ def test_target_means_a_place(target: str, address: Address) -> None:
         "/files@2026-11-23/a",
         "/files@2026-11-23T10:00:00/a",
         "/files@2026-13-23T10:00:00Z/a",
+        "/acs:dvd/a",
+        "/acs%3Advd@1/a",
     ],
 )
 def test_what_no_version_can_have_is_nowhere(target: str) -> None:
