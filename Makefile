@@ -13,6 +13,7 @@ ARGS ?=
 ROUNDS ?= 10
 FAULTS ?= 200
 KILLS ?= 200
+READS ?= 10000
 # The revision that bench-gate compares with.
 BASE ?= HEAD~1
 
@@ -71,9 +72,10 @@ bench-plot: setup ## Draw curves of what was measured into .benchmarks/plots (in
 	@$(PYTHON) -c "import matplotlib" 2>/dev/null || $(PYTHON) -m pip install --quiet --only-binary :all: --group plot
 	@$(PYTHON) -m bench.plots
 
-soak: setup ## Syncs with random faults (FAULTS=200) and kills (KILLS=200), then the tests with I/O again and again (ROUNDS=10)
-	@FLOWSYNC_FAULTS=$(FAULTS) FLOWSYNC_KILLS=$(KILLS) FLOWSYNC_SEED=$$(date +%s) $(PYTHON) $(PYTEST) --timeout 0 -o faulthandler_timeout=0 -v \
-		tests/integration/faults tests/system/test_kills.py $(ARGS)
+soak: setup ## Syncs with random faults (FAULTS=200) and kills (KILLS=200), reads of a changing upstream (READS=10000), then the tests with I/O again and again (ROUNDS=10)
+	@FLOWSYNC_FAULTS=$(FAULTS) FLOWSYNC_KILLS=$(KILLS) FLOWSYNC_READS=$(READS) FLOWSYNC_SEED=$$(date +%s) \
+		$(PYTHON) $(PYTEST) --timeout 0 -o faulthandler_timeout=0 -v \
+		tests/integration/faults tests/system/test_kills.py tests/integration/serve/test_changing_upstream.py $(ARGS)
 	@for round in $$(seq $(ROUNDS)); do \
 		echo "round $$round of $(ROUNDS)"; \
 		$(PYTHON) $(PYTEST) --quiet $(wildcard tests/integration tests/system) $(ARGS) || exit 1; \

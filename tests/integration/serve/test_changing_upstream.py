@@ -14,10 +14,10 @@ from tests.integration.serve.conftest import Reply, read_reply
 from tests.integration.sync.conftest import Publish, Sync
 from tests.upstream.server import Upstream
 
-READS = int(os.environ.get("FLOWSYNC_READS", "10000"))
-CLIENTS = 16
+READS = int(os.environ.get("FLOWSYNC_READS", "4000"))
+CLIENTS = 48
 SIZES = [0, 1, 900, 4096, 70_000, 300_000]
-CHANGE_EVERY = 40
+CHANGE_EVERY = 100
 """Reads after which one file of upstream becomes another one, or what it was when it was synced."""
 
 Choice = tuple[str, slice]
@@ -44,17 +44,31 @@ def choose(wanted: dict[str, bytes], dice: random.Random) -> Choice:
     return path, slice(first, dice.randrange(first + 1, size))
 
 
-async def read(port: int, repository: str, choice: Choice, size: int) -> Reply:
-    path, part = choice
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    try:
-        asked = f"GET /{repository}/{path} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n"
+class Reader:
+    """Reads over one connection, and over a new one when that was broken off."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._connection: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+
+    async def read(self, choice: Choice, size: int) -> Reply:
+        path, part = choice
+        asked = f"GET /files/{path} HTTP/1.1\r\nHost: h\r\n"
         if part != slice(0, size):
             asked += f"Range: bytes={part.start}-{part.stop - 1}\r\n"
+        if self._connection is None:
+            self._connection = await asyncio.open_connection("127.0.0.1", self._port)
+        reader, writer = self._connection
         writer.write(f"{asked}\r\n".encode())
-        return await read_reply(reader)
-    finally:
-        writer.close()
+        reply = await read_reply(reader)
+        if not reply.complete:
+            self.close()
+        return reply
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection[1].close()
+        self._connection = None
 
 
 @pytest.mark.parametrize("policy", ["on_demand", "streamed"])
@@ -74,18 +88,20 @@ async def test_no_read_is_completed_with_wrong_bytes_while_upstream_changes(
     turns = iter(range(share))
 
     async def client(port: int) -> None:
+        reader = Reader(port)
         for turn in turns:
             if turn % CHANGE_EVERY == 0:
                 await change(dice, wanted, upstream, engine)
             choice = choose(wanted, dice)
             body = wanted[choice[0]]
-            reply = await read(port, "files", choice, len(body))
+            reply = await reader.read(choice, len(body))
             if reply.status == 502 or not reply.complete:
                 seen["refused" if reply.complete else "broken off"] += 1
                 continue
             assert reply.status in {200, 206}
             assert reply.body == body[choice[1]]
             seen["right"] += 1
+        reader.close()
 
     async with ContentServer(engine, limits=ServerLimits(cool_down=0.05)) as server:
         port = server.addresses[0][1]
