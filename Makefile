@@ -72,7 +72,7 @@ bench-plot: setup ## Draw curves of what was measured into .benchmarks/plots (in
 	@$(PYTHON) -c "import matplotlib" 2>/dev/null || $(PYTHON) -m pip install --quiet --only-binary :all: --group plot
 	@$(PYTHON) -m bench.plots
 
-soak: setup ## Syncs with random faults (FAULTS=200) and kills (KILLS=200), reads of a changing upstream (READS=10000), then the tests with I/O again and again (ROUNDS=10)
+soak: setup ## Random faults (FAULTS=200), kills (KILLS=200), reads of a changing upstream (READS=10000), then tests with I/O ROUNDS=10 times
 	@FLOWSYNC_FAULTS=$(FAULTS) FLOWSYNC_KILLS=$(KILLS) FLOWSYNC_READS=$(READS) FLOWSYNC_SEED=$$(date +%s) \
 		$(PYTHON) $(PYTEST) --timeout 0 -o faulthandler_timeout=0 -v \
 		tests/integration/faults tests/system/test_kills.py tests/integration/serve/test_changing_upstream.py $(ARGS)
