@@ -43,10 +43,11 @@ def bench_large(benchmark: BenchmarkFixture, tmp_path: Path, conninfo: str, serv
 def serving(server: str, folder: Path, size: int, conninfo: str) -> Iterator[str]:
     """Run the server over one file, and give its URL."""
     tree = servers.publish(folder, [size])
-    running = {
-        "nginx": lambda: servers.nginx(tree),
-        "aiohttp": lambda: servers.aiohttp(tree),
-        "flowsync": lambda: servers.flowsync(folder / "home", conninfo, f"{tree.as_uri()}/"),
-    }[server]
-    with running() as url:
+    if server == "nginx":
+        running = servers.nginx(tree)
+    elif server == "aiohttp":
+        running = servers.aiohttp(tree)
+    else:
+        running = servers.flowsync(folder / "home", conninfo, f"{tree.as_uri()}/")
+    with running as url:
         yield f"{url}0"
