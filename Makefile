@@ -4,6 +4,9 @@
 .PHONY: help setup demo test tested-oldest tested-newest check formatted linted typed layered format
 .PHONY: bench bench-counts bench-gate bench-plot soak clean
 
+# Tests and benches start hundreds of processes: none should compile everything anew, whatever the shell says.
+unexport PYTHONDONTWRITEBYTECODE
+
 PYTHON := .venv/bin/python
 # Workers of a test run. Modules stay together (loadscope), so that what a module shares is made once.
 JOBS ?= 2

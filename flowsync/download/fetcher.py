@@ -16,8 +16,8 @@ from typing import Final
 import msgspec
 
 from flowsync.download import retry
+from flowsync.download.deferred_http import defer_http
 from flowsync.download.file import FileOrigin
-from flowsync.download.http import open_http
 from flowsync.download.limits import HostLimits
 from flowsync.download.origin import Origin
 from flowsync.download.retry import Backoff
@@ -47,7 +47,7 @@ async def open_fetcher(
     """
     backoff = backoff or Backoff()
     limits = HostLimits(backoff.patience, share)
-    async with open_http(user_agent or _product(), limits) as http:
+    async with defer_http(user_agent or _product(), limits) as http:
         file = FileOrigin(allowed_roots)
         origins: dict[str, Origin] = {"http": http, "https": http, "file": file}
         fetcher = UrlFetcher(origins, fspath(scratch_folder), backoff)

@@ -20,16 +20,27 @@ def homes_for_the_type_checker() -> dict[str, str]:
     }
 
 
-def test_import_loads_neither_http_nor_database_nor_console() -> None:
-    program = "import flowsync, sys; print(*{name.partition('.')[0] for name in sys.modules})"
-
+def loaded_by(module: str) -> set[str]:
+    """Return the top-level packages that a fresh interpreter has loaded after it imported `module`."""
+    program = f"import sys, {module}; print(*{{name.partition('.')[0] for name in sys.modules}})"
     run = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT
     )
+    return set(run.stdout.split())
 
-    loaded = set(run.stdout.split())
+
+def test_import_loads_neither_http_nor_database_nor_console() -> None:
+    loaded = loaded_by("flowsync")
+
     assert "flowsync" in loaded
     assert loaded & {"aiohttp", "click", "psycopg", "psycopg_pool", "rich"} == set()
+
+
+def test_the_engine_leaves_the_http_client_to_the_first_request_that_needs_it() -> None:
+    loaded = loaded_by("flowsync.sync.engine")
+
+    assert "psycopg" in loaded
+    assert "aiohttp" not in loaded
 
 
 def test_every_public_name_is_what_the_type_checker_sees() -> None:
