@@ -23,11 +23,12 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
     database_url: str | None
     file: SettingsFile
 
-    def engine(self) -> "flowsync.Engine":
-        """Return an engine with these settings, not yet open."""
+    def engine(self, workers: int | None = None) -> "flowsync.Engine":
+        """Return an engine with these settings, not yet open. `workers` replaces that of the file, unless it is `None`."""
         settings = self.file.settings
         roots = settings.allowed_roots
         limits: dict[str, Any] = {
+            "workers": settings.workers if workers is None else workers,
             "in_flight_bytes": settings.in_flight_bytes,
             "in_flight_items": settings.in_flight_items,
         }
@@ -35,7 +36,6 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
             self.home,
             database_url=self.database_url,
             hash_workers=settings.hash_workers,
-            workers=settings.workers,
             max_connections=settings.max_connections,
             allowed_roots=None if roots is None else [self.file.resolved(root) for root in roots],
             **{name: limit for name, limit in limits.items() if limit is not None},

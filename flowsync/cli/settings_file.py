@@ -74,13 +74,13 @@ class AlternateSourceSettings(
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What the file says besides its repositories and alternate sources. `syncs_at_once` bounds how many repositories are synced at a time.
 
-    Of the limits on what is in flight, `None` is that of the library.
+    Of `workers` and of the limits on what is in flight, `None` is what the library takes.
     """
 
     home: str | None = None
     database_url: str | None = None
     hash_workers: AtLeastOne | None = None
-    workers: Count = 0
+    workers: Count | None = None
     max_connections: AtLeastOne = 8
     syncs_at_once: AtLeastOne = 8
     in_flight_bytes: AtLeastOne | None = None

@@ -25,12 +25,16 @@ from flowsync.model.url import redact
 
 
 class Manner(msgspec.Struct, frozen=True, kw_only=True):
-    """How all syncs of one call are done and told. `max_removal` replaces that of the plans, unless it is `None`."""
+    """How all syncs of one call are done and told.
+
+    Unless they are `None`, `max_removal` replaces that of the plans and `workers` that of the settings.
+    """
 
     force: bool
     wait: bool
     max_removal: float | None
     as_json: bool
+    workers: int | None = None
 
 
 async def sync_all(
@@ -38,7 +42,7 @@ async def sync_all(
 ) -> list[SyncResult]:
     """Sync all repositories, some at a time, and return the results in the order of the plans."""
     with display(quiet=manner.as_json) as shown:
-        engine = configuration.engine()
+        engine = configuration.engine(manner.workers)
         try:
             acs = await _open(engine, configuration)
         except SettingsError:

@@ -35,6 +35,11 @@ from flowsync.store.blobs import BlobStore
 from flowsync.store.local import LocalBlobStore
 from flowsync.sync.home import default_home, make_home
 
+DOWNLOAD_WORKERS = 0
+"""Processes beside this one that download and verify. None, whatever the number of cores: on two cores one or two of them paid for many small files
+and lost time with large ones (`bench/workers/bench_workers.py`, `make bench SCENARIO=first_large ARGS="--workers 0 1 2"`).
+"""
+
 IN_FLIGHT_BYTES = 1 << 30
 """Bytes between downloader and saver, over all syncs of an engine."""
 
@@ -46,10 +51,10 @@ class Engine:
     """The resources of one process: catalog, blob store, connections, hash workers, limits.
 
     `home` is the folder of the store and, without `database_url`, of the embedded PostgreSQL. `hash_workers` is the number of hashing
-    processes (default: one a core). `workers` is the number of processes that download and verify; 0 does that in this one (figures:
-    `bench/workers/bench_workers.py`). `allowed_roots` are the folders that `file://` URLs may lead into; `None` allows all that the process may
-    read. `in_flight_bytes` and `in_flight_items` bound what is being fetched, or was and is not recorded yet, over all syncs: memory, disk, and what
-    a killed process has to fetch again. `backoff` is how long failed requests wait before the next try. `observers` get the events of every sync.
+    processes (default: one a core). `workers` is the number of processes that download and verify; 0 does that in this one. `allowed_roots` are
+    the folders that `file://` URLs may lead into; `None` allows all that the process may read. `in_flight_bytes` and `in_flight_items` bound what
+    is being fetched, or was and is not recorded yet, over all syncs: memory, disk, and what a killed process has to fetch again. `backoff` is how
+    long failed requests wait before the next try. `observers` get the events of every sync.
     """
 
     def __init__(
@@ -59,7 +64,7 @@ class Engine:
         database_url: str | None = None,
         max_connections: int = 8,
         hash_workers: int | None = None,
-        workers: int = 0,
+        workers: int = DOWNLOAD_WORKERS,
         allowed_roots: Sequence[Path] | None = None,
         digest_policy: DigestPolicy | None = None,
         in_flight_bytes: int | None = IN_FLIGHT_BYTES,

@@ -136,10 +136,14 @@ class Running:
             self.signal(number)
         return self.wait(timeout=20.0)
 
+    def processes(self) -> list[str]:
+        """Return the command lines of the processes of the session that live."""
+        return _session(self.process.pid)
+
     def left_behind(self, within: float = 5.0) -> list[str]:
         """Return the command lines of the processes of the session that still live after so many seconds."""
         deadline = time.monotonic() + within
-        while (left := _session(self.process.pid)) and time.monotonic() < deadline:
+        while (left := self.processes()) and time.monotonic() < deadline:
             time.sleep(0.01)
         return left
 

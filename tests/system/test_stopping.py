@@ -74,6 +74,25 @@ def test_workers_end_with_the_command_that_started_them(
     assert staged(flowsync.home) == []
 
 
+@pytest.mark.parametrize(
+    ("words", "expected"), [([], 1), (["--workers", "0"], 0), (["--workers", "2"], 2)]
+)
+def test_as_many_workers_download_as_the_command_line_says_and_else_as_the_settings_say(
+    flowsync: CommandLine, upstream: Upstream, words: list[str], expected: int
+) -> None:
+    flowsync.configure("workers = 1\n", {"files": {"url": publish(upstream, FILES)}})
+    upstream.always("/files/0007.txt", Hold())
+    running = flowsync.start("sync", "--json", *words)
+    upstream.wait_for(41)
+
+    workers = [command for command in running.processes() if "multiprocessing.spawn" in command]
+    upstream.release()
+    done = running.wait()
+
+    assert len(workers) == expected
+    assert done.objects[0]["present"] == 40
+
+
 def test_a_signal_stops_a_sync_that_waits_for_its_manifest(
     flowsync: CommandLine, upstream: Upstream
 ) -> None:

@@ -24,6 +24,11 @@ from flowsync.model.repository import ErrorPolicy, SyncResult
     help="Do exactly what `flowsync plan --output FILE` wrote down, or stop.",
 )
 @click.option(
+    "--workers",
+    type=click.IntRange(min=0),
+    help="Processes that download and verify beside the main one; may pay for many small files.",
+)
+@click.option(
     "--no-wait", is_flag=True, help="Fail at once when another sync holds the repository."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a repository.")
@@ -39,6 +44,7 @@ def command(
     max_removal: float | None,
     force: bool,
     plan_file: Path | None,
+    workers: int | None,
     no_wait: bool,
     as_json: bool,
 ) -> int:
@@ -56,7 +62,9 @@ def command(
     configuration = load(place)
     if plan_file is not None:
         if target or repository or mirror or policy or on_error or force or max_removal is not None:
-            raise click.UsageError("--plan says it all: only --no-wait and --json go with it")
+            raise click.UsageError(
+                "--plan says it all: only --workers, --no-wait and --json go with it"
+            )
         content = read_plan_file(plan_file)
         wanted = plans_of(content, configuration.file)
         force, max_removal = content.force, content.max_removal
@@ -69,7 +77,13 @@ def command(
             policy=policy,
             on_error=on_error,
         )
-    manner = Manner(force=force, wait=not no_wait, max_removal=max_removal, as_json=as_json)
+    manner = Manner(
+        force=force,
+        wait=not no_wait,
+        max_removal=max_removal,
+        workers=workers,
+        as_json=as_json,
+    )
     results = run_async(sync_all(configuration, wanted, manner))
     return _status(results)
 
