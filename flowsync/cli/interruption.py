@@ -9,6 +9,7 @@ from typing import Any, Final, TypeVar
 import uvloop
 
 from flowsync.cli.outcome import StoppedError
+from flowsync.pipeline.collector import collect_rarely
 
 T = TypeVar("T")
 
@@ -20,6 +21,8 @@ def run_async(work: Coroutine[Any, Any, T]) -> T:
 
     A signal cancels it; when it has cleaned up, `StoppedError` is raised. A second signal cancels the cleaning up.
     """
+    # By now nearly all modules are imported, and this process is the command line's own.
+    collect_rarely()
     return uvloop.run(_interruptible(work))
 
 

@@ -1,4 +1,4 @@
-"""What every worker process does first: makes sure that it can be ended, and ends with its parent.
+"""What every worker process does first: makes sure that it can be ended, and ends with its parent; looks for garbage rarely.
 
 Each worker imports this module when it starts, so it is light: no event loop, no msgspec.
 """
@@ -8,6 +8,8 @@ import os
 import signal
 import threading
 
+from flowsync.pipeline.collector import collect_rarely
+
 _SECONDS_BETWEEN_LOOKS = 5.0
 
 
@@ -16,6 +18,7 @@ def settle_in() -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, {signal.SIGINT})
     threading.Thread(target=_end_with_parent, name="end-with-parent", daemon=True).start()
+    collect_rarely()
 
 
 def _end_with_parent() -> None:

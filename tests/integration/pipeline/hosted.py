@@ -4,6 +4,7 @@ Workers import this module; it is light.
 """
 
 import asyncio
+import gc
 import os
 import signal
 import threading
@@ -210,6 +211,11 @@ def work(question: bytes) -> bytes:
     asked = msgspec.msgpack.decode(question, type=Question)
     stages = make(msgspec.msgpack.decode(asked.terms))
     return asyncio.run(answer(asked, UnitCodec(), stages))
+
+
+def garbage_threshold(question: bytes) -> bytes:
+    """Return after how many new objects this process looks for garbage."""
+    return str(gc.get_threshold()[0]).encode()
 
 
 def echo(question: bytes) -> bytes:

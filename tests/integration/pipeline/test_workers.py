@@ -1,5 +1,6 @@
 """Questions and answers of any size reach the other process, whoever is killed on their way."""
 
+import gc
 import os
 import signal
 import subprocess
@@ -12,7 +13,14 @@ import pytest
 
 from flowsync.model.errors import StoreError, WorkerError
 from flowsync.pipeline.workers import WorkerPool
-from tests.integration.pipeline.hosted import LONG, complain, echo, swell, warm_up
+from tests.integration.pipeline.hosted import (
+    LONG,
+    complain,
+    echo,
+    garbage_threshold,
+    swell,
+    warm_up,
+)
 
 LARGE = 3_000_000
 
@@ -64,6 +72,18 @@ async def test_questions_of_all_sizes_come_back_as_answers(
 
         assert await pool.ask(echo, question, str(tmp_path)) == question
         assert os.listdir(tmp_path) == []
+
+
+async def test_workers_look_for_garbage_rarely_and_the_callers_process_as_before(
+    tmp_path: Path,
+) -> None:
+    before = (gc.get_threshold(), gc.get_freeze_count())
+
+    async with WorkerPool(2, warm_up) as pool:
+        workers = await pool.ask(garbage_threshold, b"", str(tmp_path))
+
+    assert workers == b"10000"
+    assert (gc.get_threshold(), gc.get_freeze_count()) == before
 
 
 async def test_error_of_the_work_comes_back_whatever_its_size(
