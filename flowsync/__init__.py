@@ -15,8 +15,10 @@ if TYPE_CHECKING:
     from flowsync.model.content import Content
     from flowsync.model.digest import DigestPolicy
     from flowsync.model.errors import (
+        CatalogConflictError,
         CatalogError,
         CatalogUnavailableError,
+        ConnectionLostError,
         DeclarationError,
         DigestMismatchError,
         DuplicateContentError,
@@ -104,7 +106,9 @@ _HOMES = {
     "Content": "flowsync.model.content",
     "DigestPolicy": "flowsync.model.digest",
     "CatalogError": "flowsync.model.errors",
+    "CatalogConflictError": "flowsync.model.errors",
     "CatalogUnavailableError": "flowsync.model.errors",
+    "ConnectionLostError": "flowsync.model.errors",
     "DeclarationError": "flowsync.model.errors",
     "DigestMismatchError": "flowsync.model.errors",
     "DuplicateContentError": "flowsync.model.errors",
@@ -192,9 +196,11 @@ __all__ = [
     "ArtifactDownloader",
     "ArtifactSaver",
     "Backoff",
+    "CatalogConflictError",
     "CatalogError",
     "CatalogUnavailableError",
     "Change",
+    "ConnectionLostError",
     "Content",
     "ContentAssociation",
     "ContentSaver",

@@ -1,11 +1,12 @@
 """The database: a pool of connections, and the one place where psycopg's errors become ours.
 
 1. Statements run by name (`statements.py`), prepared on their first use on a connection, with binary results.
-2. `fetch`, `fetch_one` and `execute` take a pooled connection for one statement, which is one round trip. `transaction` holds one for several;
+2. `fetch`, `fetch_one` and `execute` take a pooled connection for one statement, which is one round trip. They do it again where that may help
+   (`repeating.py`), so what they run must come to the same when it is run twice. `transaction` holds a connection for several statements;
    `dedicated` opens one outside the pool, for what lives and dies with its session: advisory locks, temporary tables.
 3. No text of ours ever holds a password: the server is named by host, port and database only.
 4. When a connection turns out to be lost, the idle ones are checked before the error is raised, so that one restart of the server fails the work
-   at hand and not the work after it.
+   at hand and not the work after it. A server that is gone is another error than a connection that is: what is done again would only wait for it.
 
 Decided: pooled sessions avoid sequential scans, because their statements are look-ups by key and PostgreSQL keeps the plan of a prepared one:
 made while a table was empty, it would read the whole table until the next ANALYZE (seen: 1.7 ms a row at 100 000 rows, instead of 3 µs). A
@@ -25,15 +26,25 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.types.numeric import Int8BinaryDumper, Int8Dumper
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
+from flowsync.catalog.repeating import repeated
 from flowsync.catalog.schema import migrate
 from flowsync.catalog.statements import statement
-from flowsync.model.errors import CatalogError, CatalogUnavailableError, SettingsError
+from flowsync.model.errors import (
+    CatalogConflictError,
+    CatalogError,
+    CatalogUnavailableError,
+    ConnectionLostError,
+    SettingsError,
+)
 
 Connection = AsyncConnection[tuple[Any, ...]]
 """A connection in autocommit mode whose rows are tuples."""
 
 _UNAVAILABLE: Final = frozenset({"53300", "57P01", "57P02", "57P03"})
 """SQLSTATEs of a server that is there but takes no work: too many connections, shutting down, crashed, starting."""
+
+_CONFLICTS: Final = frozenset({"40001", "40P01"})
+"""SQLSTATEs of a transaction that was rolled back for the sake of another: serialisation failure, deadlock."""
 
 _PREPARED_MAX: Final = 500
 """Prepared statements kept a connection: all of the catalog's, in the few variants that lists of only NULLs make."""
@@ -97,12 +108,19 @@ class Database:
             ) from error
         except psycopg.Error as error:
             failure = self._translate(error)
-            if isinstance(failure, CatalogUnavailableError):
-                await self._pool.check()
+            if isinstance(failure, ConnectionLostError):
+                await self._look_after_loss(self._pool)
             raise failure from error
-        except CatalogUnavailableError:
-            await self._pool.check()
+        except ConnectionLostError:
+            await self._look_after_loss(self._pool)
             raise
+
+    async def _look_after_loss(self, pool: AsyncConnectionPool[Connection]) -> None:
+        """Return when the server answers and the pool has no broken connection left. Otherwise raise `CatalogUnavailableError`: what is done again
+        would wait for a connection as long as it may.
+        """
+        async with self.dedicated():
+            await pool.check()
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
@@ -122,7 +140,7 @@ class Database:
                 f"{self.name} did not answer within {self._timeout:g} s"
             ) from error
         except psycopg.Error as error:
-            raise self._translate(error) from error
+            raise CatalogUnavailableError(f"{self.name}: {_said(error)}") from error
         try:
             await _configure(connection)
             yield connection
@@ -137,19 +155,27 @@ class Database:
         return int(size)
 
     async def fetch(self, name: str, params: Mapping[str, Any] = {}) -> list[tuple[Any, ...]]:
-        """Run a named statement and return all its rows."""
-        async with self.connection() as connection:
-            return await (await self.run(connection, name, params)).fetchall()
+        """Run a named statement, which may run twice, and return all its rows."""
+
+        async def once() -> list[tuple[Any, ...]]:
+            async with self.connection() as connection:
+                return await (await self.run(connection, name, params)).fetchall()
+
+        return await repeated(once)
 
     async def fetch_one(self, name: str, params: Mapping[str, Any] = {}) -> tuple[Any, ...] | None:
-        """Run a named statement and return its first row, if any."""
-        async with self.connection() as connection:
-            return await (await self.run(connection, name, params)).fetchone()
+        """Run a named statement, which may run twice, and return its first row, if any."""
+        rows = await self.fetch(name, params)
+        return rows[0] if rows else None
 
     async def execute(self, name: str, params: Mapping[str, Any] = {}) -> int:
-        """Run a named statement and return how many rows it touched."""
-        async with self.connection() as connection:
-            return (await self.run(connection, name, params)).rowcount
+        """Run a named statement, which may run twice, and return how many rows it touched."""
+
+        async def once() -> int:
+            async with self.connection() as connection:
+                return (await self.run(connection, name, params)).rowcount
+
+        return await repeated(once)
 
     async def run(
         self, connection: Connection, name: str, params: Mapping[str, Any] = {}
@@ -167,9 +193,14 @@ class Database:
         lost = isinstance(error, psycopg.OperationalError) and (
             state is None or state.startswith("08") or state in _UNAVAILABLE
         )
-        kind = CatalogUnavailableError if lost else CatalogError
-        said = error.diag.message_primary or " ".join(str(error).split())
-        return kind(f"{doing}: {said}")
+        kind: type[CatalogError] = ConnectionLostError if lost else CatalogError
+        if state in _CONFLICTS:
+            kind = CatalogConflictError
+        return kind(f"{doing}: {_said(error)}")
+
+
+def _said(error: psycopg.Error) -> str:
+    return error.diag.message_primary or " ".join(str(error).split())
 
 
 async def _configure(connection: Connection) -> None:

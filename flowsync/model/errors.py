@@ -110,8 +110,16 @@ class CatalogError(FlowsyncError):
     """The database refused a statement or holds something unexpected."""
 
 
+class CatalogConflictError(CatalogError):
+    """A transaction was rolled back because it met another one: a deadlock or a serialisation failure. The whole of it may be done again."""
+
+
 class CatalogUnavailableError(CatalogError):
     """The database cannot be reached, or the connection to it was lost."""
+
+
+class ConnectionLostError(CatalogUnavailableError):
+    """The connection to the database broke while it was in use, and the server answers. Whether the last statement was done is not known."""
 
 
 class EmbeddedPostgresError(CatalogUnavailableError):

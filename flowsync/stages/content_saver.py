@@ -2,8 +2,10 @@
 
 import inspect
 from collections.abc import Awaitable, Sequence
+from functools import partial
 
 from flowsync.catalog.contents import ContentTransaction, Link
+from flowsync.catalog.repeating import repeated
 from flowsync.declare import DeclarativeContent
 from flowsync.model.artifact import StoredArtifact
 from flowsync.stages.context import BoundStage
@@ -44,34 +46,45 @@ class ContentSaver(BoundStage):
         )
 
     async def _save(self, batch: list[DeclarativeContent]) -> None:
-        async with self.context.catalog.contents.transaction() as transaction:
-            self.transaction = transaction
-            try:
-                await _call(self._pre_save(batch))
-                await self._save_units(transaction, batch)
-                await _call(self._post_save(batch))
-            finally:
-                self.transaction = None
+        if self._has_hooks():
+            # What hooks do outside the database cannot be taken back.
+            await self._save_once(batch)
+        else:
+            await repeated(partial(self._save_once, batch))
 
-    async def _save_units(
-        self, transaction: ContentTransaction, batch: list[DeclarativeContent]
-    ) -> None:
-        unsaved = {item.content_id: item.content for item in batch if not item.saved}
-        inserted = await transaction.insert(unsaved) if unsaved else set()
-        await _adopt(transaction, batch, unsaved.keys() - inserted)
-        new_links = {
-            (item.content_id, link.relative_path): link
-            for item in batch
-            if item.content_id in inserted
-            for link in _links(item)
-        }
-        if new_links:
-            await transaction.link(list(new_links.values()))
-        filled = [link for item in batch if item.saved for link in _links_to_fill(item)]
-        if filled:
-            await transaction.fill(filled)
-        for item in batch:
-            item.saved = True
+    async def _save_once(self, batch: list[DeclarativeContent]) -> None:
+        unsaved = [item for item in batch if not item.saved]
+        try:
+            async with self.context.catalog.contents.transaction() as transaction:
+                self.transaction = transaction
+                await _call(self._pre_save(batch))
+                await _save_units(transaction, batch)
+                await _call(self._post_save(batch))
+        except BaseException:
+            for item in unsaved:
+                item.saved = False
+            raise
+        finally:
+            self.transaction = None
+
+
+async def _save_units(transaction: ContentTransaction, batch: list[DeclarativeContent]) -> None:
+    unsaved = {item.content_id: item.content for item in batch if not item.saved}
+    inserted = await transaction.insert(unsaved) if unsaved else set()
+    await _adopt(transaction, batch, unsaved.keys() - inserted)
+    new_links = {
+        (item.content_id, link.relative_path): link
+        for item in batch
+        if item.content_id in inserted
+        for link in _links(item)
+    }
+    if new_links:
+        await transaction.link(list(new_links.values()))
+    filled = [link for item in batch if item.saved for link in _links_to_fill(item)]
+    if filled:
+        await transaction.fill(filled)
+    for item in batch:
+        item.saved = True
 
 
 async def _call(outcome: Awaitable[None] | None) -> None:

@@ -51,6 +51,9 @@ class LoopbackServer(ABC):
         started.set()
         await self._ending.wait()
         server.close()
+        # What was accepted a moment ago becomes a connection within three turns of the loop.
+        for _ in range(3):
+            await asyncio.sleep(0)
         for task in self._open:
             task.cancel()
         await asyncio.gather(*self._open, return_exceptions=True)
@@ -58,17 +61,17 @@ class LoopbackServer(ABC):
         await asyncio.sleep(0)
         await asyncio.sleep(0)
 
-    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._open.add(task)
+    def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
-        try:
-            # The other side may go away at any time, and so may this one.
-            with suppress(OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
-                await self.handle(reader, writer)
-                writer.close()
-                await writer.wait_closed()
-        finally:
-            writer.transport.abort()
-            self._open.discard(task)
+        task = self._loop.create_task(self._handle(reader, writer))
+        self._open.add(task)
+        # Also where the task is cancelled before its first step.
+        task.add_done_callback(lambda _: writer.transport.abort())
+        task.add_done_callback(self._open.discard)
+
+    async def _handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        # The other side may go away at any time, and so may this one.
+        with suppress(OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            await self.handle(reader, writer)
+            writer.close()
+            await writer.wait_closed()

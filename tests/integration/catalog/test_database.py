@@ -10,7 +10,12 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from flowsync.catalog.database import Database
 from flowsync.catalog.schema import Migration, migrate, migrations
-from flowsync.model.errors import CatalogError, CatalogUnavailableError, SchemaTooNewError
+from flowsync.model.errors import (
+    CatalogError,
+    CatalogUnavailableError,
+    ConnectionLostError,
+    SchemaTooNewError,
+)
 
 KNOWN = len(migrations())
 EXTRA = Migration(number=KNOWN + 1, name="extra", sql=b"CREATE TABLE extra (id bigint);")
@@ -168,21 +173,17 @@ async def test_statement_that_the_server_refuses_is_named(database: Database) ->
     assert isinstance(caught.value.__cause__, psycopg.errors.ForeignKeyViolation)
 
 
-async def test_lost_connections_fail_one_call_and_not_the_next(database: Database) -> None:
-    async with database.connection(), database.connection(), database.connection():
-        pass
-    async with database.dedicated() as connection:
-        await connection.execute(
-            "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity "
-            "WHERE datname = current_database() AND pid <> pg_backend_pid() "
-            "AND backend_type = 'client backend'"
-        )
-
-    with pytest.raises(CatalogUnavailableError):
-        await database.fetch("repository_names")
+async def test_lost_connections_fail_one_transaction_and_no_statement(database: Database) -> None:
+    await _lose_three_connections(database)
+    with pytest.raises(ConnectionLostError):
+        async with database.transaction() as connection:
+            await database.run(connection, "repository_names")
 
     async with database.connection(), database.connection(), database.connection():
         assert await database.fetch("repository_names") == []
+
+    await _lose_three_connections(database)
+    assert await database.fetch("repository_names") == []
 
 
 async def test_waiting_for_a_connection_ends_with_the_timeout(conninfo: str) -> None:
@@ -244,3 +245,15 @@ async def _remotes(database: Database) -> list[str]:
     async with database.connection() as connection:
         cursor = await connection.execute("SELECT name FROM remote")
         return [name for (name,) in await cursor.fetchall()]
+
+
+async def _lose_three_connections(database: Database) -> None:
+    """Let the server end three sessions that the pool holds, and all others."""
+    async with database.connection(), database.connection(), database.connection():
+        pass
+    async with database.dedicated() as connection:
+        await connection.execute(
+            "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND pid <> pg_backend_pid() "
+            "AND backend_type = 'client backend'"
+        )
