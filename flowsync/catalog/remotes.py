@@ -20,7 +20,7 @@ from flowsync.catalog.database import Database
 from flowsync.model.artifact import Artifact
 from flowsync.model.digest import DECLARABLE
 from flowsync.model.errors import CatalogError, DeclarationError
-from flowsync.model.remote import Remote
+from flowsync.model.remote import COOL_DOWN, Remote
 from flowsync.model.url import holds_user
 
 _SETTINGS: Final = (
@@ -152,12 +152,19 @@ class Remotes:
         ]
 
     async def alternates(
-        self, artifacts: Sequence[Artifact], allowed: frozenset[str]
+        self,
+        artifacts: Sequence[Artifact],
+        allowed: frozenset[str],
+        *,
+        cool_down: float = COOL_DOWN,
     ) -> list[list[Alternate]]:
-        """Return for each artifact where alternate sources have it, by any allowed digest, in the order in which to try them."""
+        """Return for each artifact where alternate sources have it, by any allowed digest, in the order in which to try them.
+
+        What gave wrong bytes within the last `cool_down` seconds is left alone.
+        """
         found: list[list[Alternate]] = [[] for _ in artifacts]
-        columns = _digest_columns(artifacts, allowed)
-        for ordinal, remote_name, urls in await self._database.fetch("find_alternates", columns):
+        wanted = {**_digest_columns(artifacts, allowed), "cool_down": cool_down}
+        for ordinal, remote_name, urls in await self._database.fetch("find_alternates", wanted):
             found[ordinal].append(Alternate(urls, remote_name))
         return found
 

@@ -19,6 +19,9 @@ from flowsync.model.url import holds_user, redact, scheme
 Policy = Literal["immediate", "on_demand", "streamed"]
 """When the bytes of a remote's content are fetched: during the sync, on a client's first request, or on every request."""
 
+COOL_DOWN: Final = 300.0
+"""Seconds that a source is left alone whose bytes were wrong, by default."""
+
 _HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HEADER_VALUE: Final = re.compile(r"[^\x00-\x08\x0a-\x1f\x7f]*")
 

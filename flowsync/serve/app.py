@@ -17,13 +17,14 @@ from typing import Any, Final, Self
 import msgspec
 from aiohttp import web
 
+from flowsync.model.remote import COOL_DOWN
 from flowsync.pipeline.tasks import task_group
 from flowsync.pipeline.threads import in_thread
 from flowsync.serve.answer import Answer, Asked, Flow, OpenPart
 from flowsync.serve.connections import Connections
 from flowsync.serve.lookups import LookUps
 from flowsync.serve.metrics import Metrics
-from flowsync.serve.missing import COOL_DOWN, FindRemote, Missing
+from flowsync.serve.missing import FindRemote, Missing
 from flowsync.serve.published import PublishedFiles
 from flowsync.serve.sending import send_part
 from flowsync.serve.site import PATIENCE, Site

@@ -21,7 +21,6 @@ import asyncio
 import logging
 import os
 from collections.abc import Callable, Sequence
-from typing import Final
 
 from msgspec.structs import replace
 
@@ -38,7 +37,7 @@ from flowsync.model.errors import (
     SizeMismatchError,
     StoreError,
 )
-from flowsync.model.remote import Remote
+from flowsync.model.remote import COOL_DOWN, Remote
 from flowsync.model.transfer import FetchRequest
 from flowsync.model.transfer_errors import (
     AllSourcesFailedError,
@@ -54,9 +53,6 @@ from flowsync.sync.engine import Engine
 
 FindRemote = Callable[[str], Remote | None]
 """Gives the remote of that name with its credentials, or `None`. A `SettingsError` says why it cannot be had."""
-
-COOL_DOWN: Final = 300.0
-"""Seconds that a source is left alone whose bytes were wrong."""
 
 _log = logging.getLogger(__name__)
 

@@ -115,7 +115,7 @@ ORDER BY source.priority DESC, source.name;
 
 -- name: find_alternates
 -- Return for each artifact the URLs that alternate sources have for one of its digests, in the order in which they are to be tried.
--- Of several rows of one remote that match an artifact, one that never failed comes first.
+-- Rows that failed within the cool-down are left out; of several rows of one remote that match an artifact, one that never failed comes first.
 WITH given AS (
     SELECT * FROM unnest(
         %(sha256)b::bytea[], %(sha512)b::bytea[], %(sha384)b::bytea[],
@@ -138,6 +138,7 @@ FROM (
             OR known.sha384 = given.sha384 OR known.sha224 = given.sha224
             OR known.sha1 = given.sha1 OR known.md5 = given.md5
         )
+    WHERE coalesce(known.failed_at <= now() - make_interval(secs => %(cool_down)b::double precision), true)
     ORDER BY
         given.ordinal, source.remote_id,
         known.failed_at NULLS FIRST, known.content_id, known.relative_path

@@ -402,12 +402,29 @@ async def test_alternate_that_never_failed_is_preferred(
     await remotes.save_sources([source(remote, path, sha256=sha256) for path in ("a", "b")])
     async with database.connection() as connection:
         await connection.execute(
-            "UPDATE remote_artifact SET failed_at = now() WHERE relative_path = 'a'"
+            "UPDATE remote_artifact SET failed_at = now() - interval '1 year' WHERE relative_path = 'a'"
         )
 
     [found] = await remotes.alternates([Artifact(sha256=sha256)], STRONG)
 
     assert found == [Alternate(["http://r/b"], "r")]
+
+
+@pytest.mark.usefixtures("linked")
+async def test_alternate_that_failed_lately_is_left_alone(
+    remotes: Remotes, database: Database
+) -> None:
+    wanted = [Artifact(sha256=digest("sha256", b"a"))]
+    remote = await remote_id(remotes)
+    await remotes.add_alternate_source("near", remote)
+    await remotes.save_sources([source(remote, "a", sha256=wanted[0].sha256)])
+    async with database.connection() as connection:
+        await connection.execute("UPDATE remote_artifact SET failed_at = now() - interval '1 min'")
+
+    assert await remotes.alternates(wanted, STRONG) == [[]]
+    assert await remotes.alternates(wanted, STRONG, cool_down=59) == [
+        [Alternate(["http://r/a"], "r")]
+    ]
 
 
 @pytest.mark.usefixtures("linked")

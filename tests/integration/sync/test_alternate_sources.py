@@ -88,6 +88,23 @@ async def test_refresh_fetches_manifests_only_and_a_sync_then_takes_every_file_f
     assert await engine.catalog.repositories.names() == ["files"]
 
 
+async def test_a_source_whose_bytes_were_wrong_lately_is_not_asked_for_them(
+    engine: Engine, upstream: Upstream, publish: Publish, file_sync: Sync
+) -> None:
+    publish_below(upstream, FILES, "/near")
+    await add(engine, upstream.url("/near/"))
+    await refresh(engine)
+    async with engine.catalog.database.connection() as connection:
+        await connection.execute(
+            "UPDATE remote_artifact SET failed_at = now() WHERE relative_path = 'a'"
+        )
+
+    await file_sync(publish(FILES), acs=True).acreate()
+
+    assert (upstream.count("/near/a"), upstream.count("/a")) == (0, 1)
+    assert (upstream.count("/near/b"), upstream.count("/b")) == (1, 0)
+
+
 async def test_a_local_folder_seeds_a_sync_without_network(
     engine: Engine, upstream: Upstream, publish: Publish, file_sync: Sync, tmp_path: Path
 ) -> None:
