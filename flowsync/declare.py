@@ -99,7 +99,8 @@ class DeclarativeContent(Resolvable):
     """A content unit and the artifacts that belong to it; the item of a sync's pipeline.
 
     `content` may be replaced by its stored counterpart on the way; `saved` says that the catalog holds it. Awaiting `resolution()` gives the
-    content as it is when the item reaches `ResolveContentFutures`, or whenever a stage calls `resolve()`. `lease` is its share of the transfer
+    content as it is when the item reaches `ResolveContentFutures`, or whenever a stage calls `resolve()`. `line` is where upstream's metadata lists
+    the unit, from 1, for those who ask later why a version has it. `lease` is its share of the transfer
     budget while bytes of its artifacts are in flight; `failure` is why they could not be had, in a sync that may go on without.
 
     Raises `DeclarationError` (a `ValueError`) when `content` is missing.
@@ -113,6 +114,7 @@ class DeclarativeContent(Resolvable):
         "failure",
         "known_links",
         "lease",
+        "line",
         "saved",
     )
 
@@ -121,6 +123,8 @@ class DeclarativeContent(Resolvable):
         content: Content | None = None,
         d_artifacts: Sequence[DeclarativeArtifact] | None = None,
         extra_data: dict[str, Any] | None = None,
+        *,
+        line: int | None = None,
     ) -> None:
         super().__init__()
         if content is None:
@@ -128,6 +132,7 @@ class DeclarativeContent(Resolvable):
         self.content: Content = content
         self.d_artifacts: list[DeclarativeArtifact] = list(d_artifacts or ())
         self.extra_data: dict[str, Any] = extra_data or {}
+        self.line = line
         self.saved = False
         self.known_links: dict[str, int | None] = {}
         self.lease: Lease | None = None

@@ -33,6 +33,8 @@ def _presence(  # noqa: PLR0917 - the columns of a row
     type_name: str,
     added: int,
     run: int | None,
+    line: int | None,
+    read: list[str],
     sha256: bytes | None,
     blake3: bytes | None,
     size: int | None,
@@ -43,6 +45,8 @@ def _presence(  # noqa: PLR0917 - the columns of a row
         type=type_name,
         added=added,
         run=run,
+        line=line,
+        read=tuple(read),
         sha256=None if sha256 is None else sha256.hex(),
         blake3=None if blake3 is None else blake3.hex(),
         size=size,
@@ -54,8 +58,8 @@ def _presence(  # noqa: PLR0917 - the columns of a row
     )
 
 
-def _removal(version: int, run: int | None, rolled_back_to: int | None) -> Removal:
-    return Removal(version=version, run=run, rolled_back_to=rolled_back_to)
+def _removal(version: int, run: int | None, read: list[str], rolled_back_to: int | None) -> Removal:
+    return Removal(version=version, run=run, read=tuple(read), rolled_back_to=rolled_back_to)
 
 
 def _failure(path: str, run: int, url: str, reason: str, action: str, since: int) -> Failure:

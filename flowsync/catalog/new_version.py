@@ -67,12 +67,17 @@ class NewVersion:
         await self._changeable().execute("remove_others", ids=ids)
         await self.associate(ids, seen=False)
 
-    async def associate(self, ids: Sequence[bytes], *, seen: bool) -> set[bytes]:
-        """Add those units that are not in the version; return the ids of what was added. With `seen`, remember all of `ids` for `remove_unseen`."""
+    async def associate(
+        self, ids: Sequence[bytes], *, seen: bool, lines: Sequence[int | None] = ()
+    ) -> set[bytes]:
+        """Add those units that are not in the version; return the ids of what was added. With `seen`, remember all of `ids` for `remove_unseen`.
+
+        `lines`, as many as ids or none, are kept with what was added: where upstream's metadata lists it.
+        """
         session = self._changeable()
         if not ids:
             return set()
-        rows = await session.fetch("associate", ids=ids, seen=seen)
+        rows = await session.fetch("associate", ids=ids, lines=list(lines), seen=seen)
         return {added for (added,) in rows}
 
     async def remove_unseen(self) -> int:

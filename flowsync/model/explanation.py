@@ -15,11 +15,16 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Presence(msgspec.Struct, frozen=True, kw_only=True):
-    """A unit that has the path. `added` is the version that added it, made by `run` if it was a sync that recorded itself."""
+    """A unit that has the path. `added` is the version that added it, made by `run` if it was a sync that recorded itself.
+
+    The run read metadata from the remotes whose redacted URLs are `read`, and found the unit in that `line`, if it said so.
+    """
 
     type: str
     added: int
     run: int | None
+    line: int | None
+    read: tuple[str, ...]
     sha256: str | None
     blake3: str | None
     size: int | None
@@ -28,10 +33,11 @@ class Presence(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Removal(msgspec.Struct, frozen=True, kw_only=True):
-    """The version that removed the path last, made by `run` or by rolling back to a version."""
+    """The version that removed the path last, made by `run`, which read metadata from the remotes `read`, or by rolling back to a version."""
 
     version: int
     run: int | None
+    read: tuple[str, ...]
     rolled_back_to: int | None
 
 

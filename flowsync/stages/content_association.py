@@ -39,5 +39,7 @@ class ContentAssociation(Stage):
 
     async def _associate(self, batch: list[DeclarativeContent]) -> list[DeclarativeContent]:
         items = {item.content_id: item for item in batch}
-        added = await self.new_version.associate(list(items), seen=self.mirror)
+        added = await self.new_version.associate(
+            list(items), seen=self.mirror, lines=[item.line for item in items.values()]
+        )
         return [item for content_id, item in items.items() if content_id in added]

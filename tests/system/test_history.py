@@ -188,16 +188,17 @@ def test_why_says_what_decided_that_a_path_is_there_or_not(
         ("why", "files", "a", "--json"),
     )
 
-    assert present.out.splitlines()[:4] == [
+    assert present.out.splitlines()[:5] == [
         "version 2 of files has a",
         "  added by version 1, run 1, file",
+        f"  listed in line 1 by {url}",
         "  3 bytes, here",
         "  sha256 7692c3ad3540bb803c020b3aee66cd8887123234ea0c6e7143c0add73ff431ed",
     ]
     assert f"  from {upstream.url('/a')} (remote files, immediate)" in present.out
     assert removed.out.splitlines()[:2] == [
         "version 2 of files does not have b",
-        "  removed by version 2, run 2: upstream did not list it any more, or another unit replaced it",
+        f"  removed by version 2, run 2: {url} did not list it any more, or another unit replaced it",
     ]
     assert "flowsync rollback files 1 brings it back" in removed.out
     assert before.out.startswith("version 1 of files has b\n")
@@ -206,5 +207,6 @@ def test_why_says_what_decided_that_a_path_is_there_or_not(
     assert "sync again once that is mended" in failed.out
     assert "no recorded run was offered it" in unknown.out
     (found,) = as_object.objects
-    assert (found["present"][0]["run"], found["present"][0]["stored"]) == (1, True)
+    (unit,) = found["present"]
+    assert (unit["run"], unit["line"], unit["read"], unit["stored"]) == (1, 1, [url], True)
     assert (found["removal"], found["failure"]) == (None, None)

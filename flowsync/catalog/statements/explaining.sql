@@ -1,29 +1,35 @@
 -- Why a path is in a version, or is not.
 
 -- name: explain_present
--- Give what a version has at a path: which version added it, which run made that, what is known of the bytes, and where they can be fetched from.
+-- Give what a version has at a path: which version added it, which run made that and read what from where, what is known of the bytes, and where they
+-- can be fetched from.
 SELECT
-    e.type, m.added, (SELECT (v.info ->> 'run')::integer FROM repository_version v WHERE v.repository_id = m.repository_id AND v.number = m.added),
+    e.type, m.added, r.number, m.line, ARRAY (SELECT s ->> 'url' FROM jsonb_array_elements(r.terms -> 'sources') s),
     e.sha256, e.blake3, e.size, e.stored,
     ARRAY (
-        SELECT ARRAY[r.name, s.urls[1], r.policy]
+        SELECT ARRAY[f.name, s.urls[1], f.policy]
         FROM remote_artifact s
-        JOIN remote r ON r.id = s.remote_id
+        JOIN remote f ON f.id = s.remote_id
         WHERE s.content_id = e.content_id AND s.relative_path = e.relative_path
         ORDER BY s.priority DESC, s.remote_id
     )
 FROM entry e
 JOIN repository_content m ON m.content_id = e.content_id
+LEFT JOIN repository_version v ON v.repository_id = m.repository_id AND v.number = m.added
+LEFT JOIN run r ON r.number = (v.info ->> 'run')::integer
 WHERE e.relative_path = %(path)s AND m.repository_id = %(repository)s
     AND m.added <= %(number)s AND (m.removed IS NULL OR m.removed > %(number)s)
 ORDER BY m.added, e.content_id;
 
 -- name: explain_removed
--- Give the last version up to a number that removed something at a path, with the run that made it and the version that it was rolled back to.
-SELECT m.removed, (v.info ->> 'run')::integer, (v.info ->> 'rolled_back_to')::integer
+-- Give the last version up to a number that removed something at a path, with the run that made it and what that read, and the version that it was
+-- rolled back to.
+SELECT
+    m.removed, r.number, ARRAY (SELECT s ->> 'url' FROM jsonb_array_elements(r.terms -> 'sources') s), (v.info ->> 'rolled_back_to')::integer
 FROM content_artifact l
 JOIN repository_content m ON m.content_id = l.content_id
 LEFT JOIN repository_version v ON v.repository_id = m.repository_id AND v.number = m.removed
+LEFT JOIN run r ON r.number = (v.info ->> 'run')::integer
 WHERE l.relative_path = %(path)s AND m.repository_id = %(repository)s AND m.removed <= %(number)s
 ORDER BY m.removed DESC
 LIMIT 1;

@@ -95,9 +95,9 @@ ON CONFLICT (repository_id, content_id) WHERE removed IS NULL DO NOTHING;
 
 -- name: associate
 -- Add those units that exist and are not in the version; give the ids of what was added. A unit that this version removed gets its old row back.
--- With `seen`, all ids are remembered as seen.
+-- With `seen`, all ids are remembered as seen. Units have a line as far as there are `lines`.
 WITH wanted AS (
-    SELECT id FROM unnest(%(ids)b::bytea[]) AS id
+    SELECT * FROM unnest(%(ids)b::bytea[], %(lines)b::integer[]) AS given (id, line)
 ),
 marked AS (
     INSERT INTO pg_temp.seen SELECT id FROM wanted WHERE %(seen)s
@@ -105,6 +105,7 @@ marked AS (
 absent AS MATERIALIZED (
     SELECT
         id,
+        line,
         (
             SELECT m.ctid FROM repository_content m
             WHERE m.repository_id = %(repository)s AND m.content_id = wanted.id AND m.removed = %(number)s
@@ -122,8 +123,8 @@ reopened AS (
     RETURNING content_id
 ),
 added AS (
-    INSERT INTO repository_content (repository_id, content_id, added)
-    SELECT %(repository)s, content.id, %(number)s
+    INSERT INTO repository_content (repository_id, content_id, added, line)
+    SELECT %(repository)s, content.id, %(number)s, line
     FROM absent
     JOIN content USING (id)
     WHERE place IS NULL

@@ -50,11 +50,14 @@ WHERE a.id = ANY (%(ids)s::bigint[])
 ORDER BY a.id;
 
 -- name: lock_links_of_artifacts
--- Take hold of the links to artifacts.
-SELECT true FROM content_artifact
-WHERE artifact_id = ANY (%(ids)s::bigint[])
-ORDER BY content_id, relative_path
-FOR UPDATE;
+-- Take hold of the links to artifacts, and count them: one artifact may have any number.
+WITH held AS MATERIALIZED (
+    SELECT content_id FROM content_artifact
+    WHERE artifact_id = ANY (%(ids)s::bigint[])
+    ORDER BY content_id, relative_path
+    FOR UPDATE
+)
+SELECT count(*) FROM held;
 
 -- name: empty_links
 -- Let the links to artifacts stand without bytes.

@@ -51,6 +51,7 @@ def _present(presence: Presence) -> list[str]:
     bytes_are = "here" if presence.stored else "not here: on demand, or given up by reclaim"
     return [
         f"  added by version {presence.added}{_run(presence.run)}, {presence.type}",
+        *_listed(presence),
         f"  {size} bytes, {bytes_are}",
         f"  sha256 {presence.sha256 or '?'}",
         *([f"  blake3 {presence.blake3}"] if presence.blake3 else []),
@@ -61,11 +62,21 @@ def _present(presence: Presence) -> list[str]:
     ]
 
 
+def _listed(presence: Presence) -> list[str]:
+    if presence.run is None:
+        return []
+    line = "" if presence.line is None else f" in line {presence.line}"
+    return [f"  listed{line} by {' and '.join(presence.read)}"]
+
+
 def _removed(removal: Removal) -> str:
     if removal.rolled_back_to is not None:
         how = f", which was rolled back to version {removal.rolled_back_to}"
     else:
-        how = f"{_run(removal.run)}: upstream did not list it any more, or another unit replaced it"
+        upstream = " and ".join(removal.read) or "upstream"
+        how = (
+            f"{_run(removal.run)}: {upstream} did not list it any more, or another unit replaced it"
+        )
     return f"  removed by version {removal.version}{how}"
 
 

@@ -40,11 +40,16 @@ class ManifestEntry(msgspec.Struct, frozen=True):
     size: int
 
 
-def parse_lines(lines: Iterable[bytes], first_number: int = 1) -> Iterator[ManifestEntry]:
-    """Yield the entries of `lines`, the first of which has `first_number`. Raise `MetadataError` with number and text of a bad line."""
+def parse_lines(
+    lines: Iterable[bytes], first_number: int = 1
+) -> Iterator[tuple[int, ManifestEntry]]:
+    """Yield the entries of `lines` with their numbers, of which the first line has `first_number`.
+
+    Raise `MetadataError` with number and text of a bad line.
+    """
     for number, line in enumerate(lines, first_number):
         if line and not line.isspace() and not line.startswith(b"#"):
-            yield _parse_line(number, line)
+            yield number, _parse_line(number, line)
 
 
 def manifest_url(url: str) -> str:

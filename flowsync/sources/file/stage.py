@@ -69,7 +69,8 @@ class FileFirstStage(Stage):
             remaining = blocks(path)
             while lines := await asyncio.to_thread(next, remaining, None):
                 declared = [
-                    self._declaration(url, entry) for entry in parse_lines(lines, meter.done + 1)
+                    self._declaration(url, entry, number)
+                    for number, entry in parse_lines(lines, meter.done + 1)
                 ]
                 entries += len(declared)
                 meter.advance(len(lines))
@@ -78,7 +79,7 @@ class FileFirstStage(Stage):
         downloads.total = max(0, (downloads.total or 0) - (lines_total - entries))
         self.meter("associating.content", "Associating Content", entries)
 
-    def _declaration(self, url: str, entry: ManifestEntry) -> DeclarativeContent:
+    def _declaration(self, url: str, entry: ManifestEntry, line: int) -> DeclarativeContent:
         artifact = DeclarativeArtifact(
             artifact=Artifact(size=entry.size, sha256=entry.sha256),
             url=artifact_url(url, entry.relative_path),
@@ -87,7 +88,7 @@ class FileFirstStage(Stage):
             deferred_download=self.remote.deferred,
         )
         content = FileContent(relative_path=entry.relative_path, sha256=entry.sha256)
-        return DeclarativeContent(content=content, d_artifacts=[artifact])
+        return DeclarativeContent(content=content, d_artifacts=[artifact], line=line)
 
 
 def _remember(manifest: Fetched) -> dict[str, Any]:

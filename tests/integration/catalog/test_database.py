@@ -16,6 +16,7 @@ from flowsync.model.errors import (
     ConnectionLostError,
     SchemaTooNewError,
 )
+from tests.integration.catalog.waiting import lock_waiters
 
 KNOWN = len(migrations())
 EXTRA = Migration(number=KNOWN + 1, name="extra", sql=b"CREATE TABLE extra (id bigint);")
@@ -200,23 +201,21 @@ async def test_waiting_for_a_connection_ends_with_the_timeout(conninfo: str) -> 
 
 
 async def test_cancelled_statement_is_cancelled_on_the_server_too(database: Database) -> None:
-    started = asyncio.Event()
-
-    async def sleep() -> None:
+    async def wait_for_ever() -> None:
         async with database.connection() as connection:
-            started.set()
-            await connection.execute("SELECT pg_sleep(600)")
+            await connection.execute("SELECT pg_advisory_lock(1)")
 
-    task = asyncio.create_task(sleep())
-    await started.wait()
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
+    async with database.dedicated() as holder:
+        await holder.execute("SELECT pg_advisory_lock(1)")
+        task = asyncio.create_task(wait_for_ever())
+        await lock_waiters(database, 1)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
 
-    async with database.connection() as connection:
-        cursor = await connection.execute(
+        cursor = await holder.execute(
             "SELECT count(*) FROM pg_stat_activity "
-            "WHERE state = 'active' AND query LIKE 'SELECT pg_sleep%'"
+            "WHERE datname = current_database() AND wait_event_type = 'Lock'"
         )
         assert await cursor.fetchone() == (0,)
 

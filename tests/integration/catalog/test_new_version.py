@@ -319,6 +319,21 @@ async def test_associate_gives_what_was_absent(repositories: Repositories, shelf
         assert await version.associate([a, b, c], seen=False) == {a, c}
 
 
+async def test_units_keep_the_lines_in_which_they_were_listed_when_they_were_added(
+    repositories: Repositories, shelf: Shelf, database: Database
+) -> None:
+    a, b, c, d = await shelf.packages("a", "b", "c", "d")
+    async with repositories.new_version(R) as version:
+        await version.associate([b, a, c], seen=True, lines=[7, None, 9])
+    async with repositories.new_version(R) as version:
+        await version.associate([b, a], seen=True, lines=[8, 1])
+        await version.add_content([d])
+
+    async with database.connection() as connection:
+        cursor = await connection.execute("SELECT content_id, line FROM repository_content")
+        assert dict(await cursor.fetchall()) == {a: None, b: 7, c: 9, d: None}
+
+
 async def test_mirror_removes_what_was_not_seen(repositories: Repositories, shelf: Shelf) -> None:
     a, b, c, d = await shelf.packages("a", "b", "c", "d")
     await make(repositories, add=[a, b])

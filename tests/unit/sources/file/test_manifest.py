@@ -14,7 +14,8 @@ B = "0123456789abcdef" * 4
 
 
 def parse(*lines: str | bytes) -> list[ManifestEntry]:
-    return list(parse_lines([line if isinstance(line, bytes) else line.encode() for line in lines]))
+    given = [line if isinstance(line, bytes) else line.encode() for line in lines]
+    return [entry for _, entry in parse_lines(given)]
 
 
 def test_a_line_is_path_digest_and_size() -> None:
