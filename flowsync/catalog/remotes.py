@@ -96,7 +96,7 @@ class Remotes:
     async def load(self, names: Iterable[str]) -> dict[str, Remote]:
         """Return the recorded ones of the remotes by name, without credentials."""
         rows = await self._database.fetch("load_remotes", {"names": list(names)})
-        return {row[0]: _decode(*row) for row in rows}
+        return {row[0]: recorded_remote(*row) for row in rows}
 
     async def save_sources(self, sources: Sequence[Source]) -> list[int]:
         """Record the sources whose unit has a link at their path; return the ordinals (from 0) of the others.
@@ -177,7 +177,8 @@ def _encode_settings(remote: Remote) -> str:
     return msgspec.json.encode(settings).decode()
 
 
-def _decode(name: str, url: str, policy: str, settings: str) -> Remote:
+def recorded_remote(name: str, url: str, policy: str, settings: str) -> Remote:
+    """Return the remote of a row. Raise `CatalogError` when its settings cannot be understood."""
     fields = {"name": name, "url": url, "policy": policy, **msgspec.json.decode(settings)}
     try:
         return msgspec.convert(fields, Remote)

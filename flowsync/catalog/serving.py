@@ -14,10 +14,12 @@ from typing import Any, Final
 import msgspec
 
 from flowsync.catalog.database import Database
+from flowsync.catalog.remotes import recorded_remote
 from flowsync.catalog.version_lookup import repository_not_found
 from flowsync.model.artifact import Artifact, StoredArtifact
 from flowsync.model.digest import DECLARABLE
 from flowsync.model.errors import CatalogError, VersionNotFoundError
+from flowsync.model.remote import Remote
 
 FOLDER_PAGE: Final = 1000
 """Children of a folder that come at once."""
@@ -80,7 +82,7 @@ class FolderPage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ServingSource(msgspec.Struct, frozen=True, kw_only=True):
-    """Where bytes can be fetched from: URLs of a remote, recorded at (`content_id`, `relative_path`) with what upstream declared of them.
+    """Where bytes can be fetched from: URLs of a recorded remote, at (`content_id`, `relative_path`), with what upstream declared of them.
 
     `cooling` says that it gave wrong bytes lately; `alternate` that it belongs to an alternate source.
     """
@@ -88,8 +90,7 @@ class ServingSource(msgspec.Struct, frozen=True, kw_only=True):
     content_id: bytes
     relative_path: str
     remote_id: int
-    remote_name: str
-    policy: str
+    remote: Remote
     urls: list[str]
     artifact: Artifact
     cooling: bool
@@ -236,7 +237,20 @@ def _child(row: tuple[Any, ...]) -> FolderChild:
 
 
 def _source(row: tuple[Any, ...]) -> ServingSource:
-    content_id, path, remote_id, name, policy, urls, size, *digests, cooling, alternate = row
+    (
+        content_id,
+        path,
+        remote_id,
+        name,
+        url,
+        policy,
+        settings,
+        urls,
+        size,
+        *digests,
+        cooling,
+        alternate,
+    ) = row
     declared = {
         algorithm: digest.hex()
         for algorithm, digest in zip(DECLARABLE, digests, strict=True)
@@ -246,8 +260,7 @@ def _source(row: tuple[Any, ...]) -> ServingSource:
         content_id=content_id,
         relative_path=path,
         remote_id=remote_id,
-        remote_name=name,
-        policy=policy,
+        remote=recorded_remote(name, url, policy, settings),
         urls=urls,
         artifact=Artifact(size=size, **declared),
         cooling=cooling,

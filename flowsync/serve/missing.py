@@ -45,6 +45,7 @@ from flowsync.model.transfer_errors import (
     TransferTimeoutError,
 )
 from flowsync.model.url import redact
+from flowsync.pipeline.tasks import task_group
 from flowsync.pipeline.threads import in_thread
 from flowsync.serve.claims import claimed
 from flowsync.serve.metrics import Metrics
@@ -132,10 +133,16 @@ class Missing:
             await passage.leave()
 
     async def _settle(self, passage: Passage, found: ServedFile) -> str:
-        sources = await self._engine.catalog.serving.sources(
-            found, self._engine.digest_policy.allowed, self._cool_down
-        )
-        if await self._here(passage, found, [source.artifact for source in sources]):
+        # Asked side by side, because a client waits for its first byte.
+        async with task_group() as group:
+            here = group.create_task(self._here(passage, found, [_recorded(found)]))
+            sources = await self._engine.catalog.serving.sources(
+                found, self._engine.digest_policy.allowed, self._cool_down
+            )
+        if here.result() or (
+            found.sha256 is None
+            and await self._here(passage, found, [source.artifact for source in sources])
+        ):
             return "found"
         usable = [source for source in sources if not source.cooling]
         if not usable:
@@ -147,7 +154,7 @@ class Missing:
                 try:
                     return await self._fetch(passage, found, source, _own_policy(sources))
                 except (TransferError, IntegrityError, DeclarationError, SettingsError) as failure:
-                    _log.warning("source %s failed: %s", source.remote_name, failure)
+                    _log.warning("source %s failed: %s", source.remote.name, failure)
                     failures.append(failure)
                     await passage.settle()
         finally:
@@ -161,9 +168,8 @@ class Missing:
     async def _here(
         self, passage: Passage, found: ServedFile, declared: Sequence[Artifact]
     ) -> bool:
-        """Say whether the bytes are here after all; then the passage has them."""
-        wanted = [Artifact(blake3=found.blake3)] if found.blake3 else []
-        wanted += [artifact for artifact in declared if artifact.digests()]
+        """Say whether bytes with the declared digests are here after all; then the passage has them."""
+        wanted = [artifact for artifact in declared if artifact.digests()]
         allowed = self._engine.digest_policy.allowed
         for stored in await self._engine.catalog.artifacts.find(wanted, allowed):
             if stored is not None and await self._open(passage, stored):
@@ -187,7 +193,7 @@ class Missing:
         if found.sha256 is not None:
             wanted = replace(wanted, sha256=found.sha256)
         self._engine.digest_policy.check_expected(found.relative_path, wanted.digests())
-        remote = await self._remote(source.remote_name)
+        remote = self._with_credentials(source.remote)
         failures: list[Exception] = []
         for url in source.urls:
             request = FetchRequest(url=url, remote=remote, size=found.size or wanted.size)
@@ -232,13 +238,10 @@ class Missing:
             return "not stored"
         return "stored"
 
-    async def _remote(self, name: str) -> Remote:
+    def _with_credentials(self, recorded: Remote) -> Remote:
+        name = recorded.name
         given = None if self._find_remote is None else self._find_remote(name)
-        if given is None:
-            given = self._engine.alternate_remotes.get(name)
-        if given is None:
-            given = (await self._engine.catalog.remotes.load([name]))[name]
-        return given
+        return given or self._engine.alternate_remotes.get(name) or recorded
 
 
 def status_of(failure: FlowsyncError) -> int:
@@ -260,6 +263,10 @@ def _nobody(found: ServedFile, sources: Sequence[ServingSource]) -> FlowsyncErro
     return NoSourceError(f"no source of {found.relative_path} is recorded")
 
 
+def _recorded(found: ServedFile) -> Artifact:
+    return Artifact(sha256=found.sha256, blake3=found.blake3)
+
+
 def _own_policy(sources: Sequence[ServingSource]) -> str:
     """Return the policy that counts for the unit: not that of an alternate source."""
-    return next((source.policy for source in sources if not source.alternate), "on_demand")
+    return next((source.remote.policy for source in sources if not source.alternate), "on_demand")

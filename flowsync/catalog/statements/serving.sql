@@ -144,7 +144,7 @@ alternate AS MATERIALIZED (
     ORDER BY s.remote_id, s.priority DESC, s.name
 )
 SELECT
-    o.content_id, o.relative_path, o.remote_id, r.name, r.policy, o.urls, o.size,
+    o.content_id, o.relative_path, o.remote_id, r.name, r.url, r.policy, r.settings::text, o.urls, o.size,
     o.sha256, o.sha512, o.sha384, o.sha224, o.sha1, o.md5,
     coalesce(o.failed_at > now() - make_interval(secs => %(cool_down)s::double precision), false),
     o.alternate
