@@ -9,9 +9,11 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urljoin
 
 import pytest
 import uvloop
+from aiohttp import ClientSession
 
 from flowsync import DeclarativeVersion, Engine, Remote, Repository
 from flowsync.model.remote import Policy
@@ -68,6 +70,15 @@ def flowsync(
     command = [sys.executable, "-m", "flowsync", *place, "serve", "--bind", "127.0.0.1:0"]
     with _running(command) as url:
         yield f"{url}files/"
+
+
+async def idle(url: str) -> None:
+    """Wait until the flowsync that has this URL brings nothing any more."""
+    async with ClientSession() as session:
+        while True:
+            async with session.get(urljoin(url, "/-/metrics")) as metrics:
+                if b"flowsync_serve_running_fetches 0\n" in await metrics.read():
+                    return
 
 
 @contextmanager

@@ -3,9 +3,10 @@
 -- name: find_at_paths
 -- Give for each question a repository's version (by number, the newest at a moment, or the newest) and what it has at a path; NULLs where there is no
 -- such repository, version or path. Where several units share a path, the first is that whose bytes are here.
+-- The arrays are in subqueries so that the planner never sees how long they are: it would plan each question anew, which takes longer than to answer it.
 SELECT q.ordinal - 1, r.id, v.number, e.content_id, e.sha256, e.blake3, e.size, e.since
 FROM unnest(
-    %(names)s::text[], %(numbers)s::bigint[], %(moments)s::timestamptz[], %(paths)s::text[]
+    (SELECT %(names)s::text[]), (SELECT %(numbers)s::bigint[]), (SELECT %(moments)s::timestamptz[]), (SELECT %(paths)s::text[])
 ) WITH ORDINALITY AS q (name, number, moment, path, ordinal)
 LEFT JOIN LATERAL (SELECT o.id FROM repository o WHERE o.name = q.name OFFSET 0) r ON true
 LEFT JOIN LATERAL (
