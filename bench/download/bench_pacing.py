@@ -56,10 +56,10 @@ def scenarios() -> dict[str, Scenario]:
             for most in numbers
         ),
         *(
-            _scenario(Metered, rate=rate, burst=burst, service=0.03, retry_after=seconds)
+            _scenario(Metered, count, rate=rate, burst=burst, service=0.03, retry_after=seconds)
             for rate in (1, 5, 20, 100)
             for burst in (1, 5, 50)
-            for seconds in (0, 1)
+            for seconds, count in ((0, COUNT), (1, 2 * COUNT))
         ),
         *(_scenario(Shared, bytes_a_second=speed) for speed in (1e5, 1e6, 1e7)),
         *(_scenario(Slow, latency=0.1, flaw=flaw) for flaw in (0.01, 0.03)),

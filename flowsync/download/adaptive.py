@@ -3,15 +3,16 @@
 1. It rises by one with each answer, so it doubles in a round trip, until requests are refused or more of them bring no more.
 2. A refusal is a sign of overload: a status, a time-out, a connection that fails. The first one of a moment lowers the limit a little; further ones,
    of requests that were under way then, lower it to as many as are still under way: those are what the upstream did take.
-3. Then it holds. Now and then it probes a little higher. A probe that is refused, or does not pay, falls back to where it began, and the next one
-   comes after twice as long; one that pays is followed by a probe of twice the step. Where `Retry-After` makes refusals dear, probes are rarer still.
+3. Then it holds. Now and then it probes a little higher, or half the way to what was refused last where that is far. A probe that is refused, or does
+   not pay, falls back to where it began, and the next one comes after twice as long; one that pays is followed by a probe of twice the step.
+   Where `Retry-After` makes refusals dear, cuts that follow each other grow and probes are rarer still.
 4. Below one it is a part of the time: one request, then a rest. Between whole numbers, starts are spaced.
 5. Where requests queue up at the upstream, so that fewer would bring as much, it sinks, and comes back if that was wrong.
 
 Decided: whether more requests pay is read from the throughput alone, not from latency: with as many requests under way one is the other's inverse
 (Little's law), and bodies differ in size. Rounds in which there was too little work to fill the limit are not judged.
 
-Decided: a single refusal after many answers is forgiven unless it says `Retry-After`, because some upstreams fail at random, however few ask; and
+Decided: few refusals among many answers are forgiven unless they say `Retry-After`, because some upstreams fail at random, however few ask; and
 after many refusals without an answer the limit is what it was at first: that upstream is down, and waiting longer for it would not be kinder.
 
 `bench/download/bench_pacing.py` shows it beside the best fixed number for upstreams of many kinds.
@@ -31,6 +32,9 @@ FLOOR: Final = 1 / 128
 
 _CUT: Final = 0.05
 """What the first refusal takes off. Each further one without an answer in between takes twice as much, at most half."""
+
+_DOUBLINGS: Final = 4
+"""After so many, the cut is a half."""
 
 _STEP: Final = 0.05
 """The first step of a probe."""
@@ -53,8 +57,14 @@ _COST: Final = 20.0
 _FORGIVEN: Final = 16
 """Answers that buy one refusal: some tries in a hundred may fail by chance."""
 
-_MOST_CREDIT: Final = 3.0
-"""Refusals that may be bought in advance."""
+_CREDIT: Final = 3.0, 4.0
+"""Refusals that are forgiven at first, and that may be bought in advance."""
+
+_FAR: Final = 1.4
+"""The first step of a probe goes half the way to a refused level that is so many times as high."""
+
+_WEIGHT: Final = 1 / 64, 1 / 16
+"""Of an answer in the mean duration, of which the pace is made; and of one that took less than half as long, or more than twice."""
 
 _DOWN: Final = 64
 """Refusals without an answer in between that show an upstream that is down."""
@@ -94,13 +104,16 @@ class AdaptiveLimit:
         self._duration = 0.0
         self._answered = False
         self._refusals = 0
-        self._credit = 0.0
+        self._credit = _CREDIT[0]
+        self._cuts = 0
         self._cut_at = -math.inf
-        self._cut_from = 0.0
+        self._proven = False
+        self._refused_level = 0.0
         self._least = 0.0
         self._pause = 0.0
         self._shortest = math.inf
         self._learning = True
+        self._held = 0
         self._base = 0.0
         self._reference: _Round | None = None
         self._trial: tuple[float, float] | None = None
@@ -118,12 +131,17 @@ class AdaptiveLimit:
             return 0.0
         return self._duration / self.limit
 
+    @property
+    def return_time(self) -> float:
+        """Seconds in which as many requests as the limit come back after a pause: what one takes, or twice that while the limit is but a guess."""
+        return self._duration if self._proven else 2 * self._duration
+
     def answered(self, started: float, now: float, size: int, running: int) -> None:
         """Take note of an answer with `size` bytes to one of `running` requests."""
         took = now - started
         self._note_duration(took)
         self._refusals = 0
-        self._credit = min(_MOST_CREDIT, self._credit + 1 / _FORGIVEN)
+        self._credit = min(_CREDIT[1], self._credit + 1 / _FORGIVEN)
         self._ends += 1
         self._took += took
         self._bytes += size
@@ -152,7 +170,8 @@ class AdaptiveLimit:
 
     def _note_duration(self, took: float) -> None:
         if self._answered:
-            self._duration += (took - self._duration) / 16
+            near = self._duration / 2 < took < 2 * self._duration
+            self._duration += (took - self._duration) * _WEIGHT[not near]
             return
         # Until now it was that of refusals, and what was learned below one is a time between starts.
         if self._duration and self.limit < 1:
@@ -161,15 +180,19 @@ class AdaptiveLimit:
 
     def _cut(self, now: float, running: int, pause: float) -> None:
         self._cut_at, self._pause = now, pause
+        self._proven = bool(self._base or self._held)
         self._trial = None
         level = min(self.limit, running)
         if self._base:
             self._fall_back()
             self._least = self.limit / 2
         else:
-            cut = min(0.5, _CUT * 2.0 ** (self._refusals - 1))
+            in_a_row = pause and not (self._held or self._learning)
+            self._cuts = self._cuts + 1 if in_a_row else 1
+            doublings = max(self._refusals, self._cuts) - 1
+            cut = _CUT * 2.0**doublings if doublings < _DOUBLINGS else 0.5
             if self._refusals == 1:
-                self._cut_from = level
+                self._refused_level = level
             self._least = 1.0 if self._learning else max(1.0, self.limit / 2)
             self.limit = max(level * (1 - cut), running - 1.0, FLOOR)
             self._hold = _HOLD[0]
@@ -226,16 +249,18 @@ class AdaptiveLimit:
             self._fall_back()
             return
         self._hold = _HOLD[0]
-        self._probe(self._step if self._step == 1 else min(0.2, 2 * self._step))
+        self._probe(min(0.2, 2 * self._step))
 
     def _probe(self, step: float) -> None:
+        if self._is_deep:
+            step = min(1.0, math.sqrt(self._refused_level / self.limit) - 1)
         self._held, self._step = 0, step
         self._base = self.limit if self.limit < self._ceiling else 0.0
         self.limit = min(self._ceiling, self.limit * (1 + step))
 
     def _fall_back(self) -> None:
+        self._refused_level = self.limit
         self.limit, self._base = self._base, 0.0
-        self._cut_from = 0.0
         self._held = 0
         self._hold = min(2 * self._hold, _HOLD[1])
 
@@ -245,10 +270,14 @@ class AdaptiveLimit:
             return
         self._held += 1
         # After a deep fall the way up is worth more than what a refusal costs.
-        deep = self.limit < self._cut_from / 2
-        rest = self._pause * (_COST / 4 if deep else _COST)
+        deep = self._is_deep
+        rest = self._pause * _COST * (1 / 8 if deep else self._hold / _HOLD[0])
         if (deep or self._held >= self._hold) and now >= self._cut_at + rest:
-            self._probe(1.0 if deep else _STEP)
+            self._probe(_STEP)
+
+    @property
+    def _is_deep(self) -> bool:
+        return self._refused_level > _FAR * self.limit
 
     def _sinks(self, found: _Round) -> bool:
         """Try with fewer where requests take twice as long as they once did, and go back if that brings less."""

@@ -3,8 +3,8 @@
 1. Fewer requests run than the limit of the next one's remote allows: its own number, or what was learned of the upstream (`adaptive`).
 2. A remote's rate of requests is kept by spacing their starts, its rate of bytes by letting nothing start while bytes are ahead of it. All remotes
    with a rate share one account, in which each request counts by its own remote's rate.
-3. When upstream answers 429 or 503 with `Retry-After`, nothing starts until then. After that requests come back slowly: one, and two for each that
-   was answered. What runs meanwhile goes on.
+3. When upstream answers 429 or 503 with `Retry-After`, nothing starts until then. After that requests come back one by one, spaced as they are where
+   all goes well. What runs meanwhile goes on.
 
 Decided: every request teaches the learned limit, also those of remotes with a number of their own, because the upstream is the same.
 """
@@ -25,19 +25,19 @@ class Gate:
 
     __slots__ = (
         "_bytes",
+        "_eased_until",
         "_learned",
         "_pace",
         "_paused_until",
         "_requests",
-        "_returning",
         "running",
     )
 
     def __init__(self, learned: AdaptiveLimit) -> None:
         self._learned = learned
         self.running = 0
-        self._returning = math.inf
         self._paused_until = -math.inf
+        self._eased_until = -math.inf
         self._pace = Spacing()
         self._requests = Spacing()
         self._bytes = Spacing()
@@ -52,10 +52,8 @@ class Gate:
         own = remote.download_concurrency
         if self.running >= (self._learned.slots if own is None else own):
             return math.inf
-        if self.running >= self._returning:
-            return math.inf
         opens = self._paused_until
-        if own is None:
+        if own is None or self._pace.level_at <= self._eased_until:
             opens = max(opens, self._pace.level_at)
         if remote.rate_limit is not None:
             opens = max(opens, self._requests.level_at)
@@ -66,7 +64,10 @@ class Gate:
     def start(self, now: float, remote: Remote) -> None:
         """Take note that a request of `remote` starts."""
         self.running += 1
-        if remote.download_concurrency is None:
+        own = remote.download_concurrency
+        if now < self._eased_until:
+            self._pace.book(now, self._learned.return_time / (own or self._learned.limit))
+        elif own is None:
             interval = self._learned.interval
             if interval:
                 # With several slots, a start that came late because all were taken is made up for.
@@ -83,8 +84,6 @@ class Gate:
         """Take note that upstream did what was asked, or said why not, with `size` bytes."""
         self._learned.answered(started, now, size, self.running)
         self.running -= 1
-        if started >= self._paused_until:
-            self._returning += 1
 
     def refused(self, started: float, now: float, pause: float) -> None:
         """Take note of an answer, or of none, that means overload; and of how long upstream wants to be left alone."""
@@ -92,7 +91,7 @@ class Gate:
         self.running -= 1
         if pause:
             self._paused_until = max(self._paused_until, now + pause)
-            self._returning = 1
+            self._eased_until = self._paused_until + self._learned.return_time
 
     def left(self) -> None:
         """Take note that a request ended for a reason that says nothing of upstream."""

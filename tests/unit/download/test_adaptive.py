@@ -23,6 +23,8 @@ COUNT = 5000
         (partial(Slow, latency=0.5, bytes_a_second=20e3), 128),
         (partial(Refusing, most=3, service=0.5), 3),
         (partial(Refusing, most=10, service=0.5), 10),
+        (partial(Refusing, most=50, service=0.5, retry_after=1.0), 50),
+        (partial(Slow, latency=0.1, flaw=0.03), 128),
         (partial(Shared, bytes_a_second=1e6), 128),
     ],
 )
@@ -57,19 +59,8 @@ def test_upstream_that_meters_requests_is_asked_at_its_pace_without_giving_any_u
 def test_pause_that_upstream_asks_for_is_not_asked_for_again_and_again() -> None:
     found = simulate(Refusing(10, 0.5, retry_after=1.0), bodies(COUNT))
 
-    assert found.refused < 40
+    assert found.refused < 20
     assert found.failed == 0
-
-
-def test_requests_that_fail_by_chance_do_not_make_it_small() -> None:
-    sizes = bodies(COUNT)
-
-    found, fixed = (
-        simulate(Slow(0.1, flaw=0.03), sizes),
-        simulate(Slow(0.1, flaw=0.03), sizes, int(START)),
-    )
-
-    assert found.throughput > 2 * fixed.throughput
 
 
 def test_it_begins_moderately_and_never_passes_its_ceiling() -> None:
