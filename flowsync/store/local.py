@@ -17,6 +17,7 @@ from flowsync.model.artifact import StagedArtifact
 from flowsync.model.errors import BlobMissingError, StoreError, StoreUnwritableError
 from flowsync.pipeline.threads import in_thread
 from flowsync.store.blobs import BlobState, StoreUsage
+from flowsync.store.commits import Commits
 from flowsync.store.durability import barriers, make_folder
 from flowsync.store.failures import store_errors
 from flowsync.store.guard import Guard
@@ -40,11 +41,11 @@ class LocalBlobStore:
         self._quarantine = Quarantine(f"{self._root}/quarantine")
         self._guard = Guard(self._root)
         self._held = ExitStack()
-        self._writer: Writer | None = None
+        self._commits: Commits | None = None
 
     async def __aenter__(self) -> Self:
         try:
-            self._writer = await in_thread(self._prepare)
+            self._commits = Commits((await in_thread(self._prepare)).persist)
         except BaseException:
             await in_thread(self._held.close)
             raise
@@ -56,14 +57,14 @@ class LocalBlobStore:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._writer = None
+        self._commits = None
         await in_thread(self._held.close)
 
     async def persist(self, artifacts: Sequence[StagedArtifact]) -> None:
         """See `BlobStore.persist`. Raise `StoreError` also when a staged file lies outside of this store's staging folders."""
-        if self._writer is None:
+        if self._commits is None:
             raise StoreError(f"the store in {self._root} is not open")
-        await in_thread(self._writer.persist, artifacts)
+        await self._commits.make(artifacts)
 
     def path(self, blake3: str) -> str:
         """Return where the file of the blob is, or would be."""
