@@ -3,7 +3,7 @@
 1. One fixed upstream for all of them, a process of its own on loopback.
 2. Round by round, so that a noisy neighbour meets all of them; medians are kept, ratios are what counts.
 3. A run that did not do its work is an error, not a time.
-4. What a run made stays until the last round is over, unless it is much: a file system that has just removed 20 000 files is slow to make others
+4. What a run made stays until the last scenario is over, unless it is much: a file system that has just removed 20 000 files is slow to make others
    (14 % of a first sync's time in ext4 went into the search for inodes that were not freed just now), and the next contender would pay for it.
 """
 
@@ -11,7 +11,6 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
-from typing import Final
 
 from bench.syncs.contenders import Contender
 from bench.syncs.measured import Measured, measure
@@ -19,9 +18,6 @@ from bench.syncs.scenario import Scenario
 from bench.syncs.table import Row
 from bench.syncs.tree import change, grow
 from bench.syncs.web import serving
-
-_STAYS: Final = 256 << 20
-"""Bytes of a scenario up to which each round has folders of its own."""
 
 
 def compare(
@@ -43,7 +39,7 @@ def compare(
             for number, who in enumerate(taking_part):
                 own = place / "runs" / scenario.name / str(number)
                 if scenario.kind == "first":
-                    own = own / str(turn if sum(sizes) <= _STAYS else 0)
+                    own = own / str(turn if scenario.stays(share) else 0)
                 runs[who.name].append(_run_once(scenario, who, own, upstream, url))
     fetched = sum(sizes) if scenario.bodies and scenario.kind == "first" else 0
     return [_row(who, runs[who.name], len(sizes), fetched) for who in taking_part]

@@ -39,7 +39,9 @@ def main() -> int:
         rows = compare(scenario, taking_part, place, rounds=options.rounds, share=options.share)
         print(as_text(f"{scenario.name}: {scenario.says}, {server_name()}", rows), flush=True)
         _record(scenario, rows, options.rounds, options.share)
-        shutil.rmtree(place / "runs", ignore_errors=True)
+        if not scenario.stays(options.share):
+            shutil.rmtree(place / "runs" / scenario.name, ignore_errors=True)
+    shutil.rmtree(place / "runs", ignore_errors=True)
     return 0
 
 

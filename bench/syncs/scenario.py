@@ -16,6 +16,8 @@ Kind = Literal["first", "again"]
 KIB: Final = 1024
 MIB: Final = 1024 * KIB
 
+_STAYS: Final = 256 * MIB
+
 
 class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     """One whole sync. `sizes` gives the files' sizes in bytes for a share of the full scenario (1.0).
@@ -33,6 +35,10 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     bodies: bool = True
     changed: float = 0.0
     repositories: int = 1
+
+    def stays(self, share: float) -> bool:
+        """Say whether a share of the scenario is so small that each run may have a folder of its own, kept until all is measured."""
+        return sum(self.sizes(share)) <= _STAYS
 
 
 def _equal(count: int, size: int) -> Callable[[float], Sequence[int]]:

@@ -57,15 +57,15 @@ class Holder:
 
 def servers_of(folder: Path) -> list[int]:
     """Return the process ids of all postmasters that serve a cluster below the folder."""
-    found = []
+    found = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdecimal():
             arguments = _command_line(entry)
             below = any(part.startswith(f"{folder}/") for part in arguments[1:])
             if arguments[0].endswith("/postgres") and below:
-                found.append(int(entry.name))
-    # A child of the server has its parent's command line until it takes a title of its own.
-    return [pid for pid in found if _parent(pid) not in found]
+                found[int(entry.name)] = _parent(entry)
+    # A child of the server has its parent's command line until it takes a title of its own, or has ended already.
+    return [pid for pid, parent in found.items() if parent is not None and parent not in found]
 
 
 def user_of(pid: int) -> int:
@@ -73,11 +73,12 @@ def user_of(pid: int) -> int:
     return (Path("/proc") / str(pid)).stat().st_uid
 
 
-def _parent(pid: int) -> int:
+def _parent(entry: Path) -> int | None:
+    """Return the parent of a process, or nothing when it has ended."""
     try:
-        return int((Path("/proc") / str(pid) / "stat").read_text().rpartition(")")[2].split()[1])
+        return int((entry / "stat").read_text().rpartition(")")[2].split()[1])
     except OSError:
-        return 0
+        return None
 
 
 def _command_line(entry: Path) -> list[str]:
