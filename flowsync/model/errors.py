@@ -119,7 +119,7 @@ class CatalogUnavailableError(CatalogError):
 
 
 class ConnectionLostError(CatalogUnavailableError):
-    """The connection to the database broke while it was in use, and the server answers. Whether the last statement was done is not known."""
+    """The connection to the database broke while it was in use. Whether the last statement was done is not known."""
 
 
 class EmbeddedPostgresError(CatalogUnavailableError):

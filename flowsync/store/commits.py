@@ -4,8 +4,9 @@ One batch alone waits for nothing. Of many at once, each costs its share of the 
 again one by one, so that a batch fails for reasons of its own only.
 
 Decided: one thread writes at a time, because the file system lets one after the other into its journal anyway, and threads that wait for it in turn
-cost more than they win: sixteen syncs at once of 20 000 files of 4 KiB took 16.6 s of CPU with a thread each, 14.9 with two for all, and 10.6 with
-one, which is what one sync of these files takes.
+cost more than they win: sixteen syncs at once of 20 000 files of 4 KiB took 15.3 s of CPU with a thread each and 12.7 with one for all (`make bench
+SCENARIO=concurrent_16`, medians of two and three runs on a noisy machine); two for all took more than one in both tries. The price: a batch waits for
+the flushes of whoever came before it, however large those bodies are.
 """
 
 import asyncio

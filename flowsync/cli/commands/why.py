@@ -63,10 +63,9 @@ def _present(presence: Presence) -> list[str]:
 
 
 def _listed(presence: Presence) -> list[str]:
-    if presence.run is None:
-        return []
     line = "" if presence.line is None else f" in line {presence.line}"
-    return [f"  listed{line} by {' and '.join(presence.read)}"]
+    upstream = f" by {' and '.join(presence.read)}" if presence.read else ""
+    return [f"  listed{line}{upstream}"] if line or upstream else []
 
 
 def _removed(removal: Removal) -> str:

@@ -93,7 +93,7 @@ async def test_many_clients_on_one_miss_are_one_request_to_upstream(
 ) -> None:
     await file_sync(publish({"a": LARGE}), remote=ON_DEMAND).acreate()
     upstream.script("/a", Hold())
-    asking = [asyncio.create_task(client.get("/files/a")) for _ in range(100)]
+    asking = [asyncio.create_task(client.get("/files/a")) for _ in range(1000)]
     await asyncio.to_thread(upstream.wait_for, 1, "/a")
 
     upstream.release()
