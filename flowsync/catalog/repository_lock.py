@@ -39,6 +39,7 @@ async def locked_connection(
             await database.run(connection, "begin_use", key)
             yield connection
         finally:
-            # Closing the connection gives the lock back too, but only when the server notices; whoever comes next must not find it taken.
+            # Closing the connection gives the locks back too, but only when the server notices: whoever comes next must not find the repository
+            # taken, nor its run still alive.
             with suppress(CatalogError):
-                await database.run(connection, "unlock_repository", key)
+                await database.run(connection, "unlock_all")

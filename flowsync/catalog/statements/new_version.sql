@@ -25,9 +25,9 @@ SELECT pg_try_advisory_lock(%(lock)s::integer, %(repository)s::integer);
 -- Tell clean-up that from now on rows may be found here and used later; wait while it is at a batch.
 SELECT pg_advisory_lock_shared(%(lock)s::integer, 0);
 
--- name: unlock_repository
--- Give the lock of a repository back, and tell clean-up that nothing found here will be used any more.
-SELECT pg_advisory_unlock(%(lock)s::integer, %(repository)s::integer), pg_advisory_unlock_shared(%(lock)s::integer, 0);
+-- name: unlock_all
+-- Give back all that the session holds: the lock of a repository, the one that told clean-up of it, and that of a run.
+SELECT pg_advisory_unlock_all();
 
 -- name: discard_incomplete
 -- Undo the unfinished version of a repository, if there is one.
