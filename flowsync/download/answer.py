@@ -1,7 +1,8 @@
 """What an HTTP answer means, from its status and headers. Pure; what cannot be understood counts as absent.
 
 A try that asked for the rest of a body gets it only from a 206 that begins at the right byte and comes from the same body. A 200 is the whole body
-anew. A wrong rest voids the validator, so that the next try begins at the first byte.
+anew. A wrong rest voids the validator, so that the next try begins at the first byte. A 416 says that there is no rest: where the same body ends
+after the last byte that came, nothing is missing. A transfer that broke off, or was killed, just before it knew that fetches nothing twice.
 """
 
 import enum
@@ -21,6 +22,8 @@ Headers = Mapping[str, str]
 
 _CONTENT_RANGE: Final = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
 
+_UNSATISFIED_RANGE: Final = re.compile(r"bytes \*/(\d+)")
+
 _SETTLED: Final = 60.0
 """Seconds a body must have been unchanged before its date tells it from all others: two changes can fall into one second."""
 
@@ -30,6 +33,7 @@ class Verdict(enum.Enum):
 
     BEGIN = "it is the body from its first byte"
     CONTINUE = "it is the rest of what the sink has"
+    COMPLETE = "there is none, the sink has everything"
     UNMODIFIED = "there is none, upstream has nothing newer"
 
 
@@ -48,6 +52,8 @@ def judge(
         _check_continues(request, tally, headers)
         return Verdict.CONTINUE
     if status == 416 and tally.taken:
+        if _ends_here(tally, headers):
+            return Verdict.COMPLETE
         tally.validator = None
         raise _broken(request, f"has no bytes from {tally.taken} on any more")
     text = f"status {status} {reason}".rstrip()
@@ -68,13 +74,25 @@ def _check_continues(request: FetchRequest, tally: Tally, headers: Headers) -> N
     tally.validator = known
 
 
+def _ends_here(tally: Tally, headers: Headers) -> bool:
+    # Only when the body is still the same does If-Range let a server look at the range at all (RFC 9110, 13.1.5).
+    known, etag = tally.validator, headers.get("etag")
+    if known is None or (etag is not None and known.startswith('"') and etag != known):
+        return False
+    found = _UNSATISFIED_RANGE.fullmatch(headers.get("content-range", ""))
+    return found is not None and int(found[1]) == tally.taken
+
+
 def _broken(request: FetchRequest, reason: str) -> TransferError:
     return BrokenBodyError(redact(request.url), reason)
 
 
-def validators(headers: Headers) -> Validators:
-    """Return by what upstream will recognise this body."""
-    return Validators(headers.get("etag"), headers.get("last-modified"))
+def validators(headers: Headers, known: str | None = None) -> Validators:
+    """Return by what upstream will recognise this body; by its `known` validator where the answer tells none."""
+    etag, modified = headers.get("etag"), headers.get("last-modified")
+    if known is not None and etag is None and modified is None:
+        return Validators(known) if known.startswith('"') else Validators(None, known)
+    return Validators(etag, modified)
 
 
 def strong_validator(headers: Headers) -> str | None:

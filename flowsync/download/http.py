@@ -169,29 +169,37 @@ async def _receive(
 ) -> Received:
     found = {name.lower(): value for name, value in reply.headers.items()}
     verdict = answer.judge(request, tally, reply.status, reply.reason, found, time.time())
-    if verdict is not Verdict.UNMODIFIED:
+    if verdict is Verdict.COMPLETE:
+        tally.close()
+    elif verdict is not Verdict.UNMODIFIED:
         if verdict is Verdict.BEGIN and tally.taken:
             await sink.restart()
             tally.reset()
-        encoding = found.get("content-encoding") if request.compressed else None
-        # A compressed body has another length on its way, and its rest is not to be had.
-        if encoding is None:
-            length = answer.content_length(found)
-            if length is not None:
-                tally.promise(tally.taken + length)
-            if verdict is Verdict.BEGIN:
-                tally.validator = answer.strong_validator(found)
-                sink.begin(tally.validator)
-        inflow = Inflow(request, sink, tally, encoding)
+        inflow = _inflow(found, verdict, request, sink, tally)
         await _read(reply.content, inflow, request, tally, slot)
         inflow.end()
     return Received(
         url=request.url,
         size=tally.taken,
         headers=found,
-        validators=answer.validators(found),
+        validators=answer.validators(found, tally.validator),
         not_modified=verdict is Verdict.UNMODIFIED,
     )
+
+
+def _inflow(
+    found: answer.Headers, verdict: Verdict, request: FetchRequest, sink: Sink, tally: Tally
+) -> Inflow:
+    encoding = found.get("content-encoding") if request.compressed else None
+    # A compressed body has another length on its way, and its rest is not to be had.
+    if encoding is None:
+        length = answer.content_length(found)
+        if length is not None:
+            tally.promise(tally.taken + length)
+        if verdict is Verdict.BEGIN:
+            tally.validator = answer.strong_validator(found)
+            sink.begin(tally.validator)
+    return Inflow(request, sink, tally, encoding)
 
 
 async def _read(

@@ -7,6 +7,7 @@ from tests.integration.download.conftest import Client
 from tests.upstream.behaviours import (
     Behaviour,
     Change,
+    Chunked,
     Corrupt,
     Cut,
     Drop,
@@ -139,6 +140,26 @@ async def test_rest_that_is_gone_is_fetched_from_the_start(
 
     assert await client.get(upstream.put("/a", body)) == body
     assert [seen.status for seen in upstream.seen] == [200, 416, 200]
+
+
+@pytest.mark.parametrize("behaviour", [Chunked(cut=True), Lie(by=1000)])
+async def test_body_that_breaks_behind_its_last_byte_is_not_fetched_twice(
+    client: Client, upstream: Upstream, body: bytes, behaviour: Behaviour
+) -> None:
+    upstream.script("/a", behaviour)
+
+    assert await client.get(upstream.put("/a", body)) == body
+    assert upstream.sent("/a") == SIZE
+
+
+async def test_body_that_was_whole_and_is_shorter_now_begins_again(
+    client: Client, upstream: Upstream, body: bytes
+) -> None:
+    """Its validator tells the two apart, though both end where nothing more is asked for."""
+    other = body[:50_000]
+    upstream.script("/a", Cut(50_000), Change(other))
+
+    assert await client.get(upstream.put("/a", body)) == other
 
 
 async def test_tries_are_retries_and_one(client: Client, upstream: Upstream, body: bytes) -> None:

@@ -90,7 +90,8 @@ class Scene(msgspec.Struct, frozen=True, kw_only=True):
     def verdict(self, plan: SyncPlan, file: FilePlan) -> Verdict:
         """Foretell the download of one file on its own."""
         verdicts = [route.verdict(plan.max_retries - self.spare) for route in file.routes]
-        if plan.acs and file.sha256 in self.alternates:
+        # The alternate source knows its files by sha256: what is declared by another digest alone is not found there.
+        if plan.acs and "sha256" in file.known and file.sha256 in self.alternates:
             (route,) = self.alternates[file.sha256].routes
             verdicts.append(route.verdict(ALTERNATE_RETRIES - self.spare))
         if Verdict.SURE in verdicts:

@@ -11,6 +11,7 @@ from flowsync.download.answer import (
     judge,
     retry_after,
     strong_validator,
+    validators,
 )
 from flowsync.download.origin import Tally
 from flowsync.model.errors import SizeMismatchError
@@ -155,6 +156,47 @@ def test_rest_that_is_gone_begins_anew() -> None:
         verdict(asked, tally, 416)
 
     assert not tally.resumable
+
+
+@pytest.mark.parametrize("headers", [{}, {"etag": '"e"'}])
+def test_nothing_behind_the_last_byte_means_that_the_body_is_complete(
+    headers: dict[str, str],
+) -> None:
+    asked = request()
+    tally = tally_of(asked, 5, '"e"')
+
+    assert verdict(asked, tally, 416, {"content-range": "bytes */5", **headers}) is Verdict.COMPLETE
+    assert tally.taken == 5
+
+
+@pytest.mark.parametrize(
+    ("known", "headers"),
+    [
+        ('"e"', {"content-range": "bytes */6"}),
+        ('"e"', {"content-range": "bytes */4"}),
+        ('"e"', {"content-range": "bytes */*"}),
+        ('"e"', {"content-range": "bytes */5", "etag": '"other"'}),
+        (None, {"content-range": "bytes */5"}),
+    ],
+)
+def test_body_that_ends_elsewhere_is_not_complete(
+    known: str | None, headers: dict[str, str]
+) -> None:
+    asked = request()
+    tally = tally_of(asked, 5, known)
+
+    with pytest.raises(BrokenBodyError):
+        verdict(asked, tally, 416, headers)
+
+    assert not tally.resumable
+
+
+def test_answer_without_validators_keeps_the_one_that_was_known() -> None:
+    date = "Mon, 06 Jan 2025 10:00:00 GMT"
+
+    assert validators({}, '"e"') == Validators('"e"')
+    assert validators({}, date) == Validators(None, date)
+    assert validators({"etag": 'W/"e"'}, '"e"') == Validators('W/"e"')
 
 
 def test_not_modified_answers_a_conditional_request_only() -> None:
