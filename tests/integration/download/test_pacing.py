@@ -74,10 +74,10 @@ async def test_retry_after_holds_up_requests_for_other_files_too(
     busy, other = upstream.put("/busy", b"busy"), upstream.put("/other", b"other")
     upstream.script("/busy", Status(429, retry_after="1"))
     client.fields["max_retries"] = 0
+    started = time.monotonic()
     with pytest.raises(StatusError):
         await client.get(busy)
 
-    started = time.monotonic()
     found = await asyncio.gather(client.get(other), client.get(busy))
 
     assert list(found) == [b"other", b"busy"]
