@@ -3,21 +3,20 @@
 One batch alone waits for nothing. Of many at once, each costs its share of the flushes instead of flushes of its own. What fails together is tried
 again one by one, so that a batch fails for reasons of its own only.
 
-Decided: one thread writes at a time, because the file system lets one after the other into its journal anyway, and threads that wait for it in turn
-cost more than they win: sixteen syncs at once of 20 000 files of 4 KiB took 15.3 s of CPU with a thread each and 12.7 with one for all (`make bench
-SCENARIO=concurrent_16`, medians of two and three runs on a noisy machine); two for all took more than one in both tries. The price: a batch waits for
-the flushes of whoever came before it, however large those bodies are.
+Decided: one batch is written at a time, because the file system lets one after the other into its journal anyway, and threads that wait for it in
+turn cost more than they win: sixteen syncs at once of 20 000 files of 4 KiB took 15.3 s of CPU with a thread each and 12.7 with one for all
+(`make bench SCENARIO=concurrent_16`, medians of two and three runs on a noisy machine); two for all took more than one in both tries. The price: a
+batch waits for the flushes of whoever came before it, however large those bodies are.
 """
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 import msgspec
 
 from flowsync.model.artifact import StagedArtifact
-from flowsync.pipeline.threads import in_thread
 
 _MOST: Final = 2000
 """Blobs from which on no further batch joins."""
@@ -29,9 +28,12 @@ class _Batch(msgspec.Struct, eq=False):
 
 
 class Commits:
-    """What one open store has to make durable. `persist` does it, blocks, and can be called again with what it failed on."""
+    """What one open store has to make durable.
 
-    def __init__(self, persist: Callable[[Sequence[StagedArtifact]], None]) -> None:
+    `persist` does it, ends only when nobody works on it any more, and can be called again with what it failed on.
+    """
+
+    def __init__(self, persist: Callable[[Sequence[StagedArtifact]], Awaitable[None]]) -> None:
         self._persist = persist
         self._waiting: deque[_Batch] = deque()
         self._task: asyncio.Task[None] | None = None
@@ -74,7 +76,7 @@ class Commits:
 
     async def _write(self, batches: list[_Batch]) -> None:
         try:
-            await in_thread(self._persist, [one for batch in batches for one in batch.artifacts])
+            await self._persist([one for batch in batches for one in batch.artifacts])
         except Exception as error:  # noqa: BLE001 - for those who wait
             if len(batches) > 1:
                 for batch in batches:

@@ -18,20 +18,22 @@ from flowsync.model.errors import BlobMissingError, StoreError, StoreUnwritableE
 from flowsync.pipeline.threads import in_thread
 from flowsync.store.blobs import BlobState, StoreUsage
 from flowsync.store.commits import Commits
-from flowsync.store.durability import barriers, make_folder
+from flowsync.store.durability import make_folder
 from flowsync.store.failures import store_errors
 from flowsync.store.guard import Guard
 from flowsync.store.partials import remove_old
 from flowsync.store.quarantine import Quarantine
+from flowsync.store.scribe import Scribe
 from flowsync.store.shelves import Shelves
 from flowsync.store.staging import dead_usage, remove_dead, staging_folder
-from flowsync.store.writer import Writer
+from flowsync.store.worker import Site
 
 
 class LocalBlobStore:
     """A `BlobStore` in a folder; open it with `async with LocalBlobStore(root) as store`.
 
-    Opening creates the folders and raises `StoreUnwritableError`, naming the folder, when it cannot. All waiting for the disk is done in threads.
+    Opening creates the folders and raises `StoreUnwritableError`, naming the folder, when it cannot. All waiting for the disk is done in threads,
+    or in a worker process once there is much to write (`flowsync.store.scribe`).
     """
 
     def __init__(self, root: Path) -> None:
@@ -41,11 +43,13 @@ class LocalBlobStore:
         self._quarantine = Quarantine(f"{self._root}/quarantine")
         self._guard = Guard(self._root)
         self._held = ExitStack()
+        self._scribe: Scribe | None = None
         self._commits: Commits | None = None
 
     async def __aenter__(self) -> Self:
         try:
-            self._commits = Commits((await in_thread(self._prepare)).persist)
+            self._scribe = await in_thread(self._prepare)
+            self._commits = Commits(self._scribe.persist)
         except BaseException:
             await in_thread(self._held.close)
             raise
@@ -57,8 +61,12 @@ class LocalBlobStore:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._commits = None
-        await in_thread(self._held.close)
+        scribe, self._scribe, self._commits = self._scribe, None, None
+        try:
+            if scribe is not None:
+                await scribe.close()
+        finally:
+            await in_thread(self._held.close)
 
     async def persist(self, artifacts: Sequence[StagedArtifact]) -> None:
         """See `BlobStore.persist`. Raise `StoreError` also when a staged file lies outside of this store's staging folders."""
@@ -140,19 +148,14 @@ class LocalBlobStore:
     def _states(self, names: Sequence[str]) -> list[BlobState | None]:
         return [self._shelves.state(name) for name in names]
 
-    def _prepare(self) -> Writer:
+    def _prepare(self) -> Scribe:
         with store_errors(f"opening the store in {self._root}", otherwise=StoreUnwritableError):
             make_folder(self._shelves.root)
             make_folder(self._staging)
             remove_dead(self._staging)
             remove_old(self._staging)
             scratch = self._held.enter_context(staging_folder(self._staging))
-            return Writer(
-                self._shelves,
-                staging=self._staging,
-                scratch=scratch,
-                open_barrier=barriers(scratch),
-            )
+            return Scribe(Site(self._shelves.root, self._staging, scratch))
 
     def _measure(self) -> StoreUsage:
         with store_errors(f"measuring the store in {self._shelves.root}"):

@@ -8,6 +8,7 @@ import pytest
 
 from flowsync.model.artifact import StagedArtifact
 from flowsync.model.errors import StoreError
+from flowsync.pipeline.threads import in_thread
 from flowsync.store.commits import Commits
 
 
@@ -24,8 +25,10 @@ class Disk:
         self.taken: list[list[str]] = []
         self._loop = asyncio.get_running_loop()
 
-    def persist(self, artifacts: Sequence[StagedArtifact]) -> None:
-        names = [str(artifact.sha256) for artifact in artifacts]
+    async def persist(self, artifacts: Sequence[StagedArtifact]) -> None:
+        await in_thread(self._persist, [str(artifact.sha256) for artifact in artifacts])
+
+    def _persist(self, names: list[str]) -> None:
         self._loop.call_soon_threadsafe(self.busy.set)
         self.free.wait(20)
         if "bad" in names:

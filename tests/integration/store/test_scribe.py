@@ -1,0 +1,171 @@
+"""Large batches of small files: written by a worker process, with the promises of any batch."""
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from flowsync.model.artifact import StagedArtifact
+from flowsync.model.errors import StoreError, StoreFullError
+from flowsync.store.scribe import LARGE, MOST_BYTES, START_AFTER, Scribe
+from flowsync.store.worker import Site
+from tests.contract.blob_store import as_file, in_memory, name_of
+from tests.mounts import mounted
+
+
+def bodies(label: str, number: int = LARGE) -> list[bytes]:
+    return [f"{label} {each}".encode() for each in range(number)]
+
+
+def batch(label: str, number: int = LARGE) -> list[StagedArtifact]:
+    return [in_memory(body) for body in bodies(label, number)]
+
+
+def make_site(root: Path) -> Site:
+    site = Site(str(root / "blake3"), str(root / "staging"), str(root / "staging" / "own"))
+    for folder in (site.root, site.scratch):
+        os.makedirs(folder)
+    return site
+
+
+def blob(site: Site, artifact: StagedArtifact) -> Path:
+    return Path(site.root, str(artifact.blake3)[:2], str(artifact.blake3))
+
+
+def stored(site: Site, artifacts: Sequence[StagedArtifact]) -> bool:
+    return all(name_of(blob(site, each).read_bytes()) == each.blake3 for each in artifacts)
+
+
+async def let_start(scribe: Scribe) -> int:
+    """Write until the worker is there, and return its process id."""
+    await scribe.persist(batch("to begin with", START_AFTER + 1))
+    async with asyncio.timeout(30):
+        while not scribe.worker_pids:  # noqa: ASYNC110 - another process's event
+            await asyncio.sleep(0.01)
+    (pid,) = scribe.worker_pids
+    return pid
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    return make_site(tmp_path)
+
+
+@pytest.fixture
+async def scribe(site: Site) -> AsyncIterator[Scribe]:
+    scribe = Scribe(site)
+    yield scribe
+    await scribe.close()
+
+
+async def test_worker_starts_once_there_was_much_to_write(scribe: Scribe) -> None:
+    for number in range(START_AFTER // LARGE):
+        await scribe.persist(batch(f"large {number}"))
+        await scribe.persist(batch(f"small {number}", LARGE - 1))
+    assert scribe.worker_pids == ()
+
+    assert await let_start(scribe) != os.getpid()
+
+
+async def test_what_a_worker_writes_is_what_a_thread_writes(scribe: Scribe, site: Site) -> None:
+    """Bodies and staged files, some of them there already, one of them damaged."""
+    pid = await let_start(scribe)
+    there, damaged = batch("there", 3), in_memory(b"damaged")
+    await scribe.persist([*there, damaged])
+    blob(site, damaged).chmod(0o600)
+    blob(site, damaged).write_bytes(b"garbage")
+    inodes = [blob(site, each).stat().st_ino for each in there]
+    staged = [as_file(site.scratch, body) for body in bodies("staged", 5)]
+    artifacts = [*batch("fresh"), *there, damaged, damaged, *staged]
+
+    await scribe.persist(artifacts)
+
+    assert scribe.worker_pids == (pid,)
+    assert stored(site, artifacts)
+    assert [blob(site, each).stat().st_ino for each in there] == inodes
+    assert {path.stat().st_mode & 0o777 for path in Path(site.root).glob("*/*")} == {0o444}
+    assert [path for path in Path(site.scratch).rglob("*") if path.is_file()] == []
+
+
+async def test_batch_of_a_worker_that_is_killed_is_written_all_the_same(
+    scribe: Scribe, site: Site
+) -> None:
+    pid = await let_start(scribe)
+    artifacts = batch("lost", 2000)
+    writing = asyncio.create_task(scribe.persist(artifacts))
+    # Anywhere between before the first file and after the last one.
+    await asyncio.sleep(0)
+    os.kill(pid, signal.SIGKILL)
+    await writing
+
+    assert stored(site, artifacts)
+    assert scribe.worker_pids in {(), (pid,)}
+    await scribe.persist(batch("next"))
+    assert scribe.worker_pids == ()
+    assert await let_start(scribe) != pid
+
+
+async def test_error_of_a_worker_is_that_of_a_thread(scribe: Scribe, tmp_path: Path) -> None:
+    await let_start(scribe)
+    elsewhere = as_file(str(tmp_path), b"mine")
+
+    with pytest.raises(StoreError, match=r"is not below .*staging"):
+        await scribe.persist([*batch("beside it"), elsewhere])
+
+    assert Path(str(elsewhere.file)).read_bytes() == b"mine"
+    assert scribe.worker_pids
+
+
+async def test_full_disk_stops_a_worker_as_it_stops_a_thread(tmp_path: Path) -> None:
+    with mounted(tmp_path / "small", "-t", "tmpfs", "-o", "size=8m", "none") as folder:
+        scribe = Scribe(make_site(folder))
+        try:
+            await let_start(scribe)
+            large = [in_memory(body.ljust(20_000)) for body in bodies("large", 4 * LARGE)]
+            with pytest.raises(StoreFullError):
+                await scribe.persist(large)
+            assert scribe.worker_pids
+            await scribe.persist(large[:LARGE])
+        finally:
+            await scribe.close()
+
+
+async def test_large_bodies_do_not_cross(scribe: Scribe, site: Site) -> None:
+    pid = await let_start(scribe)
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        size = MOST_BYTES // LARGE + 1
+        large = [in_memory(body.ljust(size)) for body in bodies("large")]
+        await scribe.persist(large)
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    assert stored(site, large)
+
+
+async def test_cancelling_waits_for_the_worker(scribe: Scribe, site: Site) -> None:
+    pid = await let_start(scribe)
+    artifacts = batch("cancelled")
+    os.kill(pid, signal.SIGSTOP)
+    writing = asyncio.create_task(scribe.persist(artifacts))
+    try:
+        await asyncio.sleep(0)
+        writing.cancel()
+        done, _ = await asyncio.wait((writing,), timeout=0.05)
+        assert not done
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    with pytest.raises(asyncio.CancelledError):
+        await writing
+    assert stored(site, artifacts)
+
+
+async def test_closing_ends_the_worker(site: Site) -> None:
+    scribe = Scribe(site)
+    pid = await let_start(scribe)
+    await scribe.close()
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+    assert scribe.worker_pids == ()
