@@ -28,7 +28,7 @@ def can_coexist(one: Unit, other: Unit) -> bool:
 async def check(database: Database, history: list[frozenset[Unit]]) -> None:
     repositories, shelf = Repositories(database), Shelf(database)
     async with database.connection() as connection:
-        await connection.execute("TRUNCATE repository CASCADE")
+        await connection.execute("TRUNCATE repository, repository_content CASCADE")
     held = frozenset[Unit]()
     for added in history:
         # The same bytes at the same path come as two units.
