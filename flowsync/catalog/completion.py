@@ -2,10 +2,13 @@
 
 A version that neither adds nor removes anything is not completed. That is looked at again after additions have replaced older units, because content
 that was added on top of a base may lead back to the latest version.
+
+Decided: from `BESIDE` changes on, the root is computed beside the check, because one is work of this process and the other of the server:
+the end of a first sync of 200 000 units took 2.0 s, not 3.5.
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -15,6 +18,10 @@ from flowsync.catalog.version_session import Start, VersionSession
 from flowsync.model.content_set import root_of
 from flowsync.model.errors import PlanOutdatedError
 from flowsync.model.repository import Repository, RepositoryVersion
+from flowsync.pipeline.tasks import task_group
+
+BESIDE: Final = 20_000
+"""Changes from which a second connection is worth what it costs: some ms on either side."""
 
 
 async def complete(
@@ -28,19 +35,27 @@ async def complete(
 
     Raise a `RepositoryVersionError` when its units cannot coexist, and `PlanOutdatedError` when they are not those of the expected root.
     """
+    state: bytes | None = None
     added, removed = await _count_changes(session)
     if added or (removed and start.base_number is not None):
         where = f"repository version {session.number} of {repository.name!r}"
         coexistence = Coexistence(session, where, start)
         await coexistence.collect_additions()
         await coexistence.replace_content()
-        await coexistence.check(repository.allowed_types)
+        if added + removed < BESIDE:
+            await coexistence.check(repository.allowed_types)
+        else:
+            async with task_group() as group:
+                summing = group.create_task(next_state(session, start.previous, beside=True))
+                await coexistence.check(repository.allowed_types)
+            state = summing.result()
         added, removed = await _count_changes(session)
     if not added and not removed:
         await session.execute("discard_incomplete")
         return None
     present = start.present + added - removed
-    state = await next_state(session, start.previous)
+    if state is None:
+        state = await next_state(session, start.previous)
     root = root_of(state)
     if expected_root is not None and root.hex() != expected_root:
         raise PlanOutdatedError(

@@ -28,11 +28,11 @@ _BATCH: Final = 500
 """Units a batch."""
 
 
-async def next_state(session: VersionSession, previous: int) -> bytes:
-    """Return the state of the version in the making, whose predecessor is `previous`."""
+async def next_state(session: VersionSession, previous: int, *, beside: bool = False) -> bytes:
+    """Return the state of the version in the making, whose predecessor is `previous`; `beside` other statements of the session if need be."""
     state = await _known_state(session, previous)
     for name, change in (("ids_added", with_units), ("ids_removed", without_units)):
-        async with session.cursor(name) as cursor:
+        async with session.cursor_beside(name) if beside else session.cursor(name) as cursor:
             while batch := await cursor.fetchmany(_BATCH):
                 state = await asyncio.to_thread(change, state, [unit for (unit,) in batch])
     return state

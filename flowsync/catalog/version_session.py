@@ -1,12 +1,13 @@
 """The session in which versions are made or deleted: the connection that holds the repository's lock, and what is written over it."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
 import msgspec
 from psycopg import AsyncServerCursor
 
+from flowsync.catalog.cursors import server_cursor
 from flowsync.catalog.database import Connection, Database
 from flowsync.catalog.statements import statement
 
@@ -57,6 +58,13 @@ class RepositorySession:
             self.database.round_trips += 1
             await cursor.execute(statement(name), {**self._bound, **params})
             yield cursor
+
+    def cursor_beside(
+        self, name: str
+    ) -> AbstractAsyncContextManager[AsyncServerCursor[tuple[Any, ...]]]:
+        """Open the like over a connection of its own, to be read while statements of the session run; it sees what they had written before."""
+        self.database.round_trips += 3
+        return server_cursor(self.database, name, self._bound)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[None]:

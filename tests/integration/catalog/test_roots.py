@@ -3,12 +3,15 @@
 import asyncio
 from collections.abc import Iterable
 
+import pytest
 from psycopg.conninfo import make_conninfo
 
+from flowsync.catalog.completion import BESIDE
 from flowsync.catalog.database import Database
 from flowsync.catalog.repositories import Repositories
 from flowsync.catalog.schema import migrate, migrations
 from flowsync.model.content_set import EMPTY_STATE, root_of, with_units
+from flowsync.model.errors import RepositoryVersionError
 from flowsync.model.repository import Repository
 from tests.integration.catalog.units import Package, Shelf
 from tests.postgres import temporary_database
@@ -46,6 +49,37 @@ async def test_root_is_that_of_the_units_and_is_kept(
 
     assert made == [expected([a, b]), expected([b, c]), expected([])]
     assert await roots(repositories) == {0: expected([]), **dict(enumerate(made, start=1))}
+
+
+async def test_root_of_a_large_change_is_that_of_the_units(
+    repositories: Repositories, shelf: Shelf
+) -> None:
+    """Computed beside the check, it sees what replaced older units, and what the version had before."""
+    paths = [f"{number}" for number in range(BESIDE)]
+    old = await shelf.files(*paths[:5], "kept", body="one")
+    new = await shelf.files(*paths, body="two")
+
+    made = [await make(repositories, "r", old)]
+    async with repositories.new_version(R) as version:
+        await version.add_content(new)
+    assert version.completed is not None
+    made.append(version.completed.root)
+
+    assert made == [expected(old), expected([*new, old[-1]])]
+    assert (version.completed.added, version.completed.removed) == (BESIDE, 5)
+
+
+async def test_large_change_that_cannot_be_makes_no_version(
+    repositories: Repositories, shelf: Shelf
+) -> None:
+    units = await shelf.packages(*map(str, range(BESIDE)))
+    below = await shelf.put(Package(name="below"), {"pool/7/below": None})
+
+    with pytest.raises(RepositoryVersionError, match="'pool/7/below' below 'pool/7'"):
+        await make(repositories, "r", [*units, below])
+
+    assert await roots(repositories) == {0: expected([])}
+    assert await make(repositories, "r", units) == expected(units)
 
 
 async def test_units_in_equal_versions_of_two_repositories_may_have_come_in_any_order(
