@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from msgspec.structs import replace
 
+from flowsync.catalog.columns import digest_columns
 from flowsync.catalog.database import Database
 from flowsync.model.artifact import Artifact, StagedArtifact, StoredArtifact
 from flowsync.model.digest import HEX_LENGTHS
@@ -125,11 +126,5 @@ def _key(artifact: Artifact, allowed: frozenset[str]) -> tuple[str, str] | None:
 
 def _columns(artifacts: Sequence[Artifact]) -> dict[str, list[Any]]:
     """Return the statements' parameters: one list a column."""
-    columns: dict[str, list[Any]] = {
-        algorithm: [
-            None if value is None else bytes.fromhex(value)
-            for value in (getattr(artifact, algorithm) for artifact in artifacts)
-        ]
-        for algorithm in _ALGORITHMS
-    }
-    return {"size": [artifact.size for artifact in artifacts], **columns}
+    sizes = [artifact.size for artifact in artifacts]
+    return {"size": sizes, **digest_columns(artifacts, _ALGORITHMS)}

@@ -14,6 +14,7 @@ from typing import Any, LiteralString
 import msgspec
 from psycopg import AsyncCursor
 
+from flowsync.catalog.columns import column
 from flowsync.catalog.database import Connection, Database
 from flowsync.model.content import (
     Content,
@@ -81,7 +82,7 @@ class ContentTransaction:
                 "ids": list(units),
                 "types": [type_name(type(content)) for content in contents],
                 "fields": [encode_fields(content).decode() for content in contents],
-                "repo_keys": [repo_key_id(content) for content in contents],
+                "repo_keys": column(repo_key_id(content) for content in contents),
             },
         )
         return {row[0] for row in rows}
@@ -150,5 +151,5 @@ def _columns(links: Sequence[Link]) -> dict[str, list[Any]]:
     return {
         "content_ids": [link.content_id for link in links],
         "relative_paths": [link.relative_path for link in links],
-        "artifact_ids": [link.artifact_id for link in links],
+        "artifact_ids": column(link.artifact_id for link in links),
     }

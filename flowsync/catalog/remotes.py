@@ -16,6 +16,7 @@ from typing import Any, Final
 
 import msgspec
 
+from flowsync.catalog.columns import digest_columns
 from flowsync.catalog.database import Database
 from flowsync.model.artifact import Artifact
 from flowsync.model.digest import DECLARABLE
@@ -163,7 +164,8 @@ class Remotes:
         What gave wrong bytes within the last `cool_down` seconds is left alone.
         """
         found: list[list[Alternate]] = [[] for _ in artifacts]
-        wanted = {**_digest_columns(artifacts, allowed), "cool_down": cool_down}
+        usable = digest_columns(artifacts, [name for name in DECLARABLE if name in allowed])
+        wanted = {**{name: [] for name in DECLARABLE}, **usable, "cool_down": cool_down}
         for ordinal, remote_name, urls in await self._database.fetch("find_alternates", wanted):
             found[ordinal].append(Alternate(urls, remote_name))
         return found
@@ -194,7 +196,7 @@ def _source_columns(sources: Sequence[Source]) -> dict[str, list[Any]]:
         "urls": [_join_urls(source) for source in sources],
         "priorities": [source.priority for source in sources],
         "sizes": [source.artifact.size for source in sources],
-        **_digest_columns([source.artifact for source in sources]),
+        **digest_columns([source.artifact for source in sources], DECLARABLE),
     }
 
 
@@ -206,15 +208,3 @@ def _join_urls(source: Source) -> str:
                 f"{'a line break' if _SEPARATOR in url else 'credentials in it'}"
             )
     return _SEPARATOR.join(source.urls)
-
-
-def _digest_columns(
-    artifacts: Sequence[Artifact], allowed: frozenset[str] = frozenset(DECLARABLE)
-) -> dict[str, list[Any]]:
-    return {
-        algorithm: [
-            bytes.fromhex(value) if value is not None and algorithm in allowed else None
-            for value in (getattr(artifact, algorithm) for artifact in artifacts)
-        ]
-        for algorithm in DECLARABLE
-    }

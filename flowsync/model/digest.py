@@ -5,6 +5,7 @@ The allowed set is a value that the engine hands down, never a global: the defau
 (behaviour study 5.10).
 """
 
+import re
 from collections.abc import Mapping
 from typing import Final
 
@@ -26,13 +27,13 @@ HEX_LENGTHS: Final[dict[str, int]] = {
 DECLARABLE: Final = ("sha256", "sha512", "sha384", "sha224", "sha1", "md5")
 """Algorithms that upstreams declare."""
 
-_HEX_DIGITS: Final = frozenset("0123456789abcdef")
+_HEX: Final = re.compile("[0-9a-f]+")
 
 
 def check_hex(algorithm: str, value: str) -> None:
     """Raise `DeclarationError` unless `value` is a lower-case hexadecimal digest of the algorithm's length."""
     expected = HEX_LENGTHS[algorithm]
-    if len(value) != expected or not _HEX_DIGITS.issuperset(value):
+    if len(value) != expected or not _HEX.fullmatch(value):
         raise DeclarationError(
             f"{algorithm} must be {expected} lower-case hexadecimal digits, found {value!r}"
         )

@@ -9,6 +9,7 @@ name: absolute, with empty, `.` or `..` segments, with control characters, too l
 folder) are found by the catalog, which sees all of them.
 """
 
+import re
 from collections.abc import Iterable, Iterator
 from typing import Final
 from unicodedata import category
@@ -29,7 +30,7 @@ LONGEST_SEGMENT: Final = 255
 _LARGEST_SIZE: Final = (1 << 63) - 1
 _SHOWN: Final = 200
 _DIGITS: Final = frozenset("0123456789")
-_HEX_DIGITS: Final = frozenset("0123456789abcdef")
+_SHA256: Final = re.compile("[0-9a-f]{64}")
 
 
 class ManifestEntry(msgspec.Struct, frozen=True):
@@ -57,17 +58,20 @@ def manifest_url(url: str) -> str:
     return f"{url}{MANIFEST_NAME}" if url.endswith("/") else url
 
 
-def artifact_url(manifest_url: str, relative_path: str) -> str:
-    """Return the URL of a file: the manifest's folder and the path, percent-encoded but for `/` and `:`.
+def folder_url(manifest_url: str) -> str:
+    """Return the URL of the manifest's folder, with a slash at its end.
 
     Query and fragment of the manifest's URL are its own and do not count; a `file://` URL has neither (`?` and `#` belong to its path).
     """
-    path = quote(relative_path, safe="/:")
     if manifest_url[:5].lower() == "file:":
-        return f"{manifest_url.rpartition('/')[0]}/{path}"
+        return f"{manifest_url.rpartition('/')[0]}/"
     parts = urlsplit(manifest_url)
-    folder = parts.path.rpartition("/")[0]
-    return urlunsplit((parts.scheme, parts.netloc, f"{folder}/{path}", "", ""))
+    return urlunsplit((parts.scheme, parts.netloc, f"{parts.path.rpartition('/')[0]}/", "", ""))
+
+
+def artifact_url(folder: str, relative_path: str) -> str:
+    """Return the URL of a file below the folder of its manifest: the path is percent-encoded but for `/` and `:`."""
+    return folder + quote(relative_path, safe="/:")
 
 
 def bad_line(number: int, line: bytes, reason: str) -> MetadataError:
@@ -86,7 +90,7 @@ def _parse_line(number: int, line: bytes) -> ManifestEntry:
     if len(fields) != 3:
         raise bad_line(number, line, "it is not 'path,sha256,size'")
     path, sha256, size = fields[0], fields[1].strip().lower(), fields[2].strip()
-    if len(sha256) != 64 or not _HEX_DIGITS.issuperset(sha256):
+    if not _SHA256.fullmatch(sha256):
         raise bad_line(number, line, f"{sha256!r} is not a sha256 digest")
     # 19 digits are more than enough, and few enough for int() to be quick.
     if not 0 < len(size) < 20 or not _DIGITS.issuperset(size) or int(size) > _LARGEST_SIZE:

@@ -21,7 +21,13 @@ from flowsync import (
 )
 from flowsync.sources.file.content import FileContent
 from flowsync.sources.file.lines import blocks, count_lines
-from flowsync.sources.file.manifest import ManifestEntry, artifact_url, manifest_url, parse_lines
+from flowsync.sources.file.manifest import (
+    ManifestEntry,
+    artifact_url,
+    folder_url,
+    manifest_url,
+    parse_lines,
+)
 
 
 class FileFirstStage(Stage):
@@ -66,10 +72,10 @@ class FileFirstStage(Stage):
         self.meter("associating.content", "Associating Content", lines_total)
         entries = 0
         with self.meter("sync.parsing.metadata", "Parsing Metadata", lines_total) as meter:
-            remaining = blocks(path)
+            folder, remaining = folder_url(url), blocks(path)
             while lines := await asyncio.to_thread(next, remaining, None):
                 declared = [
-                    self._declaration(url, entry, number)
+                    self._declaration(folder, entry, number)
                     for number, entry in parse_lines(lines, meter.done + 1)
                 ]
                 entries += len(declared)
@@ -79,10 +85,10 @@ class FileFirstStage(Stage):
         downloads.total = max(0, (downloads.total or 0) - (lines_total - entries))
         self.meter("associating.content", "Associating Content", entries)
 
-    def _declaration(self, url: str, entry: ManifestEntry, line: int) -> DeclarativeContent:
+    def _declaration(self, folder: str, entry: ManifestEntry, line: int) -> DeclarativeContent:
         artifact = DeclarativeArtifact(
             artifact=Artifact(size=entry.size, sha256=entry.sha256),
-            url=artifact_url(url, entry.relative_path),
+            url=artifact_url(folder, entry.relative_path),
             relative_path=entry.relative_path,
             remote=self.remote,
             deferred_download=self.remote.deferred,

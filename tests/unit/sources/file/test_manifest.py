@@ -5,6 +5,7 @@ from flowsync.download.file import _path
 from flowsync.sources.file.manifest import (
     ManifestEntry,
     artifact_url,
+    folder_url,
     manifest_url,
     parse_lines,
 )
@@ -180,7 +181,7 @@ def test_an_error_shows_the_beginning_of_a_long_line_only() -> None:
 )
 def test_artifact_urls_are_encoded_but_for_slash_and_colon(path: str, url: str) -> None:
     """Fact 103."""
-    assert artifact_url("http://h:8080/pool/PULP_MANIFEST", path) == url
+    assert artifact_url(folder_url("http://h:8080/pool/PULP_MANIFEST"), path) == url
 
 
 @pytest.mark.parametrize(
@@ -196,7 +197,7 @@ def test_artifact_urls_are_encoded_but_for_slash_and_colon(path: str, url: str) 
     ],
 )
 def test_artifacts_lie_in_the_folder_of_the_manifest(manifest: str, url: str) -> None:
-    assert artifact_url(manifest, "x") == url
+    assert artifact_url(folder_url(manifest), "x") == url
 
 
 @pytest.mark.parametrize(
@@ -205,7 +206,7 @@ def test_artifacts_lie_in_the_folder_of_the_manifest(manifest: str, url: str) ->
 def test_a_file_url_leads_to_the_very_name(path: str) -> None:
     """The fetcher takes everything behind `file://` as the path and decodes percent escapes: it must come to the name in the manifest."""
     assert (
-        _path(artifact_url("file:///srv/up%20stream/PULP_MANIFEST", path))
+        _path(artifact_url(folder_url("file:///srv/up%20stream/PULP_MANIFEST"), path))
         == f"/srv/up stream/{path}"
     )
 
