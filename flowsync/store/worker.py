@@ -9,6 +9,7 @@ import msgspec
 
 from flowsync.model.artifact import StagedArtifact
 from flowsync.store.durability import barriers
+from flowsync.store.failures import store_errors
 from flowsync.store.shelves import Shelves
 from flowsync.store.writer import Writer
 
@@ -49,5 +50,6 @@ def warm_up() -> None:
 @cache
 def _writer(site: Site) -> Writer:
     # The parent's private folder has files of its own; what is left in it goes with it.
-    own = tempfile.mkdtemp(dir=site.scratch)
+    with store_errors(f"making a folder in {site.scratch}"):
+        own = tempfile.mkdtemp(dir=site.scratch)
     return msgspec.structs.replace(site, scratch=own).writer()
