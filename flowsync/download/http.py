@@ -178,13 +178,9 @@ async def _receive(
         inflow = _inflow(found, verdict, request, sink, tally)
         await _read(reply.content, inflow, request, tally, slot)
         inflow.end()
-    return Received(
-        url=request.url,
-        size=tally.taken,
-        headers=found,
-        validators=answer.validators(found, tally.validator),
-        not_modified=verdict is Verdict.UNMODIFIED,
-    )
+    known, same = answer.validators(found, tally.validator), verdict is Verdict.UNMODIFIED
+    size = tally.taken
+    return Received(url=request.url, size=size, headers=found, validators=known, not_modified=same)
 
 
 def _inflow(
