@@ -119,7 +119,10 @@ def bench_scribe(benchmark: Any, tmp_path: Path, way: str) -> None:
 def main() -> None:
     """Print the figures."""
     runs: dict[str, list[tuple[float, float]]] = {way: [] for way in WAYS}
-    with TemporaryDirectory(dir=".") as folder:
+    # On the disk of the tree, in a folder that version control does not look at.
+    place = Path(".benchmarks")
+    place.mkdir(exist_ok=True)
+    with TemporaryDirectory(dir=place) as folder:
         for _ in range(RUNS):
             for way in WAYS:
                 batches = [_batch(BATCH, SIZE) for _ in range(BATCHES)]

@@ -1,10 +1,10 @@
 """Who writes the batches of an open store: a thread, or a worker process for large batches of small files.
 
 1. A small file costs six system calls, each of which gives the interpreter lock away and waits to have it back. Beside a loop that is busy
-   downloading these waits are longer than the calls, and they come out of the loop's time too. A process has a lock of its own.
+   downloading these waits take about as long as the calls, and they come out of the loop's time too. A process has a lock of its own.
 2. The process starts when the store has written `START_AFTER` files in large batches, and only then: few files never pay for it. It starts while a
    thread goes on writing.
-3. What crosses are the bodies, packed once, `MOST_BYTES` a batch; beyond that the copying costs more than the waits. Staged files cross as paths.
+3. What crosses are the bodies, packed once, `MOST_BYTES` a batch; large bodies keep a thread in few calls anyway. Staged files cross as paths.
 4. A worker that dies loses nothing: a batch can always be written again (`Writer.persist`), and a thread does it at once. The next worker starts
    after as many files as the first.
 
@@ -23,13 +23,13 @@ from flowsync.pipeline.threads import finished, in_thread
 from flowsync.store.worker import Site, pack, persist_packed, warm_up
 
 START_AFTER: Final = 1000
-"""Files after which a worker starts: a thread writes them in about the time that the start takes."""
+"""Files after which a worker starts. Chosen, not measured: a thread writes them in half a second or so."""
 
 LARGE: Final = 100
-"""Artifacts from which a batch is large: the way to the worker and back costs as much as a handful of files."""
+"""Artifacts from which a batch is large. Chosen, not measured."""
 
 MOST_BYTES: Final = 16 << 20
-"""Bytes of bodies up to which a batch crosses."""
+"""Bytes of bodies up to which a batch crosses; it is copied on its way, so this bounds memory. Chosen, not measured."""
 
 
 class Scribe:
@@ -76,8 +76,10 @@ class Scribe:
         return True
 
     def _start_when_due(self, written: int) -> None:
+        if self._starting is not None or self._closed:
+            return
         self._written += written
-        if self._starting is None and self._written > START_AFTER and not self._closed:
+        if self._written > START_AFTER:
             self._written = 0
             self._starting = asyncio.get_running_loop().run_in_executor(None, Crew, 1, warm_up)
 

@@ -1,4 +1,4 @@
-"""What runs in the store's worker process: one batch of artifacts after the other, made durable. Imported by the worker, so it is light."""
+"""What runs in the store's worker process: one batch of artifacts after the other, made durable; and the site at which both sides write."""
 
 import tempfile
 from collections.abc import Sequence
