@@ -1,7 +1,8 @@
 """The HTTP origin: one try at a body over HTTP. The only module that knows the HTTP client.
 
 1. Bodies arrive as they are stored upstream: `Accept-Encoding: identity`, and nothing is unpacked unless the request allows compression.
-2. A try that follows a broken one asks for the rest with `Range` and `If-Range`. Whatever comes instead of that rest begins the body again.
+2. A try that follows a broken one asks for the rest with `Range` and `If-Range`. Whatever comes instead of that rest begins the body again, unless it
+   says that there is none.
 3. What the client library raises leaves as an error of ours, with the URL redacted; where its own text may hold a secret it is not kept as the cause.
 4. A slot of the host is held from sending the request until the last byte of the answer, for each redirect anew. Where the remote limits bytes, the
    next ones are read when they may come; until then the connection fills up and upstream waits.
@@ -26,7 +27,7 @@ import msgspec
 from flowsync.download import answer, headers, proxy, route, tls
 from flowsync.download.answer import Verdict
 from flowsync.download.connections import Connections, Reply, Target, UnintelligibleAnswerError
-from flowsync.download.inflow import Inflow
+from flowsync.download.inflow import Inflow, begin_inflow
 from flowsync.download.limits import HostLimits, Slot
 from flowsync.download.origin import Tally
 from flowsync.download.proxy import Proxy
@@ -175,27 +176,16 @@ async def _receive(
         if verdict is Verdict.BEGIN and tally.taken:
             await sink.restart()
             tally.reset()
-        inflow = _inflow(found, verdict, request, sink, tally)
+        inflow = begin_inflow(verdict, found, request, sink, tally)
         await _read(reply.content, inflow, request, tally, slot)
         inflow.end()
-    known, same = answer.validators(found, tally.validator), verdict is Verdict.UNMODIFIED
-    size = tally.taken
-    return Received(url=request.url, size=size, headers=found, validators=known, not_modified=same)
-
-
-def _inflow(
-    found: answer.Headers, verdict: Verdict, request: FetchRequest, sink: Sink, tally: Tally
-) -> Inflow:
-    encoding = found.get("content-encoding") if request.compressed else None
-    # A compressed body has another length on its way, and its rest is not to be had.
-    if encoding is None:
-        length = answer.content_length(found)
-        if length is not None:
-            tally.promise(tally.taken + length)
-        if verdict is Verdict.BEGIN:
-            tally.validator = answer.strong_validator(found)
-            sink.begin(tally.validator)
-    return Inflow(request, sink, tally, encoding)
+    return Received(
+        url=request.url,
+        size=tally.taken,
+        headers=found,
+        validators=answer.validators(found, tally.validator),
+        not_modified=verdict is Verdict.UNMODIFIED,
+    )
 
 
 async def _read(

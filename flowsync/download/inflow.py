@@ -8,6 +8,8 @@ import asyncio
 import zlib
 from typing import Final
 
+from flowsync.download import answer
+from flowsync.download.answer import Verdict
 from flowsync.download.origin import Tally
 from flowsync.model.transfer import FetchRequest, Sink
 from flowsync.model.transfer_errors import BrokenBodyError
@@ -60,6 +62,22 @@ class Inflow:
         except zlib.error as error:
             reason = f"the compressed body is damaged: {error}"
             raise BrokenBodyError(redact(self._url), reason) from error
+
+
+def begin_inflow(
+    verdict: Verdict, headers: answer.Headers, request: FetchRequest, sink: Sink, tally: Tally
+) -> Inflow:
+    """Return what takes the bytes of an answer that is a body or the rest of one, and note the length and the validator that it promises."""
+    encoding = headers.get("content-encoding") if request.compressed else None
+    # A compressed body has another length on its way, and its rest is not to be had.
+    if encoding is None:
+        length = answer.content_length(headers)
+        if length is not None:
+            tally.promise(tally.taken + length)
+        if verdict is Verdict.BEGIN:
+            tally.validator = answer.strong_validator(headers)
+            sink.begin(tally.validator)
+    return Inflow(request, sink, tally, encoding)
 
 
 class _Unpacker:

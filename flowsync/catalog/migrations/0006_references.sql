@@ -6,50 +6,38 @@
 ALTER TABLE remote_artifact DROP CONSTRAINT remote_artifact_remote_id_fkey;
 ALTER TABLE repository_content DROP CONSTRAINT repository_content_repository_id_fkey;
 
-CREATE FUNCTION remote_artifact_added() RETURNS trigger LANGUAGE plpgsql AS $$
+-- Statements are put together and planned anew each time: a kept plan could be one from when the tables were empty.
+
+CREATE FUNCTION require_named() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
-    missing bigint;
+    missing text;
 BEGIN
-    SELECT remote_id INTO missing FROM (SELECT DISTINCT remote_id FROM fresh) given
-    WHERE (SELECT true FROM remote WHERE remote.id = remote_id FOR KEY SHARE) IS NULL;
-    IF FOUND THEN
-        RAISE foreign_key_violation USING MESSAGE = format('remote_artifact names remote %s, which is not there', missing);
+    EXECUTE format(
+        'SELECT named FROM (SELECT DISTINCT %1$I AS named FROM fresh) given WHERE (SELECT true FROM %2$I WHERE id = named FOR KEY SHARE) IS NULL LIMIT 1',
+        TG_ARGV[0], TG_ARGV[1]
+    ) INTO missing;
+    IF missing IS NOT NULL THEN
+        RAISE foreign_key_violation USING MESSAGE = format('%s names %s %s, which is not there', TG_TABLE_NAME, TG_ARGV[1], missing);
     END IF;
     RETURN NULL;
 END
 $$;
-CREATE TRIGGER remote_artifact_added AFTER INSERT ON remote_artifact
-    REFERENCING NEW TABLE AS fresh FOR EACH STATEMENT EXECUTE FUNCTION remote_artifact_added();
+COMMENT ON FUNCTION require_named IS 'Refuses new rows, `fresh`, that name a row which is not there. Arguments: their column, and the table whose id it holds.';
 
-CREATE FUNCTION remote_removed() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION remove_naming() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    DELETE FROM remote_artifact USING gone WHERE remote_id = gone.id;
+    EXECUTE format('DELETE FROM %1$I USING gone WHERE %1$I.%2$I = gone.id', TG_ARGV[0], TG_ARGV[1]);
     RETURN NULL;
 END
 $$;
-CREATE TRIGGER remote_removed AFTER DELETE ON remote
-    REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION remote_removed();
+COMMENT ON FUNCTION remove_naming IS 'Removes the rows that name removed ones, `gone`. Arguments: their table, and its column that holds the id.';
 
-CREATE FUNCTION repository_content_added() RETURNS trigger LANGUAGE plpgsql AS $$
-DECLARE
-    missing integer;
-BEGIN
-    SELECT repository_id INTO missing FROM (SELECT DISTINCT repository_id FROM fresh) given
-    WHERE (SELECT true FROM repository WHERE repository.id = repository_id FOR KEY SHARE) IS NULL;
-    IF FOUND THEN
-        RAISE foreign_key_violation USING MESSAGE = format('repository_content names repository %s, which is not there', missing);
-    END IF;
-    RETURN NULL;
-END
-$$;
-CREATE TRIGGER repository_content_added AFTER INSERT ON repository_content
-    REFERENCING NEW TABLE AS fresh FOR EACH STATEMENT EXECUTE FUNCTION repository_content_added();
+CREATE TRIGGER remote_artifact_remote AFTER INSERT ON remote_artifact REFERENCING NEW TABLE AS fresh
+    FOR EACH STATEMENT EXECUTE FUNCTION require_named('remote_id', 'remote');
+CREATE TRIGGER remote_artifact_remote AFTER DELETE ON remote REFERENCING OLD TABLE AS gone
+    FOR EACH STATEMENT EXECUTE FUNCTION remove_naming('remote_artifact', 'remote_id');
 
-CREATE FUNCTION repository_removed() RETURNS trigger LANGUAGE plpgsql AS $$
-BEGIN
-    DELETE FROM repository_content USING gone WHERE repository_id = gone.id;
-    RETURN NULL;
-END
-$$;
-CREATE TRIGGER repository_removed AFTER DELETE ON repository
-    REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION repository_removed();
+CREATE TRIGGER repository_content_repository AFTER INSERT ON repository_content REFERENCING NEW TABLE AS fresh
+    FOR EACH STATEMENT EXECUTE FUNCTION require_named('repository_id', 'repository');
+CREATE TRIGGER repository_content_repository AFTER DELETE ON repository REFERENCING OLD TABLE AS gone
+    FOR EACH STATEMENT EXECUTE FUNCTION remove_naming('repository_content', 'repository_id');
