@@ -42,6 +42,9 @@ class Nowhere:
     async def write(self, chunk: bytes) -> None:
         pass
 
+    def direct(self, size: int) -> None:
+        pass
+
     async def restart(self) -> None:
         pass
 

@@ -154,6 +154,15 @@ class BareAiohttp(Downloader):
         return [sys.executable, "-m", "bench.syncs.bare", url, str(upstream), "got"]
 
 
+class DurableCopy(Downloader):
+    """The floor of the disk: the same files copied from the upstream's folder without any network, then made durable at once."""
+
+    name = "cp, durable"
+
+    def command(self, scenario: Scenario, place: Path, upstream: Path, url: str) -> Sequence[str]:
+        return ["sh", "-c", 'cp -R "$1"/. got && sync -f got', "copy", str(upstream)]
+
+
 def contenders(scenario: Scenario, workers: Sequence[int]) -> list[Contender]:
     """Return who can do the scenario on this machine: flowsync first, then the references."""
     taking_part: list[Contender] = [Flowsync(count) for count in workers]
@@ -161,7 +170,12 @@ def contenders(scenario: Scenario, workers: Sequence[int]) -> list[Contender]:
         at_once = f"flowsync, {scenario.repositories} at once"
         taking_part = [*(FlowsyncAtOnce(count, at_once) for count in workers), *taking_part]
     if scenario.kind == "first" and scenario.bodies:
-        references = {"curl": Curl(), "rclone": Rclone(), "python3": BareAiohttp()}
+        references = {
+            "curl": Curl(),
+            "rclone": Rclone(),
+            "python3": BareAiohttp(),
+            "sync": DurableCopy(),
+        }
         taking_part += [who for program, who in references.items() if shutil.which(program)]
     return taking_part
 

@@ -3,7 +3,8 @@
 1. The client's connector gives the connection: it resolves, connects, greets proxies, does TLS, and keeps what is free. Its protocol and its parser
    take the answer. What is left out is the session, with its objects for requests and answers, redirects, cookies and middlewares, which nobody here
    uses: with retries, slots and sink a GET of 4 KiB costs 0.8 of the CPU of a bare one through the session (`bench/download/bench_http.py`).
-2. A reply holds its connection until it is released; one whose body was read to its end goes back to the pool, any other is closed.
+2. A reply holds its connection until it is released; one whose body was read to its end, here or elsewhere, goes back to the pool, any other is
+   closed.
 3. A request whose connection breaks before the first byte of an answer is sent once more at once: the server may have closed a free connection in
    that very moment (RFC 9112, 9.3.1).
 4. Header lines and request targets are checked before they are written: none can hold what would begin another line.
@@ -23,6 +24,8 @@ from aiohttp.http import HttpProcessingError
 from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
+from flowsync.download.answer import content_length
+from flowsync.download.tap import Tap
 from flowsync.model.errors import DeclarationError
 from flowsync.model.url import Origin
 
@@ -52,9 +55,12 @@ class UnintelligibleAnswerError(aiohttp.ClientError):
 
 
 class Reply:
-    """An answer whose body is still to be read from `content`."""
+    """An answer whose body is still to be read from `content`, or past it after `divert`.
 
-    __slots__ = ("_connection", "content", "headers", "reason", "status")
+    `length` is how many bytes the body has, or `None` where its end shows only as it comes.
+    """
+
+    __slots__ = ("_connection", "content", "headers", "length", "reason", "status")
 
     def __init__(
         self,
@@ -66,7 +72,37 @@ class Reply:
         self.reason = message.reason
         self.headers: CIMultiDictProxy[str] = message.headers
         self.content = content
+        self.length = None if message.chunked else content_length(self.headers)
         self._connection = connection
+
+    def divert(self) -> tuple[bytes, Tap] | None:
+        """Take the rest of the body, whose `length` is known, away from the client: return the bytes that it has read, and a tap for those to come.
+
+        Return `None` where that cannot be: the connection is encrypted or broken, or the body is already there.
+        """
+        content, protocol = self.content, self._connection.protocol
+        transport = self._connection.transport
+        if (
+            self.length is None
+            or protocol is None
+            or transport is None
+            or transport.is_closing()
+            or transport.get_extra_info("sslcontext") is not None
+            or content.is_eof()
+            or content.exception() is not None
+        ):
+            return None
+        # Without a pause between: nothing may arrive at the client after its bytes were counted.
+        arrived = b"".join(iter(content.read_nowait, b""))
+        transport.pause_reading()
+        protocol.read_timeout = None
+        protocol.start_timeout()
+        descriptor = transport.get_extra_info("socket").fileno()
+        return arrived, Tap(descriptor, self.length - content.total_bytes)
+
+    def read_elsewhere(self) -> None:
+        """Tell the client that its diverted body came to its end, so that the connection can be used again."""
+        self.content.feed_eof()
 
     def release(self) -> None:
         """Let go of the connection; a second call does nothing."""

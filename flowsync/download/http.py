@@ -1,4 +1,4 @@
-"""The HTTP origin: one try at a body over HTTP. The only module that knows the HTTP client.
+"""The HTTP origin: one try at a body over HTTP. Only this module and its parts know the HTTP client: `connections`, `body`, `client_errors`.
 
 1. Bodies arrive as they are stored upstream: `Accept-Encoding: identity`, and nothing is unpacked unless the request allows compression.
 2. A try that follows a broken one asks for the rest with `Range` and `If-Range`. Whatever comes instead of that rest begins the body again, unless it
@@ -24,32 +24,22 @@ from typing import Final
 import aiohttp
 import msgspec
 
-from flowsync.download import answer, headers, proxy, route, tls
+from flowsync.download import answer, client_errors, headers, proxy, route, tls
 from flowsync.download.answer import Verdict
-from flowsync.download.connections import Connections, Reply, Target, UnintelligibleAnswerError
-from flowsync.download.inflow import Inflow, begin_inflow
+from flowsync.download.body import bring
+from flowsync.download.connections import Connections, Reply, Target
+from flowsync.download.inflow import begin_inflow
 from flowsync.download.limits import HostLimits, Slot
 from flowsync.download.origin import Tally
 from flowsync.download.proxy import Proxy
 from flowsync.download.route import Hop
 from flowsync.model.remote import Remote
 from flowsync.model.transfer import FetchRequest, Received, Sink
-from flowsync.model.transfer_errors import (
-    BrokenBodyError,
-    CertificateError,
-    RedirectError,
-    StatusError,
-    TransferError,
-    TransferTimeoutError,
-    UnreachableError,
-    UnsupportedUrlError,
-)
+from flowsync.model.transfer_errors import RedirectError
 from flowsync.model.url import Origin, redact
 
 _SETUPS: Final = 256
 """How many remotes' preparations are kept: a bound for daemons whose tokens change by the hour."""
-
-_FOREIGN: Final = (aiohttp.ClientError, OSError)
 
 
 class _Setup(msgspec.Struct, frozen=True, kw_only=True):
@@ -121,9 +111,9 @@ class HttpOrigin:
         )
         try:
             return await self._connections.get(target, sent, setup.timeout)
-        except _FOREIGN as error:
-            ours = _translate(redact(hop.url), error, request.remote)
-            raise ours from (None if _may_tell_secrets(error) else error)
+        except client_errors.FOREIGN as error:
+            ours = client_errors.unanswered(redact(hop.url), error, request.remote)
+            raise ours from (None if client_errors.may_tell_secrets(error) else error)
 
     def _setup(self, remote: Remote) -> _Setup | None:
         return self._setups.get(_settings(remote))
@@ -162,7 +152,7 @@ async def _within(remote: Remote, hop: Hop) -> AsyncIterator[None]:
     except TimeoutError as error:
         if not deadline.expired():
             raise
-        raise _timeout(redact(hop.url), error, remote) from error
+        raise client_errors.timeout(redact(hop.url), error, remote) from error
 
 
 async def _receive(
@@ -177,7 +167,7 @@ async def _receive(
             await sink.restart()
             tally.reset()
         inflow = begin_inflow(verdict, found, request, sink, tally)
-        await _read(reply.content, inflow, request, tally, slot)
+        await bring(reply, inflow, request, tally, slot)
         inflow.end()
     return Received(
         url=request.url,
@@ -186,22 +176,6 @@ async def _receive(
         validators=answer.validators(found, tally.validator),
         not_modified=verdict is Verdict.UNMODIFIED,
     )
-
-
-async def _read(
-    content: aiohttp.StreamReader, inflow: Inflow, request: FetchRequest, tally: Tally, slot: Slot
-) -> None:
-    limited = request.remote.bandwidth_limit is not None
-    while not content.at_eof():
-        try:
-            chunk = await content.readany()
-        except _FOREIGN as error:
-            await inflow.take(_rescue(content, error))
-            raise _broken(error, request, tally) from error
-        if chunk:
-            await inflow.take(chunk)
-            if limited:
-                await slot.read(len(chunk), last=content.at_eof())
 
 
 def _settings(remote: Remote) -> object:
@@ -226,64 +200,3 @@ def _tunnel_headers(through: Proxy | None, target: Origin) -> Mapping[str, str] 
     if through is None or through.authorization is None or target[0] != "https":
         return None
     return {"Proxy-Authorization": through.authorization}
-
-
-def _rescue(content: aiohttp.StreamReader, error: Exception) -> bytes:
-    # The client hides bytes that had arrived before a body broke behind the error; without it they can be had, and need not be fetched again.
-    if isinstance(error, TimeoutError) or content.exception() is None:
-        return b""
-    content.set_exception(None)  # type: ignore[arg-type]
-    return content.read_nowait()
-
-
-def _may_tell_secrets(error: Exception) -> bool:
-    # Their texts hold whole URLs or headers.
-    return isinstance(
-        error,
-        (
-            aiohttp.ConnectionTimeoutError,
-            UnintelligibleAnswerError,
-            aiohttp.InvalidURL,
-            aiohttp.ServerDisconnectedError,
-        ),
-    )
-
-
-def _translate(url: str, error: Exception, remote: Remote) -> TransferError:
-    if isinstance(error, TimeoutError):
-        return _timeout(url, error, remote)
-    if isinstance(error, aiohttp.InvalidURL):
-        return UnsupportedUrlError(url, "malformed")
-    if isinstance(error, aiohttp.ClientHttpProxyError):
-        return StatusError(url, f"the proxy answered {error.status}", error.status)
-    if isinstance(error, UnintelligibleAnswerError):
-        return BrokenBodyError(url, f"the answer cannot be understood: {error}")
-    return _unreachable(url, error)
-
-
-def _timeout(url: str, error: TimeoutError, remote: Remote) -> TransferError:
-    if isinstance(error, aiohttp.ConnectionTimeoutError):
-        missed, limit = "no connection", remote.connect_timeout
-    elif isinstance(error, aiohttp.SocketTimeoutError):
-        missed, limit = "nothing arrived", remote.stall_timeout
-    else:
-        missed, limit = "not complete", remote.total_timeout
-    return TransferTimeoutError(url, f"{missed} within {limit} s")
-
-
-def _unreachable(url: str, error: Exception) -> TransferError:
-    if isinstance(error, aiohttp.ClientConnectorCertificateError):
-        return CertificateError(url, f"certificate refused: {error.certificate_error}")
-    if isinstance(error, aiohttp.ServerDisconnectedError):
-        # Its own text may be the half of an answer, with all headers.
-        return UnreachableError(url, "the server disconnected before its answer was complete")
-    if isinstance(error, aiohttp.ClientProxyConnectionError):
-        return UnreachableError(url, f"the proxy cannot be reached: {error}")
-    return UnreachableError(url, str(error))
-
-
-def _broken(error: Exception, request: FetchRequest, tally: Tally) -> TransferError:
-    url = redact(request.url)
-    if isinstance(error, TimeoutError):
-        return _timeout(url, error, request.remote)
-    return BrokenBodyError(url, f"the body broke off after {tally.taken} bytes")

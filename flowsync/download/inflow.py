@@ -11,7 +11,7 @@ from typing import Final
 from flowsync.download import answer
 from flowsync.download.answer import Verdict
 from flowsync.download.origin import Tally
-from flowsync.model.transfer import FetchRequest, Sink
+from flowsync.model.transfer import FetchRequest, Fill, Sink
 from flowsync.model.transfer_errors import BrokenBodyError
 from flowsync.model.url import redact
 
@@ -45,6 +45,10 @@ class Inflow:
         self._unpacker.feed(chunk)
         while piece := await asyncio.to_thread(self._unpack, self._unpacker):
             await self._put(piece)
+
+    def direct(self, size: int) -> Fill | None:
+        """Return how `size` bytes can get into the sink past this inflow, if they can. They are then to be counted by whoever brings them."""
+        return None if self._unpacker else self._sink.direct(self._tally.taken + size)
 
     def end(self) -> None:
         """Take note that the answer has ended. Raise `BrokenBodyError` or `SizeMismatchError` when the body has not."""

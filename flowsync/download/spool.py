@@ -2,7 +2,7 @@
 
 1. Nothing here blocks the loop: chunks are collected to blocks of a mebibyte, and a thread writes (and, where asked, hashes) a block while the
    next one arrives. A body held in memory costs no thread at all.
-2. A spool holds two blocks at most beyond what its file has.
+2. A spool holds two blocks at most beyond what its file has, and nothing of what a thread fills it with.
 3. `discard` leaves nothing behind, also when a write is under way in its thread; so does `restart`. `keep` leaves the file, for someone to go on
    from.
 """
@@ -13,7 +13,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from flowsync.download.spool_file import SpoolFile, digest
-from flowsync.model.transfer import Held
+from flowsync.model.transfer import Fill, Held, Pour
+from flowsync.pipeline.threads import in_thread
 
 BLOCK: Final = 1 << 20
 """Bytes collected before a thread writes them."""
@@ -59,6 +60,18 @@ class Spool:
         if self._block_size >= BLOCK and self.size > self._memory_limit:
             await self._written()
             self._writing = self._in_thread(self._open().append, self._take_block())
+
+    def direct(self, size: int) -> Fill | None:
+        """Return what lets a thread bring bytes to the file, if a body of `size` bytes has one."""
+        return self._fill if size > self._memory_limit else None
+
+    async def _fill(self, pour: Pour) -> None:
+        await self._written()
+        file = self._open(poured=True)
+        try:
+            await in_thread(file.fill, self._take_block(), pour)
+        finally:
+            self.size = file.size
 
     async def finish(self) -> None:
         """Bring all bytes to where they stay, and close the file."""
@@ -111,13 +124,13 @@ class Spool:
             writing.add_done_callback(_retrieve)
         return file
 
-    def _open(self) -> SpoolFile:
+    def _open(self, *, poured: bool = False) -> SpoolFile:
         if self._file is None:
-            self._file = self._new_file()
+            self._file = self._new_file(poured=poured)
         return self._file
 
-    def _new_file(self) -> SpoolFile:
-        """Return the file for a body that begins."""
+    def _new_file(self, *, poured: bool) -> SpoolFile:
+        """Return the file for a body that begins. `poured` says that threads bring its bytes, and may hash them on the way."""
         return SpoolFile(fresh_path(self._folder), self._algorithms)
 
     def _take_block(self) -> list[bytes]:

@@ -6,7 +6,7 @@ Decided: the names of such files come from 12 random bytes and they are opened e
 import errno
 import hashlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from functools import partial
 from threading import Lock
@@ -15,26 +15,30 @@ from typing import BinaryIO, Protocol, cast
 from blake3 import blake3
 
 from flowsync.model.errors import StoreError, StoreFullError, StoreUnwritableError
+from flowsync.model.transfer import Pour
 
 
 class SpoolFile:
     """The file of a spool, opened with its first bytes. Its methods run in threads, one at a time; after `remove` and `keep` they do nothing.
 
-    Without `opening`, `path` is made, and must not exist. A file that holds `size` bytes already is not hashed.
+    Without `opening`, `path` is made, and must not exist. A file that holds bytes already is not hashed; `size` counts what it has. `behind` gets the
+    descriptor after each `fill`.
     """
 
     def __init__(
         self,
         path: str,
-        algorithms: Sequence[str],
+        algorithms: Collection[str],
         *,
         opening: Callable[[], BinaryIO] | None = None,
         size: int = 0,
+        behind: Callable[[int], None] | None = None,
     ) -> None:
         self.path = path
         self.digests: dict[str, str] = {}
         self._opening = opening or partial(_create, path)
-        self._size = size
+        self.size = size
+        self._behind = behind
         self._hashers = {algorithm: _hasher(algorithm) for algorithm in algorithms}
         self._stream: BinaryIO | None = None
         self._ended = False
@@ -44,6 +48,21 @@ class SpoolFile:
     def append(self, block: list[bytes]) -> None:
         with self._lock:
             self._append(block)
+
+    def fill(self, block: list[bytes], pour: Pour) -> None:
+        """Append the block, and what `pour` writes."""
+        with self._lock:
+            self._append(block)
+            if self._ended or self._stream is None:
+                return
+            descriptor = self._stream.fileno()
+            try:
+                self._stream.flush()
+                self.size += pour(descriptor, [one.update for one in self._hashers.values()])
+            except OSError as error:
+                raise store_error(self.path, error) from error
+            if self._behind is not None:
+                self._behind(descriptor)
 
     def finish(self, block: list[bytes]) -> None:
         with self._lock:
@@ -71,7 +90,7 @@ class SpoolFile:
                 return
             # What cannot be written now is fetched again.
             with suppress(OSError):
-                if self._size + _length(block) == taken:
+                if self.size + _length(block) == taken:
                     stream.writelines(block)
             with suppress(OSError):
                 stream.close()
@@ -85,7 +104,7 @@ class SpoolFile:
             self._stream.writelines(block)
         except OSError as error:
             raise store_error(self.path, error) from error
-        self._size += _length(block)
+        self.size += _length(block)
         for hasher in self._hashers.values():
             for chunk in block:
                 hasher.update(chunk)
@@ -98,7 +117,7 @@ class SpoolFile:
 
 
 class _Hasher(Protocol):
-    def update(self, data: bytes, /) -> object: ...
+    def update(self, data: bytes | memoryview, /) -> object: ...
 
     def hexdigest(self) -> str: ...
 

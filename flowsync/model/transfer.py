@@ -4,7 +4,7 @@ Two adapters exist, HTTP and local files. Metadata comes as a file (`download`);
 whoever wants it chooses where the bytes live and hashes them in the same pass.
 """
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Protocol
 
 import msgspec
@@ -78,6 +78,17 @@ class Held(msgspec.Struct, frozen=True):
     validator: str
 
 
+Take = Callable[[memoryview], object]
+
+Pour = Callable[[int, Collection[Take]], int]
+"""Writes those of a body's next bytes that are there to the file behind a descriptor, gives each piece to all that take it, and returns their number.
+For a thread; raises `OSError` when the file cannot be written.
+"""
+
+Fill = Callable[[Pour], Awaitable[None]]
+"""Calls a `Pour` once, in a thread, with the file that is to have the next bytes; when cancelled, it ends no sooner than that."""
+
+
 class Sink(Protocol):
     """Where a body goes. One sink takes one body; `restart` makes it empty again for another try or another source.
 
@@ -93,6 +104,9 @@ class Sink(Protocol):
 
     async def write(self, chunk: bytes) -> None:
         """Take the next bytes."""
+
+    def direct(self, size: int) -> Fill | None:
+        """Return how a thread brings the next bytes, if a body of `size` bytes goes to a file; else they are written."""
 
     async def restart(self) -> None:
         """Forget all bytes taken so far, also after `finish`."""

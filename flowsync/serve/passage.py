@@ -68,6 +68,9 @@ class Passage:
         elif self._pending_size >= _BLOCK:
             await self._written()
 
+    def direct(self, size: int) -> None:
+        """Take nothing past `write`: readers follow what comes."""
+
     async def restart(self) -> None:
         """Begin again at the first byte."""
         self._pending, self._pending_size, self.received = [], 0, 0

@@ -10,7 +10,7 @@ import asyncio
 from typing import Final
 
 from flowsync.declare import DeclarativeContent
-from flowsync.model.transfer import Fetched, Fetcher, FetchRequest, Held, Received, Sink
+from flowsync.model.transfer import Fetched, Fetcher, FetchRequest, Fill, Held, Pour, Received, Sink
 from flowsync.pipeline.progress import Meter
 from flowsync.pipeline.tasks import task_group
 from flowsync.stages.artifact_downloader import ArtifactDownloader
@@ -117,6 +117,17 @@ class _WatchedSink:
     async def write(self, chunk: bytes) -> None:
         self._pulse.beat()
         await self._sink.write(chunk)
+
+    def direct(self, size: int) -> Fill | None:
+        fill = self._sink.direct(size)
+        if fill is None:
+            return None
+
+        async def watched(pour: Pour) -> None:
+            self._pulse.beat()
+            await fill(pour)
+
+        return watched
 
     async def restart(self) -> None:
         await self._sink.restart()

@@ -23,7 +23,7 @@ pass it on, overlayfs does not report the errors of the file system below. Elsew
 
 import os
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Final, Protocol
 
 from flowsync.store import kernel
@@ -92,6 +92,12 @@ def make_folder(path: str) -> None:
             if not os.path.isdir(folder):
                 raise
         flush(os.path.dirname(folder))
+
+
+def flush_ahead(fd: int) -> None:
+    """Let the disk begin with what was written to a file, so that the barrier finds little left. Where that cannot be, the barrier does all."""
+    with suppress(OSError):
+        kernel.begin_writing(fd)
 
 
 def flush_tree(folder: str) -> None:

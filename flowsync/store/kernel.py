@@ -14,6 +14,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 _AT_FDCWD: Final = -100
 _RENAME_EXCHANGE: Final = 2
+_RANGE_WRITE: Final = 2
 # WAIT_BEFORE | WRITE | WAIT_AFTER
 _RANGE_WRITTEN: Final = 1 | 2 | 4
 # struct statfs has 120 bytes on 64-bit Linux; the first word is the type of the file system.
@@ -23,6 +24,12 @@ _STATFS_ROOM: Final = 1024
 def syncfs(fd: int) -> None:
     """Write everything that is dirty on the file system of `fd`; since Linux 5.8, raise for failed write-backs since `fd` was opened."""
     _call("syncfs", ctypes.c_int(fd))
+
+
+def begin_writing(fd: int) -> None:
+    """Start the write-back of the file's dirty pages. Nothing is said of how that ends, and nobody else is kept from hearing it."""
+    whole = ctypes.c_int64(0)
+    _call("sync_file_range", ctypes.c_int(fd), whole, whole, ctypes.c_uint(_RANGE_WRITE))
 
 
 def wait_written(fd: int) -> None:

@@ -374,6 +374,9 @@ async def test_failure_of_the_sink_is_not_a_failure_of_the_transfer(
         async def write(self, chunk: bytes) -> None:
             raise OSError("no space")
 
+        def direct(self, size: int) -> None:
+            pass
+
         async def restart(self) -> None:
             raise AssertionError
 

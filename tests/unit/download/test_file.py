@@ -207,6 +207,9 @@ class Meddling:
     async def write(self, chunk: bytes) -> None:
         os.truncate(self._source, self._size)
 
+    def direct(self, size: int) -> None:
+        pass
+
     async def restart(self) -> None:
         raise AssertionError
 

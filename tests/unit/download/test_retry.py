@@ -63,6 +63,9 @@ class Memory:
     async def write(self, chunk: bytes) -> None:
         self.body += chunk
 
+    def direct(self, size: int) -> None:
+        pass
+
     async def restart(self) -> None:
         self.body = b""
         self.restarts += 1
