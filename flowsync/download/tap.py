@@ -47,6 +47,8 @@ class Tap:
         self.error: OSError | None = None
         self._moved = 0
         self._socket = socket.socket(fileno=os.dup(descriptor))
+        # As it is already, but for a process that has set a default time-out.
+        self._socket.setblocking(False)
         self._waking = 1
 
     def close(self) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import os
 import resource
+import socket
 from pathlib import Path
 
 import pytest
@@ -176,16 +177,43 @@ async def test_large_body_that_comes_slowly_is_no_stall(client: Client, upstream
     await verified(client, upstream.put("/a", LARGE))
 
 
+async def test_default_time_out_of_the_process_changes_nothing(
+    client: Client, upstream: Upstream
+) -> None:
+    socket.setdefaulttimeout(0.01)
+    try:
+        upstream.script("/a", Drip(100_000))
+        await verified(client, upstream.put("/a", LARGE))
+    finally:
+        socket.setdefaulttimeout(None)
+
+    assert upstream.count("/a") == 1
+
+
 async def test_large_body_that_stalls_is_given_up(client: Client, upstream: Upstream) -> None:
     client.fields |= {"stall_timeout": 0.2, "max_retries": 0}
     upstream.script("/a", Hang(5 * MIB))
-    before = descriptors()
 
     with pytest.raises(TransferTimeoutError, match=r"nothing arrived within 0\.2 s"):
         await verified(client, upstream.put("/a", LARGE))
 
     assert client.leftovers() == []
-    assert descriptors() <= before + 1
+
+
+async def test_large_bodies_that_break_leave_no_descriptor(
+    client: Client, upstream: Upstream
+) -> None:
+    client.fields["max_retries"] = 0
+    upstream.always("/a", Cut(5 * MIB))
+    url = upstream.put("/a", LARGE)
+    before = descriptors()
+
+    for _ in range(10):
+        with pytest.raises(BrokenBodyError):
+            await verified(client, url)
+
+    # The upstream's end of a connection, and its place in the loop, may last a moment longer.
+    assert descriptors() < before + 10
 
 
 @pytest.mark.parametrize("behaviour", [Cut(5 * MIB), Lie(by=7)])
@@ -229,7 +257,6 @@ async def test_large_body_that_is_always_wrong_leaves_nothing(
 
 async def test_cancelled_large_body_leaves_nothing(client: Client, upstream: Upstream) -> None:
     upstream.script("/a", Hang(5 * MIB))
-    before = descriptors()
     fetching = asyncio.create_task(verified(client, upstream.put("/a", LARGE)))
     await asyncio.to_thread(upstream.wait_for, 1)
     while not any(path.stat().st_size >= 5 * MIB for path in client.leftovers()):  # noqa: ASYNC110 -- a file tells nobody that it grows
@@ -240,7 +267,6 @@ async def test_cancelled_large_body_leaves_nothing(client: Client, upstream: Ups
 
     assert fetching.cancelled()
     assert client.leftovers() == []
-    assert descriptors() <= before + 1
 
 
 async def test_large_body_that_the_disk_cannot_take_is_an_error(
