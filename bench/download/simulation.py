@@ -44,11 +44,18 @@ class Wanted(msgspec.Struct):
 
 
 def simulate(
-    origin: Origin, sizes: Sequence[int], fixed: int | None = None, *, largest_first: bool = True
+    origin: Origin,
+    sizes: Sequence[int],
+    fixed: int | None = None,
+    *,
+    largest_first: bool = True,
+    seed: int = 1,
 ) -> Outcome:
-    """Fetch bodies of these sizes, with a fixed number of requests at a time or an adaptive one, the largest or the first declared first."""
+    """Fetch bodies of these sizes, with a fixed number of requests at a time or an adaptive one, the largest or the first declared first, with
+    the chance of this seed.
+    """
     remote = Remote(name="r", url="http://r/", download_concurrency=fixed)
-    return _Run(origin, sizes, remote, largest_first=largest_first).result()
+    return _Run(origin, sizes, remote, World(seed), largest_first=largest_first).result()
 
 
 def bodies(count: int, seed: int = 1) -> list[int]:
@@ -59,9 +66,15 @@ def bodies(count: int, seed: int = 1) -> list[int]:
 
 class _Run:
     def __init__(
-        self, origin: Origin, sizes: Sequence[int], remote: Remote, *, largest_first: bool
+        self,
+        origin: Origin,
+        sizes: Sequence[int],
+        remote: Remote,
+        world: World,
+        *,
+        largest_first: bool,
     ) -> None:
-        self._world = World()
+        self._world = world
         self._origin = origin
         self._left = [Wanted(size) for size in reversed(sizes)]
         self._remote = remote
