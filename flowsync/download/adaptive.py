@@ -16,9 +16,6 @@ Decided: whether more requests pay is read from the throughput alone, not from l
 Decided: few refusals among many answers are forgiven unless they say `Retry-After`, because some upstreams fail at random, however few ask; and
 after many refusals without an answer the limit is what it was at first: that upstream is down, and waiting longer for it would not be kinder.
 
-Decided: one and a half an answer. With one, the way up took so long where round trips are long that 0.87 of the best were reached; with two, more was
-refused.
-
 `bench/download/bench_pacing.py` shows it beside the best fixed number for upstreams of many kinds.
 """
 
@@ -29,7 +26,7 @@ START: Final = 16.0
 """What most upstreams take."""
 
 _RISE: Final = 1.5
-"""Requests more for each answer, at first."""
+"""Requests more for each answer, at first. With 1 slow hosts gave 0.87 of their best, because the way up took so long; with 2 more was refused."""
 
 CEILING: Final = 128.0
 """More is impolite, and a run has no more than 200 contents in work."""
