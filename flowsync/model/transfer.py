@@ -79,6 +79,7 @@ class Held(msgspec.Struct, frozen=True):
 
 
 Take = Callable[[memoryview], object]
+"""Takes the next piece of a body and is done with it when it returns, as the `update` of a hash."""
 
 Pour = Callable[[int, Collection[Take]], int]
 """Writes those of a body's next bytes that are there to the file behind a descriptor, gives each piece to all that take it, and returns their number.
