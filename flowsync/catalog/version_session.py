@@ -7,9 +7,8 @@ from typing import Any
 import msgspec
 from psycopg import AsyncServerCursor
 
-from flowsync.catalog.cursors import server_cursor
+from flowsync.catalog.cursors import opened, server_cursor
 from flowsync.catalog.database import Connection, Database
-from flowsync.catalog.statements import statement
 
 
 class Start(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,10 +53,10 @@ class RepositorySession:
         self, name: str, **params: Any
     ) -> AsyncIterator[AsyncServerCursor[tuple[Any, ...]]]:
         """Open a server-side cursor on what a named statement gives, in a transaction of its own."""
-        async with self.transaction(), self._connection.cursor("rows", binary=True) as cursor:
+        async with self.transaction():
             self.database.round_trips += 1
-            await cursor.execute(statement(name), {**self._bound, **params})
-            yield cursor
+            async with opened(self._connection, name, {**self._bound, **params}) as cursor:
+                yield cursor
 
     def cursor_beside(
         self, name: str
