@@ -1,4 +1,4 @@
-"""What a sync costs that finds nothing new at upstream: one conditional request, and CPU that does not grow with the repository.
+"""What a sync costs that finds nothing new at upstream: CPU that does not grow with the repository.
 
 A hundred such syncs run in an open engine, as in a daemon. Measured is the CPU of this process and of the database's processes, autovacuum included,
 which the system counts in hundredths of a second; `extra_info` tells both in milliseconds a sync. Left out: the start of the process and of the

@@ -155,7 +155,7 @@ class BareAiohttp(Downloader):
 
 
 class DurableCopy(Downloader):
-    """The floor of the disk: the same files copied from the upstream's folder without any network, then made durable at once."""
+    """What the disk asks for: the same files copied from the upstream's folder without any network, then made durable at once."""
 
     name = "cp, durable"
 

@@ -3,7 +3,7 @@
 The table is for people; the same figures go as JSON lines to `.benchmarks/syncs.jsonl`, with machine, commit and versions.
 
 What the figures leave out: network latency, TLS, a cold page cache. Upstream, database and contenders share the cores. The references verify
-nothing, record nothing and make nothing durable.
+nothing and record nothing, and but for the copy they make nothing durable.
 """
 
 import argparse

@@ -49,3 +49,24 @@ def test_a_path_that_is_not_ascii_is_passed_as_it_is(tmp_path):
     folder.mkdir()
 
     assert kernel.file_system_type(str(folder)) == kernel.file_system_type(str(tmp_path))
+
+
+def test_write_back_that_cannot_begin_is_an_error():
+    reading, writing = os.pipe()
+    try:
+        with pytest.raises(OSError, match="sync_file_range"):
+            kernel.begin_writing(writing)
+    finally:
+        os.close(reading)
+        os.close(writing)
+
+
+def test_write_back_that_was_begun_can_be_waited_for(tmp_path):
+    with open(tmp_path / "file", "xb") as file:
+        file.write(bytes(1 << 20))
+        file.flush()
+
+        kernel.begin_writing(file.fileno())
+        kernel.wait_written(file.fileno())
+
+    assert (tmp_path / "file").read_bytes() == bytes(1 << 20)
