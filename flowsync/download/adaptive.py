@@ -26,7 +26,7 @@ START: Final = 16.0
 """What most upstreams take."""
 
 _RISE: Final = 1.5
-"""Requests more for each answer, at first. With 1 a slow host gave 0.87 of its best, for the way up took so long; with 2 one that refuses gave 0.88."""
+"""Requests more for each answer, at first. With 1 a slow host gave 0.87 of its best, as the way up was long; with 2 one that refuses gave 0.88."""
 
 CEILING: Final = 128.0
 """More is impolite, and a run has no more than 200 contents in work."""
