@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from flowsync.catalog.embedded import postmaster, sockets
+from flowsync.catalog.embedded import memory, postmaster, sockets
 from flowsync.catalog.embedded.account import Account
 from flowsync.catalog.embedded.settings import server_command
 from flowsync.model.errors import EmbeddedPostgresError
@@ -81,7 +81,8 @@ class Startup(msgspec.Struct, frozen=True, kw_only=True):
         sockets.prepare_socket_folder(place, self.cluster, self.account)
         postmaster.remove_stale_locks(self.cluster, place)
         offset = _shorten(self.log)
-        command = server_command(self.postgres, self.cluster, place, self.settings)
+        at_hand = memory.bytes_at_hand()
+        command = server_command(self.postgres, self.cluster, place, self.settings, at_hand)
         pid = self.account.launch(self._doing, command, self.log)
         return Launch(pid=pid, log_offset=offset, at=time.monotonic())
 
