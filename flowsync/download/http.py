@@ -17,7 +17,7 @@ import asyncio
 import platform
 import time
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from ssl import SSLContext
 from typing import Final
 
@@ -40,6 +40,9 @@ from flowsync.model.url import Origin, redact
 
 _SETUPS: Final = 256
 """How many remotes' preparations are kept: a bound for daemons whose tokens change by the hour."""
+
+
+_UNBOUNDED: Final = nullcontext()
 
 
 class _Setup(msgspec.Struct, frozen=True, kw_only=True):
@@ -139,13 +142,15 @@ class HttpOrigin:
         )
 
 
+def _within(remote: Remote, hop: Hop) -> AbstractAsyncContextManager[None]:
+    """Bound a request with its body by the remote's total time-out, if it has one."""
+    limit = remote.total_timeout
+    return _UNBOUNDED if limit is None else _bounded(limit, remote, hop)
+
+
 @asynccontextmanager
-async def _within(remote: Remote, hop: Hop) -> AsyncIterator[None]:
-    """Bound a request with its body by the remote's total time-out."""
-    if remote.total_timeout is None:
-        yield
-        return
-    deadline = asyncio.timeout(remote.total_timeout)
+async def _bounded(limit: float, remote: Remote, hop: Hop) -> AsyncIterator[None]:
+    deadline = asyncio.timeout(limit)
     try:
         async with deadline:
             yield

@@ -21,15 +21,11 @@ T = TypeVar("T")
 class Ticket(Generic[T]):
     """The place of one who waits."""
 
-    __slots__ = ("_key", "holder", "waiting")
+    __slots__ = ("holder", "waiting")
 
-    def __init__(self, holder: T, size: int | None, number: int) -> None:
+    def __init__(self, holder: T) -> None:
         self.holder = holder
         self.waiting = True
-        self._key = (-math.inf if size is None else -size, number)
-
-    def __lt__(self, other: "Ticket[T]") -> bool:
-        return self._key < other._key
 
 
 class Line(Generic[T]):
@@ -38,7 +34,8 @@ class Line(Generic[T]):
     __slots__ = ("_by_age", "_by_size", "_count", "_joined", "_turn")
 
     def __init__(self) -> None:
-        self._by_size: list[Ticket[T]] = []
+        # Of the same size, whoever came first; tickets are never compared.
+        self._by_size: list[tuple[float, int, Ticket[T]]] = []
         self._by_age: deque[Ticket[T]] = deque()
         self._count = 0
         self._joined = 0
@@ -49,10 +46,11 @@ class Line(Generic[T]):
 
     def join(self, holder: T, size: int | None) -> Ticket[T]:
         """Let `holder` wait for a body of `size` bytes, if that is known."""
-        ticket = Ticket(holder, size, self._joined)
+        ticket = Ticket(holder)
         self._joined += 1
         self._count += 1
-        heapq.heappush(self._by_size, ticket)
+        rank = -math.inf if size is None else -size
+        heapq.heappush(self._by_size, (rank, self._joined, ticket))
         self._by_age.append(ticket)
         return ticket
 
@@ -62,9 +60,9 @@ class Line(Generic[T]):
             while not self._by_age[0].waiting:
                 self._by_age.popleft()
             return self._by_age[0]
-        while not self._by_size[0].waiting:
+        while not self._by_size[0][2].waiting:
             heapq.heappop(self._by_size)
-        return self._by_size[0]
+        return self._by_size[0][2]
 
     def let_in(self, ticket: Ticket[T]) -> None:
         """Take out the one whose turn it is; the next turn is another one's."""

@@ -7,12 +7,15 @@ asks `isinstance`, never a flag.
 
 import io
 from collections.abc import Mapping
-from typing import BinaryIO
+from operator import attrgetter
+from typing import BinaryIO, Final
 
 import msgspec
 
 from flowsync.model.digest import HEX_LENGTHS, check_hex
 from flowsync.model.errors import DeclarationError
+
+_digests: Final = attrgetter(*HEX_LENGTHS)
 
 
 class Artifact(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,19 +37,13 @@ class Artifact(msgspec.Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         if self.size is not None and self.size < 0:
             raise DeclarationError(f"size of an artifact cannot be negative, found {self.size}")
-        for algorithm in HEX_LENGTHS:
-            value = getattr(self, algorithm)
-            if value is not None:
-                check_hex(algorithm, value)
+        for algorithm, value in self.digests().items():
+            check_hex(algorithm, value)
 
     def digests(self) -> dict[str, str]:
         """Return the known digests by algorithm, strongest look-up key first."""
-        found = {}
-        for algorithm in HEX_LENGTHS:
-            value = getattr(self, algorithm)
-            if value is not None:
-                found[algorithm] = value
-        return found
+        values = zip(HEX_LENGTHS, _digests(self), strict=True)
+        return {algorithm: value for algorithm, value in values if value is not None}
 
     def open(self) -> BinaryIO:
         """Open the bytes for reading. Raise `DeclarationError` when they are not at hand (declared only, or on demand)."""

@@ -16,6 +16,7 @@ Origin = tuple[str, str, int]
 DEFAULT_PORTS: Final = {"http": 80, "https": 443, "file": 0}
 
 _HIDDEN: Final = "***"
+_NOTHING_TO_HIDE: Final = re.compile(r"[^@?#]*")
 _AUTHORITY_END: Final = re.compile(r"[/?#\\]")
 
 
@@ -27,6 +28,8 @@ def scheme(url: str) -> str:
 
 def redact(url: str) -> str:
     """Return the URL without what may be secret: user and password, values of query parameters, fragment."""
+    if _NOTHING_TO_HIDE.fullmatch(url):
+        return url
     if scheme(url) == "file":
         return _without_user(url)
     rest, question, query = url.partition("#")[0].partition("?")

@@ -85,7 +85,8 @@ class Budget:
     async def _grant(self, size: int, items: int) -> None:
         if size < 0 or items < 1:
             raise PipelineError(f"a lease of {size} bytes and {items} items cannot be")
-        self._loop = asyncio.get_running_loop()
+        if self._loop is None:
+            self._loop = asyncio.get_running_loop()
         if not self._grant_now(size, items):
             await self._wait(size, items)
 

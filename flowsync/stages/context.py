@@ -4,7 +4,7 @@ Stages take none of this in their constructor; the pipeline binds them before it
 """
 
 from collections.abc import Mapping
-from typing import Protocol, cast
+from typing import Protocol
 
 import msgspec
 
@@ -101,4 +101,6 @@ class BoundStage(Stage):
     @property
     def context(self) -> RunContext:
         """The ports of the run. Raise `UnboundStageError` when the pipeline was started without a run context."""
-        return cast(RunContext, super().context)
+        # Asked ten times an item.
+        found: RunContext = self._context or super().context
+        return found
