@@ -11,7 +11,7 @@ at once: 0.45 to 0.56 s, and 0.1 s.
 import gc
 from typing import Final
 
-_NEW_OBJECTS: Final = 100_000
+NEW_OBJECTS: Final = 100_000
 """Container objects made, less those freed, between two looks at the young ones: more than the items in flight consist of. Python's default is 700,
 and 2 000 since 3.14.
 """
@@ -23,4 +23,4 @@ def collect_rarely() -> None:
     This is a setting of the whole process: for processes that are ours, or by the decision of the application that calls it.
     """
     gc.freeze()
-    gc.set_threshold(_NEW_OBJECTS, 10, 10)
+    gc.set_threshold(NEW_OBJECTS, 10, 10)
