@@ -1,9 +1,9 @@
-"""Writing batches beside a loop that never rests: why large ones go to a worker process.
+"""Writing batches beside a loop that never rests: why all but the smallest go to a worker process.
 
-The loop turns without a pause, each turn 100 µs of Python and 4 KiB through a socket, while batches of 500 new blobs of 4 KiB are made durable one
-after the other, by a thread or by the store's worker. Left out: what a real loop waits for, which gives a thread more room than here.
-`python bench/store/bench_scribe.py` prints blobs a second and the share of the time that the loop had for its turns, medians of five runs; with
-pytest each way is a bench.
+The loop turns without a pause, each turn 100 µs of Python and 4 KiB through a socket, while batches of new blobs of 4 KiB are made durable one after
+the other, by a thread or by the store's worker. Left out: what a real loop waits for, which gives a thread more room than here.
+`python bench/store/bench_scribe.py` prints blobs a second and the share of the time that the loop had for its turns, by the size of the batches,
+medians of five runs; with pytest each way is a bench, with batches of 500.
 
 Caveat: the file system counts as well, see `bench_persist`; nothing that was written is removed before the end.
 """
@@ -32,6 +32,7 @@ WAYS: Final = ("thread", "worker")
 SIZE: Final = 4096
 BATCH: Final = 500
 BATCHES: Final = 8
+SIZES: Final = (4, 8, 16, 50, 100, BATCH)
 TURN: Final = 100e-6
 RUNS: Final = 5
 
@@ -47,6 +48,7 @@ async def measure(
     try:
         if way == "worker":
             await scribe.persist(_batch(START_AFTER + 1, 1))
+            # Not earlier: whether a batch is large enough for the worker is what is measured.
             while not scribe.worker_pids:  # noqa: ASYNC110 - another process's event
                 await asyncio.sleep(0.01)
         writing = asyncio.ensure_future(_write(scribe, way, batches))
@@ -68,7 +70,7 @@ async def measure(
 async def _write(scribe: Scribe, way: str, batches: Sequence[Sequence[StagedArtifact]]) -> None:
     for batch in batches:
         if way == "worker":
-            await scribe.persist(batch)
+            assert await scribe._persist_elsewhere(batch)
         else:
             await asyncio.to_thread(scribe._writer.persist, batch)
 
@@ -118,18 +120,25 @@ def bench_scribe(benchmark: Any, tmp_path: Path, way: str) -> None:
 
 def main() -> None:
     """Print the figures."""
-    runs: dict[str, list[tuple[float, float]]] = {way: [] for way in WAYS}
     # On the disk of the tree, in a folder that version control does not look at.
     place = Path(".benchmarks")
     place.mkdir(exist_ok=True)
     with TemporaryDirectory(dir=place) as folder:
-        for _ in range(RUNS):
-            for way in WAYS:
-                batches = [_batch(BATCH, SIZE) for _ in range(BATCHES)]
-                runs[way].append(uvloop.run(measure(way, Path(folder), batches)))
+        for size in SIZES:
+            _compare(Path(folder), size)
+
+
+def _compare(folder: Path, size: int) -> None:
+    runs: dict[str, list[tuple[float, float]]] = {way: [] for way in WAYS}
+    for _ in range(RUNS):
+        for way in WAYS:
+            batches = [_batch(size, SIZE) for _ in range(BATCHES)]
+            runs[way].append(uvloop.run(measure(way, folder, batches)))
     for way in WAYS:
         seconds, share = (median(values) for values in zip(*runs[way], strict=True))
-        print(f"{way:8} {BATCH * BATCHES / seconds:6.0f} blobs/s, loop had {share:.0%}")
+        print(
+            f"{size:4} a batch, {way:6} {size * BATCHES / seconds:6.0f} blobs/s, loop {share:.0%}"
+        )
 
 
 if __name__ == "__main__":

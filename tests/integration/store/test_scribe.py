@@ -1,4 +1,4 @@
-"""Large batches of small files: written by a worker process, with the promises of any batch."""
+"""Batches of small files: written by a worker process, with the promises of any batch."""
 
 import asyncio
 import os
@@ -15,12 +15,14 @@ from flowsync.store.worker import Site
 from tests.contract.blob_store import as_file, in_memory, name_of
 from tests.mounts import mounted
 
+MANY = 100
 
-def bodies(label: str, number: int = LARGE) -> list[bytes]:
+
+def bodies(label: str, number: int = MANY) -> list[bytes]:
     return [f"{label} {each}".encode() for each in range(number)]
 
 
-def batch(label: str, number: int = LARGE) -> list[StagedArtifact]:
+def batch(label: str, number: int = MANY) -> list[StagedArtifact]:
     return [in_memory(body) for body in bodies(label, number)]
 
 
@@ -63,7 +65,7 @@ async def scribe(site: Site) -> AsyncIterator[Scribe]:
 
 async def test_worker_starts_once_there_was_much_to_write(scribe: Scribe) -> None:
     for number in range(START_AFTER // LARGE):
-        await scribe.persist(batch(f"large {number}"))
+        await scribe.persist(batch(f"large {number}", LARGE))
         await scribe.persist(batch(f"small {number}", LARGE - 1))
     assert scribe.worker_pids == ()
 
@@ -124,11 +126,11 @@ async def test_full_disk_stops_a_worker_as_it_stops_a_thread(tmp_path: Path) -> 
         scribe = Scribe(make_site(folder))
         try:
             await let_start(scribe)
-            large = [in_memory(body.ljust(20_000)) for body in bodies("large", 4 * LARGE)]
+            large = [in_memory(body.ljust(20_000)) for body in bodies("large", 4 * MANY)]
             with pytest.raises(StoreFullError):
                 await scribe.persist(large)
             assert scribe.worker_pids
-            await scribe.persist(large[:LARGE])
+            await scribe.persist(large[:MANY])
         finally:
             await scribe.close()
 
@@ -137,7 +139,7 @@ async def test_large_bodies_do_not_cross(scribe: Scribe, site: Site) -> None:
     pid = await let_start(scribe)
     os.kill(pid, signal.SIGSTOP)
     try:
-        size = MOST_BYTES // LARGE + 1
+        size = MOST_BYTES // MANY + 1
         large = [in_memory(body.ljust(size)) for body in bodies("large")]
         await scribe.persist(large)
     finally:
