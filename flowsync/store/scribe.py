@@ -2,15 +2,16 @@
 
 1. A small file costs six system calls, each of which gives the interpreter lock away and waits to have it back. Beside a loop that is busy
    downloading these waits take about as long as the calls, and they come out of the loop's time too. A process has a lock of its own.
-2. The process starts when the store has written `START_AFTER` files in batches that are worth it, and only then: few files never pay for it. It starts
-   while a thread goes on writing.
+2. The process starts when the store has written `START_AFTER` files in batches that are worth it, and only then: few files never pay for it. It
+   starts while a thread goes on writing.
 3. What crosses are the bodies, packed once, `MOST_BYTES` a batch; large bodies keep a thread in few calls anyway. Staged files cross as paths.
 4. A worker that dies loses nothing: a batch can always be written again (`Writer.persist`), and a thread does it at once. The next worker starts
    after as many files as the first.
 
-Decided: a process, because beside a loop that does nothing but work a thread writes some 700 blobs of 4 KiB a second, and the worker 2 318 in batches of
-8, 4 986 in batches of 50 (`python bench/store/bench_scribe.py`; 2 cores, medians of five). Sixteen syncs at once, whose batches are small, had a
-thread write 2 276 to 2 929 of their 20 000 files as long as batches of less than 100 were left to it: 5.9, 6.2 and 6.7 s, instead of 5.7, 5.8 and 6.2.
+Decided: a process, because beside a loop that does nothing but work a thread writes some 700 blobs of 4 KiB a second, and the worker 2 318 in
+batches of 8, 4 986 in batches of 50 (`python bench/store/bench_scribe.py`; 2 cores, medians of five). Sixteen syncs at once, whose batches are small,
+had a thread write 2 276 to 2 929 of their 20 000 files as long as batches of less than 100 were left to it: 5.9, 6.2 and 6.7 s, instead of 5.7, 5.8
+and 6.2.
 """
 
 import asyncio
