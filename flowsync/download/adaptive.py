@@ -76,8 +76,8 @@ _DOWN: Final = 64
 _SPACED: Final = 64.0
 """The largest limit of which the part behind the point is kept; spacing costs a timer a request."""
 
-
 _TICK: Final = 0.001
+"""Seconds: what the loop's clock counts in, and more than some answers take."""
 
 
 class _Round(NamedTuple):
@@ -162,7 +162,7 @@ class AdaptiveLimit:
             self._credit -= 1
             return
         self._refusals += 1
-        self._duration = self._duration or now - started
+        self._duration = self._duration or max(now - started, _TICK)
         if self._refusals >= _DOWN:
             self.limit = self._start
             self._learn_anew(now)
@@ -177,9 +177,10 @@ class AdaptiveLimit:
             near = self._duration / 2 < took < 2 * self._duration
             self._duration += (took - self._duration) * _WEIGHT[not near]
             return
+        took = max(took, _TICK)
         # Until now it was that of refusals, and what was learned below one is a time between starts.
         if self._duration and self.limit < 1:
-            self.limit = min(1.0, self.limit * took / self._duration)
+            self.limit = max(FLOOR, min(1.0, self.limit * took / self._duration))
         self._duration, self._answered = took, True
 
     def _cut(self, now: float, running: int, pause: float) -> None:
@@ -198,7 +199,7 @@ class AdaptiveLimit:
             if self._refusals == 1:
                 self._refused_level = level
             self._least = 1.0 if self._learning else max(1.0, self.limit / 2)
-            self.limit = max(level * (1 - cut), running - 1.0, FLOOR)
+            self.limit = max(level * (1 - cut), min(level, running - 1.0), FLOOR)
             self._hold = _HOLD[0]
         self._learning = False
         self._held = 0
@@ -221,7 +222,6 @@ class AdaptiveLimit:
         self._needed = max(fewest, self.slots if self._learning else 2 * self.slots)
 
     def _end_round(self, now: float) -> None:
-        # The loop's clock counts milliseconds, and answers may take less.
         elapsed, took = max(now - self._since, _TICK), max(self._took, _TICK)
         self._shortest = min(self._shortest, took / self._ends)
         if 2 * self._full >= self._ends:

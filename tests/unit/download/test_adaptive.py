@@ -6,10 +6,12 @@ What it reaches is compared with the number that is best for that upstream, whic
 from functools import partial
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bench.download.origins import Metered, Queueing, Refusing, Shared, Slow
 from bench.download.simulation import Make, bodies, simulate
-from flowsync.download.adaptive import CEILING, START, AdaptiveLimit
+from flowsync.download.adaptive import CEILING, FLOOR, START, AdaptiveLimit
 
 COUNT = 5000
 
@@ -75,3 +77,46 @@ def test_it_begins_moderately_and_never_passes_its_ceiling() -> None:
 
 def test_processes_that_share_an_upstream_begin_with_a_share_each() -> None:
     assert AdaptiveLimit(share=4).slots == 4
+
+
+def test_answer_within_one_tick_of_the_clock_after_a_refusal_leaves_the_upstream_open() -> None:
+    """The symptom: a host on the same machine refused once, answered in less than a millisecond, and was never asked again."""
+    limit = AdaptiveLimit()
+    limit.refused(0.0, 0.004, 1, pause=0.05)
+
+    limit.answered(0.06, 0.06, 4, 1)
+
+    assert limit.limit >= FLOOR
+    assert limit.slots == 1
+
+
+def test_refusal_among_more_requests_than_the_limit_never_raises_it() -> None:
+    """Requests of remotes with a number of their own run too."""
+    limit = AdaptiveLimit()
+
+    limit.refused(0.0, 0.1, 200, pause=1.0)
+
+    assert limit.limit <= START
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.booleans(), st.integers(0, 3000), st.integers(1, 200), st.sampled_from([0.0, 1.0])
+        )
+    )
+)
+def test_one_request_may_always_run_whatever_happened(
+    events: list[tuple[bool, int, int, float]],
+) -> None:
+    """Durations in whole milliseconds, zero included, as the loop's clock counts them."""
+    limit, now = AdaptiveLimit(), 0.0
+    for answered, milliseconds, running, pause in events:
+        started, now = now, now + milliseconds / 1000
+        if answered:
+            limit.answered(started, now, 4096, running)
+        else:
+            limit.refused(started, now, running, pause)
+        assert FLOOR <= limit.limit <= CEILING
+        assert limit.slots >= 1
+        assert limit.interval >= 0
