@@ -48,7 +48,6 @@ async def measure(
     try:
         if way == "worker":
             await scribe.persist(_batch(START_AFTER + 1, 1))
-            # Not earlier: whether a batch is large enough for the worker is what is measured.
             while not scribe.worker_pids:  # noqa: ASYNC110 - another process's event
                 await asyncio.sleep(0.01)
         writing = asyncio.ensure_future(_write(scribe, way, batches))

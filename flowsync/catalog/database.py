@@ -12,8 +12,8 @@ Decided: pooled sessions avoid sequential scans, because their statements are lo
 made while a table was empty, it would read the whole table until the next ANALYZE (seen: 1.7 ms a row at 100 000 rows, instead of 3 µs). A
 statement that reads a large part of a table wants a dedicated session.
 
-Decided: on its second use, because preparing is a round trip of its own, and a session that makes a version uses most statements once. It took 3 of
-the 36 ms of a first sync of two files.
+Decided: a statement is prepared on its second use, because preparing is a round trip of its own, and a session that makes a version uses most of them
+once. It took 3 of the 36 ms of a first sync of two files.
 
 Decided: prepared statements and session locks are used freely, so a pooler in transaction mode between flowsync and PostgreSQL is not supported.
 """

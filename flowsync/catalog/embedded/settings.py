@@ -20,7 +20,7 @@ _MIB: Final = 1 << 20
 
 _LEAST_BUFFERS: Final = 128
 _MOST_BUFFERS: Final = 512
-"""MiB of pages that the server keeps to itself, whatever the machine."""
+"""MiB of pages that the server keeps, at least and at most; it takes them from the machine as it fills them."""
 
 SETTINGS = {
     # Only the socket in a folder closed to others: connections need no password.
