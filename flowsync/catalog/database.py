@@ -104,8 +104,11 @@ class Database:
         """Lend a pooled connection in autocommit mode."""
         if self._pool is None:
             raise CatalogError(f"{self.name} is not open")
+        asked = _cancellations()
         try:
             async with self._pool.connection() as connection:
+                if _cancellations() > asked:
+                    raise asyncio.CancelledError
                 yield connection
         except PoolTimeout as error:
             raise CatalogUnavailableError(
@@ -203,6 +206,16 @@ class Database:
         if state in _CONFLICTS:
             kind = CatalogConflictError
         return kind(f"{doing}: {_said(error)}")
+
+
+def _cancellations() -> int:
+    """Return how often the running task was asked to end.
+
+    The pool waits with `asyncio.wait_for`, which in Python 3.11 forgets a cancellation that comes in the moment in which what it waits for is there:
+    the task would go on, and whoever cancelled it would wait for ever.
+    """
+    task = asyncio.current_task()
+    return 0 if task is None else task.cancelling()
 
 
 def _said(error: psycopg.Error) -> str:

@@ -256,3 +256,38 @@ async def _lose_three_connections(database: Database) -> None:
             "WHERE datname = current_database() AND pid <> pg_backend_pid() "
             "AND backend_type = 'client backend'"
         )
+
+
+async def test_task_that_is_cancelled_in_the_moment_its_connection_is_there_ends(
+    conninfo: str,
+) -> None:
+    """The symptom: one in a hundred runs of sixteen syncs never ended. What records the progress had been cancelled in that moment, and went on."""
+    database = Database(conninfo, max_connections=1)
+    await database.open()
+    for turns in range(100):
+        freed, waits = asyncio.Event(), asyncio.Event()
+        first = asyncio.create_task(_use(database, freed, waits))
+        await waits.wait()
+        second = asyncio.create_task(_use(database, asyncio.Event(), asyncio.Event()))
+        await _turns(20)
+
+        freed.set()
+        await _turns(turns)
+        second.cancel()
+        ended, _ = await asyncio.wait([second], timeout=5)
+
+        assert ended == {second}, f"cancelled after {turns} turns of the loop"
+        assert second.cancelled()
+        await first
+    await database.close()
+
+
+async def _use(database: Database, until: asyncio.Event, begun: asyncio.Event) -> None:
+    async with database.connection():
+        begun.set()
+        await until.wait()
+
+
+async def _turns(count: int) -> None:
+    for _ in range(count):
+        await asyncio.sleep(0)
