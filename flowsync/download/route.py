@@ -7,7 +7,6 @@
 """
 
 import re
-from functools import lru_cache
 from typing import Final, NamedTuple
 from urllib.parse import quote, urljoin, urlsplit
 
@@ -36,7 +35,7 @@ def start(url: str, remote_url: str) -> Hop:
         raise UnsupportedUrlError(redact(url), "holds credentials; a remote has fields for them")
     try:
         target = origin(url)
-        return Hop(_wire_form(url), target, _same_party(_home(remote_url), target), True)
+        return Hop(_wire_form(url), target, _same_party(origin(remote_url), target), True)
     except ValueError as error:
         raise UnsupportedUrlError(redact(url), f"malformed: {error}") from None
 
@@ -60,11 +59,6 @@ def follow(hop: Hop, location: str | None) -> Hop:
         raise RedirectError(source, f"redirects with credentials: {shown}")
     same = _same_party(hop.origin, target)
     return Hop(url, target, hop.trusted and same, hop.first and same)
-
-
-@lru_cache(maxsize=256)
-def _home(remote_url: str) -> Origin:
-    return origin(remote_url)
 
 
 def _same_party(first: Origin, second: Origin) -> bool:

@@ -6,8 +6,8 @@
 3. `None` cannot be put: in the Stages API it marks the end. Here the end is the closing of the channel, which happens when `run` returns.
 """
 
-from collections.abc import AsyncGenerator, Sequence
-from types import TracebackType
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from flowsync.model.errors import PipelineError, RepeatedStageError, UnboundStageError
@@ -109,12 +109,17 @@ class Stage:
             return Meter(code, message, total)
         return self._progress.meter(code, message, total)
 
-    def working(self) -> "_Working":
+    @contextmanager
+    def working(self) -> Iterator[None]:
         """Mark that work goes on which the pipeline cannot see, so that waiting for it is not taken for a stall.
 
         Such work is done by child tasks that hold items, or by a first stage that is about to put more.
         """
-        return _Working(self)
+        self._busy += 1
+        try:
+            yield
+        finally:
+            self._busy -= 1
 
     def _hosted_statistics(self) -> "Sequence[StageStatistics]":
         return ()
@@ -161,26 +166,6 @@ class Stage:
                 f"stage {self} has no stage behind it to take its items: end the pipeline with EndStage()"
             )
         return self._out_q
-
-
-class _Working:
-    """Work that a stage has under way. A class, because a generator would cost each item three times as much."""
-
-    __slots__ = ("_stage",)
-
-    def __init__(self, stage: Stage) -> None:
-        self._stage = stage
-
-    def __enter__(self) -> None:
-        self._stage._busy += 1
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._stage._busy -= 1
 
 
 async def _wait_for_more(channel: Channel[Any], pressure: Signal | None) -> None:

@@ -101,6 +101,6 @@ class BoundStage(Stage):
     @property
     def context(self) -> RunContext:
         """The ports of the run. Raise `UnboundStageError` when the pipeline was started without a run context."""
-        # Asked ten times an item.
+        # Asked several times an item.
         found: RunContext = self._context or super().context
         return found
