@@ -270,7 +270,8 @@ async def test_forgotten_lease_is_given_back() -> None:
 
     del lease
 
-    await budget.acquire(1)
+    again = await budget.acquire(1)
+    assert in_flight(budget) == (again.size, again.items) == (1, 1)
 
 
 async def test_lease_forgotten_after_its_release_is_not_given_back_twice() -> None:
