@@ -11,8 +11,9 @@ reading a whole table. A refresh reads all metadata of its upstream, so one pass
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
-from flowsync.catalog.database import Connection, Database
+from flowsync.catalog.database import Database
 from flowsync.catalog.repository_lock import locked_connection
+from flowsync.catalog.sessions import Connection
 
 
 class AlternateSources:

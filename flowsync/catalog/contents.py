@@ -15,7 +15,8 @@ import msgspec
 from psycopg import AsyncCursor
 
 from flowsync.catalog.columns import column
-from flowsync.catalog.database import Connection, Database
+from flowsync.catalog.database import Database
+from flowsync.catalog.sessions import Connection
 from flowsync.model.content import (
     Content,
     decode_fields,

@@ -7,7 +7,8 @@ from typing import Any
 
 from psycopg import AsyncServerCursor
 
-from flowsync.catalog.database import Connection, Database
+from flowsync.catalog.database import Database
+from flowsync.catalog.sessions import Connection
 from flowsync.catalog.statements import statement
 from flowsync.pipeline.threads import finished
 

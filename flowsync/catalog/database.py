@@ -3,7 +3,7 @@
 1. Statements run by name (`statements.py`), prepared on their second use on a connection, with binary results.
 2. `fetch`, `fetch_one` and `execute` take a pooled connection for one statement, which is one round trip. They do it again where that may help
    (`repeating.py`), so what they run must come to the same when it is run twice. `transaction` holds a connection for several statements;
-   `dedicated` opens one outside the pool, for what lives and dies with its session: advisory locks, temporary tables.
+   `dedicated` lends one outside the pool (`sessions.py`), for what lives and dies with its session: advisory locks, temporary tables.
 3. No text of ours ever holds a password: the server is named by host, port and database only.
 4. When a connection turns out to be lost, the idle ones are checked before the error is raised, so that one restart of the server fails the work
    at hand and not the work after it. A server that is gone is another error than a connection that is: what is done again would only wait for it.
@@ -24,13 +24,13 @@ from contextlib import asynccontextmanager
 from typing import Any, Final
 
 import psycopg
-from psycopg import AsyncConnection, AsyncCursor
+from psycopg import AsyncCursor
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
-from psycopg.types.numeric import Int8BinaryDumper, Int8Dumper
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from flowsync.catalog.repeating import repeated
 from flowsync.catalog.schema import migrate
+from flowsync.catalog.sessions import Connection, Sessions, configure_pooled, said
 from flowsync.catalog.statements import statement
 from flowsync.model.errors import (
     CatalogConflictError,
@@ -40,20 +40,11 @@ from flowsync.model.errors import (
     SettingsError,
 )
 
-Connection = AsyncConnection[tuple[Any, ...]]
-"""A connection in autocommit mode whose rows are tuples."""
-
 _UNAVAILABLE: Final = frozenset({"53300", "57P01", "57P02", "57P03"})
 """SQLSTATEs of a server that is there but takes no work: too many connections, shutting down, crashed, starting."""
 
 _CONFLICTS: Final = frozenset({"40001", "40P01"})
 """SQLSTATEs of a transaction that was rolled back for the sake of another: serialisation failure, deadlock."""
-
-_PREPARED_MAX: Final = 500
-"""Prepared statements kept a connection: all of the catalog's, in the few variants that lists of only NULLs make."""
-
-_UNPREPARED_USES: Final = 1
-"""Uses of a statement on a connection before the one that prepares it."""
 
 
 class Database:
@@ -72,6 +63,7 @@ class Database:
             **{"application_name": "flowsync", **settings, "client_encoding": "UTF8"}
         )
         self._max_connections = max_connections
+        self._sessions = Sessions(self._conninfo, self.name, timeout)
         self._pool: AsyncConnectionPool[Connection] | None = None
 
     async def open(self) -> None:
@@ -84,7 +76,7 @@ class Database:
         self._pool = AsyncConnectionPool(
             self._conninfo,
             kwargs={"autocommit": True},
-            configure=_configure_pooled,
+            configure=configure_pooled,
             min_size=1,
             max_size=self._max_connections,
             timeout=self._timeout,
@@ -94,7 +86,8 @@ class Database:
         await self._pool.open()
 
     async def close(self) -> None:
-        """Close the pool; connections in use are closed when they are given back."""
+        """Close the connections; those in use are closed when they are given back."""
+        await self._sessions.close()
         if self._pool is not None:
             await self._pool.close()
             self._pool = None
@@ -140,23 +133,12 @@ class Database:
 
     @asynccontextmanager
     async def dedicated(self) -> AsyncIterator[Connection]:
-        """Open a connection in autocommit mode outside the pool and close it at the end, which ends its session."""
-        try:
-            async with asyncio.timeout(self._timeout):
-                connection = await AsyncConnection.connect(self._conninfo, autocommit=True)
-        except TimeoutError as error:
-            raise CatalogUnavailableError(
-                f"{self.name} did not answer within {self._timeout:g} s"
-            ) from error
-        except psycopg.Error as error:
-            raise CatalogUnavailableError(f"{self.name}: {_said(error)}") from error
-        try:
-            await _configure(connection)
-            yield connection
-        except psycopg.Error as error:
-            raise self._translate(error) from error
-        finally:
-            await connection.close()
+        """Lend a connection in autocommit mode outside the pool; its session holds nothing before, and nothing that it holds outlasts the block."""
+        async with self._sessions.lent() as connection:
+            try:
+                yield connection
+            except psycopg.Error as error:
+                raise self._translate(error) from error
 
     async def size(self) -> int:
         """Return how many bytes the database takes on its server's disk."""
@@ -205,7 +187,7 @@ class Database:
         kind: type[CatalogError] = ConnectionLostError if lost else CatalogError
         if state in _CONFLICTS:
             kind = CatalogConflictError
-        return kind(f"{doing}: {_said(error)}")
+        return kind(f"{doing}: {said(error)}")
 
 
 def _cancellations() -> int:
@@ -216,26 +198,6 @@ def _cancellations() -> int:
     """
     task = asyncio.current_task()
     return 0 if task is None else task.cancelling()
-
-
-def _said(error: psycopg.Error) -> str:
-    return error.diag.message_primary or " ".join(str(error).split())
-
-
-async def _configure(connection: Connection) -> None:
-    """Make sessions alike whatever the server's settings, and integers always 8 bytes, so that one statement is prepared once."""
-    connection.prepared_max = _PREPARED_MAX
-    connection.prepare_threshold = _UNPREPARED_USES
-    connection.adapters.register_dumper(int, Int8Dumper)
-    connection.adapters.register_dumper(int, Int8BinaryDumper)
-    await connection.execute(
-        "SELECT set_config('TimeZone', 'UTC', false), set_config('jit', 'off', false)"
-    )
-
-
-async def _configure_pooled(connection: Connection) -> None:
-    await _configure(connection)
-    await connection.execute("SET enable_seqscan = off")
 
 
 def _parse(conninfo: str) -> dict[str, Any]:

@@ -17,10 +17,11 @@ from contextlib import asynccontextmanager
 from typing import Any, Final
 
 from flowsync.catalog.completion import complete
-from flowsync.catalog.database import Connection, Database
+from flowsync.catalog.database import Database
 from flowsync.catalog.deletion import retain_versions
 from flowsync.catalog.new_version import NewVersion
 from flowsync.catalog.repository_lock import locked_connection
+from flowsync.catalog.sessions import Connection
 from flowsync.catalog.version_lookup import find_version, repository_not_found
 from flowsync.catalog.version_session import Start, VersionSession
 from flowsync.model.content_set import EMPTY_STATE, root_of

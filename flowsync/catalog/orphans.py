@@ -26,8 +26,9 @@ from typing import Any, Final
 
 import msgspec
 
-from flowsync.catalog.database import Connection, Database
+from flowsync.catalog.database import Database
 from flowsync.catalog.repository_lock import LOCK_CLASS
+from flowsync.catalog.sessions import Connection
 from flowsync.model.errors import CatalogError, CatalogUnavailableError
 
 WINDOW: Final = 2000

@@ -12,8 +12,9 @@ from typing import Any, Final
 
 import msgspec
 
-from flowsync.catalog.database import Connection, Database
+from flowsync.catalog.database import Database
 from flowsync.catalog.orphans import Blob, removal
+from flowsync.catalog.sessions import Connection
 from flowsync.catalog.version_lookup import find_version
 
 _AT_ONCE: Final = timedelta(0)

@@ -10,7 +10,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Final
 
-from flowsync.catalog.database import Connection, Database
+from flowsync.catalog.database import Database
+from flowsync.catalog.sessions import Connection
 from flowsync.model.errors import CatalogError, RepositoryBusyError
 
 LOCK_CLASS: Final = 0x666C6F77

@@ -16,7 +16,8 @@ from typing import Final
 
 import msgspec
 
-from flowsync.catalog.database import Connection, Database
+from flowsync.catalog.database import Database
+from flowsync.catalog.sessions import Connection
 from flowsync.catalog.version_lookup import find_version
 
 WINDOW: Final = 256

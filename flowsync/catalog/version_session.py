@@ -8,7 +8,8 @@ import msgspec
 from psycopg import AsyncServerCursor
 
 from flowsync.catalog.cursors import opened, server_cursor
-from flowsync.catalog.database import Connection, Database
+from flowsync.catalog.database import Database
+from flowsync.catalog.sessions import Connection
 
 
 class Start(msgspec.Struct, frozen=True, kw_only=True):

@@ -220,16 +220,6 @@ async def test_cancelled_statement_is_cancelled_on_the_server_too(database: Data
         assert await cursor.fetchone() == (0,)
 
 
-async def test_dedicated_connection_is_a_session_of_its_own_that_ends_with_the_block(
-    database: Database,
-) -> None:
-    async with database.dedicated() as connection:
-        await connection.execute("CREATE TEMPORARY TABLE mine ()")
-        assert connection.autocommit
-
-    assert connection.closed
-
-
 async def test_round_trips_are_counted(database: Database) -> None:
     before = database.round_trips
 

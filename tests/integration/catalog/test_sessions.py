@@ -1,0 +1,153 @@
+"""Sessions outside the pool, on a real server: which are kept, which are not, and that nothing of one loan is seen in the next."""
+
+import asyncio
+from contextlib import AsyncExitStack
+
+import psycopg
+import pytest
+
+from flowsync.catalog.database import Database
+from flowsync.catalog.sessions import Connection, Sessions
+from flowsync.model.errors import CatalogError
+
+
+async def test_session_is_lent_again_without_what_its_borrower_left_in_it(
+    database: Database,
+) -> None:
+    async with database.dedicated() as connection:
+        session = await _number(connection)
+        await connection.execute("CREATE TEMPORARY TABLE mine ()")
+        await connection.execute("SET lock_timeout = '1min'")
+        await connection.execute("SELECT pg_advisory_lock(1)")
+        assert connection.autocommit
+
+    async with database.dedicated() as connection:
+        assert await _number(connection) == session
+        cursor = await connection.execute(
+            "SELECT to_regclass('mine'), current_setting('lock_timeout'), current_setting('TimeZone'), "
+            "(SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()), "
+            "(SELECT count(*) FROM pg_prepared_statements)"
+        )
+        assert await cursor.fetchone() == (None, "0", "UTC", 0, 0)
+        assert connection.autocommit
+
+
+async def test_statements_run_in_every_loan_however_often_they_ran_in_the_one_before(
+    database: Database,
+) -> None:
+    """The symptom while it was made: "prepared statement does not exist" in the second sync of an engine."""
+    sessions = set()
+    for uses in (1, 2, 3, 1, 2, 3):
+        async with database.dedicated() as connection:
+            sessions.add(connection.info.backend_pid)
+            for _ in range(uses):
+                cursor = await database.run(connection, "repository_names")
+                assert await cursor.fetchall() == []
+
+    assert len(sessions) == 1
+
+
+async def test_sessions_lent_at_once_are_different_ones(database: Database) -> None:
+    async with database.dedicated() as one, database.dedicated() as other:
+        assert await _number(one) != await _number(other)
+
+
+async def test_session_ends_with_a_block_that_fails(database: Database) -> None:
+    async def fail() -> None:
+        async with database.dedicated() as connection:
+            lent.append(connection)
+            raise ZeroDivisionError
+
+    lent: list[Connection] = []
+    with pytest.raises(ZeroDivisionError):
+        await fail()
+
+    assert lent[0].closed
+
+
+async def test_session_with_an_unfinished_transaction_ends_with_its_block(
+    database: Database,
+) -> None:
+    async with database.dedicated() as connection:
+        await connection.execute("BEGIN")
+
+    assert connection.closed
+
+
+async def test_block_that_went_well_stays_well_when_its_session_is_lost(
+    database: Database,
+) -> None:
+    async with database.dedicated() as connection:
+        await _end_session(database, await _number(connection))
+
+    assert connection.closed
+
+
+async def test_session_that_the_server_ended_is_not_lent_again(database: Database) -> None:
+    async with database.dedicated() as connection:
+        session = await _number(connection)
+    await _end_session(database, session)
+
+    async with database.dedicated() as connection:
+        assert await _number(connection) != session
+
+
+async def test_session_that_nobody_wants_is_closed(conninfo: str) -> None:
+    sessions = Sessions(conninfo, "a database", timeout=30.0, idle=0.01)
+
+    async with sessions.lent() as connection:
+        session = await _number(connection)
+
+    with psycopg.connect(conninfo, autocommit=True) as watching:
+        await _gone(watching, session)
+    await sessions.close()
+
+
+async def test_no_more_than_eight_sessions_are_kept(conninfo: str) -> None:
+    sessions = Sessions(conninfo, "a database", timeout=30.0)
+
+    async with AsyncExitStack() as loans:
+        lent = [await loans.enter_async_context(sessions.lent()) for _ in range(10)]
+
+    assert sum(not connection.closed for connection in lent) == 8
+    await sessions.close()
+    assert all(connection.closed for connection in lent)
+
+
+async def test_session_that_comes_back_after_the_end_is_closed(conninfo: str) -> None:
+    sessions = Sessions(conninfo, "a database", timeout=30.0)
+
+    async with sessions.lent() as connection:
+        await sessions.close()
+
+    assert connection.closed
+
+
+async def test_refused_session_is_an_error_that_names_the_database() -> None:
+    sessions = Sessions("host=127.0.0.1 port=1", "the books", timeout=30.0)
+
+    with pytest.raises(CatalogError, match=r"^the books: .*refused"):
+        async with sessions.lent():
+            pass
+
+
+async def _number(connection: Connection) -> int:
+    cursor = await connection.execute("SELECT pg_backend_pid()")
+    row = await cursor.fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+async def _end_session(database: Database, session: int) -> None:
+    async with database.connection() as connection:
+        cursor = await connection.execute(
+            "SELECT pg_terminate_backend(%s::integer, 10000)", [session]
+        )
+        assert await cursor.fetchone() == (True,)
+
+
+async def _gone(watching: psycopg.Connection, session: int) -> None:
+    alive = "SELECT count(*) FROM pg_stat_activity WHERE pid = %s"
+    async with asyncio.timeout(20):
+        while watching.execute(alive, [session]).fetchone() != (0,):  # noqa: ASYNC110 - another process's event
+            await asyncio.sleep(0.005)
