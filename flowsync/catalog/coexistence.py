@@ -41,10 +41,12 @@ class Coexistence:
         await self._session.execute("collect_additions_to_base" if based else "collect_additions")
         await self._session.execute("analyze_addition")
 
-    async def replace_content(self) -> None:
-        """Take out of the version what additions replace."""
-        if not self._start.is_empty:
-            await self._session.execute("replace_content")
+    async def replace_content(self) -> int:
+        """Take out of the version what additions replace; return the number of units."""
+        if self._start.is_empty:
+            return 0
+        ((count,),) = await self._session.fetch("replace_content")
+        return int(count)
 
     async def check(self, allowed_types: frozenset[str] | None) -> None:
         """Raise the error of the first rule that is broken: `DisallowedContentError`, `DuplicateContentError`, `RepositoryVersionError`."""

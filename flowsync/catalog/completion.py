@@ -41,21 +41,23 @@ async def complete(
         where = f"repository version {session.number} of {repository.name!r}"
         coexistence = Coexistence(session, where, start)
         await coexistence.collect_additions()
-        await coexistence.replace_content()
+        if await coexistence.replace_content():
+            added, removed = await _count_changes(session)
         if added + removed < BESIDE:
             await coexistence.check(repository.allowed_types)
         else:
             async with task_group() as group:
-                summing = group.create_task(next_state(session, start.previous, beside=True))
+                summing = group.create_task(
+                    next_state(session, start.previous, added=added, removed=removed, beside=True)
+                )
                 await coexistence.check(repository.allowed_types)
             state = summing.result()
-        added, removed = await _count_changes(session)
     if not added and not removed:
         await session.execute("discard_incomplete")
         return None
     present = start.present + added - removed
     if state is None:
-        state = await next_state(session, start.previous)
+        state = await next_state(session, start.previous, added=added, removed=removed)
     root = root_of(state)
     if expected_root is not None and root.hex() != expected_root:
         raise PlanOutdatedError(

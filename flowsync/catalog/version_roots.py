@@ -27,14 +27,30 @@ from flowsync.model.content_set import EMPTY_STATE, root_of, with_units, without
 _BATCH: Final = 500
 """Units a batch."""
 
+_AT_ONCE: Final = 2000
+"""Units that are read in one round trip; a cursor takes five and one a batch."""
 
-async def next_state(session: VersionSession, previous: int, *, beside: bool = False) -> bytes:
-    """Return the state of the version in the making, whose predecessor is `previous`; `beside` other statements of the session if need be."""
+
+async def next_state(
+    session: VersionSession, previous: int, *, added: int, removed: int, beside: bool = False
+) -> bytes:
+    """Return the state of the version in the making, whose predecessor is `previous`, and which has `added` and `removed` so many units.
+
+    `beside` lets other statements of the session run meanwhile.
+    """
     state = await _known_state(session, previous)
-    for name, change in (("ids_added", with_units), ("ids_removed", without_units)):
-        async with session.cursor_beside(name) if beside else session.cursor(name) as cursor:
-            while batch := await cursor.fetchmany(_BATCH):
-                state = await asyncio.to_thread(change, state, [unit for (unit,) in batch])
+    for name, count, change in (
+        ("ids_added", added, with_units),
+        ("ids_removed", removed, without_units),
+    ):
+        if count > _AT_ONCE:
+            async with session.cursor_beside(name) if beside else session.cursor(name) as cursor:
+                while batch := await cursor.fetchmany(_BATCH):
+                    state = await asyncio.to_thread(change, state, [unit for (unit,) in batch])
+        elif count:
+            units = [unit for (unit,) in await session.fetch(name)]
+            for first in range(0, count, _BATCH):
+                state = await asyncio.to_thread(change, state, units[first : first + _BATCH])
     return state
 
 
