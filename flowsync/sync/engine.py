@@ -43,8 +43,10 @@ and lost time with large ones (`bench/workers/bench_workers.py`, `make bench SCE
 IN_FLIGHT_BYTES = 1 << 30
 """Bytes between downloader and saver, over all syncs of an engine."""
 
-IN_FLIGHT_ITEMS = 1000
-"""Artifacts between downloader and saver; small bodies are kept in memory there, so this bounds memory too."""
+IN_FLIGHT_ITEMS = 2000
+"""Artifacts between downloader and saver; small bodies are kept in memory there, so this bounds memory too. Room for what is being saved and for as
+much again: with 1000, downloads waited for the saver, and a first sync of 20 000 files of 4 KiB took 4.9 s instead of 4.6 (3000: 4.5 s).
+"""
 
 
 class Engine:
