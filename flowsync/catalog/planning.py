@@ -10,7 +10,6 @@ Decided: temporary tables, instead of making the version and rolling it back: co
 sync that declares the same, for as long as the plan takes, and leaves dead rows in shared tables.
 """
 
-import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Final
@@ -19,8 +18,9 @@ import msgspec
 
 from flowsync.catalog.database import Database
 from flowsync.catalog.version_lookup import find_version
+from flowsync.catalog.version_roots import Listed, state_after
 from flowsync.catalog.version_session import RepositorySession
-from flowsync.model.content_set import EMPTY_STATE, root_of, with_units, without_units
+from flowsync.model.content_set import EMPTY_STATE, root_of
 from flowsync.model.errors import RepositoryNotFoundError
 
 _TABLES: Final = (
@@ -29,7 +29,6 @@ _TABLES: Final = (
     "create_foreseen_gain",
     "create_foreseen_loss",
 )
-_BATCH: Final = 500
 _NOBODY: Final = -1
 """The id of a repository that does not exist yet."""
 
@@ -114,11 +113,16 @@ class Planning:
             ((added, added_bytes, removed, removed_bytes, *downloads),) = await session.fetch(
                 "plan_counts"
             )
-            root = await self._root(base)
+            state = await state_after(
+                session,
+                base.state,
+                Listed("foreseen_gain_ids", added),
+                Listed("foreseen_loss_ids", removed),
+            )
         count, size, unsized = downloads
         return Difference(
             base=base,
-            root=root,
+            root=root_of(state),
             added=added,
             added_bytes=added_bytes,
             removed=removed,
@@ -128,17 +132,6 @@ class Planning:
             download_bytes=size,
             downloads_unsized=unsized,
         )
-
-    async def _root(self, base: Base) -> bytes:
-        state = base.state
-        for name, change in (
-            ("foreseen_gain_ids", with_units),
-            ("foreseen_loss_ids", without_units),
-        ):
-            async with self._session.cursor(name) as cursor:
-                while batch := await cursor.fetchmany(_BATCH):
-                    state = await asyncio.to_thread(change, state, [unit for (unit,) in batch])
-        return root_of(state)
 
 
 @asynccontextmanager

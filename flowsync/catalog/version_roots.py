@@ -14,44 +14,72 @@ Decided: the sums are taken in a thread, 500 units at a time, so that the loop n
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from itertools import groupby
 from operator import itemgetter
-from typing import Final
+from typing import Final, NamedTuple
 
 from flowsync.catalog.cursors import server_cursor
 from flowsync.catalog.database import Database
-from flowsync.catalog.version_session import VersionSession
+from flowsync.catalog.version_session import RepositorySession, VersionSession
 from flowsync.model.content_set import EMPTY_STATE, root_of, with_units, without_units
 
 _BATCH: Final = 500
 """Units a batch."""
 
-_AT_ONCE: Final = 2000
+AT_ONCE: Final = 2000
 """Units that are read in one round trip; a cursor takes five and one a batch."""
+
+
+class Listed(NamedTuple):
+    """The units that a statement lists, and their number."""
+
+    statement: str
+    number: int
 
 
 async def next_state(
     session: VersionSession, previous: int, *, added: int, removed: int, beside: bool = False
 ) -> bytes:
-    """Return the state of the version in the making, whose predecessor is `previous`, and which has `added` and `removed` so many units.
+    """Return the state of the version in the making, whose predecessor is `previous`, with so many units `added` and `removed`.
 
     `beside` lets other statements of the session run meanwhile.
     """
     state = await _known_state(session, previous)
-    for name, count, change in (
-        ("ids_added", added, with_units),
-        ("ids_removed", removed, without_units),
-    ):
-        if count > _AT_ONCE:
-            async with session.cursor_beside(name) if beside else session.cursor(name) as cursor:
-                while batch := await cursor.fetchmany(_BATCH):
-                    state = await asyncio.to_thread(change, state, [unit for (unit,) in batch])
-        elif count:
-            units = [unit for (unit,) in await session.fetch(name)]
-            for first in range(0, count, _BATCH):
-                state = await asyncio.to_thread(change, state, units[first : first + _BATCH])
+    changes = Listed("ids_added", added), Listed("ids_removed", removed)
+    return await state_after(session, state, *changes, beside=beside)
+
+
+async def state_after(
+    session: RepositorySession,
+    state: bytes,
+    added: Listed,
+    removed: Listed,
+    *,
+    beside: bool = False,
+) -> bytes:
+    """Return the state to which a `state` comes by units that are added and others that are removed; `beside` as above."""
+    for listed, change in ((added, with_units), (removed, without_units)):
+        async with aclosing(_units(session, listed, beside)) as batches:
+            async for units in batches:
+                state = await asyncio.to_thread(change, state, units)
     return state
+
+
+async def _units(
+    session: RepositorySession, listed: Listed, beside: bool
+) -> AsyncGenerator[list[bytes], None]:
+    statement, count = listed
+    if count > AT_ONCE:
+        reading = session.cursor_beside if beside else session.cursor
+        async with reading(statement) as cursor:
+            while batch := await cursor.fetchmany(_BATCH):
+                yield [unit for (unit,) in batch]
+    elif count:
+        units = [unit for (unit,) in await session.fetch(statement)]
+        for first in range(0, count, _BATCH):
+            yield units[first : first + _BATCH]
 
 
 async def add_missing_roots(database: Database, repository_id: int) -> None:

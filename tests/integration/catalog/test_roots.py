@@ -10,6 +10,7 @@ from flowsync.catalog.completion import BESIDE
 from flowsync.catalog.database import Database
 from flowsync.catalog.repositories import Repositories
 from flowsync.catalog.schema import migrate, migrations
+from flowsync.catalog.version_roots import AT_ONCE
 from flowsync.model.content_set import EMPTY_STATE, root_of, with_units
 from flowsync.model.errors import RepositoryVersionError
 from flowsync.model.repository import Repository
@@ -49,6 +50,17 @@ async def test_root_is_that_of_the_units_and_is_kept(
 
     assert made == [expected([a, b]), expected([b, c]), expected([])]
     assert await roots(repositories) == {0: expected([]), **dict(enumerate(made, start=1))}
+
+
+@pytest.mark.parametrize("count", [1, 500, 501, AT_ONCE, AT_ONCE + 1])
+async def test_root_is_that_of_the_units_however_they_are_read(
+    repositories: Repositories, shelf: Shelf, count: int
+) -> None:
+    units = await shelf.packages(*map(str, range(count + 1)))
+
+    made = [await make(repositories, "r", units), await make(repositories, "r", units[:1])]
+
+    assert made == [expected(units), expected(units[:1])]
 
 
 async def test_root_of_a_large_change_is_that_of_the_units(
