@@ -31,16 +31,16 @@ async def locked_connection(
     async with database.dedicated() as connection:
         await database.run(connection, "enter_session")
         taking = "lock_repository" if wait else "try_lock_repository"
-        cursor = await database.run(connection, taking, key)
-        if await cursor.fetchone() != (True,):
-            raise RepositoryBusyError(
-                f"repository {name!r} is busy: another version of it is being made, or deleted"
-            )
         try:
-            await database.run(connection, "begin_use", key)
+            cursor = await database.run(connection, taking, key)
+            if await cursor.fetchone() != (True,):
+                raise RepositoryBusyError(
+                    f"repository {name!r} is busy: another version of it is being made, or deleted"
+                )
             yield connection
-        finally:
+        except BaseException:
             # Closing the connection gives the locks back too, but only when the server notices: whoever comes next must not find the repository
             # taken, nor its run still alive.
             with suppress(CatalogError):
                 await database.run(connection, "unlock_all")
+            raise

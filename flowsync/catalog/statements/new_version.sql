@@ -14,16 +14,15 @@ SELECT
     set_config('tcp_keepalives_count', '6', false), set_config('synchronous_commit', 'off', false);
 
 -- name: lock_repository
--- Wait for the lock of a repository; the session holds it from then on.
-SELECT true FROM pg_advisory_lock(%(lock)s::integer, %(repository)s::integer);
+-- Wait for the lock of a repository, and with it in hand tell clean-up that from now on rows may be found here and used later; wait while it is at a
+-- batch. The session holds both locks from then on.
+WITH repository AS MATERIALIZED (SELECT true AS locked, pg_advisory_lock(%(lock)s::integer, %(repository)s::integer))
+SELECT locked AND pg_advisory_lock_shared(%(lock)s::integer, 0) IS NOT NULL FROM repository;
 
 -- name: try_lock_repository
--- Take the lock of a repository if nobody has it.
-SELECT pg_try_advisory_lock(%(lock)s::integer, %(repository)s::integer);
-
--- name: begin_use
--- Tell clean-up that from now on rows may be found here and used later; wait while it is at a batch.
-SELECT pg_advisory_lock_shared(%(lock)s::integer, 0);
+-- The same if nobody has the lock of the repository; say whether that was so.
+WITH repository AS MATERIALIZED (SELECT pg_try_advisory_lock(%(lock)s::integer, %(repository)s::integer) AS locked)
+SELECT CASE WHEN locked THEN pg_advisory_lock_shared(%(lock)s::integer, 0) IS NOT NULL ELSE false END FROM repository;
 
 -- name: unlock_all
 -- Give back all that the session holds: the lock of a repository, the one that told clean-up of it, and that of a run.
