@@ -71,8 +71,12 @@ class Database:
 
         Raise `CatalogUnavailableError` when the server refuses or does not answer, `SchemaTooNewError` when a newer flowsync migrated the database.
         """
-        async with self.dedicated() as connection:
-            await migrate(connection)
+        try:
+            async with self.dedicated() as connection:
+                await migrate(connection)
+        except BaseException:
+            await self.close()
+            raise
         self._pool = AsyncConnectionPool(
             self._conninfo,
             kwargs={"autocommit": True},

@@ -7,12 +7,12 @@ Whoever holds it tells clean-up so, by a second lock that all holders share, bef
 """
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Final
 
 from flowsync.catalog.database import Database
 from flowsync.catalog.sessions import Connection
-from flowsync.model.errors import CatalogError, RepositoryBusyError
+from flowsync.model.errors import RepositoryBusyError
 
 LOCK_CLASS: Final = 0x666C6F77
 """First number of the advisory locks of repositories ("flow" in ASCII); the second is the repository's id, or 0 for the lock that
@@ -31,16 +31,9 @@ async def locked_connection(
     async with database.dedicated() as connection:
         await database.run(connection, "enter_session")
         taking = "lock_repository" if wait else "try_lock_repository"
-        try:
-            cursor = await database.run(connection, taking, key)
-            if await cursor.fetchone() != (True,):
-                raise RepositoryBusyError(
-                    f"repository {name!r} is busy: another version of it is being made, or deleted"
-                )
-            yield connection
-        except BaseException:
-            # Closing the connection gives the locks back too, but only when the server notices: whoever comes next must not find the repository
-            # taken, nor its run still alive.
-            with suppress(CatalogError):
-                await database.run(connection, "unlock_all")
-            raise
+        cursor = await database.run(connection, taking, key)
+        if await cursor.fetchone() != (True,):
+            raise RepositoryBusyError(
+                f"repository {name!r} is busy: another version of it is being made, or deleted"
+            )
+        yield connection

@@ -1,14 +1,14 @@
 """Sessions of the server: how each is set up, and those outside the pool, which are kept for the next borrower because what costs is a new one.
 
 1. Any number may be lent at once: whoever waits for a lock in one must not keep others from getting theirs.
-2. What a borrower leaves in a session ends with the loan: locks, temporary tables, settings and plans. A session is kept where all went well; any
-   other is closed, which ends its session too.
+2. What a borrower leaves in a session ends with the loan, however that ends: locks, temporary tables, settings and plans. A session that cannot be
+   cleared is closed, and so is one within a transaction; then it ends when the server notices.
 3. A kept one is lent when the server still answers over it, so a server that was restarted in between is not noticed. One that nobody wants for
    a minute is closed.
 
-Decided: sessions are kept, because a new process of the server reads its catalogue anew: of a sync of two files, one after the other in one
-engine, the server's CPU was 23 ms and is 10, and the whole took 44 ms and takes 27. Plans are not kept: one that was made for a repository of ten
-units would serve the next one of a million.
+Decided: sessions are kept, because a new process of the server reads its catalogue anew: of first syncs of two files, one after the other in one
+engine, the server's CPU was 23 ms and is 10, and the whole took 44 ms and takes 27; of syncs that find nothing new it was 9.5 ms and is 4.6
+(`bench/syncs/bench_skip.py`). Plans are not kept: one that was made for a repository of ten units would serve the next one of a million.
 """
 
 import asyncio
@@ -87,10 +87,12 @@ class Sessions:
         kept = False
         try:
             yield connection
-            kept = await self._keep(connection, born)
         finally:
-            if not kept:
-                await connection.close()
+            try:
+                kept = await self._keep(connection, born)
+            finally:
+                if not kept:
+                    await connection.close()
 
     async def close(self) -> None:
         """Close the sessions that are kept, and keep none any more."""
@@ -125,13 +127,14 @@ class Sessions:
         return connection, time.monotonic()
 
     async def _keep(self, connection: Connection, born: float) -> bool:
-        """Clear a session, so that its locks are free at once whatever becomes of it, and keep it if there is reason to; say whether it was kept."""
+        """Clear a session and keep it, if both can be; say whether it was kept. Its locks are free then, whatever becomes of it."""
         if connection.info.transaction_status is not TransactionStatus.IDLE:
             return False
         try:
-            await connection.execute(_CLEAR)
-        except psycopg.Error:
-            # Its borrower is done, and it went well.
+            async with asyncio.timeout(self._timeout):
+                await connection.execute(_CLEAR)
+        except (TimeoutError, psycopg.Error):
+            # How the loan went is said already.
             return False
         is_full = self._closed or len(self._kept) >= _KEPT
         if is_full or time.monotonic() - born > _LIFETIME:

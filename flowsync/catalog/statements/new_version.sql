@@ -24,10 +24,6 @@ SELECT locked AND pg_advisory_lock_shared(%(lock)s::integer, 0) IS NOT NULL FROM
 WITH repository AS MATERIALIZED (SELECT pg_try_advisory_lock(%(lock)s::integer, %(repository)s::integer) AS locked)
 SELECT CASE WHEN locked THEN pg_advisory_lock_shared(%(lock)s::integer, 0) IS NOT NULL ELSE false END FROM repository;
 
--- name: unlock_all
--- Give back all that the session holds: the lock of a repository, the one that told clean-up of it, and that of a run.
-SELECT pg_advisory_unlock_all();
-
 -- name: discard_incomplete
 -- Undo the unfinished version of a repository, if there is one.
 WITH gone AS (

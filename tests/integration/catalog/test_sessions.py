@@ -52,17 +52,42 @@ async def test_sessions_lent_at_once_are_different_ones(database: Database) -> N
         assert await _number(one) != await _number(other)
 
 
-async def test_session_ends_with_a_block_that_fails(database: Database) -> None:
+@pytest.mark.parametrize("statement", ["SELECT 1", "SELECT 1 / 0"])
+async def test_session_is_cleared_and_lent_again_when_its_block_fails(
+    database: Database, statement: str
+) -> None:
     async def fail() -> None:
         async with database.dedicated() as connection:
-            lent.append(connection)
+            sessions.append(await _number(connection))
+            await connection.execute("SELECT pg_advisory_lock(1)")
+            await connection.execute(statement)
             raise ZeroDivisionError
 
-    lent: list[Connection] = []
-    with pytest.raises(ZeroDivisionError):
+    sessions: list[int] = []
+    with pytest.raises((ZeroDivisionError, CatalogError)):
         await fail()
 
-    assert lent[0].closed
+    async with database.dedicated() as connection:
+        sessions.append(await _number(connection))
+        assert await _locks(connection) == 0
+    assert sessions[0] == sessions[1]
+
+
+async def test_locks_of_a_cancelled_borrower_are_free_at_once(database: Database) -> None:
+    async def hold() -> None:
+        async with database.dedicated() as connection:
+            await connection.execute("SELECT pg_advisory_lock(1)")
+            held.set()
+            await asyncio.Event().wait()
+
+    held = asyncio.Event()
+    holder = asyncio.create_task(hold())
+    await held.wait()
+    holder.cancel()
+    await asyncio.wait([holder])
+
+    async with database.connection() as connection:
+        assert await _locks(connection) == 0
 
 
 async def test_session_with_an_unfinished_transaction_ends_with_its_block(
@@ -133,6 +158,17 @@ async def test_refused_session_is_an_error_that_names_the_database() -> None:
 
 async def _number(connection: Connection) -> int:
     cursor = await connection.execute("SELECT pg_backend_pid()")
+    row = await cursor.fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+async def _locks(connection: Connection) -> int:
+    """Return how many advisory locks are held in the database."""
+    cursor = await connection.execute(
+        "SELECT count(*) FROM pg_locks JOIN pg_database d ON d.oid = database "
+        "WHERE locktype = 'advisory' AND datname = current_database()"
+    )
     row = await cursor.fetchone()
     assert row is not None
     return int(row[0])
