@@ -23,7 +23,7 @@ all holders share."""
 async def locked_connection(
     database: Database, name: str, repository_id: int, *, wait: bool
 ) -> AsyncIterator[Connection]:
-    """Open a connection that holds the lock of a repository until the block ends.
+    """Lend a connection that holds the lock of a repository until the block ends.
 
     Raise `RepositoryBusyError` when somebody else has it and `wait` is false.
     """

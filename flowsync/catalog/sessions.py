@@ -42,14 +42,13 @@ _PREPARED_MAX: Final = 500
 _UNPREPARED_USES: Final = 1
 """Uses of a statement on a connection before the one that prepares it."""
 
-
 _CLEAR: Final = b"""
     SELECT pg_advisory_unlock_all();
     CLOSE ALL; UNLISTEN *; RESET ALL; DEALLOCATE ALL; DISCARD PLANS; DISCARD TEMP; DISCARD SEQUENCES;
     SET LOCAL synchronous_commit = off
 """
-"""What `DISCARD ALL` does, in one round trip and without waiting for the disk. Several statements in one, because psycopg notices only so that those
-it had prepared are no more, each time: of a single statement it looks at the outcome once.
+"""What `DISCARD ALL` does, but without waiting for the disk. Of a single statement psycopg looks at the outcome only the first time that it runs, and
+would go on using prepared statements that are no more; of several in one it does each time.
 """
 
 

@@ -27,8 +27,8 @@ class Start(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RepositorySession:
-    """The one connection over which the versions of a repository are changed; made by whoever took the lock (`repository_lock.py`), closed with
-    it.
+    """The one connection over which the versions of a repository are changed; made by whoever took the lock (`repository_lock.py`), and of no use
+    after it.
 
     The statements get the id of the `repository` as a parameter besides their own.
     """
