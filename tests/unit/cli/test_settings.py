@@ -101,7 +101,7 @@ def test_limits_of_what_is_in_flight_are_the_librarys_unless_the_file_says_other
     unset = read(folder, "").engine()
     given = read(folder, "in_flight_bytes = 1000\nin_flight_items = 7\n").engine()
 
-    assert (unset.in_flight_bytes, unset.in_flight_items) == (1 << 30, 1000)
+    assert (unset.in_flight_bytes, unset.in_flight_items) == (1 << 30, 2000)
     assert (given.in_flight_bytes, given.in_flight_items) == (1000, 7)
 
 
