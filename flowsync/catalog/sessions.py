@@ -9,12 +9,15 @@
 Decided: sessions are kept, because a new process of the server reads its catalogue anew: of first syncs of two files, one after the other in one
 engine, the server's CPU was 23 ms and is 10, and the whole took 44 ms and takes 27; of syncs that find nothing new it was 9.5 ms and is 4.6
 (`bench/syncs/bench_skip.py`). Plans are not kept: one that was made for a repository of ten units would serve the next one of a million.
+
+Decided: this is not a second pool of psycopg's, because that clears a session after its borrower went on, and the next one would find the
+repository taken; it also opens sessions in the background, and tells whoever waits nothing of why the server refused.
 """
 
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any, Final, NamedTuple
 
 import psycopg
@@ -83,15 +86,13 @@ class Sessions:
             ) from error
         except psycopg.Error as error:
             raise CatalogUnavailableError(f"{self._name}: {said(error)}") from error
-        kept = False
-        try:
-            yield connection
-        finally:
+        async with AsyncExitStack() as unless_kept:
+            unless_kept.push_async_callback(connection.close)
             try:
-                kept = await self._keep(connection, born)
+                yield connection
             finally:
-                if not kept:
-                    await connection.close()
+                if await self._keep(connection, born):
+                    unless_kept.pop_all()
 
     async def close(self) -> None:
         """Close the sessions that are kept, and keep none any more."""
@@ -105,24 +106,14 @@ class Sessions:
         while self._kept:
             connection, born, ending = self._kept.pop()
             ending.cancel()
-            try:
-                await configure(connection)
-            except psycopg.OperationalError:
-                await connection.close()
-            except BaseException:
-                await connection.close()
-                raise
-            else:
+            with suppress(psycopg.OperationalError):
+                await _configure_or_close(connection)
                 return connection, born
         return None
 
     async def _new_one(self) -> tuple[Connection, float]:
         connection = await AsyncConnection.connect(self._conninfo, autocommit=True)
-        try:
-            await configure(connection)
-        except BaseException:
-            await connection.close()
-            raise
+        await _configure_or_close(connection)
         return connection, time.monotonic()
 
     async def _keep(self, connection: Connection, born: float) -> bool:
@@ -163,6 +154,14 @@ async def configure_pooled(connection: Connection) -> None:
     """Set a session of the pool up, whose statements are look-ups by key (`database.py`)."""
     await configure(connection)
     await connection.execute("SET enable_seqscan = off")
+
+
+async def _configure_or_close(connection: Connection) -> None:
+    try:
+        await configure(connection)
+    except BaseException:
+        await connection.close()
+        raise
 
 
 def said(error: psycopg.Error) -> str:
