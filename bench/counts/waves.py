@@ -46,7 +46,7 @@ class File(Content):
 class Counted(msgspec.Struct, frozen=True):
     """What one sync said: in the whole, for a batch, and in round trips besides its batches.
 
-    When the stream has ended, a sync reads what is new once more for the version's root; that is besides, although it grows with the units.
+    When the stream has ended, a sync reads what is new once more for the version's root; that is besides.
     """
 
     whole: Tally

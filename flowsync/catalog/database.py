@@ -1,9 +1,9 @@
-"""The database: a pool of connections, and the one place where psycopg's errors become ours.
+"""The database: a pool of connections, sessions beside it (`sessions.py`), and the place where what psycopg says of statements becomes our errors.
 
 1. Statements run by name (`statements.py`), prepared on their second use on a connection, with binary results.
 2. `fetch`, `fetch_one` and `execute` take a pooled connection for one statement, which is one round trip. They do it again where that may help
    (`repeating.py`), so what they run must come to the same when it is run twice. `transaction` holds a connection for several statements;
-   `dedicated` lends one outside the pool (`sessions.py`), for what lives and dies with its session: advisory locks, temporary tables.
+   `dedicated` lends one outside the pool, for what lives and dies with its session: advisory locks, temporary tables.
 3. No text of ours ever holds a password: the server is named by host, port and database only.
 4. When a connection turns out to be lost, the idle ones are checked before the error is raised, so that one restart of the server fails the work
    at hand and not the work after it. A server that is gone is another error than a connection that is: what is done again would only wait for it.

@@ -1,6 +1,6 @@
 """What a sync would change, worked out on the side: nothing that anybody else could see is written.
 
-1. The stream is kept in temporary tables of a session of its own, so memory does not grow with it, and what was planned goes with the session.
+1. The stream is kept in temporary tables of a session of its own, so memory does not grow with it, and what was planned goes with the tables.
 2. The base, what is added and removed, and the root of the outcome are read in one snapshot. Who makes a version meanwhile changes the truth, not
    the plan; the planned sync then finds another base.
 3. Additions, removals and replacements are those of a version in the making (`new_version.py`, `completion.py`). Whether all units can coexist is

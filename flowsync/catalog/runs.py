@@ -45,7 +45,7 @@ class Runs:
         self._database = database
 
     async def start(self, version: NewVersion, actor: str, terms: RunTerms) -> RunKey:
-        """Record that a run begins which makes `version`; it counts as alive until that version's session ends."""
+        """Record that a run begins which makes `version`; it counts as alive as long as somebody has that version in hand."""
         ((run, number, _),) = await version._session.fetch(
             "start_run", actor=actor, terms=_json(terms), lock=LOCK_CLASS
         )
