@@ -80,6 +80,10 @@ class FlowsyncAtOnce(Flowsync):
     def command(self, scenario: Scenario, place: Path, upstream: Path, url: str) -> Sequence[str]:
         return [*_FLOWSYNC, "--home", str(place / "home"), "sync", "--json"]
 
+    def own_seconds(self, run: Measured) -> float | None:
+        # Each tells of itself from its turn on; of all together none does.
+        return None
+
     def _settings(self, scenario: Scenario, upstream: Path, url: str) -> str:
         head = super()._settings(scenario, upstream, url)
         parts = split(upstream, scenario.repositories)

@@ -31,6 +31,7 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
             "workers": settings.workers if workers is None else workers,
             "in_flight_bytes": settings.in_flight_bytes,
             "in_flight_items": settings.in_flight_items,
+            "syncs_at_once": settings.syncs_at_once,
         }
         return flowsync.Engine(
             self.home,

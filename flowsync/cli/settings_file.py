@@ -72,9 +72,9 @@ class AlternateSourceSettings(
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What the file says besides its repositories and alternate sources. `syncs_at_once` bounds how many repositories are synced at a time.
+    """What the file says besides its repositories and alternate sources.
 
-    Of `workers` and of the limits on what is in flight, `None` is what the library takes.
+    Of `workers`, of the limits on what is in flight and on how many repositories are synced at a time, `None` is what the library takes.
     """
 
     home: str | None = None
@@ -82,7 +82,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     hash_workers: AtLeastOne | None = None
     workers: Count | None = None
     max_connections: AtLeastOne = 8
-    syncs_at_once: AtLeastOne = 8
+    syncs_at_once: AtLeastOne | None = None
     in_flight_bytes: AtLeastOne | None = None
     in_flight_items: AtLeastOne | None = None
     allowed_roots: list[str] | None = None

@@ -40,7 +40,7 @@ class Manner(msgspec.Struct, frozen=True, kw_only=True):
 async def sync_all(
     configuration: Configuration, plans: Sequence[Plan], manner: Manner
 ) -> list[SyncResult]:
-    """Sync all repositories, some at a time, and return the results in the order of the plans."""
+    """Sync all repositories, as many at a time as the engine lets begin, and return the results in the order of the plans."""
     with display(quiet=manner.as_json) as shown:
         engine = configuration.engine(manner.workers)
         try:
@@ -50,12 +50,10 @@ async def sync_all(
         except FlowsyncError as error:
             shown.complain(str(error))
             return [_tell(_failed(plan, error), manner, shown) for plan in plans]
-        slots = asyncio.Semaphore(configuration.file.settings.syncs_at_once)
         try:
             async with asyncio.TaskGroup() as group:
                 tasks = [
-                    group.create_task(_sync(engine, plan, manner, shown, slots, acs=acs))
-                    for plan in plans
+                    group.create_task(_sync(engine, plan, manner, shown, acs=acs)) for plan in plans
                 ]
             return [task.result() for task in tasks]
         finally:
@@ -73,21 +71,14 @@ async def _open(engine: "flowsync.Engine", configuration: Configuration) -> bool
 
 
 async def _sync(
-    engine: "flowsync.Engine",
-    plan: Plan,
-    manner: Manner,
-    shown: Display,
-    slots: asyncio.Semaphore,
-    *,
-    acs: bool,
+    engine: "flowsync.Engine", plan: Plan, manner: Manner, shown: Display, *, acs: bool
 ) -> SyncResult:
-    async with slots:
-        try:
-            result = await _run(engine, plan, manner, shown, acs=acs)
-        except Exception as error:  # noqa: BLE001 - a bug, most likely in a plugin
-            shown.complain(f"{about(plan)} failed by a bug: {error!r}")
-            traceback.print_exception(error)
-            result = _failed(plan, error)
+    try:
+        result = await _run(engine, plan, manner, shown, acs=acs)
+    except Exception as error:  # noqa: BLE001 - a bug, most likely in a plugin
+        shown.complain(f"{about(plan)} failed by a bug: {error!r}")
+        traceback.print_exception(error)
+        result = _failed(plan, error)
     return _tell(result, manner, shown)
 
 

@@ -103,7 +103,7 @@ class SyncResult(msgspec.Struct, kw_only=True, frozen=True):
     """What one sync did. `version` is `None` when nothing changed; `present` counts the units of the newest version.
 
     `downloaded` counts artifacts and `bytes` their bytes; `skipped` says that upstream was found unchanged by its metadata
-    alone; `left_out` lists what could not be had although the sync went on.
+    alone; `left_out` lists what could not be had although the sync went on. `seconds` is how long it took from its turn on.
     """
 
     repository: str

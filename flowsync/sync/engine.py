@@ -21,7 +21,7 @@ from flowsync.digest.pool import Hasher
 from flowsync.download.fetcher import open_fetcher
 from flowsync.download.retry import Backoff
 from flowsync.model.digest import DigestPolicy
-from flowsync.model.errors import FlowsyncError
+from flowsync.model.errors import FlowsyncError, SettingsError
 from flowsync.model.events import Observer
 from flowsync.model.remote import Remote
 from flowsync.model.repository import Repository
@@ -34,6 +34,7 @@ from flowsync.stages.single_flight import SingleFlight
 from flowsync.store.blobs import BlobStore
 from flowsync.store.local import LocalBlobStore
 from flowsync.sync.home import default_home, make_home
+from flowsync.sync.turns import Turns
 
 DOWNLOAD_WORKERS = 0
 """Processes beside this one that download and verify. None, whatever the number of cores: on two cores one or two of them paid for many small files
@@ -48,6 +49,9 @@ IN_FLIGHT_ITEMS = 2000
 much again: with 1000, downloads waited for the saver, and a first sync of 20 000 files of 4 KiB took 4.9 s instead of 4.6 (3000: 4.5 s).
 """
 
+SYNCS_AT_ONCE = 8
+"""Syncs that go on at a time. Each holds a session of the database, and a server has some hundred for all who use it."""
+
 
 class Engine:
     """The resources of one process: catalog, blob store, connections, hash workers, limits.
@@ -55,8 +59,11 @@ class Engine:
     `home` is the folder of the store and, without `database_url`, of the embedded PostgreSQL. `hash_workers` is the number of hashing
     processes (default: one a core). `workers` is the number of processes that download and verify; 0 does that in this one. `allowed_roots` are
     the folders that `file://` URLs may lead into; `None` allows all that the process may read. `in_flight_bytes` and `in_flight_items` bound what
-    is being fetched, or was and is not recorded yet, over all syncs: memory, disk, and what a killed process has to fetch again. `backoff` is how
-    long failed requests wait before the next try. `observers` get the events of every sync.
+    is being fetched, or was and is not recorded yet, over all syncs: memory, disk, and what a killed process has to fetch again. `syncs_at_once` is
+    how many syncs go on at most, whatever number is asked for; the others wait for their turn (`turns`). `backoff` is how long failed requests wait
+    before the next try. `observers` get the events of every sync.
+
+    Raises `SettingsError` when no sync could ever go on.
     """
 
     def __init__(
@@ -71,9 +78,12 @@ class Engine:
         digest_policy: DigestPolicy | None = None,
         in_flight_bytes: int | None = IN_FLIGHT_BYTES,
         in_flight_items: int | None = IN_FLIGHT_ITEMS,
+        syncs_at_once: int = SYNCS_AT_ONCE,
         backoff: Backoff | None = None,
         observers: Sequence[Observer] = (),
     ) -> None:
+        if syncs_at_once < 1:
+            raise SettingsError(f"syncs_at_once is at least 1, found {syncs_at_once}")
         self.home = Path(home).absolute()
         self.database_url = database_url
         self.digest_policy = digest_policy or DigestPolicy()
@@ -84,6 +94,7 @@ class Engine:
         self._allowed_roots = allowed_roots
         self.in_flight_bytes = in_flight_bytes
         self.in_flight_items = in_flight_items
+        self.syncs_at_once = syncs_at_once
         self._backoff = backoff or Backoff()
         self._resources: AsyncExitStack | None = None
         self.alternate_remotes: dict[str, Remote] = {}
@@ -95,6 +106,7 @@ class Engine:
         self.workers: DownloadWorkers | None = None
         self.budget: Budget
         self.single_flight: SingleFlight
+        self.turns: Turns
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Self:
@@ -171,6 +183,7 @@ class Engine:
         self.hasher = await resources.enter_async_context(Hasher(self._hash_workers))
         self.budget = Budget(size=self.in_flight_bytes, items=self.in_flight_items)
         self.single_flight = SingleFlight()
+        self.turns = Turns(self.syncs_at_once)
         self.workers = await self._open_workers(resources, scratch)
         self.store = store
 

@@ -36,7 +36,7 @@ async def plan_sync(
 ) -> SyncPlan:
     """Return what a sync would do now."""
     name = repository.name
-    async with open_planning(engine.catalog.database, name) as planning:
+    async with engine.turns.taken(), open_planning(engine.catalog.database, name) as planning:
         stages = [first_stage, QueryExistingArtifacts(), PlanContent(planning), EndStage()]
         remotes = bind_remotes(engine, stages)
         base = await planning.base()

@@ -1,8 +1,9 @@
 """One run of a sync, from the lock on the repository to the record of how it ended.
 
-1. The repository is held by a database lock from before anything is read until the version is complete or discarded.
-2. Whatever happens, the run record says how it ended, unless the database itself is gone.
-3. What upstream looked like is remembered only after the version is complete.
+1. It waits for its turn among the syncs of its engine (`turns`).
+2. The repository is held by a database lock from before anything is read until the version is complete or discarded.
+3. Whatever happens, the run record says how it ended, unless the database itself is gone.
+4. What upstream looked like is remembered only after the version is complete.
 """
 
 import time
@@ -54,7 +55,9 @@ class SyncRun:
         """Do the sync; `stages` gives the whole pipeline for the version that was opened."""
         version: RepositoryVersion | None = None
         try:
-            version = await self._make_version(stages)
+            async with self._engine.turns.taken():
+                self._started = time.monotonic()
+                version = await self._make_version(stages)
             await self._end("completed", await self._result(version))
         except UpstreamUnchanged:
             await self._end("skipped", await self._result(None, skipped=True))

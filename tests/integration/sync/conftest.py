@@ -37,7 +37,7 @@ def publish(upstream: Upstream) -> Publish:
 
 @pytest.fixture
 def file_sync(engine: Engine) -> Sync:
-    """Make a sync of a manifest into the repository "files"; `remote` takes fields of the remote, `options` those of the sync."""
+    """Make a sync of a manifest into the repository "files"; `remote` takes fields of the remote, `options` those of the sync, such as another engine."""
 
     def make(
         url: str,
@@ -48,7 +48,8 @@ def file_sync(engine: Engine) -> Sync:
     ) -> DeclarativeVersion:
         fields = {"max_retries": 0, "name": name, **(remote or {})}
         stage = FileFirstStage(Remote(url=url, **fields))  # type: ignore[arg-type]
-        return DeclarativeVersion(stage, Repository(name=name), engine=engine, **options)  # type: ignore[arg-type]
+        options.setdefault("engine", engine)
+        return DeclarativeVersion(stage, Repository(name=name), **options)  # type: ignore[arg-type]
 
     return make
 
