@@ -70,6 +70,7 @@ if TYPE_CHECKING:
     )
     from flowsync.model.upkeep import Finding, PruneReport, ReclaimReport, VerifyReport
     from flowsync.model.url import redact
+    from flowsync.pipeline.collector import collect_rarely
     from flowsync.pipeline.pipeline import Pipeline, create_pipeline
     from flowsync.pipeline.stage import EndStage, Stage
     from flowsync.pipeline.tasks import task_group
@@ -159,6 +160,7 @@ _HOMES = {
     "ReclaimReport": "flowsync.model.upkeep",
     "VerifyReport": "flowsync.model.upkeep",
     "redact": "flowsync.model.url",
+    "collect_rarely": "flowsync.pipeline.collector",
     "Pipeline": "flowsync.pipeline.pipeline",
     "create_pipeline": "flowsync.pipeline.pipeline",
     "EndStage": "flowsync.pipeline.stage",
@@ -274,6 +276,7 @@ __all__ = [
     "VersionEntry",
     "VersionKeptError",
     "VersionNotFoundError",
+    "collect_rarely",
     "create_pipeline",
     "export_version",
     "prune",

@@ -20,7 +20,8 @@ and 2 000 since 3.14.
 def collect_rarely() -> None:
     """Leave alone what this process has made until now, and look at what is new less often.
 
-    This is a setting of the whole process: for processes that are ours, or by the decision of the application that calls it.
+    This is a setting of the whole process: for processes that are ours, or by the decision of the application that calls it, once it has imported
+    what it needs.
     """
     gc.freeze()
     gc.set_threshold(NEW_OBJECTS, 10, 10)

@@ -11,6 +11,7 @@ import pwd
 import socket
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
+from functools import cache
 from typing import Final
 
 import msgspec
@@ -100,9 +101,13 @@ class Recording:
 
 def actor() -> str:
     """Return who makes runs here: the user, the machine and the process."""
-    user = os.geteuid()
+    return f"{_user(os.geteuid())}@{socket.gethostname()}, process {os.getpid()}"
+
+
+@cache
+def _user(number: int) -> str:
+    # Where users are looked up over the network, the loop stands still meanwhile: once a process is enough.
     try:
-        name = pwd.getpwuid(user).pw_name
+        return pwd.getpwuid(number).pw_name
     except KeyError:
-        name = str(user)
-    return f"{name}@{socket.gethostname()}, process {os.getpid()}"
+        return str(number)

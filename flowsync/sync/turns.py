@@ -1,6 +1,6 @@
 """When a sync begins, of all that an engine is given.
 
-1. At most `most` go on at a time: each has a session of the database, and a server has only so many. The others wait, in the order in which they came.
+1. At most `most` go on at a time: each has a session of the database, and a server has only so many. The others wait, first come, first served.
 2. The first `AT_EASE` begin at once. Beyond them, one begins at each look at the loop that finds it with time to spare: then it is upstreams that
    are waited for. While the loop is busy, one more begins every `PATIENCE` seconds, so that slow upstreams cannot keep the others waiting for ever.
 3. A sync within a sync goes with the turn of the outer one: outer ones that held all turns would wait for the inner ones for ever.
