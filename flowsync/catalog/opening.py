@@ -86,8 +86,9 @@ async def ensure_repository(database: Database, repository: Repository) -> tuple
     row = await database.fetch_one("find_repository", settings)
     if row is None:
         empty = {"state": EMPTY_STATE, "root": root_of(EMPTY_STATE)}
-        await database.execute("create_repository", {**settings, **empty})
-        row = await database.fetch_one("find_repository", settings)
+        row = await database.fetch_one("create_repository", {**settings, **empty})
+    # Another one may have created it in between.
+    row = row or await database.fetch_one("find_repository", settings)
     if row is None:
         raise repository_not_found(repository.name)
     repository_id, *found = row

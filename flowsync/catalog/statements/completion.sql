@@ -8,22 +8,18 @@ SELECT
     (SELECT count(*) FROM repository_content WHERE repository_id = %(repository)s AND added = %(number)s),
     (SELECT count(*) FROM repository_content WHERE repository_id = %(repository)s AND removed = %(number)s);
 
--- name: create_addition
--- Make room for the units that a version adds.
-CREATE TEMPORARY TABLE addition (content_id bytea NOT NULL, repo_key bytea);
-
 -- name: collect_additions
 -- Collect what the version in the making adds to the latest one: the rows with its number.
-INSERT INTO pg_temp.addition
-SELECT c.id, c.repo_key
+CREATE TEMPORARY TABLE addition AS
+SELECT c.id AS content_id, c.repo_key
 FROM repository_content m
 JOIN content c ON c.id = m.content_id
 WHERE m.repository_id = %(repository)s AND m.added = %(number)s;
 
 -- name: collect_additions_to_base
 -- Collect what the version in the making adds to its base.
-INSERT INTO pg_temp.addition
-SELECT c.id, c.repo_key
+CREATE TEMPORARY TABLE addition AS
+SELECT c.id AS content_id, c.repo_key
 FROM (
     SELECT content_id FROM repository_content WHERE repository_id = %(repository)s AND removed IS NULL
     EXCEPT
@@ -78,13 +74,9 @@ GROUP BY a.repo_key
 ORDER BY 1
 LIMIT 5;
 
--- name: create_added_path
--- Make room for the paths of the additions.
-CREATE TEMPORARY TABLE added_path (content_id bytea NOT NULL, relative_path text COLLATE "C" NOT NULL, artifact_id bigint);
-
 -- name: collect_added_paths
 -- Collect the paths of the additions.
-INSERT INTO pg_temp.added_path
+CREATE TEMPORARY TABLE added_path AS
 SELECT l.content_id, l.relative_path, l.artifact_id
 FROM pg_temp.addition a
 CROSS JOIN LATERAL (SELECT * FROM content_artifact l WHERE l.content_id = a.content_id OFFSET 0) l;

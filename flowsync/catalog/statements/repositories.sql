@@ -5,15 +5,18 @@
 SELECT id, allowed_types, retain_versions FROM repository WHERE name = %(name)s;
 
 -- name: create_repository
--- Create a repository with its empty version 0, unless it exists.
+-- Create a repository with its empty version 0, and give it as `find_repository` does; give nothing when it exists.
 WITH created AS (
     INSERT INTO repository (name, allowed_types, retain_versions)
     VALUES (%(name)s, %(allowed_types)s, %(retain_versions)s)
     ON CONFLICT (name) DO NOTHING
-    RETURNING id
+    RETURNING id, allowed_types, retain_versions
+),
+empty AS (
+    INSERT INTO repository_version (repository_id, number, complete, root, root_state)
+    SELECT id, 0, true, %(root)s::bytea, %(state)s::bytea FROM created
 )
-INSERT INTO repository_version (repository_id, number, complete, root, root_state)
-SELECT id, 0, true, %(root)s::bytea, %(state)s::bytea FROM created;
+SELECT * FROM created;
 
 -- name: change_repository
 -- Give a repository other settings, where they differ.
