@@ -1,4 +1,4 @@
--- Why a path is in a version, or is not.
+-- Why a path is in a version, or is not. What a version's `info` says of itself may be anything: whoever makes a version by hand writes it.
 
 -- name: explain_present
 -- Give what a version has at a path: which version added it, which run made that and read what from where, what is known of the bytes, and where they
@@ -16,7 +16,7 @@ SELECT
 FROM entry e
 JOIN repository_content m ON m.content_id = e.content_id
 LEFT JOIN repository_version v ON v.repository_id = m.repository_id AND v.number = m.added
-LEFT JOIN run r ON r.number = (v.info ->> 'run')::integer
+LEFT JOIN run r ON r.number = substring(v.info ->> 'run' FROM '^[0-9]{1,9}$')::integer
 WHERE e.relative_path = %(path)s AND m.repository_id = %(repository)s
     AND m.added <= %(number)s AND (m.removed IS NULL OR m.removed > %(number)s)
 ORDER BY m.added, e.content_id;
@@ -25,11 +25,11 @@ ORDER BY m.added, e.content_id;
 -- Give the last version up to a number that removed something at a path, with the run that made it and what that read, and the version that it was
 -- rolled back to.
 SELECT
-    m.removed, r.number, ARRAY (SELECT s ->> 'url' FROM jsonb_array_elements(r.terms -> 'sources') s), (v.info ->> 'rolled_back_to')::integer
+    m.removed, r.number, ARRAY (SELECT s ->> 'url' FROM jsonb_array_elements(r.terms -> 'sources') s), substring(v.info ->> 'rolled_back_to' FROM '^[0-9]{1,9}$')::integer
 FROM content_artifact l
 JOIN repository_content m ON m.content_id = l.content_id
 LEFT JOIN repository_version v ON v.repository_id = m.repository_id AND v.number = m.removed
-LEFT JOIN run r ON r.number = (v.info ->> 'run')::integer
+LEFT JOIN run r ON r.number = substring(v.info ->> 'run' FROM '^[0-9]{1,9}$')::integer
 WHERE l.relative_path = %(path)s AND m.repository_id = %(repository)s AND m.removed <= %(number)s
 ORDER BY m.removed DESC
 LIMIT 1;

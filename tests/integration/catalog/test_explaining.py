@@ -68,6 +68,26 @@ async def test_removal_by_rolling_back_names_the_version_that_it_went_back_to(
     assert found == _explanation(version=3, path="pool/b", removal=removal)
 
 
+async def test_info_of_the_makers_own_is_not_taken_for_ours(
+    database: Database, repositories: Repositories, shelf: Shelf
+) -> None:
+    """Of a version with such a text, "invalid input syntax for type integer" was all that could be learned."""
+    units = await shelf.packages("a", "b")
+    async with repositories.new_version(R) as version:
+        await version.add_content(units)
+        version.info["run"] = "of tonight"
+    async with repositories.new_version(R) as version:
+        await version.remove_content(units[:1])
+        version.info |= {"run": 1.5, "rolled_back_to": "the good one"}
+
+    gone = await explain(database, "r", "pool/a")
+    there = await explain(database, "r", "pool/b")
+
+    removal = Removal(version=2, run=None, read=(), rolled_back_to=None)
+    assert gone == _explanation(version=2, removal=removal)
+    assert [presence.run for presence in there.present] == [None]
+
+
 async def test_path_that_nobody_ever_heard_of_has_no_explanation(
     database: Database, repositories: Repositories
 ) -> None:
