@@ -4,7 +4,7 @@
 2. The first `AT_EASE` begin at once. Beyond them, one begins at each look at the loop that finds it with time to spare: then it is upstreams that
    are waited for. While the loop is busy, one more begins every `PATIENCE` seconds, so that slow upstreams cannot keep the others waiting for ever.
 3. A sync within a sync goes with the turn of the outer one: outer ones that held all turns would wait for the inner ones for ever.
-4. A turn is taken before the repository is locked: whoever waits for one keeps nobody from anything.
+4. A turn is taken before the repository is locked, because waiting for a lock takes a session too; whoever waits for a turn holds nothing.
 
 Decided: not all begin at once, because a busy loop is shared by those that go on, and all of them end at its end: with batches that are smaller and
 sessions that are cold. Sixteen first syncs with 20 000 files of 4 KiB between them took 6.3 s when all began at once, and 5.5 s with turns, where one
@@ -14,7 +14,7 @@ sync of the same files took 5.0 s (medians of nine rounds, in turns, on two core
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from contextvars import ContextVar
 from typing import Final
@@ -57,11 +57,10 @@ _mine: ContextVar[_Turn | None] = ContextVar("flowsync.turn", default=None)
 
 
 class Turns:
-    """The turns of the syncs of one engine, used from the loop in which it is made. `worked` tells how many seconds the loop's thread has worked."""
+    """The turns of the syncs of one engine, used from the loop in which it is made."""
 
-    def __init__(self, most: int, worked: Callable[[], float] = time.thread_time) -> None:
+    def __init__(self, most: int) -> None:
         self._most = most
-        self._worked = worked
         self._loop = asyncio.get_running_loop()
         self._going_on = 0
         self._began_at = 0.0
@@ -120,10 +119,10 @@ class Turns:
     def _look_later(self) -> None:
         if not self._looking:
             self._looking = True
-            self._loop.call_later(INTERVAL, self._look, self._loop.time(), self._worked())
+            self._loop.call_later(INTERVAL, self._look, self._loop.time(), time.thread_time())
 
     def _look(self, then: float, had_worked: float) -> None:
         self._looking = False
-        self._let_in((self._worked() - had_worked) / (self._loop.time() - then))
+        self._let_in((time.thread_time() - had_worked) / (self._loop.time() - then))
         if self._line:
             self._look_later()

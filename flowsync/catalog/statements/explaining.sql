@@ -25,7 +25,8 @@ ORDER BY m.added, e.content_id;
 -- Give the last version up to a number that removed something at a path, with the run that made it and what that read, and the version that it was
 -- rolled back to.
 SELECT
-    m.removed, r.number, ARRAY (SELECT s ->> 'url' FROM jsonb_array_elements(r.terms -> 'sources') s), substring(v.info ->> 'rolled_back_to' FROM '^[0-9]{1,9}$')::integer
+    m.removed, r.number, ARRAY (SELECT s ->> 'url' FROM jsonb_array_elements(r.terms -> 'sources') s),
+    substring(v.info ->> 'rolled_back_to' FROM '^[0-9]{1,9}$')::integer
 FROM content_artifact l
 JOIN repository_content m ON m.content_id = l.content_id
 LEFT JOIN repository_version v ON v.repository_id = m.repository_id AND v.number = m.removed
