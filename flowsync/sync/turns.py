@@ -8,7 +8,7 @@
 
 Decided: not all begin at once, because a busy loop is shared by those that go on, and all of them end at its end: with batches that are smaller and
 sessions that are cold. Sixteen first syncs with 20 000 files of 4 KiB between them took 6.3 s when all began at once, and 5.5 s with turns, where one
-sync of the same files took 5.0 s (medians of nine rounds, in turns, on two cores).
+sync of the same files took 5.0 s (medians of nine rounds, in turns, on two cores); and a sync ended after 3.5 s on average instead of 5.5.
 """
 
 import asyncio
