@@ -1,6 +1,7 @@
 """The completion of a version: the one commit that makes it visible, after its units have been found able to coexist (`coexistence.py`).
 
-A version that neither adds nor removes anything is not completed. That is looked at again after additions have replaced older units, because content
+A version that neither adds nor removes anything is not completed. What is remembered of upstream is written all the same, over the session that holds
+the repository: whoever waited for it finds it. That nothing changes is looked at again after additions have replaced older units, because content
 that was added on top of a base may lead back to the latest version.
 
 Decided: from `BESIDE` changes on, the root is computed beside the check, because one is work of this process and the other of the server:
@@ -13,6 +14,7 @@ from typing import Any, Final
 import msgspec
 
 from flowsync.catalog.coexistence import Coexistence
+from flowsync.catalog.new_version import NewVersion
 from flowsync.catalog.version_roots import next_state
 from flowsync.catalog.version_session import Start, VersionSession
 from flowsync.model.content_set import root_of
@@ -25,15 +27,11 @@ BESIDE: Final = 20_000
 
 
 async def complete(
-    session: VersionSession,
-    repository: Repository,
-    start: Start,
-    info: Mapping[str, Any],
-    expected_root: str | None = None,
+    session: VersionSession, repository: Repository, start: Start, version: NewVersion
 ) -> RepositoryVersion | None:
-    """Complete the version, durably, and return it; discard it and return `None` when it changes nothing.
+    """Complete `version`, durably, and return it as it was recorded; discard it and return `None` when it changes nothing.
 
-    Raise a `RepositoryVersionError` when its units cannot coexist, and `PlanOutdatedError` when they are not those of the expected root.
+    Raise a `RepositoryVersionError` when its units cannot coexist, and `PlanOutdatedError` when they are not those of its expected root.
     """
     state: bytes | None = None
     added, removed = await _count_changes(session)
@@ -54,20 +52,25 @@ async def complete(
             state = summing.result()
     if not added and not removed:
         await session.execute("discard_incomplete")
+        last_sync = _encoded(version.last_sync(start.previous))
+        if last_sync is not None:
+            await session.execute("remember_sync", last_sync=last_sync)
         return None
     present = start.present + added - removed
     if state is None:
         state = await next_state(session, start.previous, added=added, removed=removed)
     root = root_of(state)
-    if expected_root is not None and root.hex() != expected_root:
+    expected = version.expected_root
+    if expected is not None and root.hex() != expected:
         raise PlanOutdatedError(
-            f"{repository.name!r} was planned to come to root {expected_root[:12]}, but upstream leads to {root.hex()[:12]} now, with {added} added "
+            f"{repository.name!r} was planned to come to root {expected[:12]}, but upstream leads to {root.hex()[:12]} now, with {added} added "
             f"and {removed} removed: upstream moved on; nothing was changed, make a new plan"
         )
-    encoded = msgspec.json.encode(info).decode()
+    info = msgspec.json.encode(version.info).decode()
     ((created,),) = await session.fetch(
         "complete_version",
-        info=encoded,
+        info=info,
+        last_sync=_encoded(version.last_sync(session.number)),
         added=added,
         removed=removed,
         present=present,
@@ -78,12 +81,16 @@ async def complete(
         repository=repository.name,
         number=session.number,
         created=created,
-        info=msgspec.json.decode(encoded),
+        info=msgspec.json.decode(info),
         root=root.hex(),
         added=added,
         removed=removed,
         present=present,
     )
+
+
+def _encoded(details: Mapping[str, Any] | None) -> str | None:
+    return None if details is None else msgspec.json.encode(details).decode()
 
 
 async def _count_changes(session: VersionSession) -> tuple[int, int]:

@@ -6,7 +6,7 @@
 3. What a mirror has seen is kept in a temporary table of the connection, not in memory.
 """
 
-from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from flowsync.catalog.version_content import BATCH_SIZE, unfinished_content_ids
@@ -23,6 +23,8 @@ class NewVersion:
     has `present_before` units. `info` is
     recorded with it and may be added to. When the context has ended well, `completed` is the version as it was recorded, or `None` when there
     was nothing to record. With an `expected_root` it is completed only with that root, and otherwise fails with a `PlanOutdatedError`.
+    `last_sync` is asked, given the number at which the repository is left, for what it shall remember of upstream (`Repositories.last_sync`),
+    if anything: that is written before anybody else can have the repository.
 
     Several tasks may use it at once; their statements take turns. Methods that change it raise `ImmutableVersionError` after the context has
     ended. A unit is given as its id or as a `Content`; anything else is a `NotContentError`, and units that the catalog does not know are
@@ -44,6 +46,7 @@ class NewVersion:
         self.present_before = present_before
         self.info = dict(info)
         self.expected_root: str | None = None
+        self.last_sync: Callable[[int], Mapping[str, Any] | None] = lambda _: None
         self.completed: RepositoryVersion | None = None
         self._session = session
         self._ended = False

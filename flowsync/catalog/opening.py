@@ -64,9 +64,7 @@ async def open_version(
                 await _start_from_base(session, base, base_params)
             yield version
             version.end()
-            version.completed = await complete(
-                session, repository, start, version.info, version.expected_root
-            )
+            version.completed = await complete(session, repository, start, version)
         except BaseException as error:
             version.end()
             await _discard(session, error)

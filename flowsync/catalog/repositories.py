@@ -12,8 +12,6 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
-import msgspec
-
 from flowsync.catalog import version_content
 from flowsync.catalog.database import Database
 from flowsync.catalog.deletion import delete_version, retain_versions
@@ -114,18 +112,12 @@ class Repositories:
         return await version_content.count_missing_artifacts(self._database, name, number)
 
     async def last_sync(self, name: str) -> dict[str, Any] | None:
-        """Return what `remember_sync` kept last; `None` before the first time."""
+        """Return what the last successful sync left with its `NewVersion`; `None` before the first one."""
         row = await self._database.fetch_one("last_sync", {"name": name})
         if row is None:
             raise repository_not_found(name)
         details: dict[str, Any] | None = row[0]
         return details
-
-    async def remember_sync(self, name: str, details: Mapping[str, Any]) -> None:
-        """Keep what a successful sync saw of upstream, and with which options."""
-        encoded = msgspec.json.encode(details).decode()
-        if not await self._database.execute("remember_sync", {"name": name, "details": encoded}):
-            raise repository_not_found(name)
 
     def new_version(
         self,

@@ -3,11 +3,13 @@
 1. It waits for its turn among the syncs of its engine (`turns`).
 2. The repository is held by a database lock from before anything is read until the version is complete or discarded.
 3. Whatever happens, the run record says how it ended, unless the database itself is gone.
-4. What upstream looked like is remembered only after the version is complete.
+4. What upstream looked like is remembered with the completion of the version, and before the lock is free: who waited for it may be skipped.
 """
 
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
 
 import msgspec
 
@@ -21,7 +23,7 @@ from flowsync.pipeline.progress import Meter, Progress
 from flowsync.pipeline.stage import Stage
 from flowsync.stages.artifact_downloader import ArtifactDownloader
 from flowsync.stages.context import RunContext
-from flowsync.stages.upstream import UpstreamUnchanged
+from flowsync.stages.upstream import UpstreamMemory, UpstreamUnchanged
 from flowsync.sync.engine import Engine
 from flowsync.sync.observe import observed, tell
 from flowsync.sync.options import SyncOptions
@@ -72,8 +74,8 @@ class SyncRun:
         self, stages: Callable[[NewVersion], list[Stage]]
     ) -> RepositoryVersion | None:
         name = self._repository.name
-        repositories = self._catalog.repositories
-        async with repositories.new_version(self._repository, wait=self._options.wait) as version:
+        opened = self._catalog.repositories.new_version(self._repository, wait=self._options.wait)
+        async with opened as version:
             pipeline_stages = stages(version)
             remotes = bind_remotes(self._engine, pipeline_stages)
             await self._recording.start(version, self._options.terms(remotes))
@@ -81,6 +83,7 @@ class SyncRun:
             if self._options.plan is not None:
                 await self._expect_base(self._options.plan, version)
             upstream = await recollect(self._engine, name, version.previous, self._options)
+            version.last_sync = partial(self._last_sync, upstream)
             async with self._engine.store.staging() as staging:
                 with self._engine.budget.account() as account:
                     context = run_context(
@@ -98,12 +101,15 @@ class SyncRun:
                 version.info["left_out"] = msgspec.to_builtins(self._left_out)
         if version.completed is None:
             self._expect_no_change()
-        latest = version.completed.number if version.completed else version.previous
-        record = upstream.record(latest)
-        # What was left out is to be tried again, so the next sync must not be skipped.
-        if record is not None and not self._left_out:
-            await repositories.remember_sync(name, msgspec.to_builtins(record))
         return version.completed
+
+    def _last_sync(self, upstream: UpstreamMemory, version: int) -> dict[str, Any] | None:
+        record = upstream.record(version)
+        # What was left out is to be tried again, so the next sync must not be skipped.
+        if record is None or self._left_out:
+            return None
+        details: dict[str, Any] = msgspec.to_builtins(record)
+        return details
 
     async def _expect_base(self, plan: SyncPlan, version: NewVersion) -> None:
         base = await self._catalog.repositories.version(self._repository.name, version.previous)

@@ -163,12 +163,13 @@ ORDER BY relative_path
 LIMIT 5;
 
 -- name: complete_version
--- Complete a version and let the next one have the next number; durable when it returns, and with it all that was committed before.
+-- Complete a version, let the next one have the next number, and keep what the sync saw, if it tells; durable when it returns, and with it all that
+-- was committed before.
 WITH durable AS (
     SELECT set_config('synchronous_commit', 'on', true)
 ),
 advanced AS (
-    UPDATE repository SET next_version = %(number)s + 1 WHERE id = %(repository)s
+    UPDATE repository SET next_version = %(number)s + 1, last_sync = coalesce(%(last_sync)s::jsonb, last_sync) WHERE id = %(repository)s
 )
 UPDATE repository_version
 SET complete = true, added = %(added)s, removed = %(removed)s, present = %(present)s, info = %(info)s::jsonb,
@@ -176,3 +177,7 @@ SET complete = true, added = %(added)s, removed = %(removed)s, present = %(prese
 FROM durable
 WHERE repository_id = %(repository)s AND number = %(number)s
 RETURNING created_at;
+
+-- name: remember_sync
+-- Keep what a sync saw that changed nothing.
+UPDATE repository SET last_sync = %(last_sync)s::jsonb WHERE id = %(repository)s;

@@ -53,7 +53,3 @@ WHERE r.name = %(name)s;
 -- name: last_sync
 -- Give what the last successful sync of a repository left.
 SELECT last_sync FROM repository WHERE name = %(name)s;
-
--- name: remember_sync
--- Keep what a successful sync saw.
-UPDATE repository SET last_sync = %(details)s::jsonb WHERE name = %(name)s;

@@ -1,12 +1,13 @@
 """Repositories by name, their settings and what the last sync left."""
 
 import asyncio
+from functools import partial
 
 import pytest
 
 from flowsync.catalog.database import Database
 from flowsync.catalog.repositories import Repositories
-from flowsync.model.errors import RepositoryNotFoundError, VersionNotFoundError
+from flowsync.model.errors import PlanOutdatedError, RepositoryNotFoundError, VersionNotFoundError
 from flowsync.model.repository import Repository, RepositoryVersion
 from tests.integration.catalog.units import Shelf
 
@@ -94,7 +95,6 @@ async def test_what_does_not_exist_is_an_error(repositories: Repositories) -> No
         repositories.versions("nowhere"),
         repositories.version("nowhere"),
         repositories.last_sync("nowhere"),
-        repositories.remember_sync("nowhere", {}),
         repositories.missing_artifacts("nowhere", 0),
     ):
         with pytest.raises(RepositoryNotFoundError, match="no repository is named 'nowhere'"):
@@ -103,12 +103,40 @@ async def test_what_does_not_exist_is_an_error(repositories: Repositories) -> No
         await repositories.version("r", 1)
 
 
-async def test_last_sync_is_remembered(repositories: Repositories) -> None:
+async def test_what_a_sync_saw_is_kept_with_the_number_it_came_to_until_another_one_tells(
+    repositories: Repositories, shelf: Shelf
+) -> None:
     """Fact 99."""
-    await repositories.ensure(Repository(name="r"))
+
+    def seen(url: str, number: int) -> dict[str, object]:
+        return {"url": url, "version": number}
+
+    (a,) = await shelf.packages("a")
+    kept = []
+    for units, url in (([a], "http://a.example/"), ([a], "http://b.example/"), ([], None)):
+        async with repositories.new_version(Repository(name="r")) as version:
+            await version.set_content(units)
+            if url is not None:
+                version.last_sync = partial(seen, url)
+            kept.append(await repositories.last_sync("r"))
+    kept.append(await repositories.last_sync("r"))
+
+    first, second = (seen(f"http://{host}.example/", 1) for host in "ab")
+    assert kept == [None, first, second, second]
+
+
+async def test_what_a_version_that_failed_saw_is_not_kept(
+    repositories: Repositories, shelf: Shelf
+) -> None:
+    (a,) = await shelf.packages("a")
+
+    async def go_elsewhere_than_planned() -> None:
+        async with repositories.new_version(Repository(name="r")) as version:
+            await version.add_content([a])
+            version.last_sync = lambda number: {"version": number}
+            version.expected_root = EMPTY_ROOT
+
+    with pytest.raises(PlanOutdatedError):
+        await go_elsewhere_than_planned()
+
     assert await repositories.last_sync("r") is None
-
-    await repositories.remember_sync("r", {"url": "http://a.example/", "digests": ["1", "2"]})
-    await repositories.remember_sync("r", {"url": "http://b.example/", "version": 3})
-
-    assert await repositories.last_sync("r") == {"url": "http://b.example/", "version": 3}

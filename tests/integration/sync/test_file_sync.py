@@ -1,11 +1,10 @@
-"""The file source through a whole sync: policies, mirror and additive, replacement, skipping."""
+"""The file source through a whole sync: policies, mirror and additive, replacement, refusals."""
 
 from pathlib import Path
 
 import pytest
 
 from flowsync import (
-    DigestMismatchError,
     DuplicateContentError,
     Engine,
     MetadataError,
@@ -13,7 +12,6 @@ from flowsync import (
     SizeMismatchError,
 )
 from tests.integration.sync.conftest import Publish, Sync, paths
-from tests.upstream.behaviours import Change
 from tests.upstream.server import Upstream
 
 FILES = {"a.txt": b"one", "sub/b.txt": b"two", "with, comma.txt": b"three", "empty": b""}
@@ -102,102 +100,6 @@ async def test_mirror_removes_what_upstream_no_longer_has(
     assert (version.number, version.added, version.removed, version.present) == (2, 1, 2, 2)
     assert set(await paths(engine)) == {"b", "d"}
     assert set(await paths(engine, number=1)) == {"a", "b", "c"}
-
-
-async def test_unchanged_upstream_costs_one_conditional_request(
-    upstream: Upstream, publish: Publish, file_sync: Sync
-) -> None:
-    """Facts 94, 99."""
-    url = publish(FILES)
-    await file_sync(url).acreate()
-    before = upstream.count()
-
-    sync = file_sync(url)
-    version = await sync.acreate()
-
-    assert version is None
-    assert sync.result is not None
-    assert sync.result.skipped
-    assert upstream.count() == before + 1
-    assert upstream.requests("/PULP_MANIFEST")[-1].sent == 0
-
-
-async def test_a_manifest_without_validators_is_recognised_by_its_digest(
-    upstream: Upstream, publish: Publish, file_sync: Sync
-) -> None:
-    """Fact 94."""
-    publish(FILES)
-    manifest = "a.txt,7692c3ad3540bb803c020b3aee66cd8887123234ea0c6e7143c0add73ff431ed,3"
-    url = upstream.put("/PULP_MANIFEST", manifest.encode(), etag=None, last_modified=None)
-    await file_sync(url).acreate()
-
-    sync = file_sync(url)
-    await sync.acreate()
-
-    assert sync.result is not None
-    assert sync.result.skipped
-
-
-@pytest.mark.parametrize(
-    ("first", "second", "skipped"),
-    [
-        ({"mirror": False}, {"mirror": True}, False),
-        ({"mirror": True}, {"mirror": False}, True),
-        ({"remote": {"policy": "on_demand"}}, {}, False),
-        ({}, {"remote": {"policy": "on_demand"}}, True),
-        ({}, {"force": True}, False),
-    ],
-)
-async def test_a_sync_is_skipped_only_when_the_last_one_did_as_much(
-    first: dict[str, object],
-    second: dict[str, object],
-    skipped: bool,
-    publish: Publish,
-    file_sync: Sync,
-) -> None:
-    """Facts 96, 97, 99."""
-    url = publish(FILES)
-    await file_sync(url, **first).acreate()
-
-    sync = file_sync(url, **second)
-    await sync.acreate()
-
-    assert sync.result is not None
-    assert sync.result.skipped is skipped
-
-
-async def test_a_changed_version_is_reason_enough_to_sync_again(
-    engine: Engine, publish: Publish, file_sync: Sync
-) -> None:
-    """Fact 95: the latest version's number changed."""
-    url = publish(FILES)
-    first = file_sync(url)
-    await first.acreate()
-    async with engine.new_version(first.repository) as version:
-        await version.set_content([])
-
-    sync = file_sync(url)
-    await sync.acreate()
-
-    assert sync.result is not None
-    assert not sync.result.skipped
-    assert sync.result.added == 4
-
-
-async def test_a_failed_sync_is_not_remembered_as_one_that_saw_upstream(
-    engine: Engine, upstream: Upstream, publish: Publish, file_sync: Sync
-) -> None:
-    url = publish({"a": b"good", "b": b"fine"})
-    upstream.script("/b", Change(b"evil"))
-    with pytest.raises(DigestMismatchError) as caught:
-        await file_sync(url).acreate()
-    upstream.put("/b", b"fine")
-
-    version = await file_sync(url).acreate()
-
-    assert upstream.url("/b") in str(caught.value)
-    assert version is not None
-    assert (version.number, version.present) == (1, 2)
 
 
 async def test_a_wrong_size_names_url_and_sizes_and_stores_nothing(
