@@ -46,19 +46,19 @@ async def complete(
         else:
             async with task_group() as group:
                 summing = group.create_task(
-                    next_state(session, start.previous, added=added, removed=removed, beside=True)
+                    next_state(session, start, added=added, removed=removed, beside=True)
                 )
                 await coexistence.check(repository.allowed_types)
             state = summing.result()
     if not added and not removed:
         await session.execute("discard_incomplete")
-        last_sync = _encoded(version.last_sync(start.previous))
+        last_sync = _encoded(version.this_sync(start.previous))
         if last_sync is not None:
             await session.execute("remember_sync", last_sync=last_sync)
         return None
     present = start.present + added - removed
     if state is None:
-        state = await next_state(session, start.previous, added=added, removed=removed)
+        state = await next_state(session, start, added=added, removed=removed)
     root = root_of(state)
     expected = version.expected_root
     if expected is not None and root.hex() != expected:
@@ -70,7 +70,7 @@ async def complete(
     ((created,),) = await session.fetch(
         "complete_version",
         info=info,
-        last_sync=_encoded(version.last_sync(session.number)),
+        last_sync=_encoded(version.this_sync(session.number)),
         added=added,
         removed=removed,
         present=present,

@@ -20,11 +20,12 @@ class NewVersion:
     """The next version of a repository, in the hands of whoever opened it until the context ends.
 
     It starts as a copy of the latest version, or of a base. `number` is its own number, `previous` that of the latest complete version, which
-    has `present_before` units. `info` is
-    recorded with it and may be added to. When the context has ended well, `completed` is the version as it was recorded, or `None` when there
-    was nothing to record. With an `expected_root` it is completed only with that root, and otherwise fails with a `PlanOutdatedError`.
-    `last_sync` is asked, given the number at which the repository is left, for what it shall remember of upstream (`Repositories.last_sync`),
-    if anything: that is written before anybody else can have the repository.
+    has `present_before` units. `info` is recorded with it and may be added to. When the context has ended well, `completed` is the version as it was
+    recorded, or `None` when there was nothing to record. With an `expected_root` it is completed only with that root, and otherwise fails with a
+    `PlanOutdatedError`.
+
+    `last_sync` is what the last successful sync saw of upstream. `this_sync` is asked at the end, with the number at which the repository is left, for
+    what is to be remembered instead, if anything; it is written before anybody else can have the repository.
 
     Several tasks may use it at once; their statements take turns. Methods that change it raise `ImmutableVersionError` after the context has
     ended. A unit is given as its id or as a `Content`; anything else is a `NotContentError`, and units that the catalog does not know are
@@ -38,6 +39,7 @@ class NewVersion:
         repository: str,
         previous: int,
         present_before: int,
+        last_sync: Any,
         info: Mapping[str, Any],
     ) -> None:
         self.repository = repository
@@ -46,7 +48,8 @@ class NewVersion:
         self.present_before = present_before
         self.info = dict(info)
         self.expected_root: str | None = None
-        self.last_sync: Callable[[int], Mapping[str, Any] | None] = lambda _: None
+        self.last_sync = last_sync
+        self.this_sync: Callable[[int], Mapping[str, Any] | None] = lambda _: None
         self.completed: RepositoryVersion | None = None
         self._session = session
         self._ended = False

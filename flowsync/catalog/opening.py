@@ -1,8 +1,8 @@
 """Opening a version, and what becomes of it when its context ends.
 
 1. One new version of a repository at a time, over all processes: the repository is locked (`repository_lock.py`) before anything is read.
-2. What a dead process left unfinished is discarded by the next opening. The lock tells dead from slow: who holds no lock has no connection
-   to write over.
+2. What a dead process left unfinished is discarded by the next opening, which cannot begin a version beside it. The lock tells dead from slow: who
+   holds no lock has no connection to write over.
 3. The number is used up only by completion. A version that failed, was cancelled or changed nothing leaves its number to the next one.
 4. At the end, versions that the repository does not retain are deleted, also when no version was made: the last time may have been
    prevented from it. Should that fail, the version that was completed stays.
@@ -23,7 +23,7 @@ from flowsync.catalog.new_version import NewVersion
 from flowsync.catalog.repository_lock import locked_connection
 from flowsync.catalog.sessions import Connection
 from flowsync.catalog.version_lookup import find_version, repository_not_found
-from flowsync.catalog.version_session import Start, VersionSession
+from flowsync.catalog.version_session import RepositorySession, Start, VersionSession
 from flowsync.model.content_set import EMPTY_STATE, root_of
 from flowsync.model.errors import CatalogError
 from flowsync.model.repository import Repository
@@ -50,13 +50,15 @@ async def open_version(
     """
     repository_id, _ = await ensure_repository(database, repository)
     base_params = await _find_base(database, base)
-    async with locked_connection(database, repository.name, repository_id, wait=wait) as connection:
-        session, start = await _begin(database, connection, repository_id, base_params)
+    locked = locked_connection(database, repository.name, repository_id, "create_seen", wait=wait)
+    async with locked as connection:
+        session, start, last_sync = await _begin(database, connection, repository_id, base_params)
         version = NewVersion(
             session,
             repository=repository.name,
             previous=start.previous,
             present_before=start.present,
+            last_sync=last_sync,
             info=info,
         )
         try:
@@ -118,14 +120,16 @@ async def _begin(
     connection: Connection,
     repository_id: int,
     base_params: Mapping[str, int | None],
-) -> tuple[VersionSession, Start]:
-    params = {"repository": repository_id, **base_params}
-    await database.run(connection, "discard_incomplete", params)
-    cursor = await database.run(connection, "open_version", params)
-    ((number, previous, present),) = await cursor.fetchall()
+) -> tuple[VersionSession, Start, Any]:
+    unnumbered = RepositorySession(database, connection, repository_id)
+    rows = await unnumbered.fetch("open_version", **base_params)
+    if not rows:
+        await unnumbered.execute("discard_incomplete")
+        rows = await unnumbered.fetch("open_version", **base_params)
+    ((number, previous, present, root_state, last_sync),) = rows
     session = VersionSession(database, connection, repository_id, number)
-    await session.execute("create_seen")
-    return session, Start(previous=previous, present=present, **base_params)
+    start = Start(previous=previous, present=present, root_state=root_state, **base_params)
+    return session, start, last_sync
 
 
 async def _discard(session: VersionSession, error: BaseException) -> None:

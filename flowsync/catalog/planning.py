@@ -12,7 +12,7 @@ sync that declares the same, for as long as the plan takes, and leaves dead rows
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -49,12 +49,13 @@ class PlannedDownload(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Base(msgspec.Struct, frozen=True, kw_only=True):
-    """What a version starts from: the latest version, or nothing where the repository does not exist yet."""
+    """What a version starts from: the latest version, or nothing where the repository does not exist yet; and what the last sync saw of upstream."""
 
     number: int
     present: int
     root: bytes
     state: bytes
+    last_sync: Any = None
 
 
 class Difference(msgspec.Struct, frozen=True, kw_only=True):
@@ -96,8 +97,8 @@ class Planning:
         rows = await self._session.fetch("plan_base")
         if not rows:
             return Base(number=0, present=0, root=root_of(EMPTY_STATE), state=EMPTY_STATE)
-        ((number, present, root, state),) = rows
-        return Base(number=number, present=present, root=root, state=state)
+        ((number, present, root, state, last_sync),) = rows
+        return Base(number=number, present=present, root=root, state=state, last_sync=last_sync)
 
     async def difference(self, *, mirror: bool) -> Difference:
         """Return what the stream changes, as a mirror or as an addition. To be called once, after all of it was collected."""
@@ -142,9 +143,5 @@ async def open_planning(database: Database, repository: str) -> AsyncIterator[Pl
         repository_id, _ = await find_version(database, repository)
     except RepositoryNotFoundError:
         repository_id = _NOBODY
-    async with database.dedicated() as connection:
-        session = RepositorySession(database, connection, repository_id)
-        await database.run(connection, "enter_session")
-        for name in _TABLES:
-            await database.run(connection, name)
-        yield Planning(session)
+    async with database.dedicated("enter_session", *_TABLES) as connection:
+        yield Planning(RepositorySession(database, connection, repository_id))

@@ -111,14 +111,6 @@ class Repositories:
         """Return how many paths of a version (default: the latest) have no artifact, because their bytes were never fetched."""
         return await version_content.count_missing_artifacts(self._database, name, number)
 
-    async def last_sync(self, name: str) -> dict[str, Any] | None:
-        """Return what the last successful sync left with its `NewVersion`; `None` before the first one."""
-        row = await self._database.fetch_one("last_sync", {"name": name})
-        if row is None:
-            raise repository_not_found(name)
-        details: dict[str, Any] | None = row[0]
-        return details
-
     def new_version(
         self,
         repository: Repository,

@@ -21,15 +21,14 @@ all holders share."""
 
 @asynccontextmanager
 async def locked_connection(
-    database: Database, name: str, repository_id: int, *, wait: bool
+    database: Database, name: str, repository_id: int, *beginning: str, wait: bool
 ) -> AsyncIterator[Connection]:
-    """Lend a connection that holds the lock of a repository until the block ends.
+    """Lend a connection that holds the lock of a repository until the block ends; `beginning` as for `Database.dedicated`.
 
     Raise `RepositoryBusyError` when somebody else has it and `wait` is false.
     """
     key = {"lock": LOCK_CLASS, "repository": repository_id}
-    async with database.dedicated() as connection:
-        await database.run(connection, "enter_session")
+    async with database.dedicated("enter_session", *beginning) as connection:
         taking = "lock_repository" if wait else "try_lock_repository"
         cursor = await database.run(connection, taking, key)
         if await cursor.fetchone() != (True,):

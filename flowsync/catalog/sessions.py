@@ -1,14 +1,15 @@
 """Sessions of the server: how each is set up, and those outside the pool, which are kept for the next borrower because what costs is a new one.
 
 1. Any number may be lent at once: whoever waits for a lock in one must not keep others from getting theirs.
-2. What a borrower leaves in a session ends with the loan, however that ends: locks, temporary tables, settings and plans. A session that cannot be
+2. What a borrower leaves in a session ends with the loan, however that ends: locks, temporary tables and settings. A session that cannot be
    cleared is closed, and so is one within a transaction; then it ends when the server notices.
 3. A kept one is lent when the server still answers over it, so a server that was restarted in between is not noticed. One that nobody wants for
    a minute is closed.
 
 Decided: sessions are kept, because a new process of the server reads its catalogue anew: of first syncs of two files, one after the other in one
 engine, the server's CPU was 23 ms and is 10, and the whole took 44 ms and takes 27; of syncs that find nothing new it was 9.5 ms and is 4.6
-(`bench/syncs/bench_skip.py`). Plans are not kept: one that was made for a repository of ten units would serve the next one of a million.
+(`bench/syncs/bench_skip.py`). Statements stay prepared, and are planned each time: a plan that was made for a repository of ten units would serve the
+next one of a million.
 
 Decided: this is not a second pool of psycopg's, because that clears a session after its borrower went on, and the next one would find the
 repository taken; it also opens sessions in the background, and tells whoever waits nothing of why the server refused.
@@ -42,17 +43,18 @@ _LIFETIME: Final = 3600.0
 _PREPARED_MAX: Final = 500
 """Prepared statements kept a connection: all of the catalog's, in the few variants that lists of only NULLs make."""
 
-_UNPREPARED_USES: Final = 1
+_UNPREPARED_USES: Final = 2
 """Uses of a statement on a connection before the one that prepares it."""
 
+_ALIKE: Final = b"SET TimeZone = 'UTC'; SET jit = off;"
+"""Makes sessions alike whatever the server's settings."""
+
+_BEGIN: Final = _ALIKE + b"SET plan_cache_mode = force_custom_plan;"
+
 _CLEAR: Final = b"""
-    SELECT pg_advisory_unlock_all();
-    CLOSE ALL; UNLISTEN *; RESET ALL; DEALLOCATE ALL; DISCARD PLANS; DISCARD TEMP; DISCARD SEQUENCES;
-    SET LOCAL synchronous_commit = off
+    SELECT pg_advisory_unlock_all(); CLOSE ALL; UNLISTEN *; RESET ALL; DISCARD TEMP; DISCARD SEQUENCES; SET LOCAL synchronous_commit = off
 """
-"""What `DISCARD ALL` does, but without waiting for the disk. Of a single statement psycopg looks at the outcome only the first time that it runs, and
-would go on using prepared statements that are no more; of several in one it does each time.
-"""
+"""What `DISCARD ALL` does, but without waiting for the disk, and sparing what is prepared."""
 
 
 class _Kept(NamedTuple):
@@ -75,11 +77,16 @@ class Sessions:
         self._closed = False
 
     @asynccontextmanager
-    async def lent(self) -> AsyncIterator[Connection]:
-        """Lend a session until the block ends. Raise `CatalogUnavailableError` when the server gives none."""
+    async def lent(self, beginning: bytes = b"") -> AsyncIterator[Connection]:
+        """Lend a session until the block ends, in which the statements of `beginning` have been run. Raise `CatalogUnavailableError` when the server
+        gives none.
+        """
+        statements = _BEGIN + beginning
         try:
             async with asyncio.timeout(self._timeout):
-                connection, born = await self._kept_one() or await self._new_one()
+                connection, born = await self._kept_one(statements) or await self._new_one(
+                    statements
+                )
         except TimeoutError as error:
             raise CatalogUnavailableError(
                 f"{self._name} did not answer within {self._timeout:g} s"
@@ -102,18 +109,19 @@ class Sessions:
             kept.ending.cancel()
             await kept.connection.close()
 
-    async def _kept_one(self) -> tuple[Connection, float] | None:
+    async def _kept_one(self, beginning: bytes) -> tuple[Connection, float] | None:
         while self._kept:
             connection, born, ending = self._kept.pop()
             ending.cancel()
             with suppress(psycopg.OperationalError):
-                await _configure_or_close(connection)
+                await _begin_or_close(connection, beginning)
                 return connection, born
         return None
 
-    async def _new_one(self) -> tuple[Connection, float]:
+    async def _new_one(self, beginning: bytes) -> tuple[Connection, float]:
         connection = await AsyncConnection.connect(self._conninfo, autocommit=True)
-        await _configure_or_close(connection)
+        _adapt(connection)
+        await _begin_or_close(connection, beginning)
         return connection, time.monotonic()
 
     async def _keep(self, connection: Connection, born: float) -> bool:
@@ -139,26 +147,23 @@ class Sessions:
         self._kept.pop(0).connection.pgconn.finish()
 
 
-async def configure(connection: Connection) -> None:
-    """Make sessions alike whatever the server's settings, and integers always 8 bytes, so that one statement is prepared once."""
+async def configure_pooled(connection: Connection) -> None:
+    """Set a session of the pool up, whose statements are look-ups by key (`database.py`)."""
+    _adapt(connection)
+    await connection.execute(_ALIKE + b"SET enable_seqscan = off")
+
+
+def _adapt(connection: Connection) -> None:
+    """Send integers always as 8 bytes, so that one statement is prepared once."""
     connection.prepared_max = _PREPARED_MAX
     connection.prepare_threshold = _UNPREPARED_USES
     connection.adapters.register_dumper(int, Int8Dumper)
     connection.adapters.register_dumper(int, Int8BinaryDumper)
-    await connection.execute(
-        "SELECT set_config('TimeZone', 'UTC', false), set_config('jit', 'off', false)"
-    )
 
 
-async def configure_pooled(connection: Connection) -> None:
-    """Set a session of the pool up, whose statements are look-ups by key (`database.py`)."""
-    await configure(connection)
-    await connection.execute("SET enable_seqscan = off")
-
-
-async def _configure_or_close(connection: Connection) -> None:
+async def _begin_or_close(connection: Connection, beginning: bytes) -> None:
     try:
-        await configure(connection)
+        await connection.execute(beginning)
     except BaseException:
         await connection.close()
         raise

@@ -22,7 +22,7 @@ from typing import Final, NamedTuple
 
 from flowsync.catalog.cursors import server_cursor
 from flowsync.catalog.database import Database
-from flowsync.catalog.version_session import RepositorySession, VersionSession
+from flowsync.catalog.version_session import RepositorySession, Start, VersionSession
 from flowsync.model.content_set import EMPTY_STATE, root_of, with_units, without_units
 
 _BATCH: Final = 500
@@ -40,13 +40,16 @@ class Listed(NamedTuple):
 
 
 async def next_state(
-    session: VersionSession, previous: int, *, added: int, removed: int, beside: bool = False
+    session: VersionSession, start: Start, *, added: int, removed: int, beside: bool = False
 ) -> bytes:
-    """Return the state of the version in the making, whose predecessor is `previous`, with so many units `added` and `removed`.
+    """Return the state of the version in the making, given what it started from, with so many units `added` and `removed`.
 
     `beside` lets other statements of the session run meanwhile.
     """
-    state = await _known_state(session, previous)
+    state = start.root_state
+    if state is None:
+        await add_missing_roots(session.database, session.repository_id)
+        ((state,),) = await session.fetch("root_state", number=start.previous)
     changes = Listed("ids_added", added), Listed("ids_removed", removed)
     return await state_after(session, state, *changes, beside=beside)
 
@@ -87,15 +90,6 @@ async def add_missing_roots(database: Database, repository_id: int) -> None:
     missing = await database.fetch("versions_without_root", {"repository": repository_id})
     if missing:
         await _add_roots(database, repository_id, [number for (number,) in missing])
-
-
-async def _known_state(session: VersionSession, number: int) -> bytes:
-    ((state,),) = await session.fetch("root_state", number=number)
-    if state is None:
-        await add_missing_roots(session.database, session.repository_id)
-        ((state,),) = await session.fetch("root_state", number=number)
-    assert isinstance(state, bytes)
-    return state
 
 
 async def _add_roots(database: Database, repository_id: int, numbers: list[int]) -> None:

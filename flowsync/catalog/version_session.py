@@ -13,10 +13,14 @@ from flowsync.catalog.sessions import Connection
 
 
 class Start(msgspec.Struct, frozen=True, kw_only=True):
-    """What a version starts from: the latest version, `previous`, with its `present` units, or the base, by repository id and number."""
+    """What a version starts from: the latest version, `previous`, with its `present` units, or the base, by repository id and number.
+
+    `root_state` is that of the latest version; `None` when an older flowsync made it.
+    """
 
     previous: int
     present: int
+    root_state: bytes | None
     base_repository: int | None = None
     base_number: int | None = None
 

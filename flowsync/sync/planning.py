@@ -57,7 +57,7 @@ async def _collect(
     observers: Sequence[Observer],
 ) -> None:
     progress = Progress()
-    upstream = await recollect(engine, name, base.number, options)
+    upstream = recollect(engine, name, base.number, base.last_sync, options)
     async with engine.store.staging() as staging:
         with engine.budget.account() as account:
             context = run_context(

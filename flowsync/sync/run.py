@@ -82,8 +82,10 @@ class SyncRun:
             tell(self._observers, SyncStarted(repository=name, mirror=self._options.mirror))
             if self._options.plan is not None:
                 await self._expect_base(self._options.plan, version)
-            upstream = await recollect(self._engine, name, version.previous, self._options)
-            version.last_sync = partial(self._last_sync, upstream)
+            upstream = recollect(
+                self._engine, name, version.previous, version.last_sync, self._options
+            )
+            version.this_sync = partial(self._this_sync, upstream)
             async with self._engine.store.staging() as staging:
                 with self._engine.budget.account() as account:
                     context = run_context(
@@ -103,7 +105,7 @@ class SyncRun:
             self._expect_no_change()
         return version.completed
 
-    def _last_sync(self, upstream: UpstreamMemory, version: int) -> dict[str, Any] | None:
+    def _this_sync(self, upstream: UpstreamMemory, version: int) -> dict[str, Any] | None:
         record = upstream.record(version)
         # What was left out is to be tried again, so the next sync must not be skipped.
         if record is None or self._left_out:

@@ -5,7 +5,6 @@ from typing import Any
 
 import msgspec
 
-from flowsync.model.errors import RepositoryNotFoundError
 from flowsync.model.remote import Remote
 from flowsync.model.repository import LeftOut
 from flowsync.pipeline.budget import Account
@@ -27,20 +26,13 @@ def bind_remotes(engine: Engine, stages: Sequence[Stage]) -> list[Remote]:
     return [engine.bind(remote) for remote in found.values()]
 
 
-async def recollect(
-    engine: Engine, repository: str, version: int, options: SyncOptions
+def recollect(
+    engine: Engine, repository: str, version: int, last_sync: Any, options: SyncOptions
 ) -> UpstreamMemory:
-    """Return what is remembered of upstream for a run that starts from `version`, the latest of the repository."""
+    """Return what is remembered of upstream for a run that starts from `version`, the latest of the repository, to which `last_sync` may have led."""
     repositories = engine.catalog.repositories
-    details: dict[str, Any] | None = None
-    if not options.force:
-        try:
-            details = await repositories.last_sync(repository)
-        except RepositoryNotFoundError:
-            # It would be made; only a plan can find it missing.
-            details = None
     return UpstreamMemory(
-        None if details is None else _record(details),
+        None if last_sync is None or options.force else _record(last_sync),
         mirror=options.mirror,
         version=version,
         count_missing=lambda: repositories.missing_artifacts(repository, version),

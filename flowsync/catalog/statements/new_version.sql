@@ -38,9 +38,10 @@ FROM gone
 WHERE m.repository_id = %(repository)s AND m.removed = gone.number;
 
 -- name: open_version
--- Begin the next version of a repository; give its number, and number and size of the latest one.
+-- Begin the next version of a repository; give its number; number, size and state of the root of the latest one; and what the last sync saw. Do nothing,
+-- and give nothing, when there is an unfinished one.
 WITH latest AS (
-    SELECT number, present
+    SELECT number, present, root_state
     FROM repository_version
     WHERE repository_id = %(repository)s AND complete
     ORDER BY number DESC
@@ -49,9 +50,12 @@ WITH latest AS (
 opened AS (
     INSERT INTO repository_version (repository_id, number, base_repository_id, base_number)
     SELECT id, next_version, %(base_repository)s::integer, %(base_number)s::integer FROM repository WHERE id = %(repository)s
+        AND NOT EXISTS (SELECT FROM repository_version WHERE repository_id = %(repository)s AND NOT complete)
     RETURNING number
 )
-SELECT opened.number, latest.number, latest.present FROM opened CROSS JOIN latest;
+SELECT opened.number, latest.number, latest.present, latest.root_state, (SELECT last_sync FROM repository WHERE id = %(repository)s)
+FROM opened
+CROSS JOIN latest;
 
 -- name: create_seen
 -- Make room for the ids that a mirror keeps. There is no index: they are only ever read as a whole.

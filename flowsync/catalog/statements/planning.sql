@@ -34,9 +34,10 @@ ANALYZE foreseen;
 SET TRANSACTION ISOLATION LEVEL REPEATABLE READ;
 
 -- name: plan_base
--- Give the version that a sync would start from.
-SELECT v.number, v.present, v.root, v.root_state
+-- Give the version that a sync would start from, and what the last one saw.
+SELECT v.number, v.present, v.root, v.root_state, r.last_sync
 FROM repository_version v
+JOIN repository r ON r.id = v.repository_id
 WHERE v.repository_id = %(repository)s AND v.complete
 ORDER BY v.number DESC
 LIMIT 1;

@@ -49,7 +49,3 @@ LEFT JOIN LATERAL (
     LIMIT 1
 ) v ON true
 WHERE r.name = %(name)s;
-
--- name: last_sync
--- Give what the last successful sync of a repository left.
-SELECT last_sync FROM repository WHERE name = %(name)s;

@@ -1,7 +1,7 @@
 -- The roots of versions: one digest of the set of units that each holds.
 
 -- name: root_state
--- Give the state from which the roots of later versions are computed; NULL when an older flowsync made the version.
+-- Give the state from which the roots of later versions are computed.
 SELECT root_state FROM repository_version WHERE repository_id = %(repository)s AND number = %(number)s;
 
 -- name: ids_added

@@ -95,8 +95,8 @@ class _Session:
                     client.write(kind + struct.pack("!I", len(body) + 4) + body)
 
     def _runs(self, sql: str) -> None:
-        self._pooled = self._pooled or sql.startswith(_POOLED)
-        alone = self._idle and sql and not sql.startswith(("BEGIN", _POOLED))
+        self._pooled = self._pooled or _POOLED in sql
+        alone = self._idle and sql and not sql.startswith("BEGIN") and _POOLED not in sql
         if self._pooled and (alone or sql == "COMMIT") and sql not in self._lost:
             self._lost.append(sql)
             self._losing = True

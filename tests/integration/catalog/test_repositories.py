@@ -94,7 +94,6 @@ async def test_what_does_not_exist_is_an_error(repositories: Repositories) -> No
     for question in (
         repositories.versions("nowhere"),
         repositories.version("nowhere"),
-        repositories.last_sync("nowhere"),
         repositories.missing_artifacts("nowhere", 0),
     ):
         with pytest.raises(RepositoryNotFoundError, match="no repository is named 'nowhere'"):
@@ -113,13 +112,17 @@ async def test_what_a_sync_saw_is_kept_with_the_number_it_came_to_until_another_
 
     (a,) = await shelf.packages("a")
     kept = []
-    for units, url in (([a], "http://a.example/"), ([a], "http://b.example/"), ([], None)):
+    for units, url in (
+        ([a], "http://a.example/"),
+        ([a], "http://b.example/"),
+        ([], None),
+        ([], None),
+    ):
         async with repositories.new_version(Repository(name="r")) as version:
             await version.set_content(units)
             if url is not None:
-                version.last_sync = partial(seen, url)
-            kept.append(await repositories.last_sync("r"))
-    kept.append(await repositories.last_sync("r"))
+                version.this_sync = partial(seen, url)
+            kept.append(version.last_sync)
 
     first, second = (seen(f"http://{host}.example/", 1) for host in "ab")
     assert kept == [None, first, second, second]
@@ -133,10 +136,11 @@ async def test_what_a_version_that_failed_saw_is_not_kept(
     async def go_elsewhere_than_planned() -> None:
         async with repositories.new_version(Repository(name="r")) as version:
             await version.add_content([a])
-            version.last_sync = lambda number: {"version": number}
+            version.this_sync = lambda number: {"version": number}
             version.expected_root = EMPTY_ROOT
 
     with pytest.raises(PlanOutdatedError):
         await go_elsewhere_than_planned()
 
-    assert await repositories.last_sync("r") is None
+    async with repositories.new_version(Repository(name="r")) as version:
+        assert version.last_sync is None
