@@ -24,7 +24,7 @@ class NewVersion:
     recorded, or `None` when there was nothing to record. With an `expected_root` it is completed only with that root, and otherwise fails with a
     `PlanOutdatedError`.
 
-    `last_sync` is what the last successful sync saw of upstream. `this_sync` is asked at the end, with the number at which the repository is left, for
+    `last_sync` is what the last successful sync saw of upstream. `this_sync` is asked at the end, with the number at which the repository is left,
     what is to be remembered instead, if anything; it is written before anybody else can have the repository.
 
     Several tasks may use it at once; their statements take turns. Methods that change it raise `ImmutableVersionError` after the context has

@@ -29,6 +29,7 @@ from flowsync.sync.observe import observed, tell
 from flowsync.sync.options import SyncOptions
 from flowsync.sync.recording import Recording
 from flowsync.sync.surroundings import bind_remotes, recollect, run_context
+from flowsync.sync.turns import Turn
 
 
 class SyncRun:
@@ -57,9 +58,9 @@ class SyncRun:
         """Do the sync; `stages` gives the whole pipeline for the version that was opened."""
         version: RepositoryVersion | None = None
         try:
-            async with self._engine.turns.taken():
+            async with self._engine.turns.taken() as turn:
                 self._started = time.monotonic()
-                version = await self._make_version(stages)
+                version = await self._make_version(stages, turn)
             await self._end("completed", await self._result(version))
         except UpstreamUnchanged:
             await self._end("skipped", await self._result(None, skipped=True))
@@ -71,7 +72,7 @@ class SyncRun:
         return version
 
     async def _make_version(
-        self, stages: Callable[[NewVersion], list[Stage]]
+        self, stages: Callable[[NewVersion], list[Stage]], turn: Turn
     ) -> RepositoryVersion | None:
         name = self._repository.name
         opened = self._catalog.repositories.new_version(self._repository, wait=self._options.wait)
@@ -97,6 +98,7 @@ class SyncRun:
                         upstream=upstream,
                     )
                     await self._run_pipeline(pipeline_stages, context)
+            turn.fetched()
             if self._options.plan is not None:
                 self._expect_all()
             if self._left_out:

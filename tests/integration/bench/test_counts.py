@@ -54,7 +54,7 @@ def test_a_batch_of_500_takes_at_most_ten_round_trips_first_and_six_again(
     }
     assert [counted.batch.round_trips for counted in found.values()] == [9, 4, 8, 4]
     # What a sync takes besides: the lock, the version, its checks, and, for its root, one for all units that are new.
-    assert [counted.besides for counted in found.values()] == [23, 16, 23, 16]
+    assert [counted.besides for counted in found.values()] == [17, 11, 17, 11]
 
 
 def test_a_whole_sync_fetches_each_body_once_and_encodes_each_unit_three_times(

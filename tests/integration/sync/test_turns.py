@@ -10,7 +10,8 @@ import pytest
 
 from flowsync import DeclarativeVersion, Engine, Repository, Stage
 from flowsync.model.errors import SettingsError
-from flowsync.sync.turns import AT_EASE, BUSY, PATIENCE, Turns, one_more
+from flowsync.sync.turns import AT_EASE, BUSY, PATIENCE, Turn, Turns, one_more, smoothed
+from tests.integration.catalog.waiting import lock_waiters
 from tests.integration.sync.conftest import Publish, Sync, paths
 from tests.upstream.behaviours import Hold
 from tests.upstream.server import Upstream
@@ -22,6 +23,7 @@ class Goer:
     def __init__(
         self, turns: Turns, *, context: Context | None = None, start: asyncio.Event | None = None
     ) -> None:
+        self.turn = Turn()
         self.begun = asyncio.Event()
         self.ended = asyncio.Event()
         self.task = asyncio.create_task(self._go(turns, start), context=context)
@@ -33,7 +35,7 @@ class Goer:
     async def _go(self, turns: Turns, start: asyncio.Event | None) -> None:
         if start is not None:
             await start.wait()
-        async with turns.taken():
+        async with turns.taken() as self.turn:
             self.begun.set()
             await self.ended.wait()
 
@@ -51,25 +53,58 @@ async def going(turns: Turns, count: int) -> AsyncIterator[list[Goer]]:
 
 
 @pytest.mark.parametrize(
-    ("going_on", "load", "since", "begins"),
+    ("going_on", "fetching", "load", "since", "begins"),
     [
-        (AT_EASE - 1, 1.0, 0.0, True),
-        (AT_EASE, 1.0, 0.0, False),
-        (AT_EASE, BUSY, PATIENCE / 2, False),
-        (AT_EASE, BUSY / 2, 0.0, True),
-        (AT_EASE, 1.0, PATIENCE, True),
-        (8, 0.0, 100 * PATIENCE, False),
+        (7, AT_EASE - 1, 1.0, 0.0, True),
+        (AT_EASE, AT_EASE, 1.0, 0.0, False),
+        (AT_EASE, AT_EASE, BUSY, PATIENCE / 2, False),
+        (AT_EASE, AT_EASE, BUSY / 2, 0.0, True),
+        (AT_EASE, AT_EASE, 1.0, PATIENCE, True),
+        (8, 0, 0.0, 100 * PATIENCE, False),
     ],
 )
 def test_one_more_begins_at_ease_or_beside_an_idle_loop_or_after_a_while(
-    going_on: int, load: float, since: float, begins: bool
+    going_on: int, fetching: int, load: float, since: float, begins: bool
 ) -> None:
-    assert one_more(going_on, 8, load, since) is begins
+    assert one_more(going_on, fetching, 8, load, since) is begins
 
 
 def test_a_limit_below_the_number_at_ease_counts() -> None:
-    assert one_more(1, 2, 1.0, 0.0)
-    assert not one_more(2, 2, 0.0, PATIENCE)
+    assert one_more(0, 0, 1, 1.0, 0.0)
+    assert not one_more(1, 1, 1, 0.0, PATIENCE)
+
+
+def test_a_busy_loop_that_pauses_is_busy_and_one_that_stays_idle_is_not() -> None:
+    paused = smoothed(smoothed(1.0, 0.0), 1.0)
+    idle = 1.0
+    for _ in range(4):
+        idle = smoothed(idle, 0.0)
+
+    assert paused > BUSY
+    assert idle < BUSY
+
+
+async def test_who_has_fetched_all_lets_another_one_begin_and_still_counts_among_the_most() -> None:
+    turns = Turns(AT_EASE + 1)
+    async with going(turns, AT_EASE + 2) as goers:
+        await goers[AT_EASE - 1].begun.wait()
+        before = goers[AT_EASE].begun.is_set()
+        goers[0].turn.fetched()
+        goers[0].turn.fetched()
+        await asyncio.sleep(0)
+        after = [goer.begun.is_set() for goer in goers[AT_EASE:]]
+        fetching = turns.fetching
+
+    assert (before, after, fetching) == (False, [True, False], AT_EASE)
+    assert turns.fetching == 0
+
+
+async def test_a_sync_within_a_sync_does_not_tell_that_the_outer_one_has_fetched_all() -> None:
+    turns = Turns(1)
+    async with turns.taken():
+        async with turns.taken() as inner:
+            inner.fetched()
+        assert turns.fetching == 1
 
 
 async def test_turns_come_in_the_order_in_which_they_were_asked_for() -> None:
@@ -178,6 +213,22 @@ async def test_slow_upstreams_do_not_keep_other_syncs_from_their_turn(
 
     assert version is not None
     assert not any_done
+
+
+async def test_a_sync_that_completes_its_version_does_not_keep_others_from_fetching(
+    engine: Engine, publish: Publish, file_sync: Sync
+) -> None:
+    database = engine.catalog.database
+    async with database.connection() as gate, gate.transaction():
+        await engine.catalog.repositories.ensure(Repository(name="files"))
+        await gate.execute("SELECT FROM repository FOR NO KEY UPDATE")
+        sync = asyncio.create_task(file_sync(publish({"a": b"1"})).acreate())
+        await lock_waiters(database, 1)
+        fetching = engine.turns.fetching
+    version = await sync
+
+    assert fetching == 0
+    assert version is not None
 
 
 async def test_a_plan_takes_a_turn_too(
