@@ -2,8 +2,10 @@
 
 1. A batch is due when it has reached its minimum, when the stream has ended, when someone awaits an item in it, or when the budget
    presses. An empty batch is never due.
-2. A batch never holds more than `maxsize` items; what is left in the channel waits for the next one.
-3. An awaited item releases the whole batch, not only itself.
+2. While others are about to give back what the budget lacks, it does not press, and the minimum is another one; but items wait for those only who
+   are at it when they come, or one who always is would keep them for ever.
+3. A batch never holds more than `maxsize` items; what is left in the channel waits for the next one.
+4. An awaited item releases the whole batch, not only itself.
 """
 
 from collections.abc import Callable
@@ -21,7 +23,7 @@ LARGEST_BATCH = 2000
 class BatchBuffer(Generic[T]):
     """The batch that is being filled by one `batches()` iteration."""
 
-    __slots__ = ("_armed", "_items", "_maxsize", "_minsize", "_urgent")
+    __slots__ = ("_armed", "_items", "_maxsize", "_minsize", "_patient", "_urgent")
 
     def __init__(self, minsize: int, maxsize: int | None = None) -> None:
         if minsize < 1:
@@ -35,6 +37,7 @@ class BatchBuffer(Generic[T]):
         self._items: list[T] = []
         self._armed = 0
         self._urgent = False
+        self._patient = True
 
     @property
     def room(self) -> int:
@@ -47,11 +50,18 @@ class BatchBuffer(Generic[T]):
         if not self._urgent:
             self._urgent = any(isinstance(item, Resolvable) and item.awaited for item in items)
 
-    def due(self, *, ended: bool, pressed: bool) -> bool:
-        """Say whether the batch is to be released now."""
-        return bool(self._items) and (
-            len(self._items) >= self._minsize or ended or pressed or self._urgent
-        )
+    def due(self, *, ended: bool, pressed: bool, at_least: int = 0) -> bool:
+        """Say whether the batch is to be released now; with `at_least`, that many items are its minimum until a lull, and pressure is none."""
+        if ended or self._urgent:
+            return bool(self._items)
+        if at_least and self._patient:
+            return len(self._items) >= at_least
+        return len(self._items) >= self._minsize or (pressed and bool(self._items))
+
+    def lull(self) -> None:
+        """Note that those are through for whom the items waited; they do not wait for the next ones."""
+        if self._items:
+            self._patient = False
 
     def arm(self, wake: Callable[[], None]) -> None:
         """Have `wake` called when someone begins to await an item that rests here."""
@@ -71,5 +81,5 @@ class BatchBuffer(Generic[T]):
         for item in items[: self._armed]:
             if isinstance(item, Resolvable):
                 item.arm(None)
-        self._items, self._armed, self._urgent = [], 0, False
+        self._items, self._armed, self._urgent, self._patient = [], 0, False, True
         return items

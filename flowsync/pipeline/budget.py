@@ -5,7 +5,8 @@
 2. Either limit may be missing. With neither, nothing ever waits, but the books are kept.
 3. When nothing is in flight, a lease is always granted: one oversized item passes alone and cannot block the pipeline.
 4. While somebody waits there is `pressure`, so that the stage at the far end releases its batches early.
-5. Waiters are served in the order in which they came.
+5. While one run is `relieving` it, the far end of another may gather more instead, until the `lull` that follows.
+6. Waiters are served in the order in which they came.
 
 Whoever needs several leases before he can give back any of them must take them as one: two half-served takers would wait for each other.
 
@@ -15,8 +16,8 @@ somebody looks at the error, while other runs may wait for what they hold.
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -65,6 +66,9 @@ class Budget:
         self.size_in_flight = 0
         self.items_in_flight = 0
         self.pressure = Signal()
+        self.lull = Signal()
+        self.lull.set()
+        self._relievers = 0
 
     async def acquire(self, size: int, items: int = 1) -> Lease:
         """Take a share, waiting until it fits or nothing else is in flight. An unknown size counts as 0 bytes."""
@@ -74,6 +78,18 @@ class Budget:
     def account(self) -> "Account":
         """Return a way to take leases that all end with its block."""
         return Account(self)
+
+    @contextmanager
+    def relieving(self) -> Iterator[None]:
+        """Tell that leases are about to be given back, unless the block fails."""
+        self._relievers += 1
+        self.lull.clear()
+        try:
+            yield
+        finally:
+            self._relievers -= 1
+            if not self._relievers:
+                self.lull.set()
 
     def _grant_now(self, size: int, items: int) -> bool:
         """Take a share if it fits and nobody waits; say whether that worked."""
@@ -157,6 +173,15 @@ class Account:
     def pressure(self) -> Signal:
         """The budget's: it does not matter which run waits."""
         return self._budget.pressure
+
+    @property
+    def lull(self) -> Signal:
+        """The budget's: set while no run is about to give anything back."""
+        return self._budget.lull
+
+    def relieving(self) -> AbstractContextManager[None]:
+        """Tell that leases are about to be given back, as `Budget.relieving` does."""
+        return self._budget.relieving()
 
     async def acquire(self, size: int, items: int = 1) -> Lease:
         """Take a share as `Budget.acquire` does. Raise `PipelineError` when the account is closed."""

@@ -6,8 +6,8 @@
 3. `None` cannot be put: in the Stages API it marks the end. Here the end is the closing of the channel, which happens when `run` returns.
 """
 
-from collections.abc import AsyncGenerator, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from flowsync.model.errors import PipelineError, RepeatedStageError, UnboundStageError
@@ -60,25 +60,35 @@ class Stage:
                 yield channel.pop()
 
     async def batches(
-        self, minsize: int = 500, *, maxsize: int | None = None, pressure: Signal | None = None
+        self,
+        minsize: int = 500,
+        *,
+        maxsize: int | None = None,
+        pressure: Signal | None = None,
+        lull: Signal | None = None,
+        between: int = 0,
     ) -> AsyncGenerator[list[Any], None]:
         """Yield lists of items: as many as can be had without waiting, but at least `minsize` and at most `maxsize`.
 
         A smaller list comes at the end of the stream, when someone awaits an item in it (see `resolution`), or while `pressure` is set; an
         empty one never. `maxsize` defaults to 2000, or `minsize` if that is larger.
+
+        While `lull` is not set, lists have at least `between` items instead of `minsize`, and pressure counts for nothing: what comes meanwhile waits
+        for the next lull.
         """
         channel = self._input()
         buffer: BatchBuffer[Any] = BatchBuffer(minsize, maxsize)
         try:
             while True:
                 buffer.extend(channel.take(buffer.room))
-                if buffer.due(ended=channel.exhausted, pressed=bool(pressure)):
+                at_least = 0 if lull is None or lull else between
+                if buffer.due(ended=channel.exhausted, pressed=bool(pressure), at_least=at_least):
                     yield buffer.release()
                 elif channel.exhausted:
                     return
                 else:
                     buffer.arm(channel.wake)
-                    await _wait_for_more(channel, pressure)
+                    await _wait_for_more(channel, pressure, lull, buffer.lull)
         finally:
             # Cancelled while the batch was filling: what was taken stays to be read, by another iteration if there is one.
             channel.restore(buffer.release())
@@ -168,16 +178,19 @@ class Stage:
         return self._out_q
 
 
-async def _wait_for_more(channel: Channel[Any], pressure: Signal | None) -> None:
+async def _wait_for_more(
+    channel: Channel[Any],
+    pressure: Signal | None,
+    lull: Signal | None,
+    note_lull: Callable[[], None],
+) -> None:
     """Wait for whatever may make a batch due. Subscribed only while waiting, so that an iteration that is broken off leaves nothing behind."""
-    if pressure is None:
+    with ExitStack() as subscriptions:
+        for signal, tell in ((pressure, channel.wake), (lull, note_lull), (lull, channel.wake)):
+            if signal is not None:
+                signal.subscribe(tell)
+                subscriptions.callback(signal.unsubscribe, tell)
         await channel.wait()
-        return
-    pressure.subscribe(channel.wake)
-    try:
-        await channel.wait()
-    finally:
-        pressure.unsubscribe(channel.wake)
 
 
 class EndStage(Stage):

@@ -16,6 +16,12 @@ from flowsync.stages.context import BoundStage
 SMALLEST_BATCH = 200
 """Contents a batch waits for: each batch costs two flushes of the file system, whatever its size (`bench/store/bench_persist.py`)."""
 
+BETWEEN_LULLS = 500
+"""Contents a batch waits for while another sync saves one, but no longer than until that is through: the file system is busy meanwhile. Sixteen first
+syncs with 20 000 files of 4 KiB between them took 5.05 s, and 5.30 without this; with flushes that take 30 ms more 5.84 and 6.02, with 100 ms more
+10.05 and 10.13 (medians of six rounds in turns, the last of three).
+"""
+
 
 class ArtifactSaver(BoundStage):
     """Makes staged artifacts durable in the store, records them in the catalog, and replaces them by their `StoredArtifact`.
@@ -27,13 +33,17 @@ class ArtifactSaver(BoundStage):
 
     async def run(self) -> None:
         """Save the artifacts of each batch."""
-        pressure = self.context.budget.pressure
+        budget = self.context.budget
+        batches = self.batches(
+            SMALLEST_BATCH, pressure=budget.pressure, lull=budget.lull, between=BETWEEN_LULLS
+        )
         with self.context.single_flight.under_way():
-            async for batch in self.batches(SMALLEST_BATCH, pressure=pressure):
-                await self._save(batch)
-                for item in batch:
-                    if item.lease is not None:
-                        item.lease.release()
+            async for batch in batches:
+                with budget.relieving():
+                    await self._save(batch)
+                    for item in batch:
+                        if item.lease is not None:
+                            item.lease.release()
                 await self.put_all(batch)
 
     async def _save(self, batch: list[DeclarativeContent]) -> None:

@@ -9,6 +9,7 @@ import pytest
 from flowsync import (
     AllSourcesFailedError,
     Artifact,
+    DeclarativeContent,
     DigestMismatchError,
     DigestPolicy,
     Engine,
@@ -220,6 +221,30 @@ async def test_a_tight_budget_slows_a_sync_down_and_never_stops_it(
     assert version is not None
     assert version.present == 40
     assert in_flight == (0, 0)
+
+
+async def test_syncs_at_once_with_a_tight_budget_do_not_wait_for_each_other_for_ever(
+    conninfo: str, tmp_path: Path, upstream: Upstream
+) -> None:
+    """One that saves keeps the others from saving less than it might be worth, and each holds a part of what all wait for."""
+
+    def items(of: int) -> list[DeclarativeContent]:
+        urls = {
+            name: upstream.put(f"/{name}", name.encode())
+            for name in (f"{of}-{number}" for number in range(30))
+        }
+        return [
+            declare(name, declare_artifact(remote(), url, path=name)) for name, url in urls.items()
+        ]
+
+    async with Engine(tmp_path / "own", database_url=conninfo, in_flight_items=7) as engine:
+        versions = await asyncio.gather(
+            *(sync(engine, items(number), name=f"things-{number}").acreate() for number in range(6))
+        )
+        in_flight = engine.budget.items_in_flight
+
+    assert [version and version.present for version in versions] == [30] * 6
+    assert in_flight == 0
 
 
 async def test_a_failed_sync_gives_its_share_of_the_budget_back(

@@ -40,11 +40,47 @@ def test_batch_is_due_when_the_budget_presses() -> None:
     assert is_due(buffer, pressed=True)
 
 
+def test_batch_with_another_minimum_is_due_there_or_at_the_end_whatever_presses() -> None:
+    buffer: BatchBuffer[object] = BatchBuffer(2)
+    buffer.extend([1, 2, 3])
+
+    assert not buffer.due(ended=False, pressed=True, at_least=4)
+    assert buffer.due(ended=True, pressed=False, at_least=4)
+    buffer.extend([4])
+    assert buffer.due(ended=False, pressed=False, at_least=4)
+
+
+def test_batch_with_another_minimum_waits_for_one_lull_and_not_for_the_next() -> None:
+    """With flushes of 100 ms, all but one of eight syncs had waited for each other's in turn: 15 s instead of 10."""
+    buffer: BatchBuffer[object] = BatchBuffer(2)
+    buffer.lull()
+    buffer.extend([1])
+    before = buffer.due(ended=False, pressed=True, at_least=4)
+    buffer.lull()
+
+    assert not before
+    assert buffer.due(ended=False, pressed=True, at_least=4)
+    buffer.release()
+    buffer.extend([2])
+    assert not buffer.due(ended=False, pressed=True, at_least=4)
+
+
+async def test_awaited_item_releases_a_batch_with_another_minimum(start: Start) -> None:
+    buffer: BatchBuffer[object] = BatchBuffer(2)
+    unit = Unit("a")
+    start(unit.resolution())
+    await turns(2)
+    buffer.extend([unit])
+
+    assert buffer.due(ended=False, pressed=False, at_least=4)
+
+
 def test_empty_batch_is_never_due() -> None:
     """Facts 2, 8."""
     buffer: BatchBuffer[object] = BatchBuffer(1)
 
     assert not is_due(buffer, ended=True, pressed=True)
+    assert not buffer.due(ended=True, pressed=True, at_least=1)
 
 
 def test_batch_takes_no_more_than_its_maximum() -> None:

@@ -333,6 +333,21 @@ async def test_impossible_lease_is_refused(size: int, items: int) -> None:
         await Budget().acquire(size, items)
 
 
+def test_lull_comes_when_the_last_one_has_given_back_or_failed() -> None:
+    budget = Budget()
+    told: list[bool] = []
+    budget.lull.subscribe(lambda: told.append(bool(budget.lull)))
+    with budget.account() as account, budget.account() as other:
+        before = bool(account.lull)
+        with account.relieving():
+            with suppress(ZeroDivisionError), other.relieving():
+                raise ZeroDivisionError
+            within = bool(account.lull)
+
+    assert (before, within, bool(budget.lull)) == (True, False, True)
+    assert told == [True]
+
+
 async def test_account_takes_from_its_budget() -> None:
     budget = Budget(size=10)
     with budget.account() as account:

@@ -30,9 +30,11 @@ class Reader(Stage):
             self.source.offer(item)
         self.connect(self.source, self.target, waiting=Waiting())
 
-    async def read(self, minsize: int, pressure: Signal | None = None) -> list[list[Any]]:
-        """Note the batches as they come and return all of them at the end."""
-        async for batch in self.batches(minsize, pressure=pressure):
+    async def read(
+        self, minsize: int, pressure: Signal | None = None, lull: Signal | None = None
+    ) -> list[list[Any]]:
+        """Note the batches as they come and return all of them at the end; between lulls, those of at least three."""
+        async for batch in self.batches(minsize, pressure=pressure, lull=lull, between=3):
             self.seen.append(batch)
         return self.seen
 
@@ -174,6 +176,32 @@ async def test_pressure_that_comes_again_releases_again(start: Start) -> None:
     pressure.set()
 
     await until(lambda: stage.seen == [["a"], ["b"]])
+    assert rested
+
+
+async def test_pressure_between_lulls_releases_at_the_next_lull(start: Start) -> None:
+    stage, pressure, lull = Reader("a"), Signal(), Signal()
+    pressure.set()
+    start(stage.read(1, pressure, lull))
+    await until(lambda: stage.source.receiver_waits)
+    rested = stage.seen == []
+
+    lull.set()
+    lull.clear()
+
+    await until(lambda: stage.seen == [["a"]])
+    assert rested
+
+
+async def test_batch_between_lulls_is_released_when_it_is_large_enough(start: Start) -> None:
+    stage = Reader("a", "b")
+    start(stage.read(1, lull=Signal()))
+    await until(lambda: stage.source.receiver_waits)
+    rested = stage.seen == []
+
+    stage.source.offer("c")
+
+    await until(lambda: stage.seen == [["a", "b", "c"]])
     assert rested
 
 
