@@ -1,6 +1,6 @@
 """The database: a pool of connections, sessions beside it (`sessions.py`), and the place where what psycopg says of statements becomes our errors.
 
-1. Statements run by name (`statements.py`), prepared on their second use on a connection, with binary results.
+1. Statements run by name (`statements.py`), prepared on their third use on a connection, with binary results.
 2. `fetch`, `fetch_one` and `execute` take a pooled connection for one statement, which is one round trip. They do it again where that may help
    (`repeating.py`), so what they run must come to the same when it is run twice. `transaction` holds a connection for several statements;
    `dedicated` lends one outside the pool, for what lives and dies with its session: advisory locks, temporary tables.
@@ -12,8 +12,8 @@ Decided: pooled sessions avoid sequential scans, because their statements are lo
 made while a table was empty, it would read the whole table until the next ANALYZE (seen: 1.7 ms a row at 100 000 rows, instead of 3 µs). A
 statement that reads a large part of a table wants a dedicated session.
 
-Decided: a statement is prepared on its second use, because preparing is a round trip of its own, and a session that makes a version uses most of them
-once. It took 3 of the 36 ms of a first sync of two files.
+Decided: a statement is prepared on its third use, because preparing is a round trip of its own, and a session that makes a version uses most of them
+once. Prepared on the first use, it took 3 of the 36 ms of a first sync of two files.
 
 Decided: prepared statements and session locks are used freely, so a pooler in transaction mode between flowsync and PostgreSQL is not supported.
 """

@@ -2,8 +2,8 @@
 
 1. A batch is due when it has reached its minimum, when the stream has ended, when someone awaits an item in it, or when the budget
    presses. An empty batch is never due.
-2. While others are about to give back what the budget lacks, it does not press, and the minimum is another one; but items wait for those only who
-   are at it when they come, or one who always is would keep them for ever.
+2. While others are about to give back what the budget lacks, it does not press, and the minimum is another one, until there is a lull: what rests
+   then is not kept by whoever begins next.
 3. A batch never holds more than `maxsize` items; what is left in the channel waits for the next one.
 4. An awaited item releases the whole batch, not only itself.
 """

@@ -17,7 +17,7 @@ SMALLEST_BATCH = 200
 """Contents a batch waits for: each batch costs two flushes of the file system, whatever its size (`bench/store/bench_persist.py`)."""
 
 BETWEEN_LULLS = 500
-"""Contents a batch waits for while another sync saves one, but no longer than until that is through: the file system is busy meanwhile. Sixteen first
+"""Contents a batch waits for while other syncs save theirs, but no longer than until none does: the file system is busy meanwhile. Sixteen first
 syncs with 20 000 files of 4 KiB between them took 5.05 s, and 5.30 without this; with flushes that take 30 ms more 5.84 and 6.02, with 100 ms more
 10.05 and 10.13 (medians of six rounds in turns, the last of three).
 """

@@ -86,7 +86,7 @@ class SyncRun:
             upstream = recollect(
                 self._engine, name, version.previous, version.last_sync, self._options
             )
-            version.this_sync = partial(self._this_sync, upstream)
+            version.this_sync = partial(self._this_sync, upstream, version.previous)
             async with self._engine.store.staging() as staging:
                 with self._engine.budget.account() as account:
                     context = run_context(
@@ -107,10 +107,14 @@ class SyncRun:
             self._expect_no_change()
         return version.completed
 
-    def _this_sync(self, upstream: UpstreamMemory, version: int) -> dict[str, Any] | None:
-        record = upstream.record(version)
+    def _this_sync(
+        self, upstream: UpstreamMemory, previous: int, latest: int
+    ) -> dict[str, Any] | None:
+        """Return what is to be remembered when the sync leaves the repository at version `latest`, which was `previous`."""
+        plan, record = self._options.plan, upstream.record(latest)
+        fails = plan is not None and plan.changes and latest == previous
         # What was left out is to be tried again, so the next sync must not be skipped.
-        if record is None or self._left_out:
+        if record is None or self._left_out or fails:
             return None
         details: dict[str, Any] = msgspec.to_builtins(record)
         return details

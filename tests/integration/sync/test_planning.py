@@ -296,6 +296,24 @@ async def test_planned_sync_stops_when_upstream_moved_back(
     )
 
 
+async def test_planned_sync_that_stopped_is_not_remembered(
+    publish: Publish, file_sync: Sync
+) -> None:
+    url = publish(FIRST)
+    await file_sync(url).acreate()
+    publish(SECOND)
+    plan = await file_sync(url, mirror=True).aplan()
+    publish(FIRST)
+    with pytest.raises(PlanOutdatedError):
+        await file_sync(url, mirror=True, plan=plan).acreate()
+
+    again = file_sync(url, mirror=True)
+    await again.acreate()
+
+    assert again.result is not None
+    assert not again.result.skipped
+
+
 async def test_planned_sync_stops_when_something_cannot_be_had(
     engine: Engine, upstream: Upstream, publish: Publish, file_sync: Sync
 ) -> None:
