@@ -51,10 +51,7 @@ async def complete(
                 await coexistence.check(repository.allowed_types)
             state = summing.result()
     if not added and not removed:
-        await session.execute("discard_incomplete")
-        last_sync = _encoded(version.this_sync(start.previous))
-        if last_sync is not None:
-            await session.execute("remember_sync", last_sync=last_sync)
+        await _change_nothing(session, version)
         return None
     present = start.present + added - removed
     if state is None:
@@ -87,6 +84,13 @@ async def complete(
         removed=removed,
         present=present,
     )
+
+
+async def _change_nothing(session: VersionSession, version: NewVersion) -> None:
+    await session.execute("discard_incomplete")
+    last_sync = _encoded(version.this_sync(version.previous))
+    if last_sync is not None:
+        await session.execute("remember_sync", last_sync=last_sync)
 
 
 def _encoded(details: Mapping[str, Any] | None) -> str | None:
