@@ -185,6 +185,9 @@ async def _wait_for_more(
     note_lull: Callable[[], None],
 ) -> None:
     """Wait for whatever may make a batch due. Subscribed only while waiting, so that an iteration that is broken off leaves nothing behind."""
+    if pressure is None and lull is None:
+        await channel.wait()
+        return
     with ExitStack() as subscriptions:
         for signal, tell in ((pressure, channel.wake), (lull, note_lull), (lull, channel.wake)):
             if signal is not None:
