@@ -53,6 +53,10 @@ class ArtifactDownloader(GenericDownloader):
         """Take the content's artifacts off the announced total, except those that workers downloaded, or tried to."""
         self._take_off(item, meter)
 
+    def last_taken(self) -> None:
+        """Let the next sync fetch."""
+        self.context.nearly_fetched()
+
     async def handle_content(self, item: DeclarativeContent, meter: Meter) -> None:
         """Download what the content lacks, all at once."""
         wanted = [declared for declared in item.d_artifacts if declared.wants_download]

@@ -3,7 +3,7 @@
 Stages take none of this in their constructor; the pipeline binds them before it starts (design, ruling 2).
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 import msgspec
@@ -68,7 +68,7 @@ class DownloadWorkers(msgspec.Struct, frozen=True, kw_only=True):
 
 class RunContext(msgspec.Struct, frozen=True, kw_only=True):
     """The ports of one run. `staging` is the run's private folder, on the file system of the store; `left_out` is filled by the run.
-    `workers` is `None` when all is done in process.
+    `workers` is `None` when all is done in process. `nearly_fetched` is told when the last downloads are under way.
     """
 
     catalog: Catalog
@@ -86,6 +86,7 @@ class RunContext(msgspec.Struct, frozen=True, kw_only=True):
     alternate_remotes: dict[str, Remote]
     known_remote_ids: dict[str, int]
     workers: DownloadWorkers | None = None
+    nearly_fetched: Callable[[], None]
 
     async def remote_ids(self, remotes: Mapping[str, Remote]) -> dict[str, int]:
         """Return the catalog's ids of `remotes`, recording those that this run meets for the first time."""

@@ -38,6 +38,7 @@ class GenericDownloader(BoundStage):
                     else:
                         self.pass_by(item, meter)
                         await self.put(item)
+                self.last_taken()
 
     def has_work(self, item: DeclarativeContent) -> bool:
         """Say whether there is anything to do for `item`."""
@@ -45,6 +46,9 @@ class GenericDownloader(BoundStage):
 
     def pass_by(self, item: DeclarativeContent, meter: Meter) -> None:
         """Note that `item` needs nothing."""
+
+    def last_taken(self) -> None:
+        """Note that no item will come any more; the last ones may be under way."""
 
     async def handle_content(self, item: DeclarativeContent, meter: Meter) -> None:
         """Do the work for one item and count it."""

@@ -59,6 +59,9 @@ class HastyDownloader(ArtifactDownloader):
             await super().run()
             watch.cancel()
 
+    def last_taken(self) -> None:
+        """Nothing: a batch is not the sync."""
+
     async def handle_content(self, item: DeclarativeContent, meter: Meter) -> None:
         """Download what the content lacks, unless the batch is over before that."""
         if self._over:

@@ -25,6 +25,7 @@ from flowsync.sync.engine import Engine
 from flowsync.sync.observe import observed
 from flowsync.sync.options import SyncOptions
 from flowsync.sync.surroundings import bind_remotes, recollect, run_context
+from flowsync.sync.turns import Turn
 
 
 async def plan_sync(
@@ -36,12 +37,13 @@ async def plan_sync(
 ) -> SyncPlan:
     """Return what a sync would do now."""
     name = repository.name
-    async with engine.turns.taken(), open_planning(engine.catalog.database, name) as planning:
+    taken, opened = engine.turns.taken(), open_planning(engine.catalog.database, name)
+    async with taken as turn, opened as planning:
         stages = [first_stage, QueryExistingArtifacts(), PlanContent(planning), EndStage()]
         remotes = bind_remotes(engine, stages)
         base = await planning.base()
         try:
-            await _collect(engine, stages, base, name, options, observers)
+            await _collect(engine, stages, base, name, options, observers, turn)
         except UpstreamUnchanged:
             return _no_change(name, base, options, remotes)
         difference = await planning.difference(mirror=options.mirror)
@@ -55,13 +57,20 @@ async def _collect(
     name: str,
     options: SyncOptions,
     observers: Sequence[Observer],
+    turn: Turn,
 ) -> None:
     progress = Progress()
     upstream = recollect(engine, name, base.number, base.last_sync, options)
     async with engine.store.staging() as staging:
         with engine.budget.account() as account:
             context = run_context(
-                engine, options, left_out=[], staging=staging, account=account, upstream=upstream
+                engine,
+                options,
+                left_out=[],
+                staging=staging,
+                account=account,
+                upstream=upstream,
+                turn=turn,
             )
             pipeline = Pipeline(
                 stages,

@@ -96,9 +96,11 @@ class SyncRun:
                         staging=staging,
                         account=account,
                         upstream=upstream,
+                        turn=turn,
                     )
                     await self._run_pipeline(pipeline_stages, context)
-            turn.fetched()
+            # Stages of one's own need not have told.
+            turn.nearly_fetched()
             if self._options.plan is not None:
                 self._expect_all()
             if self._left_out:

@@ -13,6 +13,7 @@ from flowsync.stages.context import RunContext
 from flowsync.stages.upstream import UpstreamMemory, UpstreamRecord
 from flowsync.sync.engine import Engine
 from flowsync.sync.options import SyncOptions
+from flowsync.sync.turns import Turn
 
 
 def bind_remotes(engine: Engine, stages: Sequence[Stage]) -> list[Remote]:
@@ -47,6 +48,7 @@ def run_context(
     staging: str,
     account: Account,
     upstream: UpstreamMemory,
+    turn: Turn,
 ) -> RunContext:
     """Return the ports of one run."""
     return RunContext(
@@ -65,6 +67,7 @@ def run_context(
         alternate_remotes=engine.alternate_remotes,
         known_remote_ids={},
         workers=engine.workers,
+        nearly_fetched=turn.nearly_fetched,
     )
 
 

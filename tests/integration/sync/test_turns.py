@@ -84,13 +84,15 @@ def test_a_busy_loop_that_pauses_is_busy_and_one_that_stays_idle_is_not() -> Non
     assert idle < BUSY
 
 
-async def test_who_has_fetched_all_lets_another_one_begin_and_still_counts_among_the_most() -> None:
+async def test_who_has_nearly_fetched_lets_another_one_begin_and_still_counts_among_the_most() -> (
+    None
+):
     turns = Turns(AT_EASE + 1)
     async with going(turns, AT_EASE + 2) as goers:
         await goers[AT_EASE - 1].begun.wait()
         before = goers[AT_EASE].begun.is_set()
-        goers[0].turn.fetched()
-        goers[0].turn.fetched()
+        goers[0].turn.nearly_fetched()
+        goers[0].turn.nearly_fetched()
         await asyncio.sleep(0)
         after = [goer.begun.is_set() for goer in goers[AT_EASE:]]
         fetching = turns.fetching
@@ -99,12 +101,24 @@ async def test_who_has_fetched_all_lets_another_one_begin_and_still_counts_among
     assert turns.fetching == 0
 
 
-async def test_a_sync_within_a_sync_does_not_tell_that_the_outer_one_has_fetched_all() -> None:
+async def test_a_sync_within_a_sync_does_not_tell_that_the_outer_one_has_nearly_fetched() -> None:
     turns = Turns(1)
     async with turns.taken():
         async with turns.taken() as inner:
-            inner.fetched()
+            inner.nearly_fetched()
         assert turns.fetching == 1
+
+
+async def test_beside_an_idle_loop_the_next_one_begins_when_one_ends() -> None:
+    """It waited for the next look, and each look let in one: ten short syncs a second, however long they waited for their upstreams."""
+    most = AT_EASE + 2
+    async with going(Turns(most), most + 1) as goers:
+        await goers[most - 1].begun.wait()
+        before = goers[most].begun.is_set()
+        await goers[0].end()
+        after = goers[most].begun.is_set()
+
+    assert (before, after) == (False, True)
 
 
 async def test_turns_come_in_the_order_in_which_they_were_asked_for() -> None:
@@ -213,6 +227,22 @@ async def test_slow_upstreams_do_not_keep_other_syncs_from_their_turn(
 
     assert version is not None
     assert not any_done
+
+
+async def test_the_last_downloads_of_a_sync_do_not_keep_others_from_fetching(
+    engine: Engine, publish: Publish, upstream: Upstream, file_sync: Sync
+) -> None:
+    """Of syncs that went on side by side, all stored at once, and nothing was fetched meanwhile."""
+    url = publish({"a": b"1"})
+    upstream.always("/a", Hold())
+    sync = asyncio.create_task(file_sync(url).acreate())
+    await asyncio.to_thread(upstream.wait_for, 1, "/a")
+    fetching = engine.turns.fetching
+    upstream.release()
+    version = await sync
+
+    assert fetching == 0
+    assert version is not None
 
 
 async def test_a_sync_that_completes_its_version_does_not_keep_others_from_fetching(

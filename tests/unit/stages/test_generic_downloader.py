@@ -41,9 +41,13 @@ class Downloader(GenericDownloader):
         super().__init__(max_concurrent_content)
         self.running = 0
         self.peak = 0
+        self.took_last = asyncio.Event()
 
     def has_work(self, item: Any) -> bool:
         return bool(item.needed)
+
+    def last_taken(self) -> None:
+        self.took_last.set()
 
     async def handle_content(self, item: Any, meter: Meter) -> None:
         self.running += 1
@@ -106,6 +110,26 @@ async def test_as_many_run_as_allowed_and_items_without_work_overtake() -> None:
     assert sorted(collect.names, key=int) == [str(number) for number in range(28)]
     (reading,) = progress.read()
     assert (reading.done, reading.state) == (10, "completed")
+
+
+async def test_it_tells_when_the_last_item_is_taken_while_work_goes_on() -> None:
+    items = [Work(str(number)) for number in range(4)]
+    downloader = Downloader(3)
+    task, collect, _ = start(items, downloader)
+
+    await items[2].started.wait()
+    with_one_more = downloader.took_last.is_set()
+    items[0].may_end.set()
+    await items[3].started.wait()
+    items[1].may_end.set()
+    await downloader.took_last.wait()
+    running = downloader.running
+    for item in items:
+        item.may_end.set()
+    await task
+
+    assert (with_one_more, running) == (False, 2)
+    assert len(collect.names) == 4
 
 
 async def test_one_slow_download_does_not_hold_up_the_others() -> None:
