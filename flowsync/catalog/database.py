@@ -30,7 +30,7 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from flowsync.catalog.repeating import repeated
 from flowsync.catalog.schema import migrate
-from flowsync.catalog.sessions import Connection, Sessions, configure_pooled, said
+from flowsync.catalog.sessions import DROP_TABLES, Connection, Sessions, configure_pooled, said
 from flowsync.catalog.statements import statement
 from flowsync.model.errors import (
     CatalogConflictError,
@@ -136,12 +136,17 @@ class Database:
             yield connection
 
     @asynccontextmanager
-    async def dedicated(self, *beginning: str) -> AsyncIterator[Connection]:
+    async def dedicated(
+        self, *beginning: str, leaving: str | None = None
+    ) -> AsyncIterator[Connection]:
         """Lend a connection in autocommit mode outside the pool; its session holds nothing before, and nothing that it holds outlasts the block.
 
-        The named statements of its `beginning`, which take no parameters, cost no round trip of their own.
+        The named statements of its `beginning`, and that of its `leaving`, take no parameters and cost no round trip of their own. The latter empties
+        temporary tables that are to stay; otherwise they are dropped.
         """
-        async with self._sessions.lent(b";".join(map(statement, beginning))) as connection:
+        begin = b";".join(map(statement, beginning))
+        leave = DROP_TABLES if leaving is None else statement(leaving)
+        async with self._sessions.lent(begin, leave) as connection:
             try:
                 yield connection
             except psycopg.Error as error:

@@ -50,7 +50,7 @@ async def open_version(
     """
     repository_id, _ = await ensure_repository(database, repository)
     base_params = await _find_base(database, base)
-    locked = locked_connection(database, repository.name, repository_id, "create_seen", wait=wait)
+    locked = locked_connection(database, repository.name, repository_id, wait=wait)
     async with locked as connection:
         session, start, last_sync = await _begin(database, connection, repository_id, base_params)
         version = NewVersion(
@@ -108,7 +108,6 @@ async def _find_base(database: Database, base: tuple[str, int] | None) -> dict[s
 async def _start_from_base(
     session: VersionSession, base: tuple[str, int], base_params: Mapping[str, int | None]
 ) -> None:
-    await session.execute("create_base")
     await session.execute("collect_base", **base_params)
     # Numbers are never used again: if the version is still there, it was when it was read.
     await find_version(session.database, *base)

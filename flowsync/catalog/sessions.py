@@ -1,8 +1,8 @@
 """Sessions of the server: how each is set up, and those outside the pool, which are kept for the next borrower because what costs is a new one.
 
 1. Any number may be lent at once: whoever waits for a lock in one must not keep others from getting theirs.
-2. What a borrower leaves in a session ends with the loan, however that ends: locks, temporary tables and settings. A session that cannot be
-   cleared is closed, and so is one within a transaction; then it ends when the server notices.
+2. What a borrower leaves in a session ends with the loan, however that ends: locks, settings and what is in temporary tables. A session that cannot
+   be cleared is closed, and so is one within a transaction; then it ends when the server notices.
 3. A kept one is lent when the server still answers over it, so a server that was restarted in between is not noticed. One that nobody wants for
    a minute is closed.
 
@@ -49,13 +49,18 @@ _UNPREPARED_USES: Final = 2
 _ALIKE: Final = b"SET TimeZone = 'UTC'; SET jit = off;"
 """Makes sessions alike whatever the server's settings."""
 
-_BEGIN: Final = _ALIKE + b"SET plan_cache_mode = force_custom_plan;"
-"""Begins a loan: what is prepared is planned for the repository at hand."""
+_BEGIN: Final = (
+    _ALIKE + b"SET plan_cache_mode = force_custom_plan; SET client_min_messages = warning;"
+)
+"""Begins a loan: what is prepared is planned for the repository at hand, and nothing is told of tables that are there already."""
 
 _CLEAR: Final = b"""
-    SELECT pg_advisory_unlock_all(); CLOSE ALL; UNLISTEN *; RESET ALL; DISCARD TEMP; DISCARD SEQUENCES; SET LOCAL synchronous_commit = off
+    SELECT pg_advisory_unlock_all(); CLOSE ALL; UNLISTEN *; RESET ALL; DISCARD SEQUENCES; SET LOCAL synchronous_commit = off;
 """
-"""What `DISCARD ALL` does, but without waiting for the disk, and sparing what is prepared."""
+"""What `DISCARD ALL` does, but without waiting for the disk, and sparing what is prepared, and temporary tables."""
+
+DROP_TABLES: Final = b"DISCARD TEMP"
+"""Ends a loan whose temporary tables nobody wants again."""
 
 
 class _Kept(NamedTuple):
@@ -78,9 +83,13 @@ class Sessions:
         self._closed = False
 
     @asynccontextmanager
-    async def lent(self, beginning: bytes = b"") -> AsyncIterator[Connection]:
+    async def lent(
+        self, beginning: bytes = b"", leaving: bytes = DROP_TABLES
+    ) -> AsyncIterator[Connection]:
         """Lend a session until the block ends, in which the statements of `beginning` have been run. Raise `CatalogUnavailableError` when the server
         gives none.
+
+        `leaving` ends it: a statement that leaves nothing in temporary tables.
         """
         statements = _BEGIN + beginning
         try:
@@ -99,7 +108,7 @@ class Sessions:
             try:
                 yield connection
             finally:
-                if await self._keep(connection, born):
+                if await self._keep(connection, born, leaving):
                     unless_kept.pop_all()
 
     async def close(self) -> None:
@@ -125,13 +134,13 @@ class Sessions:
         await _begin_or_close(connection, beginning)
         return connection, time.monotonic()
 
-    async def _keep(self, connection: Connection, born: float) -> bool:
+    async def _keep(self, connection: Connection, born: float, leaving: bytes) -> bool:
         """Clear a session and keep it, if both can be; say whether it was kept. Its locks are free then, whatever becomes of it."""
         if connection.info.transaction_status is not TransactionStatus.IDLE:
             return False
         try:
             async with asyncio.timeout(self._timeout):
-                await connection.execute(_CLEAR)
+                await connection.execute(_CLEAR + leaving)
         except (TimeoutError, psycopg.Error):
             # How the loan went is said already.
             return False

@@ -10,16 +10,16 @@ SELECT
 
 -- name: collect_additions
 -- Collect what the version in the making adds to the latest one: the rows with its number.
-CREATE TEMPORARY TABLE addition AS
-SELECT c.id AS content_id, c.repo_key
+INSERT INTO pg_temp.addition (content_id, repo_key)
+SELECT c.id, c.repo_key
 FROM repository_content m
 JOIN content c ON c.id = m.content_id
 WHERE m.repository_id = %(repository)s AND m.added = %(number)s;
 
 -- name: collect_additions_to_base
 -- Collect what the version in the making adds to its base.
-CREATE TEMPORARY TABLE addition AS
-SELECT c.id AS content_id, c.repo_key
+INSERT INTO pg_temp.addition (content_id, repo_key)
+SELECT c.id, c.repo_key
 FROM (
     SELECT content_id FROM repository_content WHERE repository_id = %(repository)s AND removed IS NULL
     EXCEPT
@@ -29,7 +29,7 @@ JOIN content c ON c.id = added.content_id;
 
 -- name: analyze_addition
 -- Let the planner know the additions.
-ANALYZE addition;
+ANALYZE pg_temp.addition;
 
 -- name: replace_content
 -- Take out of the version what was there before and has the repository key of an addition; give the number of units. Rows that this version added, for
@@ -76,14 +76,14 @@ LIMIT 5;
 
 -- name: collect_added_paths
 -- Collect the paths of the additions.
-CREATE TEMPORARY TABLE added_path AS
+INSERT INTO pg_temp.added_path (content_id, relative_path, artifact_id)
 SELECT l.content_id, l.relative_path, l.artifact_id
 FROM pg_temp.addition a
 CROSS JOIN LATERAL (SELECT * FROM content_artifact l WHERE l.content_id = a.content_id OFFSET 0) l;
 
 -- name: analyze_added_path
 -- Let the planner know the paths.
-ANALYZE added_path;
+ANALYZE pg_temp.added_path;
 
 -- name: contested_paths
 -- Give a few of the added paths at which another unit of the version has, as far as is known, other bytes; and their number.

@@ -21,7 +21,7 @@ FOR UPDATE;
 -- name: create_squash
 -- Make room for the rows of the units that deleted versions added or removed, and what becomes of each: `added` and `removed` as they are to be,
 -- or nothing.
-CREATE TEMPORARY TABLE squash (place tid NOT NULL, stays boolean NOT NULL, added integer, removed integer);
+CREATE TEMPORARY TABLE squash (place tid NOT NULL, stays boolean NOT NULL, added integer, removed integer) ON COMMIT DROP;
 
 -- name: collect_squash
 -- Find out what becomes of the rows when each deleted number gives way to its successor, the next kept one, or to none (NULL) behind the last. A

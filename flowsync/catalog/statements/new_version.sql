@@ -58,12 +58,32 @@ FROM opened
 CROSS JOIN latest;
 
 -- name: create_seen
--- Make room for the ids that a mirror keeps. There is no index: they are only ever read as a whole.
-CREATE TEMPORARY TABLE seen (content_id bytea NOT NULL);
+-- Make room for the ids that a mirror keeps, unless an earlier version left it. There is no index: they are only ever read as a whole.
+CREATE TEMPORARY TABLE IF NOT EXISTS seen (content_id bytea NOT NULL);
 
 -- name: create_base
--- Make room for the ids of the base.
-CREATE TEMPORARY TABLE base (content_id bytea NOT NULL);
+-- The same for the ids of the base.
+CREATE TEMPORARY TABLE IF NOT EXISTS base (content_id bytea NOT NULL);
+
+-- name: create_addition
+-- The same for what the version adds.
+CREATE TEMPORARY TABLE IF NOT EXISTS addition (content_id bytea NOT NULL, repo_key bytea);
+
+-- name: create_added_path
+-- The same for the paths of that.
+CREATE TEMPORARY TABLE IF NOT EXISTS added_path (content_id bytea NOT NULL, relative_path text COLLATE "C" NOT NULL, artifact_id bigint);
+
+-- name: empty_scratch
+-- Leave the room for the next version: empty, or, where it has grown beyond 64 KiB, not at all. What was analysed has, so no statistics outlive their rows.
+DO $$
+DECLARE
+    scratch regclass;
+BEGIN
+    FOREACH scratch IN ARRAY ARRAY['pg_temp.seen', 'pg_temp.base', 'pg_temp.addition', 'pg_temp.added_path']::regclass[] LOOP
+        EXECUTE format(CASE WHEN pg_relation_size(scratch) > 65536 THEN 'DROP TABLE %s' ELSE 'DELETE FROM %s' END, scratch);
+    END LOOP;
+END
+$$;
 
 -- name: collect_base
 -- Keep what the base holds now: it may be deleted before the version is completed.
