@@ -22,7 +22,13 @@ LOCK_CLASS: Final = 0x666C6F77
 """First number of the advisory locks of repositories ("flow" in ASCII); the second is the repository's id, or 0 for the lock that
 all holders share."""
 
-_SCRATCH: Final = ("create_seen", "create_base", "create_addition", "create_added_path")
+_SCRATCH: Final = (
+    "create_seen",
+    "create_base",
+    "create_addition",
+    "create_added_path",
+    "create_shared_path",
+)
 
 
 @asynccontextmanager

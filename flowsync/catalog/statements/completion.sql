@@ -85,24 +85,30 @@ CROSS JOIN LATERAL (SELECT * FROM content_artifact l WHERE l.content_id = a.cont
 -- Let the planner know the paths.
 ANALYZE pg_temp.added_path;
 
+-- name: collect_shared_paths
+-- Collect the added paths at which another unit of the version has another artifact, or either has none.
+INSERT INTO pg_temp.shared_path (relative_path, content_id, other_id)
+SELECT a.relative_path, a.content_id, o.content_id
+FROM pg_temp.added_path a
+CROSS JOIN LATERAL (
+    SELECT o.content_id
+    FROM content_artifact o
+    WHERE o.relative_path = a.relative_path AND o.content_id <> a.content_id AND (a.artifact_id = o.artifact_id) IS NOT TRUE
+        AND (
+            SELECT true FROM repository_content m
+            WHERE m.repository_id = %(repository)s AND m.content_id = o.content_id AND m.removed IS NULL
+        )
+    OFFSET 0
+) o;
+
+-- name: analyze_shared_path
+-- Let the planner know them.
+ANALYZE pg_temp.shared_path;
+
 -- name: contested_paths
--- Give a few of the added paths at which another unit of the version has, as far as is known, other bytes; and their number.
-WITH pair AS MATERIALIZED (
-    SELECT a.relative_path, a.content_id, o.content_id AS other_id
-    FROM pg_temp.added_path a
-    CROSS JOIN LATERAL (
-        SELECT o.content_id
-        FROM content_artifact o
-        WHERE o.relative_path = a.relative_path AND o.content_id <> a.content_id AND (a.artifact_id = o.artifact_id) IS NOT TRUE
-            AND (
-                SELECT true FROM repository_content m
-                WHERE m.repository_id = %(repository)s AND m.content_id = o.content_id AND m.removed IS NULL
-            )
-        OFFSET 0
-    ) o
-)
+-- Give a few of the shared paths at which the units have, as far as is known, different bytes; and their number.
 SELECT relative_path, count(*) OVER ()
-FROM pair
+FROM pg_temp.shared_path pair
 WHERE (
     SELECT count(*)
     FROM link_digest mine

@@ -73,13 +73,19 @@ CREATE TEMPORARY TABLE IF NOT EXISTS addition (content_id bytea NOT NULL, repo_k
 -- The same for the paths of that.
 CREATE TEMPORARY TABLE IF NOT EXISTS added_path (content_id bytea NOT NULL, relative_path text COLLATE "C" NOT NULL, artifact_id bigint);
 
+-- name: create_shared_path
+-- The same for those of these paths at which another unit has something too.
+CREATE TEMPORARY TABLE IF NOT EXISTS shared_path (relative_path text COLLATE "C" NOT NULL, content_id bytea NOT NULL, other_id bytea NOT NULL);
+
 -- name: empty_scratch
 -- Leave the room for the next version: empty, or, where it has grown beyond 64 KiB, not at all. What was analysed has, so no statistics outlive their rows.
 DO $$
 DECLARE
     scratch regclass;
 BEGIN
-    FOREACH scratch IN ARRAY ARRAY['pg_temp.seen', 'pg_temp.base', 'pg_temp.addition', 'pg_temp.added_path']::regclass[] LOOP
+    FOREACH scratch IN ARRAY ARRAY[
+        'pg_temp.seen', 'pg_temp.base', 'pg_temp.addition', 'pg_temp.added_path', 'pg_temp.shared_path'
+    ]::regclass[] LOOP
         EXECUTE format(CASE WHEN pg_relation_size(scratch) > 65536 THEN 'DROP TABLE %s' ELSE 'DELETE FROM %s' END, scratch);
     END LOOP;
 END
