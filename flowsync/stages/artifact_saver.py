@@ -18,8 +18,8 @@ SMALLEST_BATCH = 200
 
 BETWEEN_LULLS = 500
 """Contents a batch waits for while other syncs save theirs, but no longer than until none does: the file system is busy meanwhile. Sixteen first
-syncs with 20 000 files of 4 KiB between them took 5.05 s, and 5.30 without this; with flushes that take 30 ms more 5.84 and 6.02, with 100 ms more
-10.05 and 10.13 (medians of six rounds in turns, the last of three).
+syncs with 20 000 files of 4 KiB between them take 4.82 s, and 4.96 without this (medians of ten rounds, in turns). When two of them fetched at any
+time it was 5.05 and 5.30, and with flushes that take 30 ms more 5.84 and 6.02 (six rounds).
 """
 
 
