@@ -91,6 +91,10 @@ class Budget:
             if not self._relievers:
                 self.lull.set()
 
+    def waits_for_relief(self) -> bool:
+        """Say whether somebody waits for a share while others are about to give theirs back."""
+        return bool(self.pressure) and self._relievers > 0
+
     def _grant_now(self, size: int, items: int) -> bool:
         """Take a share if it fits and nobody waits; say whether that worked."""
         if self._waiters or not self._fits(size, items):

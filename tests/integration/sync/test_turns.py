@@ -121,6 +121,27 @@ async def test_beside_an_idle_loop_the_next_one_begins_when_one_ends() -> None:
     assert (before, after) == (False, True)
 
 
+async def test_a_loop_that_waits_for_the_store_lets_no_more_in() -> None:
+    """On a slow disk all of sixteen syncs went on side by side, and what each had fetched was stored in small batches."""
+    looks = 0
+    looked_often, cleared = asyncio.Event(), False
+
+    def is_clogged() -> bool:
+        nonlocal looks
+        looks += 1
+        if looks == 8:
+            looked_often.set()
+        return not cleared
+
+    async with going(Turns(AT_EASE + 1, is_clogged), AT_EASE + 1) as goers:
+        await looked_often.wait()
+        while_clogged = goers[AT_EASE].begun.is_set()
+        cleared = True
+        await goers[AT_EASE].begun.wait()
+
+    assert not while_clogged
+
+
 async def test_turns_come_in_the_order_in_which_they_were_asked_for() -> None:
     async with going(Turns(1), 3) as (first, second, third):
         await first.begun.wait()

@@ -348,6 +348,23 @@ def test_lull_comes_when_the_last_one_has_given_back_or_failed() -> None:
     assert told == [True]
 
 
+async def test_budget_waits_for_relief_while_it_lacks_room_and_some_is_on_its_way() -> None:
+    budget, told = Budget(items=1), []
+    lease = await budget.acquire(0)
+    with budget.relieving():
+        told.append(budget.waits_for_relief())
+    waiting = asyncio.create_task(budget.acquire(0))
+    await asyncio.sleep(0)
+    told.append(budget.waits_for_relief())
+    with budget.relieving():
+        told.append(budget.waits_for_relief())
+        lease.release()
+        told.append(budget.waits_for_relief())
+    (await waiting).release()
+
+    assert told == [False, False, True, False]
+
+
 async def test_account_takes_from_its_budget() -> None:
     budget = Budget(size=10)
     with budget.account() as account:
