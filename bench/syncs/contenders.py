@@ -75,7 +75,7 @@ class Flowsync:
 
 
 class FlowsyncAtOnce(Flowsync):
-    """The same with all repositories of the scenario at once."""
+    """The same with all repositories of the scenario given to one engine, which lets them go on in turn (`syncs_at_once`, as it is by default)."""
 
     def command(self, scenario: Scenario, place: Path, upstream: Path, url: str) -> Sequence[str]:
         return [*_FLOWSYNC, "--home", str(place / "home"), "sync", "--json"]
@@ -87,7 +87,7 @@ class FlowsyncAtOnce(Flowsync):
     def _settings(self, scenario: Scenario, upstream: Path, url: str) -> str:
         head = super()._settings(scenario, upstream, url)
         parts = split(upstream, scenario.repositories)
-        return f"syncs_at_once = {len(parts)}\n{head}" + "".join(
+        return head + "".join(
             f'[repositories."{part}"]\nsource = "file"\nurl = "{url}/{part}"\nmirror = true\n'
             for part in parts
         )
