@@ -20,8 +20,8 @@ beside 5.17 s (six).
 Decided: a loop that waits for the store is taken for a busy one, because one more sync would wait too, and what is fetched would be spread over more
 and smaller batches. With flushes that take 100 ms more, sixteen took 9.88 s and take 8.21 s (four rounds), where one sync takes 7.75 s.
 
-Decided: who ends lets in the next one by what the last look found, because one a look were ten syncs a second. Sixty of two files, from an upstream
-that answers after 0.05 s, took 3.4 s and take 1.4; again, when nothing was new, 1.7 and 1.1.
+Decided: who ends lets in the next one by what the last look found, because one at each look would be ten syncs a second. Sixty of two files, from an
+upstream that answers after 0.05 s, took 3.4 s and take 1.4; again, when nothing was new, 1.7 and 1.1.
 """
 
 import asyncio

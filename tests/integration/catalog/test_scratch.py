@@ -1,10 +1,13 @@
 """The tables that the making of versions has for itself: they stay with the session, and nothing in them does."""
 
+import re
+
 import pytest
 
 from flowsync.catalog.database import Database
 from flowsync.catalog.repositories import Repositories
 from flowsync.catalog.repository_lock import locked_connection
+from flowsync.catalog.statements import statement
 from flowsync.model.repository import Repository
 from tests.integration.catalog.units import Shelf
 
@@ -49,6 +52,18 @@ async def test_what_a_failed_mirror_saw_is_not_seen_by_the_next(
         removed = await version.remove_unseen()
 
     assert removed == 1
+
+
+async def test_all_tables_that_a_version_begins_with_are_emptied(database: Database) -> None:
+    """One that is made with the others and forgotten at the end would show the next version the rows of this one."""
+    async with locked_connection(database, "r", 1, wait=False) as connection:
+        cursor = await connection.execute(
+            "SELECT relname FROM pg_class WHERE relnamespace = pg_my_temp_schema() AND relkind = 'r'"
+        )
+        made = {name for (name,) in await cursor.fetchall()}
+
+    emptied = re.findall(r"'pg_temp\.(\w+)'", statement("empty_scratch").decode())
+    assert sorted(emptied) == sorted(made)
 
 
 @pytest.mark.parametrize(("rows", "same"), [(FEW, True), (MANY, False)])
