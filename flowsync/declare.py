@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from flowsync.model.artifact import Artifact, StagedArtifact, StoredArtifact
-from flowsync.model.content import Content, content_id
+from flowsync.model.content import Content
 from flowsync.model.errors import DeclarationError
+from flowsync.model.identity import unit_id
 from flowsync.model.remote import Remote
 from flowsync.pipeline.budget import Lease
 from flowsync.pipeline.resolution import Resolvable
@@ -29,7 +30,8 @@ class DeclarativeArtifact:
     """An artifact, where to get it, and the path at which it belongs to its content.
 
     `artifact` may be incomplete until the body was downloaded; the stages replace it as they learn more. `url` and `urls` exclude each
-    other. With `deferred_download` the artifact is recorded but not downloaded. `alternates` are further sources, tried first, each with
+    other. What was declared stays known as `as_declared`: the unit's id depends on it, and not on what is found out later.
+    With `deferred_download` the artifact is recorded but not downloaded. `alternates` are further sources, tried first, each with
     its own remote.
 
     Raises `DeclarationError` (a `ValueError`) when `artifact`, `url` or `relative_path` is missing, when both `url` and `urls` are given, and
@@ -37,8 +39,9 @@ class DeclarativeArtifact:
     """
 
     __slots__ = (
+        "_artifact",
         "alternates",
-        "artifact",
+        "as_declared",
         "deferred_download",
         "extra_data",
         "relative_path",
@@ -68,13 +71,24 @@ class DeclarativeArtifact:
             raise DeclarationError(
                 "DeclarativeArtifact needs a remote, unless its artifact has a file"
             )
-        self.artifact = artifact
+        self._artifact = self.as_declared = artifact
         self.urls: list[str] = [url] if url else list(urls or ())
         self.relative_path = relative_path
         self.remote = remote
         self.extra_data: dict[str, Any] = extra_data or {}
         self.deferred_download = deferred_download
         self.alternates: list[Source] = []
+
+    @property
+    def artifact(self) -> Artifact:
+        """What is known of the artifact by now."""
+        return self._artifact
+
+    @artifact.setter
+    def artifact(self, artifact: Artifact) -> None:
+        if not isinstance(artifact, (StagedArtifact, StoredArtifact)):
+            self.as_declared = artifact
+        self._artifact = artifact
 
     @property
     def url(self) -> str:
@@ -84,7 +98,7 @@ class DeclarativeArtifact:
     @property
     def wants_download(self) -> bool:
         """Whether the bytes have to come during the sync: not recorded, not at hand, not deferred."""
-        artifact = self.artifact
+        artifact = self._artifact
         return not (
             self.deferred_download
             or artifact.file is not None
@@ -98,7 +112,7 @@ class DeclarativeArtifact:
 class DeclarativeContent(Resolvable):
     """A content unit and the artifacts that belong to it; the item of a sync's pipeline.
 
-    `content` may be replaced by its stored counterpart on the way; `saved` says that the catalog holds it. Awaiting `resolution()` gives the
+    `saved` says that the catalog holds it. Awaiting `resolution()` gives the
     content as it is when the item reaches `ResolveContentFutures`, or whenever a stage calls `resolve()`. `line` is where upstream's metadata lists
     the unit, from 1, for those who ask later why a version has it. `lease` is its share of the transfer
     budget while bytes of its artifacts are in flight; `failure` is why they could not be had, in a sync that may go on without.
@@ -141,9 +155,12 @@ class DeclarativeContent(Resolvable):
 
     @property
     def content_id(self) -> bytes:
-        """The 16-byte id of the unit, computed once: a stored counterpart has the same."""
-        if self._content_id is None:
-            self._content_id = content_id(self.content)
+        """The 16-byte id of the unit as it is declared now, or as it was when its id was fixed: a stored counterpart has the same."""
+        return self._content_id or unit_id(self.content, self.d_artifacts)
+
+    def fix_id(self) -> bytes:
+        """Compute the id and keep it: the unit is about to be looked up or saved. Return it."""
+        self._content_id = unit_id(self.content, self.d_artifacts)
         return self._content_id
 
     def outcome(self) -> Content:

@@ -32,7 +32,7 @@ from bench.catalog.rows import (
 from bench.conftest import Sized
 from flowsync.catalog.contents import Link
 from flowsync.catalog.remotes import Source
-from flowsync.model.content import Content, content_id
+from flowsync.model.content import Content, key_id
 from flowsync.model.remote import Remote
 from tests.postgres import temporary_database
 
@@ -118,7 +118,7 @@ def bench_find_contents(bench: Bench, world: World) -> None:
 
 def bench_find_contents_described(bench: Bench, world: World) -> None:
     def prepare() -> dict[bytes, Content]:
-        return {content_id(content): content for content in map(described, world.old())}
+        return {key_id(content): content for content in map(described, world.old())}
 
     bench(prepare, world.contents.find)
 
@@ -150,7 +150,7 @@ def bench_fill_links(bench: Bench, world: World) -> None:
         stored = world.runner.run(world.artifacts.find(declared(numbers), ALLOWED))
         return [
             Link(
-                content_id=content_id(unit(number)),
+                content_id=key_id(unit(number)),
                 relative_path=path(number),
                 artifact_id=artifact.id,
             )

@@ -26,7 +26,7 @@ from flowsync.catalog.contents import Contents, Link
 from flowsync.catalog.database import Database
 from flowsync.catalog.new_version import NewVersion
 from flowsync.catalog.repositories import Repositories
-from flowsync.model.content import Content, content_id
+from flowsync.model.content import Content, key_id
 from flowsync.model.repository import Repository
 from tests.postgres import temporary_database
 
@@ -98,8 +98,7 @@ class World:
         for start in range(numbers.start, numbers.stop, BATCH):
             paths = [path(number) for number in range(start, min(start + BATCH, numbers.stop))]
             units = {
-                content_id(unit): unit
-                for unit in (File(relative_path=p, sha256=body) for p in paths)
+                key_id(unit): unit for unit in (File(relative_path=p, sha256=body) for p in paths)
             }
             links = [
                 Link(content_id=key, relative_path=p) for key, p in zip(units, paths, strict=True)

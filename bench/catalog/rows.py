@@ -14,7 +14,7 @@ from flowsync.catalog.contents import Contents, Link
 from flowsync.catalog.database import Database
 from flowsync.catalog.remotes import Remotes, Source
 from flowsync.model.artifact import Artifact, StagedArtifact
-from flowsync.model.content import Content, content_id
+from flowsync.model.content import Content, key_id
 from flowsync.model.digest import DigestPolicy
 from flowsync.model.remote import Remote
 
@@ -119,7 +119,7 @@ def described(number: int) -> Described:
 
 def source(world: World, number: int, mirror: str = "a") -> Source:
     return Source(
-        content_id=content_id(unit(number)),
+        content_id=key_id(unit(number)),
         relative_path=path(number),
         remote_id=world.remote_id,
         urls=[f"https://{mirror}.example.org/debian/{path(number)}"],
@@ -128,7 +128,7 @@ def source(world: World, number: int, mirror: str = "a") -> Source:
 
 
 async def save(world: World, units: list[Unit] | list[Described], numbers: range) -> None:
-    ids = {content_id(content): content for content in units}
+    ids = {key_id(content): content for content in units}
     async with world.contents.transaction() as transaction:
         await transaction.insert(ids)
         await transaction.link(
@@ -144,4 +144,4 @@ def declared(numbers: range) -> list[Artifact]:
 
 
 def units(numbers: range) -> dict[bytes, Content]:
-    return {content_id(content): content for content in map(unit, numbers)}
+    return {key_id(content): content for content in map(unit, numbers)}

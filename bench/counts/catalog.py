@@ -17,7 +17,7 @@ from bench.catalog.rows import (
 )
 from bench.counts.wire import Wire
 from flowsync.catalog.contents import Link
-from flowsync.model.content import content_id
+from flowsync.model.content import key_id
 from flowsync.model.remote import Remote
 
 Call = Callable[[World], Awaitable[object]]
@@ -34,7 +34,7 @@ async def _fill_links(world: World) -> None:
     assert artifact is not None
     links = [
         Link(
-            content_id=content_id(unit(number)),
+            content_id=key_id(unit(number)),
             relative_path=unit(number).relative_path,
             artifact_id=artifact.id,
         )
@@ -51,7 +51,7 @@ CALLS: Final[dict[str, Call]] = {
     "save known artifacts": lambda world: world.artifacts.save([staged(n) for n in world.old()]),
     "find contents": lambda world: world.contents.find(units(world.old())),
     "find described contents": lambda world: world.contents.find(
-        {content_id(content): content for content in map(described, world.old())}
+        {key_id(content): content for content in map(described, world.old())}
     ),
     "find unknown contents": lambda world: world.contents.find(units(world.new())),
     "save contents": _save_contents,

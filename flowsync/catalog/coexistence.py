@@ -1,6 +1,7 @@
 """The rules that the units of a version must keep, checked when it is about to be completed.
 
-1. Of two units with the same repository key, the one that this version adds replaces the one that was there; two that are both added are an error.
+1. Of two units with the same natural key or the same repository key, the one that this version adds replaces the one that was there; two that are
+   both added are an error.
 2. At one path there are, as far as is known, the same bytes, however many units share them; and no path lies below another path. Bytes are
    the same when the artifact is, or when a digest is, stored or declared by upstream; units whose bytes nothing is known of cannot share a
    path.

@@ -1,13 +1,14 @@
 """The content units that are recorded, and their links to artifacts.
 
-1. Units are known by their computed id (`model/content.py`). Inserting one that exists does nothing, so two syncs may save the same unit at once;
-   the one that came second is told so, and finds it.
+1. Units are known by their computed id (`model/identity.py`), which covers all that was declared. Inserting one that exists does nothing, so two
+   syncs may save the same unit at once; the one that came second is told so, and finds it.
 2. Within a transaction units are inserted before others are found, and these before links are changed, each sorted by key; therefore
    transactions that share units wait for each other but never deadlock.
-3. A link that has an artifact may get another one but never loses it, and no row is written that does not change.
+3. A stored unit never changes. A link that has no artifact gets one, with the bytes that it had before if it had any; no other artifact ever takes
+   its place. No row is written that does not change.
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, LiteralString
 
@@ -17,26 +18,14 @@ from psycopg import AsyncCursor
 from flowsync.catalog.columns import column
 from flowsync.catalog.database import Database
 from flowsync.catalog.sessions import Connection
-from flowsync.model.content import (
-    Content,
-    decode_fields,
-    encode_fields,
-    fields_beyond_key,
-    repo_key_id,
-    type_name,
-)
-from flowsync.model.errors import CatalogError
+from flowsync.model.content import Content, encode_fields, key_id, repo_key_id, type_name
 
-
-class KnownContent(msgspec.Struct, frozen=True):
-    """A stored unit and its links: relative path to artifact id, or to `None` where the bytes were never fetched."""
-
-    content: Content
-    links: dict[str, int | None]
+KnownLinks = dict[str, int | None]
+"""The links of a stored unit: relative path to artifact id, or to `None` where the bytes are not here."""
 
 
 class Link(msgspec.Struct, frozen=True, kw_only=True):
-    """The artifact of a unit at a path; `None` while its bytes were never fetched."""
+    """The artifact of a unit at a path; `None` while its bytes are not here."""
 
     content_id: bytes
     relative_path: str
@@ -49,12 +38,14 @@ class Contents:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def find(self, wanted: Mapping[bytes, Content]) -> dict[bytes, KnownContent]:
-        """Return the stored ones of the declared units, by id.
+    async def find(self, ids: Iterable[bytes]) -> dict[bytes, KnownLinks]:
+        """Return the links of those of the units that are stored, by id."""
+        return _known(await self._database.fetch("find_contents", {"ids": list(ids)}))
 
-        Raise `CatalogError` when the stored fields of one no longer fit its type.
-        """
-        return _known(wanted, await self._database.fetch("find_contents", _lookup(wanted)))
+    async def of_keys(self, units: Sequence[Content]) -> list[list[bytes]]:
+        """Return for each unit the ids of what is stored with its natural key."""
+        rows = await self._database.fetch("units_of_keys", key_columns(units))
+        return [[found for found, _ in each] for each in by_key(len(units), rows)]
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator["ContentTransaction"]:
@@ -70,9 +61,9 @@ class ContentTransaction:
         self._database = database
         self._connection = connection
 
-    async def find(self, wanted: Mapping[bytes, Content]) -> dict[bytes, KnownContent]:
-        """Return the stored ones of the declared units, as `Contents.find` does, those saved in this transaction included."""
-        return _known(wanted, await self._fetch("find_contents", _lookup(wanted)))
+    async def find(self, ids: Iterable[bytes]) -> dict[bytes, KnownLinks]:
+        """Return what is stored, as `Contents.find` does, what was saved in this transaction included."""
+        return _known(await self._fetch("find_contents", {"ids": list(ids)}))
 
     async def insert(self, units: Mapping[bytes, Content]) -> set[bytes]:
         """Insert the units that are new and return their ids. The others were saved before, perhaps a moment ago by another sync."""
@@ -81,6 +72,7 @@ class ContentTransaction:
             "insert_contents",
             {
                 "ids": list(units),
+                "keys": column(_key_apart(*unit) for unit in units.items()),
                 "types": [type_name(type(content)) for content in contents],
                 "fields": [encode_fields(content).decode() for content in contents],
                 "repo_keys": column(repo_key_id(content) for content in contents),
@@ -93,7 +85,7 @@ class ContentTransaction:
         await self._database.run(self._connection, "link_artifacts", _columns(links))
 
     async def fill(self, links: Sequence[Link]) -> int:
-        """Give existing links their artifact and return how many changed. Of two for one path, the last one counts."""
+        """Give existing links that have none their artifact and return how many got one. Of two for one path, the last one counts."""
         filled = {
             (link.content_id, link.relative_path): link
             for link in links
@@ -116,36 +108,35 @@ class ContentTransaction:
         return await (await self._database.run(self._connection, name, params)).fetchall()
 
 
-def _lookup(wanted: Mapping[bytes, Content]) -> dict[str, list[Any]]:
-    """Return the parameters of `find_contents`. Fields that the key determines are known without reading them."""
-    kinds = {type(content) for content in wanted.values()}
-    detailed = [type_name(kind) for kind in kinds if fields_beyond_key(kind)]
-    return {"ids": list(wanted), "types_with_fields": detailed}
+def key_columns(units: Sequence[Content]) -> dict[str, list[Any]]:
+    """Return the parameters of `units_of_keys`."""
+    return {
+        "keys": [key_id(unit) for unit in units],
+        "fields": [encode_fields(unit).decode() for unit in units],
+    }
 
 
-def _known(
-    wanted: Mapping[bytes, Content], rows: Sequence[tuple[Any, ...]]
-) -> dict[bytes, KnownContent]:
-    """Put the rows of `find_contents` together: those of the units come before those of their links."""
-    known: dict[bytes, KnownContent] = {}
-    for content_id, relative_path, artifact_id, fields in rows:
-        if relative_path is None:
-            declared = wanted[content_id]
-            content = declared if fields is None else _decode(content_id, declared, fields)
-            known[content_id] = KnownContent(content, {})
-        else:
-            known[content_id].links[relative_path] = artifact_id
+def by_key(count: int, rows: Sequence[tuple[int, bytes, bool]]) -> list[list[tuple[bytes, bool]]]:
+    """Return what `units_of_keys` found for each of `count` units: ids, and whether the fields are the same."""
+    found: list[list[tuple[bytes, bool]]] = [[] for _ in range(count)]
+    for ordinal, content_id, is_same in rows:
+        found[ordinal].append((content_id, is_same))
+    return found
+
+
+def _known(rows: Sequence[tuple[bytes, str | None, int | None]]) -> dict[bytes, KnownLinks]:
+    known: dict[bytes, KnownLinks] = {}
+    for content_id, relative_path, artifact_id in rows:
+        links = known.setdefault(content_id, {})
+        if relative_path is not None:
+            links[relative_path] = artifact_id
     return known
 
 
-def _decode(content_id: bytes, declared: Content, fields: str) -> Content:
-    kind = type(declared)
-    try:
-        return decode_fields(kind, fields.encode())
-    except msgspec.ValidationError as error:
-        raise CatalogError(
-            f"reading unit {content_id.hex()}: its stored fields do not fit {type_name(kind)}: {error}"
-        ) from error
+def _key_apart(content_id: bytes, content: Content) -> bytes | None:
+    """Return the id of the natural key where it is not that of the unit."""
+    key = key_id(content)
+    return None if key == content_id else key
 
 
 def _columns(links: Sequence[Link]) -> dict[str, list[Any]]:

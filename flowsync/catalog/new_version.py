@@ -9,11 +9,19 @@
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from flowsync.catalog.contents import by_key, key_columns
 from flowsync.catalog.version_content import BATCH_SIZE, unfinished_content_ids
 from flowsync.catalog.version_session import VersionSession
-from flowsync.model.content import CONTENT_ID_SIZE, Content, content_id
-from flowsync.model.errors import ImmutableVersionError, NotContentError
+from flowsync.model.content import CONTENT_ID_SIZE, Content
+from flowsync.model.errors import (
+    DuplicateContentError,
+    ImmutableVersionError,
+    NotContentError,
+)
 from flowsync.model.repository import RepositoryVersion
+
+Pick = Callable[[Content, Sequence[tuple[bytes, bool]]], list[bytes]]
+"""Says which of the stored units of its natural key a `Content` stands for; each comes with whether its fields are the same."""
 
 
 class NewVersion:
@@ -28,8 +36,8 @@ class NewVersion:
     what is to be remembered instead, if anything; it is written before anybody else can have the repository.
 
     Several tasks may use it at once; their statements take turns. Methods that change it raise `ImmutableVersionError` after the context has
-    ended. A unit is given as its id or as a `Content`; anything else is a `NotContentError`, and units that the catalog does not know are
-    ignored.
+    ended. A unit is given as its id, or as a `Content`, which stands for what is stored with its natural key; anything else is a `NotContentError`,
+    and units that the catalog does not know are ignored.
     """
 
     def __init__(
@@ -55,22 +63,27 @@ class NewVersion:
         self._ended = False
 
     async def add_content(self, units: Iterable[bytes | Content]) -> int:
-        """Add those units that are not in the version; return their number."""
-        return len(await self.associate(_ids(units), seen=False))
+        """Add those units that are not in the version; return their number.
+
+        Raise `DuplicateContentError` for a `Content` of whose natural key several units are stored, unless just one of them has its fields.
+        """
+        self._changeable()
+        return len(await self.associate(await self._ids(units, _the_one), seen=False))
 
     async def remove_content(self, units: Iterable[bytes | Content]) -> int:
-        """Remove those units that are in the version; return their number."""
+        """Remove those units that are in the version, all those of the natural key of a `Content`; return their number."""
         session = self._changeable()
-        ids = _ids(units)
+        ids = await self._ids(units, _all)
         if not ids:
             return 0
         ((count,),) = await session.fetch("remove_content", ids=ids)
         return int(count)
 
     async def set_content(self, units: Iterable[bytes | Content]) -> None:
-        """Make the version hold exactly these units."""
-        ids = _ids(units)
-        await self._changeable().execute("remove_others", ids=ids)
+        """Make the version hold exactly these units. Raise as `add_content` does."""
+        session = self._changeable()
+        ids = await self._ids(units, _the_one)
+        await session.execute("remove_others", ids=ids)
         await self.associate(ids, seen=False)
 
     async def associate(
@@ -91,9 +104,9 @@ class NewVersion:
         ((count,),) = await self._changeable().fetch("remove_unseen")
         return int(count)
 
-    async def keep(self, ids: Sequence[bytes], repo_keys: Sequence[bytes | None]) -> None:
-        """Let `remove_unseen` spare the units of the version that have one of these ids or repository keys."""
-        await self._changeable().execute("keep_content", ids=ids, repo_keys=repo_keys)
+    async def keep(self, keys: Sequence[bytes], repo_keys: Sequence[bytes | None]) -> None:
+        """Let `remove_unseen` spare the units of the version that have one of these natural keys or repository keys."""
+        await self._changeable().execute("keep_content", keys=keys, repo_keys=repo_keys)
 
     def content_ids(self, batch_size: int = BATCH_SIZE) -> AsyncGenerator[list[bytes], None]:
         """Yield the ids of the units that are in the version now, in order, at most `batch_size` at a time."""
@@ -106,6 +119,20 @@ class NewVersion:
         """Refuse all further changes."""
         self._ended = True
 
+    async def _ids(self, units: Iterable[bytes | Content], pick: Pick) -> list[bytes]:
+        """Return the ids of the units in order; what stands for a `Content` is for `pick` to say."""
+        given = [_checked(unit) for unit in units]
+        contents = [unit for unit in given if isinstance(unit, Content)]
+        if not contents:
+            return [unit for unit in given if isinstance(unit, bytes)]
+        rows = await self._session.fetch("units_of_keys", **key_columns(contents))
+        found = iter(by_key(len(contents), rows))
+        return [
+            content_id
+            for unit in given
+            for content_id in ([unit] if isinstance(unit, bytes) else pick(unit, next(found)))
+        ]
+
     def _changeable(self) -> VersionSession:
         if self._ended:
             raise ImmutableVersionError(
@@ -114,15 +141,28 @@ class NewVersion:
         return self._session
 
 
-def _ids(units: Iterable[bytes | Content]) -> list[bytes]:
-    return [_id(unit) for unit in units]
-
-
-def _id(unit: object) -> bytes:
+def _checked(unit: object) -> bytes | Content:
     if isinstance(unit, Content):
-        return content_id(unit)
+        return unit
     if isinstance(unit, bytes) and len(unit) == CONTENT_ID_SIZE:
         return unit
     raise NotContentError(
         f"expected a content unit or its id of {CONTENT_ID_SIZE} bytes, found {unit!r}"
     )
+
+
+def _all(_: Content, found: Sequence[tuple[bytes, bool]]) -> list[bytes]:
+    return [content_id for content_id, _ in found]
+
+
+def _the_one(unit: Content, found: Sequence[tuple[bytes, bool]]) -> list[bytes]:
+    """Return the unit that is stored, or the one with the same fields if several are."""
+    if len(found) < 2:
+        return _all(unit, found)
+    same = [content_id for content_id, is_same in found if is_same]
+    if len(same) != 1:
+        shown = ", ".join(content_id.hex() for content_id, _ in found)
+        raise DuplicateContentError(
+            f"{unit!r} does not say which of {len(found)} stored units of its natural key is meant: {shown}"
+        )
+    return same

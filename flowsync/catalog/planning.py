@@ -16,6 +16,7 @@ from typing import Any, Final
 
 import msgspec
 
+from flowsync.catalog.columns import column
 from flowsync.catalog.database import Database
 from flowsync.catalog.version_lookup import find_version
 from flowsync.catalog.version_roots import Listed, state_after
@@ -37,6 +38,7 @@ class PlannedUnit(msgspec.Struct, frozen=True, kw_only=True):
     """A unit of the stream. `size` is the bytes of its artifacts as far as known."""
 
     content_id: bytes
+    key_id: bytes
     repo_key: bytes | None
     size: int
 
@@ -86,6 +88,7 @@ class Planning:
         await self._session.execute(
             "collect_foreseen",
             ids=[unit.content_id for unit in units],
+            keys=column(None if unit.key_id == unit.content_id else unit.key_id for unit in units),
             repo_keys=[unit.repo_key for unit in units],
             sizes=[unit.size for unit in units],
             digests=[download.digest for download in downloads],

@@ -3,20 +3,22 @@
 1. No credential is recorded. Which settings of a remote are kept is a list of names here, not all but some: a setting that `Remote` gains is left out
    until someone has thought about it. URLs are recorded whole: they are what is fetched.
 2. A source is one (unit, path, remote): all its URLs in order, with the size and the digests that upstream declared. It needs the unit's link at
-   that path. A batch is one statement, sorted by key, and writes no row that does not change.
+   that path. A batch is one statement, sorted by key, and writes no row that does not change. Size and digests that are recorded stay, because older
+   versions rely on them; how to ask for the bytes is what was declared last.
 3. Alternate sources are remotes that are asked for the same digest before an artifact's own remote is.
 
 Decided: user names count as secrets, because servers take API keys in their place; so do headers, except a few whose meaning is fixed, and client
 certificates, because a PEM file may hold the key as well.
 """
 
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
 import msgspec
 
-from flowsync.catalog.columns import digest_columns
+from flowsync.catalog.columns import column, digest_columns
 from flowsync.catalog.database import Database
 from flowsync.model.artifact import Artifact
 from flowsync.model.digest import DECLARABLE
@@ -40,14 +42,31 @@ _SETTINGS: Final = (
 """The fields of a remote that are recorded beside name, URL and policy."""
 
 _HEADERS: Final = frozenset({"accept", "accept-encoding", "accept-language", "user-agent"})
-"""The headers that are recorded, in lower case."""
+"""The headers of remotes that are recorded, in lower case."""
+
+_SOURCE_HEADERS: Final = _HEADERS | {
+    "accept-charset",
+    "accept-datetime",
+    "cache-control",
+    "docker-distribution-api-version",
+    "pragma",
+    "prefer",
+    "x-requested-with",
+}
+"""The headers of sources that are recorded, in lower case: those that choose what is answered. Under any other name a secret may be sent."""
+
+_SENDABLE: Final = re.compile(r"[\t\x20-\x7e]*")
+"""Values of headers that are recorded: visible ASCII, blanks and tabs."""
 
 _SEPARATOR: Final = "\n"
 """What joins the URLs of a source on their way: no URL holds it."""
 
 
 class Source(msgspec.Struct, frozen=True, kw_only=True):
-    """Where the artifact of a unit at a path can be fetched from, by the declared `artifact`'s size and digests."""
+    """Where the artifact of a unit at a path can be fetched from, by the declared `artifact`'s size and digests.
+
+    `headers` are those of its requests, in addition to the remote's; of them only what can be no secret is recorded.
+    """
 
     content_id: bytes
     relative_path: str
@@ -55,6 +74,7 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
     urls: list[str]
     artifact: Artifact
     priority: int = 0
+    headers: Mapping[str, str] = {}
 
 
 class Alternate(msgspec.Struct, frozen=True):
@@ -102,8 +122,9 @@ class Remotes:
     async def save_sources(self, sources: Sequence[Source]) -> list[int]:
         """Record the sources whose unit has a link at their path; return the ordinals (from 0) of the others.
 
-        A recorded source takes over URLs, size, digests and priority; when its URLs change, its failures are forgotten. Of two with one key, the
-        last one counts. Raise `DeclarationError` for a URL that holds credentials or a line break.
+        A recorded source takes over URLs, headers and priority, and a size and digests that it lacks; when its URLs change, its failures are
+        forgotten. Of two with one key, the last one counts. Raise `DeclarationError` for a URL that holds credentials or a line break, and for
+        headers that are no text.
         """
         last = {
             (source.content_id, source.relative_path, source.remote_id): source
@@ -194,6 +215,7 @@ def _source_columns(sources: Sequence[Source]) -> dict[str, list[Any]]:
         "relative_paths": [source.relative_path for source in sources],
         "remote_ids": [source.remote_id for source in sources],
         "urls": [_join_urls(source) for source in sources],
+        "headers": column(_encode_headers(source) for source in sources),
         "priorities": [source.priority for source in sources],
         "sizes": [source.artifact.size for source in sources],
         **digest_columns([source.artifact for source in sources], DECLARABLE),
@@ -208,3 +230,27 @@ def _join_urls(source: Source) -> str:
                 f"{'a line break' if _SEPARATOR in url else 'credentials in it'}"
             )
     return _SEPARATOR.join(source.urls)
+
+
+def _encode_headers(source: Source) -> str | None:
+    if not source.headers:
+        return None
+    if not isinstance(source.headers, Mapping):
+        raise DeclarationError(f"headers of {source.relative_path!r} must be text by name")
+    for name, value in source.headers.items():
+        # The value is not shown: it may be secret.
+        if not (isinstance(name, str) and isinstance(value, str)):
+            raise DeclarationError(
+                f"headers of {source.relative_path!r} must be text by name, found {name!r} with a {type(value).__name__}"
+            )
+    kept = {name: value for name, value in source.headers.items() if _may_be_recorded(name, value)}
+    return msgspec.json.encode(kept).decode() if kept else None
+
+
+def _may_be_recorded(name: str, value: str) -> bool:
+    return name.lower() in _SOURCE_HEADERS and _SENDABLE.fullmatch(value) is not None
+
+
+def decode_headers(headers: str | None) -> dict[str, str]:
+    """Return the headers of a source as they are recorded."""
+    return {} if headers is None else msgspec.json.decode(headers, type=dict[str, str])

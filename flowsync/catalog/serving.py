@@ -14,7 +14,7 @@ from typing import Any, Final
 import msgspec
 
 from flowsync.catalog.database import Database
-from flowsync.catalog.remotes import recorded_remote
+from flowsync.catalog.remotes import decode_headers, recorded_remote
 from flowsync.catalog.version_lookup import repository_not_found
 from flowsync.model.artifact import Artifact, StoredArtifact
 from flowsync.model.digest import DECLARABLE
@@ -82,7 +82,8 @@ class FolderPage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ServingSource(msgspec.Struct, frozen=True, kw_only=True):
-    """Where bytes can be fetched from: URLs of a recorded remote, at (`content_id`, `relative_path`), with what upstream declared of them.
+    """Where bytes can be fetched from: URLs of a recorded remote, at (`content_id`, `relative_path`), with what upstream declared of them, and the
+    headers to ask with.
 
     `cooling` says that it gave wrong bytes lately; `alternate` that it belongs to an alternate source.
     """
@@ -92,6 +93,7 @@ class ServingSource(msgspec.Struct, frozen=True, kw_only=True):
     remote_id: int
     remote: Remote
     urls: list[str]
+    headers: dict[str, str]
     artifact: Artifact
     cooling: bool
     alternate: bool
@@ -173,6 +175,16 @@ class Serving:
         }
         await self._database.execute("link_artifact", params)
 
+    async def note_bytes(self, found: ServedFile, sha256: str, size: int) -> None:
+        """Let the path have no other bytes from now on than those that were served for it, which are not kept."""
+        params = {
+            "content": found.content_id,
+            "path": found.relative_path,
+            "sha256": bytes.fromhex(sha256),
+            "size": size,
+        }
+        await self._database.execute("note_bytes", params)
+
     async def newest_versions(self, version: ServedVersion, count: int) -> list[ServedVersion]:
         """Return the newest versions of the version's repository, newest first."""
         params = {"repository": version.repository_id, "count": count}
@@ -246,6 +258,7 @@ def _source(row: tuple[Any, ...]) -> ServingSource:
         policy,
         settings,
         urls,
+        headers,
         size,
         *digests,
         cooling,
@@ -262,6 +275,7 @@ def _source(row: tuple[Any, ...]) -> ServingSource:
         remote_id=remote_id,
         remote=recorded_remote(name, url, policy, settings),
         urls=urls,
+        headers=decode_headers(headers),
         artifact=Artifact(size=size, **declared),
         cooling=cooling,
         alternate=alternate,

@@ -17,6 +17,7 @@ from typing import Final
 import msgspec
 
 from flowsync.catalog.database import Database
+from flowsync.catalog.remotes import decode_headers
 from flowsync.catalog.sessions import Connection
 from flowsync.catalog.version_lookup import find_version
 
@@ -41,10 +42,11 @@ class Place(msgspec.Struct, frozen=True):
 
 
 class Origin(msgspec.Struct, frozen=True):
-    """URLs at which a remote is said to have the bytes of an artifact."""
+    """URLs at which a remote is said to have the bytes of an artifact, and the headers to ask with."""
 
     remote: str
     urls: list[str]
+    headers: dict[str, str] = {}
 
 
 class Plan:
@@ -117,6 +119,6 @@ class Verification:
         """Return for each artifact where its bytes are said to be, in the order in which to try."""
         found: dict[int, list[Origin]] = {}
         rows = await self._database.fetch("sources_of_artifacts", {"ids": list(ids)})
-        for number, remote, urls in rows:
-            found.setdefault(number, []).append(Origin(remote, urls))
+        for number, remote, urls, headers in rows:
+            found.setdefault(number, []).append(Origin(remote, urls, decode_headers(headers)))
         return found

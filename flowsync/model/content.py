@@ -1,4 +1,4 @@
-"""Content units and their computed identity.
+"""Content units, their natural keys, and the ids of these.
 
 A content type is a subclass of `Content` that names its natural key:
 
@@ -8,14 +8,16 @@ A content type is a subclass of `Content` that names its natural key:
         filename: str
         sha256: str
 
-1. The id of a unit is computed, never looked up (design, ruling 6): 128 bits of BLAKE3 over the canonical MessagePack of the type's name
-   and the natural key. Two machines and two runs give the same unit the same id, and equal keys of two types never meet.
-2. `repo_key` names the fields in which two units of one repository version must differ; of two that agree, the newer replaces the
-   older. Empty means that units of the type never collide.
+1. The id of a key is computed, never looked up: 128 bits of BLAKE3 over the canonical MessagePack of the type's name and the natural key. Two
+   machines and two runs give the same key the same id, and equal keys of two types never meet. Of which unit it is the id says `identity.py`.
+2. Of two units with one natural key, or with one `repo_key`, a repository version holds the newer. An empty `repo_key` asks for nothing more.
 3. Keys are made of str, int, bytes, bool, None and tuples or lists of these.
 """
 
-from typing import Any, ClassVar, TypeVar
+from collections.abc import Callable
+from functools import lru_cache
+from operator import attrgetter
+from typing import Any, ClassVar, Final, NamedTuple, TypeVar
 
 import blake3
 import msgspec
@@ -24,18 +26,42 @@ from flowsync.model.errors import DeclarationError
 
 C = TypeVar("C", bound="Content")
 
-_encoder = msgspec.msgpack.Encoder(order="deterministic")
-
 CONTENT_ID_SIZE = 16
 """Bytes in a content id."""
 
+WHOLE_CONTENT: Final = ("*",)
+"""The natural key of a type all of whose fields make a unit what it is."""
+
+STRONG_DIGESTS: Final = ("sha256", "sha512", "sha384", "sha224")
+"""Fields of these names in a natural key fix the bytes of a unit whose artifact is declared with the same digest."""
+
+UNENCODABLE: Final = (TypeError, ValueError, OverflowError, RecursionError)
+"""What the encoders raise for values that have no form as bytes."""
+
+_encode: Final = msgspec.msgpack.Encoder(order="deterministic").encode
+_encode_sorted: Final = msgspec.json.Encoder(order="sorted").encode
+
 
 class Content(msgspec.Struct):
-    """The base of all content types. Subclasses add fields and name their natural key; instances are plain values."""
+    """The base of all content types. Subclasses add fields and name their natural key; instances are plain values.
+
+    `natural_key` is a tuple of fields, or `WHOLE_CONTENT`. When fields beyond it change, or what is declared of the artifacts, the unit is
+    another one: the next version gets it in place of the old one, and older versions keep theirs.
+    """
 
     type_name: ClassVar[str] = ""
     natural_key: ClassVar[tuple[str, ...]] = ()
     repo_key: ClassVar[tuple[str, ...]] = ()
+
+
+class Kind(NamedTuple):
+    """What ids have to know of a content type. `fixing` are the digests of its key if the key can fix bytes and path of a unit."""
+
+    name: str
+    key: Callable[[Content], tuple[Any, ...]]
+    repo_key: Callable[[Content], tuple[Any, ...]] | None
+    beyond: tuple[str, ...]
+    fixing: tuple[str, ...]
 
 
 def type_name(content_type: type[Content]) -> str:
@@ -47,21 +73,55 @@ def type_name(content_type: type[Content]) -> str:
     return own_name or f"{content_type.__module__}.{content_type.__qualname__}"
 
 
-def content_id(content: Content) -> bytes:
-    """Return the 16-byte id of a unit. Raise `DeclarationError` when its type names no natural key, or a field that does not exist."""
-    return _key_id(content, content.natural_key, "natural_key")
+def key_id(content: Content) -> bytes:
+    """Return the 16 bytes that stand for type and natural key.
+
+    Raise `DeclarationError` when the type names no natural key, or a field that does not exist, or when a value of the key cannot be encoded.
+    """
+    kind = kind_of(type(content))
+    try:
+        return id_of([kind.name, *kind.key(content)])
+    except (AttributeError, *UNENCODABLE) as error:
+        raise _no_id(content, "natural_key", error) from error
 
 
 def repo_key_id(content: Content) -> bytes | None:
     """Return 16 bytes that are equal for units which cannot coexist in one version; None when the type has no repository key."""
-    return _key_id(content, content.repo_key, "repo_key") if content.repo_key else None
+    kind = kind_of(type(content))
+    if kind.repo_key is None:
+        return None
+    try:
+        return id_of([kind.name, *kind.repo_key(content)])
+    except (AttributeError, *UNENCODABLE) as error:
+        raise _no_id(content, "repo_key", error) from error
+
+
+def id_of(values: list[Any]) -> bytes:
+    """Return the id of a list of values."""
+    return blake3.blake3(_encode(values)).digest(length=CONTENT_ID_SIZE)
+
+
+@lru_cache(maxsize=1000)
+def kind_of(content_type: type[Content]) -> Kind:
+    """Return what ids have to know of a type. Raise `DeclarationError` when it names no natural key."""
+    names = _key_fields(content_type)
+    if not names:
+        raise DeclarationError(f"{content_type.__qualname__} names no natural_key")
+    beyond = fields_beyond_key(content_type)
+    is_placed = not beyond and "relative_path" in names
+    return Kind(
+        type_name(content_type),
+        _getter(names),
+        _getter(content_type.repo_key) if content_type.repo_key else None,
+        beyond,
+        tuple(name for name in STRONG_DIGESTS if name in names) if is_placed else (),
+    )
 
 
 def fields_beyond_key(content_type: type[Content]) -> tuple[str, ...]:
-    """Return the fields that the natural key does not determine; a stored unit of a type without any equals every declared one."""
-    return tuple(
-        name for name in content_type.__struct_fields__ if name not in content_type.natural_key
-    )
+    """Return the fields that the natural key does not determine."""
+    names = _key_fields(content_type)
+    return tuple(name for name in content_type.__struct_fields__ if name not in names)
 
 
 def encode_fields(content: Content) -> bytes:
@@ -69,19 +129,34 @@ def encode_fields(content: Content) -> bytes:
     return msgspec.json.encode(content)
 
 
+def encode_sorted(content: Content) -> bytes:
+    """Return the unit's fields as a JSON object that is the same for equal units. Raise `DeclarationError` when a field cannot be encoded."""
+    try:
+        return _encode_sorted(content)
+    except UNENCODABLE as error:
+        raise DeclarationError(f"cannot encode {type(content).__qualname__}: {error}") from error
+
+
 def decode_fields(content_type: type[C], fields: bytes) -> C:
     """Return the unit that `encode_fields` wrote; fields that the type gained since take their defaults."""
     return msgspec.json.decode(fields, type=content_type)
 
 
-def _key_id(content: Content, names: tuple[str, ...], which: str) -> bytes:
-    kind = type(content)
-    if not names:
-        raise DeclarationError(f"{kind.__qualname__} names no {which}")
-    try:
-        values: list[Any] = [type_name(kind), *(getattr(content, name) for name in names)]
-    except AttributeError as error:
-        raise DeclarationError(
-            f"{which} of {kind.__qualname__} names {error.name!r}, which is no field"
-        ) from error
-    return blake3.blake3(_encoder.encode(values)).digest(length=CONTENT_ID_SIZE)
+def _key_fields(content_type: type[Content]) -> tuple[str, ...]:
+    names = content_type.natural_key
+    return content_type.__struct_fields__ if names == WHOLE_CONTENT else names
+
+
+def _getter(names: tuple[str, ...]) -> Callable[[Content], tuple[Any, ...]]:
+    """Return what gives the values of the fields as a tuple, also of a single one."""
+    if len(names) > 1:
+        return attrgetter(*names)
+    get = attrgetter(*names)
+    return lambda content: (get(content),)
+
+
+def _no_id(content: Content, which: str, error: Exception) -> DeclarationError:
+    name = type(content).__qualname__
+    if isinstance(error, AttributeError):
+        return DeclarationError(f"{which} of {name} names {error.name!r}, which is no field")
+    return DeclarationError(f"cannot compute the id of {which} of {name}: {error}")

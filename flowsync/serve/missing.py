@@ -196,7 +196,8 @@ class Missing:
         remote = self._with_credentials(source.remote)
         failures: list[Exception] = []
         for url in source.urls:
-            request = FetchRequest(url=url, remote=remote, size=found.size or wanted.size)
+            size = found.size or wanted.size
+            request = FetchRequest(url=url, remote=remote, size=size, headers=source.headers)
             try:
                 await self._engine.fetcher.stream(request, passage)
                 digests = await self._verified(passage, wanted, redact(url))
@@ -208,6 +209,10 @@ class Missing:
                 continue
             passage.vouch(passage.received)
             if policy == "streamed" and found.blake3 is None:
+                if found.sha256 is None:
+                    # Nobody said which bytes are right. From now on these are.
+                    sha256, size = digests["sha256"], passage.received
+                    await self._engine.catalog.serving.note_bytes(found, sha256, size)
                 return "streamed"
             return await self._store(passage, found, digests)
         if len(failures) == 1:

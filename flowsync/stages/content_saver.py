@@ -15,11 +15,11 @@ class ContentSaver(BoundStage):
     """Saves the units that are not stored yet, one transaction a batch.
 
     A new unit gets a link for each of its artifacts, without an artifact where the download is deferred. A unit that was stored already
-    gets the artifact of a link filled in, or changed, but never gains a link and never loses an artifact. A unit that another sync saved in
+    gets the artifact of an empty link filled in; nothing else of it ever changes. A unit that another sync saved in
     the meantime is treated as stored.
 
     Subclasses may override `_pre_save` and `_post_save`, plain methods or coroutines: both run inside the batch's transaction, which
-    `transaction` gives them, and an error in either undoes the whole batch.
+    `transaction` gives them, and an error in either undoes the whole batch. What `_pre_save` changes of a unit that is not saved yet belongs to it.
     """
 
     transaction: ContentTransaction | None = None
@@ -58,6 +58,9 @@ class ContentSaver(BoundStage):
             async with self.context.catalog.contents.transaction() as transaction:
                 self.transaction = transaction
                 await _call(self._pre_save(batch))
+                if self._has_hooks():
+                    for item in unsaved:
+                        item.fix_id()
                 await _save_units(transaction, batch)
                 await _call(self._post_save(batch))
         except BaseException:
@@ -98,12 +101,11 @@ async def _adopt(
     """Treat units that someone else saved between the look-up and the insert as stored ones."""
     if not taken:
         return
-    wanted = {item.content_id: item.content for item in batch if item.content_id in taken}
-    found = await transaction.find(wanted)
+    found = await transaction.find(taken)
     for item in batch:
         known = found.get(item.content_id)
         if known is not None:
-            item.content, item.saved, item.known_links = known.content, True, known.links
+            item.saved, item.known_links = True, known
 
 
 def _changes_something(item: DeclarativeContent) -> bool:
@@ -124,11 +126,11 @@ def _links(item: DeclarativeContent) -> list[Link]:
 
 
 def _links_to_fill(item: DeclarativeContent) -> list[Link]:
-    known = item.known_links
+    empty = {path for path, artifact_id in item.known_links.items() if artifact_id is None}
+    if not empty:
+        return []
     return [
         link
         for link in _links(item)
-        if link.artifact_id is not None
-        and link.relative_path in known
-        and known[link.relative_path] != link.artifact_id
+        if link.artifact_id is not None and link.relative_path in empty
     ]

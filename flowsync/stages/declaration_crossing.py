@@ -13,7 +13,7 @@ import msgspec
 
 from flowsync.declare import DeclarativeArtifact, DeclarativeContent
 from flowsync.download.spool import fresh_path
-from flowsync.model.artifact import StagedArtifact
+from flowsync.model.artifact import Artifact, StagedArtifact
 from flowsync.model.errors import StoreError
 from flowsync.model.remote import Remote
 from flowsync.model.transfer import Fetcher
@@ -36,6 +36,7 @@ from flowsync.stages.wire import (
     WireArtifact,
     WireBatch,
     WireItem,
+    WirePlaced,
     WireRemote,
     pack_artifact,
     unpack_artifact,
@@ -87,13 +88,16 @@ class DeclarationCodec:
     def _pack(self, item: DeclarativeContent) -> WireItem:
         return WireItem(
             pack_unit(item),
-            [
-                (
-                    pack_declared(declared, self._numbers),
-                    pack_artifact(declared.artifact, self._folder),
-                )
-                for declared in item.d_artifacts
-            ],
+            [self._pack_artifact(declared) for declared in item.d_artifacts],
+        )
+
+    def _pack_artifact(self, declared: DeclarativeArtifact) -> WirePlaced:
+        return WirePlaced(
+            pack_declared(declared, self._numbers),
+            pack_artifact(declared.artifact, self._folder),
+            None
+            if declared.as_declared is declared.artifact
+            else pack_artifact(declared.as_declared, self._folder),
         )
 
     def _make(self, found: LearnedItem) -> DeclarativeContent:
@@ -120,12 +124,21 @@ class DeclarationCodec:
         if found.position == NEW:
             assert found.declared is not None
             assert artifact is not None
-            return unpack_declared(found.declared, artifact, self._remotes)
+            declared = unpack_declared(found.declared, artifact, self._remotes)
+            return self._declare(declared, found)
         declared = known[found.position]
         if artifact is not None:
             declared.artifact = artifact
+        self._declare(declared, found)
         if found.declared is not None:
             apply_declared(found.declared, declared, self._remotes)
+        return declared
+
+    def _declare(
+        self, declared: DeclarativeArtifact, found: LearnedArtifact
+    ) -> DeclarativeArtifact:
+        if found.as_declared is not None:
+            declared.as_declared = unpack_artifact(found.as_declared, self._folder)
         return declared
 
 
@@ -140,6 +153,7 @@ class WorkerDeclarationCodec:
         self._new_remotes: list[WireRemote] = []
         self._sent: list[WireItem] = []
         self._declared: list[list[DeclarativeArtifact]] = []
+        self._as_declared: list[list[Artifact]] = []
 
     def decode(self, body: bytes) -> list[DeclarativeContent]:
         """Return the items of the batch."""
@@ -165,22 +179,28 @@ class WorkerDeclarationCodec:
 
     def _make(self, wire: WireItem) -> DeclarativeContent:
         unit = wire.unit
-        declared = [
-            unpack_declared(where, unpack_artifact(artifact, self._folder), self._remotes)
-            for where, artifact in wire.artifacts
-        ]
+        declared = [self._make_artifact(placed) for placed in wire.artifacts]
         item = DeclarativeContent(unpack_content(unit), declared, unpack_extra(unit.extra_data))
         item.saved, item.known_links = unit.saved, dict(unit.known_links)
         self._declared.append(declared)
+        self._as_declared.append([each.as_declared for each in declared])
         return item
+
+    def _make_artifact(self, wire: WirePlaced) -> DeclarativeArtifact:
+        artifact = unpack_artifact(wire.artifact, self._folder)
+        declared = unpack_declared(wire.declared, artifact, self._remotes)
+        if wire.as_declared is not None:
+            declared.as_declared = unpack_artifact(wire.as_declared, self._folder)
+        return declared
 
     def _learned(self, item: DeclarativeContent, position: int) -> LearnedItem:
         sent = None if position == NEW else self._sent[position]
         known = [] if position == NEW else self._declared[position]
+        before = [] if position == NEW else self._as_declared[position]
         unit = pack_unit(item)
         places = {id(declared): place for place, declared in enumerate(known)}
         artifacts = [
-            self._learned_artifact(declared, places.get(id(declared), NEW), sent)
+            self._learned_artifact(declared, places.get(id(declared), NEW), sent, before)
             for declared in item.d_artifacts
         ]
         return LearnedItem(
@@ -190,21 +210,29 @@ class WorkerDeclarationCodec:
         )
 
     def _learned_artifact(
-        self, declared: DeclarativeArtifact, place: int, sent: WireItem | None
+        self,
+        declared: DeclarativeArtifact,
+        place: int,
+        sent: WireItem | None,
+        before: Sequence[Artifact],
     ) -> LearnedArtifact:
         where = pack_declared(declared, self._numbers)
-        artifact = self._pack_artifact(declared)
+        artifact = self._pack_artifact(declared.artifact)
+        given = declared.as_declared
         if sent is None or place == NEW:
-            return LearnedArtifact(NEW, where, artifact)
-        sent_where, sent_artifact = sent.artifacts[place]
+            is_known = given is declared.artifact
+            return LearnedArtifact(
+                NEW, where, artifact, None if is_known else self._pack_artifact(given)
+            )
+        placed = sent.artifacts[place]
         return LearnedArtifact(
             place,
-            None if where == sent_where else where,
-            None if artifact == sent_artifact else artifact,
+            None if where == placed.declared else where,
+            None if artifact == placed.artifact else artifact,
+            None if given is before[place] else self._pack_artifact(given),
         )
 
-    def _pack_artifact(self, declared: DeclarativeArtifact) -> WireArtifact:
-        artifact = declared.artifact
+    def _pack_artifact(self, artifact: Artifact) -> WireArtifact:
         if isinstance(artifact, StagedArtifact) and artifact.body is not None:
             path = fresh_path(self._folder)
             _write(path, artifact.body)

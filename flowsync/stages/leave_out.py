@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from flowsync.declare import DeclarativeArtifact, DeclarativeContent
-from flowsync.model.content import repo_key_id
+from flowsync.model.content import key_id, repo_key_id
 from flowsync.model.errors import TooManyLeftOutError
 from flowsync.model.repository import LeftOut, LeftOutAction
 from flowsync.model.url import redact
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 class LeaveOut(BoundStage):
     """Takes failed content out of the stream (`on_error="skip"`), or lets it go on without its bytes (`"defer"`), and records it either way.
 
-    A skipped unit that the repository has already stays in it, also in a mirror, and so does the unit that it would have replaced: upstream still has
-    that path, and only its newest bytes could not be had. Whoever awaits a skipped unit gets its failure. Order is kept.
+    What the repository has of a skipped unit's natural or repository key stays in it, also in a mirror: upstream still has that, and only its newest
+    bytes could not be had. Whoever awaits a skipped unit gets its failure. Order is kept.
 
     Raises `TooManyLeftOutError` when more than the sync's `max_errors` were left out.
     """
@@ -46,8 +46,10 @@ class LeaveOut(BoundStage):
             item.failure = None
 
     async def _skip(self, failed: list[DeclarativeContent]) -> None:
-        keys = [repo_key_id(item.content) for item in failed]
-        await self.new_version.keep([item.content_id for item in failed], keys)
+        await self.new_version.keep(
+            [key_id(item.content) for item in failed],
+            [repo_key_id(item.content) for item in failed],
+        )
         for item in failed:
             self._record(item, "skipped")
             if item.lease is not None:

@@ -5,24 +5,24 @@ from flowsync.stages.context import BoundStage
 
 
 class QueryExistingContents(BoundStage):
-    """Replaces declared units by their stored counterparts; it saves nothing.
+    """Marks the units that are stored as saved; it saves nothing.
 
-    Units are looked up by their computed id, so equal keys of two types cannot be mixed up. The links of a stored unit are kept on its
-    declaration, so that the saver knows what to change without asking. One catalog call a batch; order is kept.
+    Here the id of a unit is fixed. It covers all that is declared (`model/identity.py`), so a stored unit has the declared fields, paths and digests.
+    The links of a stored unit are kept on its declaration, so that the saver knows what to fill without asking. One catalog call a batch; order is kept.
     """
 
     async def run(self) -> None:
         """Look the units of each batch up."""
         async for batch in self.batches():
-            await self._swap_stored(batch)
+            await self._mark_stored(batch)
             await self.put_all(batch)
 
-    async def _swap_stored(self, batch: list[DeclarativeContent]) -> None:
-        wanted = {item.content_id: item.content for item in batch if not item.saved}
+    async def _mark_stored(self, batch: list[DeclarativeContent]) -> None:
+        wanted = {item.fix_id(): item for item in batch if not item.saved}
         if not wanted:
             return
         found = await self.context.catalog.contents.find(wanted)
         for item in batch:
             known = found.get(item.content_id)
             if known is not None and not item.saved:
-                item.content, item.saved, item.known_links = known.content, True, known.links
+                item.saved, item.known_links = True, known

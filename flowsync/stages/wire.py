@@ -71,11 +71,19 @@ class WireUnit(msgspec.Struct, frozen=True, array_like=True):
     known_links: dict[str, int | None]
 
 
+class WirePlaced(msgspec.Struct, frozen=True, array_like=True):
+    """A `DeclarativeArtifact`: where it belongs, its artifact, and what it was declared to be if that is another one."""
+
+    declared: WireDeclared
+    artifact: WireArtifact
+    as_declared: WireArtifact | None = None
+
+
 class WireItem(msgspec.Struct, frozen=True, array_like=True):
     """A `DeclarativeContent`."""
 
     unit: WireUnit
-    artifacts: list[tuple[WireDeclared, WireArtifact]]
+    artifacts: list[WirePlaced]
 
 
 class WireBatch(msgspec.Struct, frozen=True, array_like=True):
@@ -86,11 +94,15 @@ class WireBatch(msgspec.Struct, frozen=True, array_like=True):
 
 
 class LearnedArtifact(msgspec.Struct, frozen=True, array_like=True):
-    """What became of the artifact that was sent at `position`; a position of -1 says that it is new."""
+    """What became of the artifact that was sent at `position`; a position of -1 says that it is new.
+
+    Of a new one, `as_declared` is what it was declared to be, where that is not its artifact; of the others, what it was declared to be since.
+    """
 
     position: int
     declared: WireDeclared | None
     artifact: WireArtifact | None
+    as_declared: WireArtifact | None = None
 
 
 class LearnedItem(msgspec.Struct, frozen=True, array_like=True):

@@ -5,7 +5,7 @@ import pytest
 
 from flowsync.declare import DeclarativeArtifact, DeclarativeContent, Source
 from flowsync.model.artifact import Artifact, StagedArtifact, StoredArtifact
-from flowsync.model.content import Content, content_id
+from flowsync.model.content import Content, key_id
 from flowsync.model.errors import DeclarationError
 from flowsync.model.remote import Remote
 from flowsync.pipeline.pipeline import create_pipeline
@@ -188,7 +188,7 @@ def test_id_of_the_content_stays_when_the_stored_counterpart_takes_its_place() -
 
     declared.content = Thing(name="a", colour="blue")
 
-    assert declared.content_id == before == content_id(Thing(name="a"))
+    assert declared.content_id == before == key_id(Thing(name="a"))
 
 
 def test_own_attributes_are_not_invented_by_mistake() -> None:

@@ -10,16 +10,16 @@ SELECT
 
 -- name: collect_additions
 -- Collect what the version in the making adds to the latest one: the rows with its number.
-INSERT INTO pg_temp.addition (content_id, repo_key)
-SELECT c.id, c.repo_key
+INSERT INTO pg_temp.addition (content_id, key_id, repo_key)
+SELECT c.id, c.key_id, c.repo_key
 FROM repository_content m
 JOIN content c ON c.id = m.content_id
 WHERE m.repository_id = %(repository)s AND m.added = %(number)s;
 
 -- name: collect_additions_to_base
 -- Collect what the version in the making adds to its base.
-INSERT INTO pg_temp.addition (content_id, repo_key)
-SELECT c.id, c.repo_key
+INSERT INTO pg_temp.addition (content_id, key_id, repo_key)
+SELECT c.id, c.key_id, c.repo_key
 FROM (
     SELECT content_id FROM repository_content WHERE repository_id = %(repository)s AND removed IS NULL
     EXCEPT
@@ -32,10 +32,21 @@ JOIN content c ON c.id = added.content_id;
 ANALYZE pg_temp.addition;
 
 -- name: replace_content
--- Take out of the version what was there before and has the repository key of an addition; give the number of units. Rows that this version added, for
--- its base, vanish; older ones are closed.
+-- Take out of the version what was there before and has the repository key or the natural key of an addition; give the number of units. Rows that this
+-- version added, for its base, vanish; older ones are closed.
 WITH candidate AS (
     SELECT c.id AS content_id FROM (SELECT DISTINCT repo_key FROM pg_temp.addition WHERE repo_key IS NOT NULL) new JOIN content c USING (repo_key)
+    UNION ALL
+    SELECT key_id FROM pg_temp.addition WHERE key_id IS NOT NULL
+    UNION ALL
+    SELECT c.id
+    FROM (
+        SELECT DISTINCT coalesce(key_id, content_id) AS key_id
+        FROM pg_temp.addition
+        -- In order, so that the index is asked, which is empty where no id is another one than that of its key.
+        WHERE (SELECT key_id FROM content WHERE key_id IS NOT NULL ORDER BY key_id LIMIT 1) IS NOT NULL
+    ) new
+    JOIN content c USING (key_id)
     EXCEPT
     SELECT content_id FROM pg_temp.addition
 ),
@@ -63,14 +74,32 @@ WHERE m.repository_id = %(repository)s AND m.added = %(number)s AND c.type <> AL
 ORDER BY c.type;
 
 -- name: repeated_keys
--- Give a few of the repository keys that several additions claim: their paths (or else types and ids), and the number of such keys.
-SELECT
-    array_agg(coalesce((SELECT min(l.relative_path) FROM content_artifact l WHERE l.content_id = c.id), c.type || ' ' || encode(c.id, 'hex')) ORDER BY c.id),
-    count(*) OVER ()
-FROM (SELECT repo_key FROM pg_temp.addition WHERE repo_key IS NOT NULL GROUP BY repo_key HAVING count(*) > 1) repeated
-JOIN pg_temp.addition a USING (repo_key)
-JOIN content c ON c.id = a.content_id
-GROUP BY a.repo_key
+-- Give a few of the repository keys and natural keys that several additions claim: their paths (or else types and ids), and the number of such keys.
+SELECT units, count(*) OVER ()
+FROM (
+    SELECT DISTINCT
+        array_agg(
+            coalesce((SELECT min(l.relative_path) FROM content_artifact l WHERE l.content_id = c.id), c.type || ' ' || encode(c.id, 'hex'))
+            ORDER BY c.id
+        ) AS units
+    FROM (
+        SELECT repo_key AS claim, content_id
+        FROM (SELECT repo_key FROM pg_temp.addition WHERE repo_key IS NOT NULL GROUP BY repo_key HAVING count(*) > 1) repeated
+        JOIN pg_temp.addition USING (repo_key)
+        UNION ALL
+        SELECT claim, content_id
+        FROM (
+            SELECT coalesce(key_id, content_id) AS claim
+            FROM pg_temp.addition
+            WHERE (SELECT true FROM pg_temp.addition WHERE key_id IS NOT NULL LIMIT 1)
+            GROUP BY 1
+            HAVING count(*) > 1
+        ) repeated
+        JOIN pg_temp.addition ON coalesce(key_id, content_id) = claim
+    ) claimed
+    JOIN content c ON c.id = claimed.content_id
+    GROUP BY claim
+) repeated
 ORDER BY 1
 LIMIT 5;
 

@@ -2,7 +2,7 @@
 
 -- name: find_contents
 -- Return the stored ones of the units with their links, and keep them from being cleaned away for another while.
--- Each unit comes in a row of its own, with its fields if its type is among those asked for; each of its links in another.
+-- Each link comes in a row of its own; a unit without any in one without a path.
 -- As in `find_artifacts`, what was not touched lately is found only once its row is held.
 WITH seen AS MATERIALIZED (
     SELECT *, touched_at < now() - interval '1 hour' AS stale FROM content WHERE id = ANY (%(ids)b::bytea[])
@@ -20,21 +20,28 @@ touched AS (
 found AS (
     SELECT * FROM seen WHERE NOT stale OR id IN (SELECT id FROM held)
 )
-SELECT
-    id, NULL AS relative_path, NULL AS artifact_id,
-    CASE WHEN type = ANY (%(types_with_fields)b::text[]) THEN fields::text END AS fields
-FROM found
+SELECT id, relative_path, artifact_id
+FROM found LEFT JOIN content_artifact ON content_id = id;
+
+-- name: units_of_keys
+-- Give the units that are stored with each of the natural keys: ordinal of the key, id of the unit, and whether its fields are those given with the key.
+WITH given AS (
+    SELECT * FROM unnest(%(keys)b::bytea[], %(fields)b::text[]) WITH ORDINALITY AS given (key_id, fields, ordinal)
+)
+SELECT ordinal - 1, c.id, c.fields = given.fields::jsonb
+FROM given JOIN content c ON c.id = given.key_id
 UNION ALL
-SELECT id, relative_path, artifact_id, NULL
-FROM found JOIN content_artifact ON content_id = id;
+SELECT ordinal - 1, c.id, c.fields = given.fields::jsonb
+FROM given JOIN content c USING (key_id)
+ORDER BY 1, 2;
 
 -- name: insert_contents
 -- Insert the units that are new and return their ids.
-INSERT INTO content (id, type, fields, repo_key)
-SELECT id, type, fields::jsonb, repo_key
+INSERT INTO content (id, key_id, type, fields, repo_key)
+SELECT id, key_id, type, fields::jsonb, repo_key
 FROM unnest(
-    %(ids)b::bytea[], %(types)b::text[], %(fields)b::text[], %(repo_keys)b::bytea[]
-) AS given (id, type, fields, repo_key)
+    %(ids)b::bytea[], %(keys)b::bytea[], %(types)b::text[], %(fields)b::text[], %(repo_keys)b::bytea[]
+) AS given (id, key_id, type, fields, repo_key)
 ORDER BY id
 ON CONFLICT DO NOTHING
 RETURNING id;
@@ -49,7 +56,7 @@ FROM unnest(
 ORDER BY content_id, relative_path;
 
 -- name: fill_links
--- Give links that have no artifact, or another one, theirs.
+-- Give links that have no artifact theirs. A link that had bytes once takes no others.
 WITH given AS (
     SELECT * FROM unnest(
         %(content_ids)b::bytea[], %(relative_paths)b::text[], %(artifact_ids)b::bigint[]
@@ -58,7 +65,8 @@ WITH given AS (
 locked AS (
     SELECT content_id, relative_path, given.artifact_id
     FROM given JOIN content_artifact AS link USING (content_id, relative_path)
-    WHERE link.artifact_id IS DISTINCT FROM given.artifact_id
+    WHERE link.artifact_id IS NULL
+        AND (link.sha256 IS NULL OR link.sha256 = (SELECT a.sha256 FROM artifact a WHERE a.id = given.artifact_id))
     ORDER BY content_id, relative_path
     FOR NO KEY UPDATE OF link
 )

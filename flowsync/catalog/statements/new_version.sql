@@ -67,7 +67,7 @@ CREATE TEMPORARY TABLE IF NOT EXISTS base (content_id bytea NOT NULL);
 
 -- name: create_addition
 -- The same for what the version adds.
-CREATE TEMPORARY TABLE IF NOT EXISTS addition (content_id bytea NOT NULL, repo_key bytea);
+CREATE TEMPORARY TABLE IF NOT EXISTS addition (content_id bytea NOT NULL, key_id bytea, repo_key bytea);
 
 -- name: create_added_path
 -- The same for the paths of that.
@@ -160,11 +160,11 @@ added AS (
 SELECT content_id FROM reopened UNION ALL SELECT content_id FROM added;
 
 -- name: keep_content
--- Remember units of the version as seen, by their ids or by their repository keys.
+-- Remember units of the version as seen, by their natural keys or by their repository keys.
 INSERT INTO pg_temp.seen
 SELECT id
 FROM content
-WHERE (id = ANY (%(ids)b::bytea[]) OR repo_key = ANY (%(repo_keys)b::bytea[]))
+WHERE (id = ANY (%(keys)b::bytea[]) OR key_id = ANY (%(keys)b::bytea[]) OR repo_key = ANY (%(repo_keys)b::bytea[]))
     AND (
         SELECT true FROM repository_content m
         WHERE m.repository_id = %(repository)s AND m.content_id = content.id AND m.removed IS NULL

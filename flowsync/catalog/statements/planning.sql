@@ -2,8 +2,8 @@
 -- As in `new_version.sql`, membership rows are not joined: sets are subtracted and intersected, which reads each side once.
 
 -- name: create_foreseen
--- Make room for the units of the stream.
-CREATE TEMPORARY TABLE foreseen (content_id bytea NOT NULL, repo_key bytea, size bigint NOT NULL);
+-- Make room for the units of the stream; `key_id` is NULL where it is the id.
+CREATE TEMPORARY TABLE foreseen (content_id bytea NOT NULL, key_id bytea, repo_key bytea, size bigint NOT NULL);
 
 -- name: create_foreseen_download
 -- Make room for what would be downloaded: a digest, or NULL where upstream declares none, and the size, or NULL where it is unknown.
@@ -11,7 +11,7 @@ CREATE TEMPORARY TABLE foreseen_download (digest text, size bigint);
 
 -- name: create_foreseen_gain
 -- Make room for the units that would be added.
-CREATE TEMPORARY TABLE foreseen_gain (content_id bytea NOT NULL, repo_key bytea, size bigint NOT NULL);
+CREATE TEMPORARY TABLE foreseen_gain (content_id bytea NOT NULL, key_id bytea, repo_key bytea, size bigint NOT NULL);
 
 -- name: create_foreseen_loss
 -- Make room for the units that would be removed.
@@ -21,7 +21,7 @@ CREATE TEMPORARY TABLE foreseen_loss (content_id bytea NOT NULL);
 -- Keep a batch of the stream.
 WITH units AS (
     INSERT INTO pg_temp.foreseen
-    SELECT * FROM unnest(%(ids)b::bytea[], %(repo_keys)b::bytea[], %(sizes)b::bigint[])
+    SELECT * FROM unnest(%(ids)b::bytea[], %(keys)b::bytea[], %(repo_keys)b::bytea[], %(sizes)b::bigint[])
 )
 INSERT INTO pg_temp.foreseen_download SELECT * FROM unnest(%(digests)b::text[], %(download_sizes)b::bigint[]);
 
@@ -45,7 +45,7 @@ LIMIT 1;
 -- name: plan_gain
 -- Find the units of the stream that the base lacks.
 INSERT INTO pg_temp.foreseen_gain
-SELECT DISTINCT ON (p.content_id) p.content_id, p.repo_key, p.size
+SELECT DISTINCT ON (p.content_id) p.content_id, p.key_id, p.repo_key, p.size
 FROM (
     SELECT content_id FROM pg_temp.foreseen
     EXCEPT
@@ -69,12 +69,29 @@ SELECT content_id FROM pg_temp.foreseen;
 -- Find the units of the base that additions replace, beside those that are lost already.
 INSERT INTO pg_temp.foreseen_loss
 (
-    SELECT c.id FROM (SELECT DISTINCT repo_key FROM pg_temp.foreseen_gain WHERE repo_key IS NOT NULL) new JOIN content c USING (repo_key)
+    (
+        SELECT c.id FROM (SELECT DISTINCT repo_key FROM pg_temp.foreseen_gain WHERE repo_key IS NOT NULL) new JOIN content c USING (repo_key)
+        UNION ALL
+        SELECT key_id FROM pg_temp.foreseen_gain WHERE key_id IS NOT NULL
+        UNION ALL
+        SELECT c.id
+        FROM (
+            SELECT DISTINCT coalesce(key_id, content_id) AS key_id
+            FROM pg_temp.foreseen_gain
+            -- In order, so that the index is asked, which is empty where no id is another one than that of its key.
+            WHERE (SELECT key_id FROM content WHERE key_id IS NOT NULL ORDER BY key_id LIMIT 1) IS NOT NULL
+        ) new
+        JOIN content c USING (key_id)
+    )
     INTERSECT
     SELECT content_id FROM version_content(%(repository)s, %(number)s)
 )
 EXCEPT
-SELECT content_id FROM pg_temp.foreseen_loss;
+(
+    SELECT content_id FROM pg_temp.foreseen_loss
+    UNION ALL
+    SELECT content_id FROM pg_temp.foreseen_gain
+);
 
 -- name: plan_counts
 -- Count what would be added, removed and downloaded, with the sizes. What has a digest is downloaded once.

@@ -20,7 +20,7 @@ LEFT JOIN LATERAL (
 ) v ON true
 LEFT JOIN LATERAL (
     SELECT
-        l.content_id, coalesce(a.sha256, s.sha256) AS sha256, a.blake3, coalesce(a.size, s.size) AS size,
+        l.content_id, coalesce(a.sha256, l.sha256, s.sha256) AS sha256, a.blake3, coalesce(a.size, l.size, s.size) AS size,
         coalesce(w.created_at, v.created_at) AS since
     -- Fenced in, so that the plan begins with the path also while the tables have no statistics.
     FROM (SELECT * FROM content_artifact o WHERE o.relative_path = q.path OFFSET 0) l
@@ -37,7 +37,7 @@ LEFT JOIN LATERAL (
         SELECT o.sha256, o.size
         FROM remote_artifact o
         WHERE l.artifact_id IS NULL AND o.content_id = l.content_id AND o.relative_path = l.relative_path
-        ORDER BY o.priority DESC, o.remote_id
+        ORDER BY o.sha256 IS NULL, o.size IS NULL, o.priority DESC, o.remote_id
         LIMIT 1
     ) s ON true
     ORDER BY l.artifact_id IS NULL, l.content_id
@@ -83,7 +83,7 @@ SELECT c.path, c.cursor, e.sha256, e.size, e.stored, e.since
 FROM child c
 LEFT JOIN LATERAL (
     SELECT
-        coalesce(a.sha256, s.sha256) AS sha256, coalesce(a.size, s.size) AS size, a.id IS NOT NULL AS stored,
+        coalesce(a.sha256, l.sha256, s.sha256) AS sha256, coalesce(a.size, l.size, s.size) AS size, a.id IS NOT NULL AS stored,
         w.created_at AS since
     -- Fenced in, as in `find_at_path`.
     FROM (SELECT * FROM content_artifact o WHERE o.relative_path = c.path OFFSET 0) l
@@ -100,7 +100,7 @@ LEFT JOIN LATERAL (
         SELECT o.sha256, o.size
         FROM remote_artifact o
         WHERE l.artifact_id IS NULL AND o.content_id = l.content_id AND o.relative_path = l.relative_path
-        ORDER BY o.priority DESC, o.remote_id
+        ORDER BY o.sha256 IS NULL, o.size IS NULL, o.priority DESC, o.remote_id
         LIMIT 1
     ) s ON true
     ORDER BY l.artifact_id IS NULL, l.content_id
@@ -145,7 +145,7 @@ alternate AS MATERIALIZED (
     ORDER BY s.remote_id, s.priority DESC, s.name
 )
 SELECT
-    o.content_id, o.relative_path, o.remote_id, r.name, r.url, r.policy, r.settings::text, o.urls, o.size,
+    o.content_id, o.relative_path, o.remote_id, r.name, r.url, r.policy, r.settings::text, o.urls, o.headers::text, o.size,
     o.sha256, o.sha512, o.sha384, o.sha224, o.sha1, o.md5,
     coalesce(o.failed_at > now() - make_interval(secs => %(cool_down)s::double precision), false),
     o.alternate
@@ -174,6 +174,13 @@ UPDATE remote_artifact SET failed_at = now()
 WHERE content_id = %(content)s::bytea AND relative_path = %(path)s::text AND remote_id = %(remote)s::bigint;
 
 -- name: link_artifact
--- Let the path of a unit have the bytes that are here now, unless it has some.
-UPDATE content_artifact SET artifact_id = %(artifact)s::bigint
-WHERE content_id = %(content)s::bytea AND relative_path = %(path)s::text AND artifact_id IS NULL;
+-- Let the path of a unit have the bytes that are here now, unless it has some, or had others once.
+UPDATE content_artifact l SET artifact_id = a.id
+FROM artifact a
+WHERE l.content_id = %(content)s::bytea AND l.relative_path = %(path)s::text AND l.artifact_id IS NULL
+    AND a.id = %(artifact)s::bigint AND (l.sha256 IS NULL OR l.sha256 = a.sha256);
+
+-- name: note_bytes
+-- Note which bytes were served for the path of a unit although they are not kept: no others are from now on.
+UPDATE content_artifact SET sha256 = %(sha256)s::bytea, size = %(size)s::bigint
+WHERE content_id = %(content)s::bytea AND relative_path = %(path)s::text AND artifact_id IS NULL AND sha256 IS NULL;

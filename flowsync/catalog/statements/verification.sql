@@ -78,17 +78,17 @@ WITH wanted AS MATERIALIZED (
     SELECT * FROM artifact WHERE id = ANY (%(ids)s::bigint[])
 ),
 known AS (
-    SELECT wanted.id, s.remote_id, s.urls, s.failed_at, s.priority
+    SELECT wanted.id, s.remote_id, s.urls, s.headers, s.failed_at, s.priority
     FROM wanted
     JOIN content_artifact l ON l.artifact_id = wanted.id
     JOIN remote_artifact s USING (content_id, relative_path)
     UNION
-    SELECT wanted.id, s.remote_id, s.urls, s.failed_at, s.priority
+    SELECT wanted.id, s.remote_id, s.urls, s.headers, s.failed_at, s.priority
     FROM wanted
     JOIN remote_artifact s ON s.sha256 = wanted.sha256 OR s.sha512 = wanted.sha512 OR s.sha384 = wanted.sha384
         OR s.sha224 = wanted.sha224 OR s.sha1 = wanted.sha1 OR s.md5 = wanted.md5
 )
-SELECT known.id, remote.name, known.urls
+SELECT known.id, remote.name, known.urls, known.headers::text
 FROM known
 JOIN remote ON remote.id = known.remote_id
-ORDER BY known.id, known.failed_at NULLS FIRST, known.priority DESC, known.remote_id, known.urls;
+ORDER BY known.id, known.failed_at NULLS FIRST, known.priority DESC, known.remote_id, known.urls, known.headers;

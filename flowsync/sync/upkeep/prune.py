@@ -25,13 +25,13 @@ Memory holds one window of ids. A transaction covers one window, and the store's
 """
 
 import time
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import aclosing
 from datetime import timedelta
 from typing import Final
 
 from flowsync.catalog.orphans import WINDOW, Gone
-from flowsync.model.content import Content, content_id
+from flowsync.model.content import Content
 from flowsync.model.upkeep import PruneReport
 from flowsync.store.blobs import StoreUsage
 from flowsync.sync.engine import Engine
@@ -52,10 +52,10 @@ async def prune(
 ) -> PruneReport:
     """Find what nothing needs and nothing touched for `older_than`, with `apply` remove it, and report how much it is.
 
-    `only` limits the units to those given, by value or by id; artifacts without a unit, blobs without an artifact and dead staging go in any case.
+    `only` limits the units to those given, by id or by a `Content` with their natural key; artifacts without a unit, blobs without an artifact and dead staging go in any case.
     """
     started = time.monotonic()
-    ids = None if only is None else [_id(unit) for unit in only]
+    ids = None if only is None else await _ids(engine, list(only))
     pruning = _Pruning(engine, older_than, ids, apply=apply)
     contents = await pruning.contents()
     artifacts = await pruning.artifacts()
@@ -161,5 +161,10 @@ class _Pruning:
         }
 
 
-def _id(unit: Content | bytes) -> bytes:
-    return content_id(unit) if isinstance(unit, Content) else unit
+async def _ids(engine: Engine, units: Sequence[Content | bytes]) -> list[bytes]:
+    contents = [unit for unit in units if isinstance(unit, Content)]
+    found = await engine.catalog.contents.of_keys(contents) if contents else []
+    return [
+        *(unit for unit in units if isinstance(unit, bytes)),
+        *(content_id for ids in found for content_id in ids),
+    ]

@@ -77,17 +77,18 @@ class Repairer:
             for origin in origins:
                 for url in origin.urls:
                     try:
-                        return await self._fetch_from(url, origin.remote, artifact)
+                        return await self._fetch_from(url, origin, artifact)
                     except (TransferError, IntegrityError) as error:
                         failures.append(str(error))
                     except (SettingsError, DeclarationError) as error:
                         failures.append(f"{redact(url)}: {error}")
         return "; ".join(dict.fromkeys(failures))
 
-    async def _fetch_from(self, url: str, remote: str, artifact: Stored) -> StagedArtifact:
+    async def _fetch_from(self, url: str, origin: Origin, artifact: Stored) -> StagedArtifact:
         request = FetchRequest(
             url=url,
-            remote=await self._remote(remote),
+            remote=await self._remote(origin.remote),
+            headers=origin.headers,
             expected={"sha256": artifact.sha256, "blake3": artifact.blake3},
             size=artifact.size,
             folder=self._folder,

@@ -6,7 +6,7 @@ from typing import ClassVar
 from blake3 import blake3
 
 from flowsync.model.artifact import StagedArtifact
-from flowsync.model.content import Content, content_id
+from flowsync.model.content import Content, key_id
 
 
 class Leaf(Content):
@@ -30,7 +30,7 @@ class Package(Content):
 
 
 def by_id(*units: Content) -> dict[bytes, Content]:
-    return {content_id(unit): unit for unit in units}
+    return {key_id(unit): unit for unit in units}
 
 
 def digest(algorithm: str, body: bytes) -> str:

@@ -10,14 +10,14 @@ from flowsync.catalog.database import Database
 from flowsync.catalog.remotes import Remotes, Source
 from flowsync.catalog.repositories import Repositories
 from flowsync.model.artifact import Artifact
-from flowsync.model.content import content_id
+from flowsync.model.content import key_id
 from flowsync.model.errors import RepositoryNotFoundError
 from flowsync.model.remote import Remote
 from flowsync.model.repository import Repository
 from tests.integration.catalog.rows import Leaf, by_id
 from tests.integration.catalog.waiting import lock_waiters
 
-UNIT = content_id(Leaf("unit"))
+UNIT = key_id(Leaf("unit"))
 HIDDEN = Repository(name="acs:near:", retain_versions=1)
 
 

@@ -16,7 +16,7 @@ from flowsync.catalog.contents import Contents, Link
 from flowsync.catalog.database import Database
 from flowsync.catalog.remotes import Remotes, Source
 from flowsync.model.artifact import Artifact, StagedArtifact
-from flowsync.model.content import content_id
+from flowsync.model.content import key_id
 from flowsync.model.remote import Remote
 from tests.integration.catalog.rows import Leaf, by_id, digest, staged
 
@@ -154,12 +154,12 @@ async def test_sources(contents: Contents, database: Database) -> None:
     units = [Leaf(f"{number}") for number in range(ITEMS)]
     async with contents.transaction() as transaction:
         await transaction.insert(by_id(*units))
-        await transaction.link([Link(content_id=content_id(u), relative_path="p") for u in units])
+        await transaction.link([Link(content_id=key_id(u), relative_path="p") for u in units])
 
     async def save(batch: list[Leaf], chance: random.Random) -> None:
         sources = [
             Source(
-                content_id=content_id(unit),
+                content_id=key_id(unit),
                 relative_path="p",
                 remote_id=chance.choice(list(ids.values())),
                 urls=[f"http://{chance.randrange(3)}/{unit.name}"],

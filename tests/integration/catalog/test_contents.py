@@ -6,9 +6,9 @@ from typing import ClassVar
 import pytest
 
 from flowsync.catalog.artifacts import Artifacts
-from flowsync.catalog.contents import Contents, KnownContent, Link
+from flowsync.catalog.contents import Contents, Link
 from flowsync.catalog.database import Database
-from flowsync.model.content import Content, content_id
+from flowsync.model.content import Content, key_id
 from flowsync.model.errors import CatalogError
 from tests.integration.catalog.rows import Leaf, Package, by_id, staged
 
@@ -36,14 +36,14 @@ async def save(contents: Contents, *units: Content, links: list[Link] | None = N
 
 
 def link(unit: Content, path: str, artifact_id: int | None = None) -> Link:
-    return Link(content_id=content_id(unit), relative_path=path, artifact_id=artifact_id)
+    return Link(content_id=key_id(unit), relative_path=path, artifact_id=artifact_id)
 
 
 async def test_insert_tells_which_units_are_new(contents: Contents) -> None:
     a, b, c = Leaf("a"), Leaf("b"), Leaf("c")
-    assert await save(contents, a, b) == {content_id(a), content_id(b)}
+    assert await save(contents, a, b) == {key_id(a), key_id(b)}
 
-    assert await save(contents, b, c) == {content_id(c)}
+    assert await save(contents, b, c) == {key_id(c)}
     assert await save(contents, a, b, c) == set()
 
 
@@ -55,17 +55,15 @@ async def test_find_gives_stored_units_with_their_links(contents: Contents, ids:
     found = await contents.find(by_id(a, b, Leaf("unknown")))
 
     assert found == {
-        content_id(a): KnownContent(a, {"one": None, "two": ids[0]}),
-        content_id(b): KnownContent(b, {"one": ids[1]}),
+        key_id(a): KnownContent(a, {"one": None, "two": ids[0]}),
+        key_id(b): KnownContent(b, {"one": ids[1]}),
     }
 
 
 async def test_find_gives_units_without_links(contents: Contents) -> None:
     await save(contents, Leaf("a"))
 
-    assert await contents.find(by_id(Leaf("a"))) == {
-        content_id(Leaf("a")): KnownContent(Leaf("a"), {})
-    }
+    assert await contents.find(by_id(Leaf("a"))) == {key_id(Leaf("a")): KnownContent(Leaf("a"), {})}
 
 
 async def test_find_gives_stored_fields_and_not_the_declared_ones(contents: Contents) -> None:
@@ -75,7 +73,7 @@ async def test_find_gives_stored_fields_and_not_the_declared_ones(contents: Cont
 
     found = await contents.find(by_id(declared))
 
-    assert found[content_id(declared)].content == stored
+    assert found[key_id(declared)].content == stored
 
 
 async def test_find_of_units_that_their_key_determines_gives_the_declared_ones(
@@ -86,7 +84,7 @@ async def test_find_of_units_that_their_key_determines_gives_the_declared_ones(
 
     found = await contents.find(by_id(declared))
 
-    assert found[content_id(declared)].content is declared
+    assert found[key_id(declared)].content is declared
 
 
 async def test_units_of_two_types_with_equal_keys_do_not_meet(contents: Contents) -> None:
@@ -98,7 +96,7 @@ async def test_units_of_two_types_with_equal_keys_do_not_meet(contents: Contents
     await save(contents, Leaf("a"))
 
     assert await contents.find(by_id(Other("a"))) == {}
-    assert await save(contents, Other("a")) == {content_id(Other("a"))}
+    assert await save(contents, Other("a")) == {key_id(Other("a"))}
 
 
 async def test_stored_fields_that_no_longer_fit_the_type_are_an_error(
@@ -109,7 +107,7 @@ async def test_stored_fields_that_no_longer_fit_the_type_are_an_error(
     async with database.connection() as connection:
         await connection.execute("UPDATE content SET fields = fields || '{\"summary\": 5}'")
 
-    expected = f"reading unit {content_id(unit).hex()}: its stored fields do not fit test.package"
+    expected = f"reading unit {key_id(unit).hex()}: its stored fields do not fit test.package"
     with pytest.raises(CatalogError, match=expected):
         await contents.find(by_id(unit))
 
@@ -153,7 +151,7 @@ async def test_fill_gives_links_their_artifact_and_counts_what_changed(
 
     assert changed == 2
     found = await contents.find(by_id(unit))
-    assert found[content_id(unit)].links == {
+    assert found[key_id(unit)].links == {
         "none": ids[3], "same": ids[0], "other": ids[3], "back": ids[2]
     }  # fmt: skip
 
@@ -165,7 +163,7 @@ async def test_fill_takes_the_last_of_two_for_one_path(contents: Contents, ids: 
     async with contents.transaction() as transaction:
         assert await transaction.fill([link(unit, "p", ids[0]), link(unit, "p", ids[1])]) == 1
 
-    assert (await contents.find(by_id(unit)))[content_id(unit)].links == {"p": ids[1]}
+    assert (await contents.find(by_id(unit)))[key_id(unit)].links == {"p": ids[1]}
 
 
 async def test_fill_of_nothing_asks_nobody(contents: Contents, database: Database) -> None:
@@ -214,7 +212,7 @@ async def test_transaction_finds_what_it_saved(contents: Contents) -> None:
 
         found = await transaction.find(by_id(Leaf("a")))
 
-        assert found == {content_id(Leaf("a")): KnownContent(Leaf("a"), {"p": None})}
+        assert found == {key_id(Leaf("a")): KnownContent(Leaf("a"), {"p": None})}
         assert await contents.find(by_id(Leaf("a"))) == {}
 
 

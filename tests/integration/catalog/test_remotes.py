@@ -9,14 +9,14 @@ from flowsync.catalog.contents import Contents, Link
 from flowsync.catalog.database import Database
 from flowsync.catalog.remotes import Alternate, AlternateSource, Remotes, Source
 from flowsync.model.artifact import Artifact
-from flowsync.model.content import content_id
+from flowsync.model.content import key_id
 from flowsync.model.errors import CatalogError, DeclarationError
 from flowsync.model.remote import Remote
 from tests.integration.catalog.rows import Leaf, by_id, digest
 
 STRONG = frozenset({"sha224", "sha256", "sha384", "sha512", "blake3"})
-UNIT = content_id(Leaf("unit"))
-OTHER = content_id(Leaf("other"))
+UNIT = key_id(Leaf("unit"))
+OTHER = key_id(Leaf("other"))
 SECRETS = (
     "username",
     "password",
@@ -316,7 +316,7 @@ async def test_a_batch_of_sources_is_one_round_trip(remotes: Remotes, database: 
 
 @pytest.mark.usefixtures("linked")
 async def test_links_come_in_order_of_path(remotes: Remotes) -> None:
-    found = await remotes.links_of([OTHER, UNIT, content_id(Leaf("unknown"))])
+    found = await remotes.links_of([OTHER, UNIT, key_id(Leaf("unknown"))])
 
     assert found == {UNIT: ["a", "b", "c"], OTHER: ["d"]}
 

@@ -11,7 +11,7 @@ from flowsync.catalog.contents import Contents, Link
 from flowsync.catalog.database import Database
 from flowsync.catalog.remotes import Remotes, Source
 from flowsync.model.artifact import Artifact, StagedArtifact
-from flowsync.model.content import Content, content_id
+from flowsync.model.content import Content, key_id
 from flowsync.model.remote import Remote
 
 
@@ -43,7 +43,7 @@ class Shelf:
 
     async def put(self, content: Content, bodies: Mapping[str, bytes | None]) -> bytes:
         """Save a unit with the bytes at its paths, `None` for what was never fetched, and return its id."""
-        unit = content_id(content)
+        unit = key_id(content)
         links = []
         for path, body in bodies.items():
             artifact = None if body is None else (await self._artifacts.save([staged(body)]))[0].id
@@ -53,7 +53,7 @@ class Shelf:
 
     async def put_all(self, contents: Mapping[str, Content]) -> list[bytes]:
         """Save units that have one path each, never fetched, in one go."""
-        units = {content_id(content): content for content in contents.values()}
+        units = {key_id(content): content for content in contents.values()}
         links = [
             Link(content_id=unit, relative_path=path)
             for unit, path in zip(units, contents, strict=True)

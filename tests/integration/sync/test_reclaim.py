@@ -18,7 +18,7 @@ from flowsync import (
     verify,
 )
 from flowsync.catalog.contents import Link
-from flowsync.model.content import content_id
+from flowsync.model.content import key_id
 from flowsync.sources.file import FileContent
 from tests.integration.catalog.units import staged
 from tests.integration.sync.conftest import Publish, Sync, paths
@@ -121,8 +121,8 @@ async def test_what_has_no_source_is_refused_and_listed(engine: Engine, synced: 
         [stored] = await engine.catalog.artifacts.save([body])
     unit = FileContent(relative_path="mine", sha256=str(body.sha256))
     async with engine.catalog.contents.transaction() as transaction:
-        await transaction.insert({content_id(unit): unit})
-        link = Link(content_id=content_id(unit), relative_path="mine", artifact_id=stored.id)
+        await transaction.insert({key_id(unit): unit})
+        link = Link(content_id=key_id(unit), relative_path="mine", artifact_id=stored.id)
         await transaction.link([link])
     async with engine.new_version(Repository(name="files")) as version:
         await version.add_content([unit])

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from flowsync.model.content import (
     CONTENT_ID_SIZE,
     Content,
-    content_id,
     decode_fields,
     encode_fields,
     fields_beyond_key,
+    key_id,
     repo_key_id,
     type_name,
 )
@@ -64,7 +64,7 @@ def test_id_is_the_blake3_of_type_and_natural_key() -> None:
     # A MessagePack array of three short strings.
     packed = b"\x93" + b"\xad" + b"example.wheel" + b"\xa5" + b"a.whl" + b"\xa2" + b"ff"
 
-    found = content_id(Wheel(filename="a.whl", sha256="ff"))
+    found = key_id(Wheel(filename="a.whl", sha256="ff"))
 
     assert found == blake3.blake3(packed).digest(length=16)
     assert found.hex() == "d34301af8a18f8788bfaf291fa953500"
@@ -73,29 +73,29 @@ def test_id_is_the_blake3_of_type_and_natural_key() -> None:
 
 def test_another_process_gives_the_same_id() -> None:
     program = (
-        "from tests.unit.model.test_content import Wheel, content_id;"
-        "print(content_id(Wheel(filename='ä.whl', sha256='ff')).hex())"
+        "from tests.unit.model.test_content import Wheel, key_id;"
+        "print(key_id(Wheel(filename='ä.whl', sha256='ff')).hex())"
     )
 
     run = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=REPOSITORY
     )
 
-    assert run.stdout.strip() == content_id(Wheel(filename="ä.whl", sha256="ff")).hex()
+    assert run.stdout.strip() == key_id(Wheel(filename="ä.whl", sha256="ff")).hex()
 
 
 def test_what_is_not_in_the_key_does_not_change_the_id() -> None:
     plain = Wheel(filename="a.whl", sha256="ff")
 
-    assert content_id(Wheel(filename="a.whl", sha256="ff", requires=("b",))) == content_id(plain)
-    assert content_id(Wheel(filename="b.whl", sha256="ff")) != content_id(plain)
+    assert key_id(Wheel(filename="a.whl", sha256="ff", requires=("b",))) == key_id(plain)
+    assert key_id(Wheel(filename="b.whl", sha256="ff")) != key_id(plain)
 
 
 def test_equal_keys_of_two_types_never_meet() -> None:
     """Section 3.6: they could be mixed up."""
     wheel, egg = Wheel(filename="a", sha256="ff"), Egg(filename="a", sha256="ff")
 
-    assert content_id(wheel) != content_id(egg)
+    assert key_id(wheel) != key_id(egg)
     assert repo_key_id(wheel) != repo_key_id(egg)
 
 
@@ -115,31 +115,29 @@ def typed(key: Any) -> Any:
 def test_ids_are_equal_exactly_when_the_keys_are(one: Any, other: Any) -> None:
     equal = typed(one) == typed(other)
 
-    assert (content_id(Anything(one)) == content_id(Anything(other))) is equal
+    assert (key_id(Anything(one)) == key_id(Anything(other))) is equal
 
 
 def test_field_boundaries_are_part_of_the_key() -> None:
-    assert content_id(Wheel(filename="ab", sha256="c")) != content_id(
-        Wheel(filename="a", sha256="bc")
-    )
+    assert key_id(Wheel(filename="ab", sha256="c")) != key_id(Wheel(filename="a", sha256="bc"))
 
 
 def test_type_without_natural_key_is_refused_by_name() -> None:
     with pytest.raises(DeclarationError, match="Keyless names no natural_key"):
-        content_id(Keyless(name="a"))
+        key_id(Keyless(name="a"))
 
 
 def test_key_that_names_no_field_is_refused_by_name() -> None:
     with pytest.raises(
         DeclarationError, match="natural_key of Mistaken names 'version', which is no field"
     ):
-        content_id(Mistaken(name="a"))
+        key_id(Mistaken(name="a"))
 
 
 def test_units_that_cannot_coexist_have_the_same_repository_key() -> None:
     old, new = Wheel(filename="a.whl", sha256="00"), Wheel(filename="a.whl", sha256="ff")
 
-    assert content_id(old) != content_id(new)
+    assert key_id(old) != key_id(new)
     assert repo_key_id(old) == repo_key_id(new)
     assert repo_key_id(old) != repo_key_id(Wheel(filename="b.whl", sha256="00"))
 
@@ -161,7 +159,7 @@ def test_equal_classes_of_two_modules_of_a_package_have_ids_of_their_own() -> No
     deb = type("Package", (Wheel,), {"__module__": "plugin.deb"})
     rpm = type("Package", (Wheel,), {"__module__": "plugin.rpm"})
 
-    assert content_id(deb(filename="a", sha256="00")) != content_id(rpm(filename="a", sha256="00"))
+    assert key_id(deb(filename="a", sha256="00")) != key_id(rpm(filename="a", sha256="00"))
 
 
 def test_fields_beyond_the_key_are_known() -> None:
