@@ -5,7 +5,7 @@ import pytest
 
 from flowsync.declare import DeclarativeArtifact, DeclarativeContent, Source
 from flowsync.model.artifact import Artifact, StagedArtifact, StoredArtifact
-from flowsync.model.content import Content, key_id
+from flowsync.model.content import Content
 from flowsync.model.errors import DeclarationError
 from flowsync.model.remote import Remote
 from flowsync.pipeline.pipeline import create_pipeline
@@ -182,13 +182,23 @@ def test_declarations_share_no_lists() -> None:
     assert (second.d_artifacts, second.extra_data) == ([], {})
 
 
-def test_id_of_the_content_stays_when_the_stored_counterpart_takes_its_place() -> None:
+def test_id_of_the_content_stays_when_it_is_fixed() -> None:
     declared = DeclarativeContent(Thing(name="a"))
-    before = declared.content_id
+    before = declared.fix_id()
 
     declared.content = Thing(name="a", colour="blue")
 
-    assert declared.content_id == before == key_id(Thing(name="a"))
+    assert declared.content_id == before != DeclarativeContent(declared.content).content_id
+
+
+def test_what_was_declared_stays_known_when_the_bytes_are_found() -> None:
+    declared = artifact(artifact=Artifact(size=1))
+    completed = Artifact(size=1, sha256="ab" * 32)
+
+    declared.artifact = completed
+    declared.artifact = StoredArtifact(id=1, size=1, sha256="ab" * 32, blake3="cd" * 32)
+
+    assert declared.as_declared is completed
 
 
 def test_own_attributes_are_not_invented_by_mistake() -> None:

@@ -9,7 +9,6 @@ from flowsync.catalog.artifacts import Artifacts
 from flowsync.catalog.contents import Contents, Link
 from flowsync.catalog.database import Database
 from flowsync.model.content import Content, key_id
-from flowsync.model.errors import CatalogError
 from tests.integration.catalog.rows import Leaf, Package, by_id, staged
 
 LONG_AGO = datetime(2001, 2, 3, tzinfo=UTC)
@@ -55,36 +54,15 @@ async def test_find_gives_stored_units_with_their_links(contents: Contents, ids:
     found = await contents.find(by_id(a, b, Leaf("unknown")))
 
     assert found == {
-        key_id(a): KnownContent(a, {"one": None, "two": ids[0]}),
-        key_id(b): KnownContent(b, {"one": ids[1]}),
+        key_id(a): {"one": None, "two": ids[0]},
+        key_id(b): {"one": ids[1]},
     }
 
 
 async def test_find_gives_units_without_links(contents: Contents) -> None:
     await save(contents, Leaf("a"))
 
-    assert await contents.find(by_id(Leaf("a"))) == {key_id(Leaf("a")): KnownContent(Leaf("a"), {})}
-
-
-async def test_find_gives_stored_fields_and_not_the_declared_ones(contents: Contents) -> None:
-    stored = Package("p", "1", summary="Zähler ☃ \x01 \\u0041", requires=("q", "r"))
-    await save(contents, stored)
-    declared = Package("p", "1", summary="other")
-
-    found = await contents.find(by_id(declared))
-
-    assert found[key_id(declared)].content == stored
-
-
-async def test_find_of_units_that_their_key_determines_gives_the_declared_ones(
-    contents: Contents,
-) -> None:
-    await save(contents, Leaf("a"))
-    declared = Leaf("a")
-
-    found = await contents.find(by_id(declared))
-
-    assert found[key_id(declared)].content is declared
+    assert await contents.find(by_id(Leaf("a"))) == {key_id(Leaf("a")): {}}
 
 
 async def test_units_of_two_types_with_equal_keys_do_not_meet(contents: Contents) -> None:
@@ -97,19 +75,6 @@ async def test_units_of_two_types_with_equal_keys_do_not_meet(contents: Contents
 
     assert await contents.find(by_id(Other("a"))) == {}
     assert await save(contents, Other("a")) == {key_id(Other("a"))}
-
-
-async def test_stored_fields_that_no_longer_fit_the_type_are_an_error(
-    contents: Contents, database: Database
-) -> None:
-    unit = Package("p", "1")
-    await save(contents, unit)
-    async with database.connection() as connection:
-        await connection.execute("UPDATE content SET fields = fields || '{\"summary\": 5}'")
-
-    expected = f"reading unit {key_id(unit).hex()}: its stored fields do not fit test.package"
-    with pytest.raises(CatalogError, match=expected):
-        await contents.find(by_id(unit))
 
 
 async def test_unit_is_recorded_with_type_fields_and_repository_key(
@@ -130,7 +95,7 @@ async def test_unit_is_recorded_with_type_fields_and_repository_key(
 async def test_fill_gives_links_their_artifact_and_counts_what_changed(
     contents: Contents, ids: list[int]
 ) -> None:
-    """Fact 3.7: an artifact goes from none to one, or from one to another, and never back."""
+    """A stored unit never changes: an artifact goes from none to one, never to another one and never back."""
     unit = Leaf("a")
     paths = ["none", "same", "other", "back"]
     stored = [None, ids[0], ids[1], ids[2]]
@@ -149,11 +114,40 @@ async def test_fill_gives_links_their_artifact_and_counts_what_changed(
             ]
         )
 
-    assert changed == 2
+    assert changed == 1
     found = await contents.find(by_id(unit))
-    assert found[key_id(unit)].links == {
-        "none": ids[3], "same": ids[0], "other": ids[3], "back": ids[2]
+    assert found[key_id(unit)] == {
+        "none": ids[3], "same": ids[0], "other": ids[1], "back": ids[2]
     }  # fmt: skip
+
+
+async def test_link_that_had_bytes_once_takes_no_others(
+    contents: Contents, database: Database, ids: list[int]
+) -> None:
+    unit = Leaf("a")
+    await save(contents, unit, links=[link(unit, "p"), link(unit, "q")])
+    async with database.connection() as connection:
+        await connection.execute(
+            "UPDATE content_artifact SET sha256 = a.sha256 FROM artifact a WHERE a.id = %s",
+            (ids[0],),
+        )
+
+    async with contents.transaction() as transaction:
+        assert await transaction.fill([link(unit, "p", ids[1]), link(unit, "q", ids[0])]) == 1
+
+    assert (await contents.find(by_id(unit)))[key_id(unit)] == {"p": None, "q": ids[0]}
+
+
+async def test_content_stands_for_all_that_is_stored_with_its_natural_key(
+    contents: Contents,
+) -> None:
+    one, other = Package("p", "1", summary="one"), Package("p", "1", summary="other")
+    async with contents.transaction() as transaction:
+        await transaction.insert({b"1" * 16: one, b"2" * 16: other, key_id(Leaf("a")): Leaf("a")})
+
+    found = await contents.of_keys([other, Package("p", "2"), Leaf("a")])
+
+    assert found == [[b"1" * 16, b"2" * 16], [], [key_id(Leaf("a"))]]
 
 
 async def test_fill_takes_the_last_of_two_for_one_path(contents: Contents, ids: list[int]) -> None:
@@ -163,7 +157,7 @@ async def test_fill_takes_the_last_of_two_for_one_path(contents: Contents, ids: 
     async with contents.transaction() as transaction:
         assert await transaction.fill([link(unit, "p", ids[0]), link(unit, "p", ids[1])]) == 1
 
-    assert (await contents.find(by_id(unit)))[key_id(unit)].links == {"p": ids[1]}
+    assert (await contents.find(by_id(unit)))[key_id(unit)] == {"p": ids[1]}
 
 
 async def test_fill_of_nothing_asks_nobody(contents: Contents, database: Database) -> None:
@@ -212,7 +206,7 @@ async def test_transaction_finds_what_it_saved(contents: Contents) -> None:
 
         found = await transaction.find(by_id(Leaf("a")))
 
-        assert found == {key_id(Leaf("a")): KnownContent(Leaf("a"), {"p": None})}
+        assert found == {key_id(Leaf("a")): {"p": None}}
         assert await contents.find(by_id(Leaf("a"))) == {}
 
 

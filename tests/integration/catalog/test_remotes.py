@@ -241,15 +241,50 @@ async def test_the_last_of_two_sources_with_one_key_counts(
 
 
 @pytest.mark.usefixtures("linked")
-async def test_source_that_changed_is_refreshed(remotes: Remotes, database: Database) -> None:
+async def test_source_learns_what_it_lacks_and_forgets_nothing(
+    remotes: Remotes, database: Database
+) -> None:
+    """Older versions rely on what was declared first."""
     remote = await remote_id(remotes)
-    await remotes.save_sources([source(remote, "a", size=1, sha256=digest("sha256", b"old"))])
+    await remotes.save_sources([source(remote, "a", "http://1", sha256=digest("sha256", b"a"))])
 
-    await remotes.save_sources([source(remote, "a", size=2, sha512=digest("sha512", b"new"))])
+    again = source(remote, "a", "http://2", size=2, sha512=digest("sha512", b"a"))
+    other = source(remote, "a", "http://3", size=3, sha256=digest("sha256", b"other"))
+    await remotes.save_sources([again])
+    await remotes.save_sources([other])
 
-    assert await rows(database, "size, sha256, sha512") == [
-        (2, None, bytes.fromhex(digest("sha512", b"new")))
-    ]
+    digests = [bytes.fromhex(digest(name, b"a")) for name in ("sha256", "sha512")]
+    assert await rows(database, "urls, size, sha256, sha512") == [(["http://3"], 2, *digests)]
+
+
+@pytest.mark.usefixtures("linked")
+async def test_headers_that_choose_the_answer_are_recorded_and_no_others(
+    remotes: Remotes, database: Database
+) -> None:
+    remote = await remote_id(remotes)
+    secret = dict.fromkeys(
+        ("Authorization", "Cookie", "Proxy-Authorization", "X-Api-Key", "PRIVATE-TOKEN"), "s3cret"
+    )
+    asked = {"Accept": "application/json", "accept-language": "de", **secret}
+    await remotes.save_sources(
+        [
+            msgspec.structs.replace(source(remote, "a"), headers=asked),
+            msgspec.structs.replace(source(remote, "b"), headers=secret),
+            source(remote, "c"),
+        ]
+    )
+
+    kept = {"Accept": "application/json", "accept-language": "de"}
+    assert await rows(database, "headers") == [(kept,), (None,), (None,)]
+
+    await remotes.save_sources([source(remote, "a")])
+    assert await rows(database, "headers") == [(None,), (None,), (None,)]
+
+
+@pytest.mark.parametrize("headers", [{"Accept": 5}, {5: "text/plain"}, ["Accept"]])
+async def test_headers_that_are_no_text_are_refused(remotes: Remotes, headers: Any) -> None:
+    with pytest.raises(DeclarationError, match="headers of 'a' must be text by name"):
+        await remotes.save_sources([msgspec.structs.replace(source(1, "a"), headers=headers)])
 
 
 @pytest.mark.usefixtures("linked")

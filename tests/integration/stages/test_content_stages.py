@@ -9,6 +9,7 @@ import pytest
 from flowsync import (
     Artifact,
     ContentSaver,
+    DeclarativeArtifact,
     DeclarativeContent,
     DeclarativeVersion,
     Engine,
@@ -20,6 +21,7 @@ from flowsync import (
     UnsupportedDigestError,
     create_pipeline,
 )
+from flowsync.model.content import key_id
 from flowsync.pipeline.stage import EndStage
 from tests.integration.stages.conftest import (
     Given,
@@ -61,15 +63,34 @@ def replacing(engine: Engine, stage: Stage, items: Sequence[DeclarativeContent])
 # --- look-up and save ---
 
 
-async def test_a_stored_unit_replaces_the_declared_one(engine: Engine) -> None:
-    """Section 3.6: the stored unit wins in the fields beyond its key."""
-    await sync(engine, [declare("one", colour="red")]).acreate()
+async def test_a_unit_with_other_fields_beyond_its_key_is_another_unit(engine: Engine) -> None:
+    """The newer one takes the place of the older, which stays what it is in the versions that have it."""
+    first = await sync(engine, [declare("one", colour="red")]).acreate()
 
     item = declare("one", colour="blue")
     version = await sync(engine, [item]).acreate()
 
-    assert version is None
-    assert item.content == Thing(name="one", colour="red")
+    assert first is not None
+    assert version is not None
+    assert (version.added, version.removed, version.present) == (1, 1, 1)
+    assert item.content == Thing(name="one", colour="blue")
+    query = "SELECT fields ->> 'colour', key_id FROM content ORDER BY touched_at"
+    key = key_id(item.content)
+    assert await rows(engine, query) == [("red", key), ("blue", key)]
+
+
+async def test_what_a_hook_changes_of_a_unit_belongs_to_it(engine: Engine) -> None:
+    class Painting(ContentSaver):
+        def _pre_save(self, batch: Sequence[DeclarativeContent]) -> None:
+            for item in batch:
+                if not item.saved:
+                    item.content = Thing(name="one", colour="green")
+
+    await sync(engine, [declare("one", colour="green")]).acreate()
+    painted = await replacing(engine, Painting(), [declare("one", colour="red")]).acreate()
+
+    assert painted is None
+    assert await rows(engine, "SELECT fields ->> 'colour' FROM content") == [("green",)]
 
 
 async def test_one_unit_declared_twice_is_stored_once_and_both_items_pass(engine: Engine) -> None:
@@ -161,62 +182,74 @@ async def test_two_remotes_with_one_url_are_two_sources(engine: Engine) -> None:
     assert await rows(engine, "SELECT count(*) FROM remote_artifact") == [(2,)]
 
 
+class Moving(ContentSaver):
+    """Declares what it has saved at another path."""
+
+    def _post_save(self, batch: Sequence[DeclarativeContent]) -> None:
+        for item in batch:
+            for declared in item.d_artifacts:
+                declared.relative_path = "new"
+
+
+class Mismatching(DeclarativeVersion):
+    """A sync whose declarations do not fit what it has saved."""
+
+    fixing = False
+
+    def pipeline_stages(self, new_version: NewVersion) -> list[Stage]:
+        replaced = {
+            ContentSaver: Moving(),
+            RemoteArtifactSaver: RemoteArtifactSaver(fix_mismatched_remote_artifacts=self.fixing),
+        }
+        return [replaced.get(type(stage), stage) for stage in super().pipeline_stages(new_version)]
+
+
+def lazy(path: str, *urls: str) -> DeclarativeArtifact:
+    return declare_artifact(remote(), *urls, path=path, artifact=LAZY, deferred_download=True)
+
+
 async def test_a_source_at_an_unknown_path_is_an_error_that_names_path_and_content(
     engine: Engine,
 ) -> None:
     """Section 3.8."""
-    old = declare_artifact(
-        remote(), "http://a/1", path="old", artifact=LAZY, deferred_download=True
-    )
-    new = declare_artifact(
-        remote(), "http://a/1", path="new", artifact=LAZY, deferred_download=True
-    )
-    await sync(engine, [declare("one", old)]).acreate()
+    item = declare("one", lazy("old", "http://a/1"))
 
     with pytest.raises(ValueError, match=r"'new'.*Thing\(name='one'"):
-        await sync(engine, [declare("one", new)]).acreate()
+        await Mismatching(Given([item]), Repository(name="things"), engine=engine).acreate()
 
 
 async def test_fix_mismatched_records_the_source_at_the_last_stored_path(
     engine: Engine, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Section 3.8."""
+    item = declare("one", lazy("old-a", "http://a/1"), lazy("old-b", "http://b/2"))
+    mismatching = Mismatching(Given([item]), Repository(name="things"), engine=engine)
+    mismatching.fixing = True
 
-    class Fixing(RemoteArtifactSaver):
-        pass
+    await mismatching.acreate()
 
-    old = [
-        declare_artifact(remote(), "http://a/1", path=path, artifact=LAZY, deferred_download=True)
-        for path in ("old-a", "old-b")
-    ]
-    new = declare_artifact(
-        remote(), "http://b/2", path="new", artifact=LAZY, deferred_download=True
-    )
-    await sync(engine, [declare("one", *old)]).acreate()
-
-    fixing = Fixing(fix_mismatched_remote_artifacts=True)
-    await replacing(engine, fixing, [declare("one", new)]).acreate()
-
-    query = "SELECT relative_path, urls FROM remote_artifact ORDER BY relative_path"
-    assert await rows(engine, query) == [("old-a", ["http://a/1"]), ("old-b", ["http://b/2"])]
+    query = "SELECT relative_path, urls FROM remote_artifact"
+    assert await rows(engine, query) == [("old-b", ["http://b/2"])]
     assert "new" in caplog.text
 
 
 async def test_fix_mismatched_without_any_stored_path_is_an_error(engine: Engine) -> None:
     """Section 3.8: none at all."""
 
-    class Fixing(RemoteArtifactSaver):
-        pass
+    class Adding(ContentSaver):
+        def _post_save(self, batch: Sequence[DeclarativeContent]) -> None:
+            batch[0].d_artifacts.append(lazy("new", "http://b/2"))
 
-    await sync(engine, [declare("one")]).acreate()
-    new = declare_artifact(
-        remote(), "http://b/2", path="new", artifact=LAZY, deferred_download=True
-    )
+    class Fixing(Replacing):
+        def pipeline_stages(self, new_version: NewVersion) -> list[Stage]:
+            *stages, _, futures = super().pipeline_stages(new_version)
+            return [*stages, RemoteArtifactSaver(fix_mismatched_remote_artifacts=True), futures]
+
+    fixing = Fixing(Given([declare("one")]), Repository(name="things"), engine=engine)
+    fixing.replacement = Adding()
 
     with pytest.raises(ValueError, match="'new'"):
-        await replacing(
-            engine, Fixing(fix_mismatched_remote_artifacts=True), [declare("one", new)]
-        ).acreate()
+        await fixing.acreate()
 
 
 @pytest.mark.parametrize(
@@ -322,20 +355,15 @@ class Awaiting(Stage):
 
 
 @pytest.mark.parametrize("late", [True, False])
-async def test_an_awaited_unit_is_released_from_every_batch_and_is_the_stored_one(
-    engine: Engine, late: bool
-) -> None:
+async def test_an_awaited_unit_is_released_from_every_batch(engine: Engine, late: bool) -> None:
     """Fact 5 through all stages of a sync: nobody waits for 500 items that never come."""
-    await sync(engine, [declare("1", colour="stored")]).acreate()
+    await sync(engine, [declare("1", colour="new")]).acreate()
     stage = Awaiting([declare(str(number), colour="new") for number in range(5)], late=late)
 
     version = await DeclarativeVersion(stage, Repository(name="awaited"), engine=engine).acreate()
 
     assert version is not None
-    colours = ["stored" if number == 1 else "new" for number in range(5)]
-    assert stage.resolved == [
-        Thing(name=str(number), colour=colour) for number, colour in enumerate(colours)
-    ]
+    assert stage.resolved == [Thing(name=str(number), colour="new") for number in range(5)]
 
 
 # --- association ---

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from flowsync.model.content import (
     CONTENT_ID_SIZE,
+    WHOLE_CONTENT,
     Content,
     decode_fields,
     encode_fields,
@@ -89,6 +90,24 @@ def test_what_is_not_in_the_key_does_not_change_the_id() -> None:
 
     assert key_id(Wheel(filename="a.whl", sha256="ff", requires=("b",))) == key_id(plain)
     assert key_id(Wheel(filename="b.whl", sha256="ff")) != key_id(plain)
+
+
+def test_whole_content_as_key_has_every_field() -> None:
+    class Whole(Content):
+        type_name: ClassVar[str] = "example.whole"
+        natural_key: ClassVar[tuple[str, ...]] = WHOLE_CONTENT
+        name: str
+        requires: tuple[str, ...] = ()
+
+    assert fields_beyond_key(Whole) == ()
+    assert key_id(Whole("a", ("b",))) == key_id(Whole("a", ("b",)))
+    assert key_id(Whole("a", ("b",))) != key_id(Whole("a"))
+
+
+@pytest.mark.parametrize("value", [object(), 2**64, {1: object()}])
+def test_key_that_has_no_form_as_bytes_is_refused(value: Any) -> None:
+    with pytest.raises(DeclarationError, match="id of natural_key of Anything"):
+        key_id(Anything(value))
 
 
 def test_equal_keys_of_two_types_never_meet() -> None:
