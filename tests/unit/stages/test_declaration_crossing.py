@@ -211,6 +211,34 @@ def test_new_items_are_made_and_order_is_that_of_the_worker(crossing: Crossing) 
     assert back[1].d_artifacts[0].relative_path == "a"
 
 
+def test_what_was_declared_crosses_so_that_the_id_is_the_same(
+    crossing: Crossing, tmp_path: Path
+) -> None:
+    found = StagedArtifact(size=3, sha256=SHA, blake3=BLAKE, file=f"{tmp_path}/staged")
+    first, second = declared(Artifact(sha512="12" * 64)), declared(Artifact(), relative_path="b")
+    item = DeclarativeContent(Wheel(name="w"), [first, second])
+    first.artifact = found
+    before = item.content_id
+
+    (there,) = crossing.there(item)
+    new = declared(Artifact(sha384="34" * 48), relative_path="c")
+    assert there.content_id == before
+    there.d_artifacts[1].artifact = Artifact(sha512="56" * 64)
+    for each in (*there.d_artifacts, new):
+        each.artifact = found
+    there.d_artifacts.append(new)
+    (back,) = crossing.back(there)
+
+    assert back is item
+    assert [each.as_declared for each in item.d_artifacts] == [
+        Artifact(sha512="12" * 64),
+        Artifact(sha512="56" * 64),
+        Artifact(sha384="34" * 48),
+    ]
+    assert all(each.artifact == found for each in item.d_artifacts)
+    assert item.content_id == there.content_id != before
+
+
 def test_bodies_become_files_of_the_run(crossing: Crossing, tmp_path: Path) -> None:
     (there,) = crossing.there(DeclarativeContent(Wheel(name="w"), [declared()]))
     there.d_artifacts[0].artifact = StagedArtifact(size=4, sha256=SHA, blake3=BLAKE, body=b"body")
