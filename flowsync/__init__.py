@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from flowsync.declare import DeclarativeArtifact, DeclarativeContent
     from flowsync.download.retry import Backoff
     from flowsync.model.artifact import Artifact, StagedArtifact, StoredArtifact
-    from flowsync.model.content import Content
+    from flowsync.model.content import WHOLE_CONTENT, Content
     from flowsync.model.digest import DigestPolicy
     from flowsync.model.errors import (
         CatalogConflictError,
@@ -105,6 +105,7 @@ _HOMES = {
     "StagedArtifact": "flowsync.model.artifact",
     "StoredArtifact": "flowsync.model.artifact",
     "Content": "flowsync.model.content",
+    "WHOLE_CONTENT": "flowsync.model.content",
     "DigestPolicy": "flowsync.model.digest",
     "CatalogError": "flowsync.model.errors",
     "CatalogConflictError": "flowsync.model.errors",
@@ -192,6 +193,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "WHOLE_CONTENT",
     "ACSArtifactHandler",
     "AllSourcesFailedError",
     "Artifact",
