@@ -48,10 +48,15 @@ class Coexistence:
         await self._collect(collect, "analyze_addition")
 
     async def replace_content(self) -> int:
-        """Take out of the version what additions replace; return the number of units."""
+        """Take out of the version what additions replace; return the number of units.
+
+        Raise `DuplicateContentError` when a sync has declared both: next time the other one would be new.
+        """
         if self._start.is_empty:
             return 0
         ((count,),) = await self._session.fetch("replace_content")
+        if count:
+            self._refuse_pairs(await self._session.fetch("replaced_though_declared"))
         return int(count)
 
     async def check(self, allowed_types: frozenset[str] | None) -> None:
@@ -73,7 +78,9 @@ class Coexistence:
             )
 
     async def _check_keys(self) -> None:
-        rows = await self._session.fetch("repeated_keys")
+        self._refuse_pairs(await self._session.fetch("repeated_keys"))
+
+    def _refuse_pairs(self, rows: Sequence[tuple[Any, ...]]) -> None:
         if rows:
             shown = [" and ".join(map(repr, units[:2])) for units, _ in rows]
             raise DuplicateContentError(

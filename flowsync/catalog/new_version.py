@@ -3,7 +3,7 @@
 1. Every call is one or two statements, committed when it returns. A crash leaves an incomplete version, which nobody sees and the next
    opening discards.
 2. Only the net effect counts. A unit that is added and removed again leaves no row; one that is removed and added again keeps its old row.
-3. What a mirror has seen is kept in a temporary table of the connection, not in memory.
+3. What a sync has declared is kept in a temporary table of the connection, not in memory.
 """
 
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
@@ -89,7 +89,8 @@ class NewVersion:
     async def associate(
         self, ids: Sequence[bytes], *, seen: bool, lines: Sequence[int | None] = ()
     ) -> set[bytes]:
-        """Add those units that are not in the version; return the ids of what was added. With `seen`, remember all of `ids` for `remove_unseen`.
+        """Add those units that are not in the version; return the ids of what was added. With `seen`, remember all of `ids` as declared, for `remove_unseen` and
+        for the end: of two that exclude each other, neither replaces the other.
 
         `lines`, as many as ids or none, are kept with what was added: where upstream's metadata lists it.
         """

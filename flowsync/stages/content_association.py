@@ -20,8 +20,8 @@ class UnseenContent(msgspec.Struct, frozen=True):
 class ContentAssociation(Stage):
     """Associates each unit with `new_version` and hands on those that were not in it before.
 
-    With `mirror`, every unit of the stream is remembered in the database, and when the stream has ended, completely and without an
-    error, `UnseenContent` follows: the stage behind removes it. One catalog call a batch.
+    Every unit of the stream is remembered in the database, so that the end of the version sees what excludes each other. With `mirror`,
+    when the stream has ended, completely and without an error, `UnseenContent` follows: the stage behind removes it. One catalog call a batch.
     """
 
     def __init__(self, new_version: "NewVersion", mirror: bool) -> None:
@@ -40,6 +40,6 @@ class ContentAssociation(Stage):
     async def _associate(self, batch: list[DeclarativeContent]) -> list[DeclarativeContent]:
         items = {item.content_id: item for item in batch}
         added = await self.new_version.associate(
-            list(items), seen=self.mirror, lines=[item.line for item in items.values()]
+            list(items), seen=True, lines=[item.line for item in items.values()]
         )
         return [item for content_id, item in items.items() if content_id in added]

@@ -65,6 +65,35 @@ closed AS (
 )
 SELECT count(place) FROM placed;
 
+-- name: replaced_though_declared
+-- Give a few of the units that additions have replaced although a sync declared both: the paths (or else types and ids) of either, and the number.
+WITH gone AS MATERIALIZED (
+    SELECT content_id FROM repository_content WHERE repository_id = %(repository)s AND removed = %(number)s
+    INTERSECT
+    SELECT content_id FROM pg_temp.seen WHERE declared
+),
+pair AS (
+    SELECT c.id, a.content_id AS other_id FROM gone JOIN content c ON c.id = gone.content_id JOIN pg_temp.addition a USING (repo_key)
+    UNION
+    SELECT c.id, a.content_id
+    FROM gone
+    JOIN content c ON c.id = gone.content_id
+    JOIN pg_temp.addition a ON coalesce(a.key_id, a.content_id) = coalesce(c.key_id, c.id)
+)
+SELECT
+    (
+        SELECT array_agg(
+            coalesce((SELECT min(l.relative_path) FROM content_artifact l WHERE l.content_id = c.id), c.type || ' ' || encode(c.id, 'hex'))
+            ORDER BY c.id
+        )
+        FROM content c
+        WHERE c.id IN (pair.id, pair.other_id)
+    ) AS units,
+    count(*) OVER ()
+FROM pair
+ORDER BY 1
+LIMIT 5;
+
 -- name: disallowed_types
 -- Give the types of added rows that are not allowed.
 SELECT DISTINCT c.type

@@ -58,8 +58,8 @@ FROM opened
 CROSS JOIN latest;
 
 -- name: create_seen
--- Make room for the ids that a mirror keeps, unless an earlier version left it. There is no index: they are only ever read as a whole.
-CREATE TEMPORARY TABLE IF NOT EXISTS seen (content_id bytea NOT NULL);
+-- Make room for the ids that a sync declares or keeps, unless an earlier version left it. There is no index: they are only ever read as a whole.
+CREATE TEMPORARY TABLE IF NOT EXISTS seen (content_id bytea NOT NULL, declared boolean NOT NULL);
 
 -- name: create_base
 -- The same for the ids of the base.
@@ -125,7 +125,7 @@ WITH wanted AS (
     SELECT * FROM unnest(%(ids)b::bytea[], %(lines)b::integer[]) AS given (id, line)
 ),
 marked AS (
-    INSERT INTO pg_temp.seen SELECT id FROM wanted WHERE %(seen)s
+    INSERT INTO pg_temp.seen SELECT id, true FROM wanted WHERE %(seen)s
 ),
 absent AS MATERIALIZED (
     SELECT
@@ -162,7 +162,7 @@ SELECT content_id FROM reopened UNION ALL SELECT content_id FROM added;
 -- name: keep_content
 -- Remember units of the version as seen, by their natural keys or by their repository keys.
 INSERT INTO pg_temp.seen
-SELECT id
+SELECT id, false
 FROM content
 WHERE (id = ANY (%(keys)b::bytea[]) OR key_id = ANY (%(keys)b::bytea[]) OR repo_key = ANY (%(repo_keys)b::bytea[]))
     AND (

@@ -281,3 +281,19 @@ async def test_pruning_a_content_prunes_all_that_is_stored_with_its_key(
     report = await prune(engine, only=[Package("a")], older_than=timedelta(0), apply=True)
 
     assert report.contents == 3
+
+
+@pytest.mark.parametrize("mirror", [True, False])
+async def test_declared_unit_does_not_replace_another_declared_one(
+    publisher: Publisher, mirror: bool
+) -> None:
+    """Symptom: of two units of one key, each sync took the one that the last one had not."""
+    old, new = Package("a", "old"), Package("a", "new")
+    await publisher.sync(publisher.unit(old, b"one"), mirror=mirror)
+
+    with pytest.raises(DuplicateContentError, match="exclude each other"):
+        await publisher.sync(
+            publisher.unit(old, b"one"), publisher.unit(new, b"one"), mirror=mirror
+        )
+
+    assert (await publisher.engine.catalog.repositories.version("r")).number == 1
