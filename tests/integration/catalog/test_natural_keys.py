@@ -7,6 +7,7 @@ import pytest
 from flowsync.catalog.contents import Contents, Link
 from flowsync.catalog.database import Database
 from flowsync.catalog.repositories import Repositories
+from flowsync.catalog.schema import migrate, migrations
 from flowsync.model.content import Content, key_id
 from flowsync.model.errors import DuplicateContentError
 from flowsync.model.repository import Repository
@@ -147,3 +148,31 @@ async def test_a_mirror_keeps_whichever_unit_of_a_kept_key_is_there(
     async with repositories.new_version(R) as version:
         await version.keep([key_id(Note("a"))], [None])
         assert await version.remove_unseen() == 0
+
+
+async def test_versions_of_an_older_database_hold_what_they_held(empty_conninfo: str) -> None:
+    database = Database(empty_conninfo)
+    number = next(each.number for each in migrations() if each.name == "identity")
+    async with database.dedicated() as connection:
+        await migrate(connection, [each for each in migrations() if each.number < number])
+        await connection.execute(
+            """
+            INSERT INTO remote (name, url, policy) VALUES ('u', 'http://u/', 'on_demand');
+            INSERT INTO repository (name, next_version) VALUES ('r', 2);
+            INSERT INTO repository_version (repository_id, number, complete) VALUES (1, 0, true), (1, 1, true);
+            INSERT INTO content (id, type, fields) VALUES (decode(repeat('11', 16), 'hex'), 'test.note', '{}');
+            INSERT INTO content_artifact SELECT id, 'a' FROM content;
+            INSERT INTO remote_artifact (content_id, relative_path, remote_id, urls, size, sha256)
+                SELECT id, 'a', 1, '{http://u/a}', 5, decode(repeat('22', 32), 'hex') FROM content;
+            INSERT INTO repository_content (repository_id, content_id, added) SELECT 1, id, 1 FROM content;
+            """
+        )
+    await database.open()
+    try:
+        batches = Repositories(database).entries("r", 1)
+        ((entry,),) = [batch async for batch in batches]
+    finally:
+        await database.close()
+
+    assert entry.content_id == b"\x11" * 16
+    assert (entry.sha256, entry.size, entry.stored) == ("22" * 32, 5, False)

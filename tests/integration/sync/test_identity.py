@@ -17,6 +17,7 @@ from flowsync import (
     DeclarativeVersion,
     DuplicateContentError,
     Engine,
+    Policy,
     Remote,
     Repository,
     RepositoryVersion,
@@ -69,7 +70,9 @@ class Publisher:
         deferred: bool = False,
         **options: Any,
     ) -> DeclarativeContent:
-        known = {"sha256": hashlib.sha256(body).hexdigest(), "size": len(body)} if digest else {}
+        known: dict[str, Any] = (
+            {"sha256": hashlib.sha256(body).hexdigest(), "size": len(body)} if digest else {}
+        )
         artifact = DeclarativeArtifact(
             Artifact(**known),
             url=self.upstream.put(url, body),
@@ -202,12 +205,12 @@ async def serve(engine: Engine, number: int, name: str = "r") -> bytes | int:
 
 @pytest.mark.parametrize("policy", ["on_demand", "streamed"])
 async def test_bytes_that_were_served_once_are_the_only_ones(
-    publisher: Publisher, policy: str
+    publisher: Publisher, policy: Policy
 ) -> None:
     """Nobody declared a digest: the first bytes that a version gave are its bytes, even if they are not kept."""
     publisher.remote = Remote(
         name="upstream", url=publisher.upstream.url(), policy=policy, max_retries=0
-    )  # type: ignore[arg-type]
+    )
     await publisher.sync(publisher.unit(Package("a"), b"one", digest=False, deferred=True))
     assert await serve(publisher.engine, 1) == b"one"
 

@@ -20,6 +20,7 @@ from flowsync import (
     DeclarativeVersion,
     DuplicateContentError,
     Engine,
+    Policy,
     Remote,
     Repository,
     RepositoryVersion,
@@ -38,11 +39,12 @@ from tests.integration.sync import redeclaring
 from tests.integration.sync.redeclaring import Unit
 from tests.upstream.server import Upstream
 
-LIVES = int(os.environ.get("FLOWSYNC_LIVES", "6"))
+LIVES = int(os.environ.get("FLOWSYNC_LIVES", "4"))
 SEED = int(os.environ.get("FLOWSYNC_SEED", "0"))
-STEPS = int(os.environ.get("FLOWSYNC_STEPS", "25"))
+STEPS = int(os.environ.get("FLOWSYNC_STEPS", "20"))
 
 REPOSITORIES = ["r", "s", "t"]
+LAZY: list[Policy] = ["on_demand", "streamed"]
 
 Held = list[tuple[Unit, object]]
 """What a version holds, for the model."""
@@ -90,7 +92,7 @@ class Life:
 
     async def sync(self) -> None:
         random, name = self.random, self.random.choice(REPOSITORIES)
-        policy = random.choice(["immediate", "immediate", "on_demand", "on_demand", "streamed"])
+        policy: Policy = random.choice([*LAZY, *LAZY, "immediate", "immediate", "immediate"])
         mirror = random.random() < 0.5
         units = redeclaring.draw_units(random, name)
         for unit in units:
@@ -276,9 +278,9 @@ class Life:
     # --- helpers -----------------------------------------------------------------------------
 
     def _declared(
-        self, name: str, units: list[Unit], policy: str, *, mirror: bool
+        self, name: str, units: list[Unit], policy: Policy, *, mirror: bool
     ) -> DeclarativeVersion:
-        remote = Remote(name=name, url=self.upstream.url(), policy=policy, max_retries=0)  # type: ignore[arg-type]
+        remote = Remote(name=name, url=self.upstream.url(), policy=policy, max_retries=0)
         root = self.upstream.url("")
         stage = Given(remote, [redeclaring.declare(unit, remote, root) for unit in units])
         return DeclarativeVersion(stage, Repository(name=name), mirror, engine=self.engine)
