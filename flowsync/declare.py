@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from flowsync.model.artifact import Artifact, StagedArtifact, StoredArtifact
-from flowsync.model.content import Content
+from flowsync.model.content import Content, key_id
 from flowsync.model.errors import DeclarationError
 from flowsync.model.identity import unit_id
 from flowsync.model.remote import Remote
@@ -122,6 +122,7 @@ class DeclarativeContent(Resolvable):
 
     __slots__ = (
         "_content_id",
+        "_key_id",
         "content",
         "d_artifacts",
         "extra_data",
@@ -152,15 +153,22 @@ class DeclarativeContent(Resolvable):
         self.lease: Lease | None = None
         self.failure: Exception | None = None
         self._content_id: bytes | None = None
+        self._key_id: bytes | None = None
 
     @property
     def content_id(self) -> bytes:
         """The 16-byte id of the unit as it is declared now, or as it was when its id was fixed: a stored counterpart has the same."""
-        return self._content_id or unit_id(self.content, self.d_artifacts)
+        return self._content_id or unit_id(self.key_id, self.content, self.d_artifacts)
+
+    @property
+    def key_id(self) -> bytes:
+        """The 16-byte id of the unit's natural key."""
+        return self._key_id or key_id(self.content)
 
     def fix_id(self) -> bytes:
-        """Compute the id and keep it: the unit is about to be looked up or saved. Return it."""
-        self._content_id = unit_id(self.content, self.d_artifacts)
+        """Compute the ids and keep them: the unit is about to be looked up or saved. Return the unit's."""
+        self._key_id = key_id(self.content)
+        self._content_id = unit_id(self._key_id, self.content, self.d_artifacts)
         return self._content_id
 
     def outcome(self) -> Content:

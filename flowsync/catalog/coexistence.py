@@ -50,7 +50,7 @@ class Coexistence:
     async def replace_content(self) -> int:
         """Take out of the version what additions replace; return the number of units.
 
-        Raise `DuplicateContentError` when a sync has declared both: next time the other one would be new.
+        Raise `DuplicateContentError` when a sync has declared both with one natural key: next time the other one would be new.
         """
         if self._start.is_empty:
             return 0

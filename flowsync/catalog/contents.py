@@ -65,14 +65,19 @@ class ContentTransaction:
         """Return what is stored, as `Contents.find` does, what was saved in this transaction included."""
         return _known(await self._fetch("find_contents", {"ids": list(ids)}))
 
-    async def insert(self, units: Mapping[bytes, Content]) -> set[bytes]:
-        """Insert the units that are new and return their ids. The others were saved before, perhaps a moment ago by another sync."""
+    async def insert(
+        self, units: Mapping[bytes, Content], keys: Mapping[bytes, bytes] = {}
+    ) -> set[bytes]:
+        """Insert the units that are new and return their ids. The others were saved before, perhaps a moment ago by another sync.
+
+        `keys` has the ids of the natural keys of units that have an id of their own.
+        """
         contents = units.values()
         rows = await self._fetch(
             "insert_contents",
             {
                 "ids": list(units),
-                "keys": column(_key_apart(*unit) for unit in units.items()),
+                "keys": column(map(keys.get, units)),
                 "types": [type_name(type(content)) for content in contents],
                 "fields": [encode_fields(content).decode() for content in contents],
                 "repo_keys": column(repo_key_id(content) for content in contents),
@@ -131,12 +136,6 @@ def _known(rows: Sequence[tuple[bytes, str | None, int | None]]) -> dict[bytes, 
         if relative_path is not None:
             links[relative_path] = artifact_id
     return known
-
-
-def _key_apart(content_id: bytes, content: Content) -> bytes | None:
-    """Return the id of the natural key where it is not that of the unit."""
-    key = key_id(content)
-    return None if key == content_id else key
 
 
 def _columns(links: Sequence[Link]) -> dict[str, list[Any]]:

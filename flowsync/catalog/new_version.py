@@ -91,8 +91,8 @@ class NewVersion:
     ) -> set[bytes]:
         """Add those units that are not in the version; return the ids of what was added.
 
-        With `seen`, remember all of `ids` as declared, for `remove_unseen` and for the end: of two declared units that
-        exclude each other, neither replaces the other.
+        With `seen`, remember all of `ids` as declared, for `remove_unseen` and for the end: of two declared units
+        of one natural key, neither replaces the other.
         `lines`, as many as ids or none, are kept with what was added: where upstream's metadata lists it.
         """
         session = self._changeable()

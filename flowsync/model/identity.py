@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Any, Final, Protocol
 
 from flowsync.model.artifact import Artifact, StagedArtifact, StoredArtifact
-from flowsync.model.content import Content, Kind, encode_sorted, id_of, key_id, kind_of
+from flowsync.model.content import Content, Kind, encode_sorted, id_of, kind_of
 
 _STRONGEST_FIRST: Final = ("sha256", "sha512", "sha384", "blake3", "sha224", "sha1", "md5")
 """The first of these that is declared stands for the bytes. The order must never change: ids follow from it."""
@@ -32,9 +32,8 @@ class Placed(Protocol):
     urls: list[str]
 
 
-def unit_id(content: Content, artifacts: Sequence[Placed]) -> bytes:
-    """Return the 16-byte id of a unit with these artifacts. Raise `DeclarationError` as `key_id` does, and for a field that cannot be encoded."""
-    key = key_id(content)
+def unit_id(key: bytes, content: Content, artifacts: Sequence[Placed]) -> bytes:
+    """Return the 16-byte id of a unit, whose `key_id` is `key`, with these artifacts. Raise `DeclarationError` for a field that cannot be encoded."""
     kind = kind_of(type(content))
     if _is_fixed(kind, content, artifacts):
         return key

@@ -73,7 +73,8 @@ class ContentSaver(BoundStage):
 
 async def _save_units(transaction: ContentTransaction, batch: list[DeclarativeContent]) -> None:
     unsaved = {item.content_id: item.content for item in batch if not item.saved}
-    inserted = await transaction.insert(unsaved) if unsaved else set()
+    keys = {item.content_id: item.key_id for item in batch if item.key_id != item.content_id}
+    inserted = await transaction.insert(unsaved, keys) if unsaved else set()
     await _adopt(transaction, batch, unsaved.keys() - inserted)
     new_links = {
         (item.content_id, link.relative_path): link

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from flowsync.declare import DeclarativeArtifact, DeclarativeContent
-from flowsync.model.content import key_id, repo_key_id
+from flowsync.model.content import repo_key_id
 from flowsync.model.errors import TooManyLeftOutError
 from flowsync.model.repository import LeftOut, LeftOutAction
 from flowsync.model.url import redact
@@ -47,7 +47,7 @@ class LeaveOut(BoundStage):
 
     async def _skip(self, failed: list[DeclarativeContent]) -> None:
         await self.new_version.keep(
-            [key_id(item.content) for item in failed],
+            [item.key_id for item in failed],
             [repo_key_id(item.content) for item in failed],
         )
         for item in failed:

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from flowsync.catalog.planning import PlannedDownload, PlannedUnit
 from flowsync.declare import DeclarativeContent
-from flowsync.model.content import key_id, repo_key_id
+from flowsync.model.content import repo_key_id
 from flowsync.stages.context import BoundStage
 from flowsync.stages.single_flight import key
 
@@ -50,8 +50,8 @@ class PlanContent(BoundStage):
 
 def _unit(item: DeclarativeContent) -> PlannedUnit:
     return PlannedUnit(
-        content_id=item.content_id,
-        key_id=key_id(item.content),
+        content_id=item.fix_id(),
+        key_id=item.key_id,
         repo_key=repo_key_id(item.content),
         size=sum(declared.artifact.size or 0 for declared in item.d_artifacts),
     )

@@ -66,16 +66,15 @@ closed AS (
 SELECT count(place) FROM placed;
 
 -- name: replaced_though_declared
--- Give a few of the units that additions have replaced although a sync declared both: the paths (or else types and ids) of either, and the number.
+-- Give a few of the units that additions of the same natural key have replaced although a sync declared both: the paths (or else types and ids) of
+-- either, and the number.
 WITH gone AS MATERIALIZED (
     SELECT content_id FROM repository_content WHERE repository_id = %(repository)s AND removed = %(number)s
     INTERSECT
     SELECT content_id FROM pg_temp.seen WHERE declared
 ),
 pair AS (
-    SELECT c.id, a.content_id AS other_id FROM gone JOIN content c ON c.id = gone.content_id JOIN pg_temp.addition a USING (repo_key)
-    UNION
-    SELECT c.id, a.content_id
+    SELECT c.id, a.content_id AS other_id
     FROM gone
     JOIN content c ON c.id = gone.content_id
     JOIN pg_temp.addition a ON coalesce(a.key_id, a.content_id) = coalesce(c.key_id, c.id)

@@ -143,7 +143,8 @@ async def test_content_stands_for_all_that_is_stored_with_its_natural_key(
 ) -> None:
     one, other = Package("p", "1", summary="one"), Package("p", "1", summary="other")
     async with contents.transaction() as transaction:
-        await transaction.insert({b"1" * 16: one, b"2" * 16: other, key_id(Leaf("a")): Leaf("a")})
+        units = {b"1" * 16: one, b"2" * 16: other, key_id(Leaf("a")): Leaf("a")}
+        await transaction.insert(units, dict.fromkeys([b"1" * 16, b"2" * 16], key_id(one)))
 
     found = await contents.of_keys([other, Package("p", "2"), Leaf("a")])
 

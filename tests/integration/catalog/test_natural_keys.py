@@ -37,7 +37,8 @@ class Page(Content):
 async def put(database: Database, unit: Content, content_id: bytes, *paths: str) -> bytes:
     """Save a unit under an id, as a sync would that declared it otherwise than other units of its key."""
     async with Contents(database).transaction() as transaction:
-        await transaction.insert({content_id: unit})
+        keys = {content_id: key_id(unit)} if content_id != key_id(unit) else {}
+        await transaction.insert({content_id: unit}, keys)
         await transaction.link([Link(content_id=content_id, relative_path=path) for path in paths])
     return content_id
 

@@ -126,7 +126,8 @@ def draw_units(random: Random, repository: str) -> list[Unit]:
     claimed: set[object] = set()
     for _ in range(random.randrange(1, 7)):
         unit = _draw_unit(random, repository)
-        if claimed.isdisjoint(unit.claims) or random.random() < 0.03:
+        may_clash = not type(unit.content).repo_key and random.random() < 0.1
+        if claimed.isdisjoint(unit.claims) or may_clash:
             units.append(unit)
             claimed |= unit.claims
     return units
