@@ -207,12 +207,10 @@ class Life:
 
     async def change_upstream(self) -> None:
         """Let upstream have other bytes where nobody ever said which are right."""
-        name = self.random.choice(REPOSITORIES)
-        self.story.append(f"upstream of {name} changes")
-        for unit in redeclaring.draw_units(self.random, name):
-            for file in unit.files:
-                if not file.url.startswith("/bodies/"):
-                    self._publish(file.url, b"changed")
+        self.story.append("upstream changes")
+        for url in sorted(self.bodies):
+            if not url.startswith("/bodies/") and self.random.random() < 0.5:
+                self._publish(url, self.bodies[url] + b"!")
 
     # --- what is seen ------------------------------------------------------------------------
 
@@ -294,6 +292,15 @@ class Life:
 
     async def _any_path(self) -> tuple[tuple[str, int], str] | None:
         places = [(version, path) for version, seen in self.seen.items() for _, path in seen.paths]
+        doubtful = [
+            (version, file.path)
+            for version, held in self.held.items()
+            for unit, _ in held
+            for file in unit.files
+            if not file.has_digest
+        ]
+        if doubtful and self.random.random() < 0.6:
+            places = doubtful
         return self.random.choice(places) if places else None
 
     async def _latest(self, name: str) -> int:
