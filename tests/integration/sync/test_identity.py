@@ -30,6 +30,7 @@ from flowsync import (
 from flowsync.serve.app import ContentServer
 from flowsync.sources.file import FileContent
 from tests.integration.serve.conftest import Client
+from tests.upstream.behaviours import Status
 from tests.upstream.server import Upstream
 
 
@@ -300,3 +301,31 @@ async def test_declared_unit_does_not_replace_another_declared_one(
         )
 
     assert (await publisher.engine.catalog.repositories.version("r")).number == 1
+
+
+async def test_a_mirror_keeps_what_it_has_of_a_key_whose_new_bytes_cannot_be_had(
+    publisher: Publisher, upstream: Upstream, tmp_path: Path
+) -> None:
+    """Also where nobody knows the id of the new unit, because its bytes would tell it."""
+    await publisher.sync(
+        publisher.unit(Package("a", "old"), b"one"),
+        publisher.unit(Package("b"), b"two", path="b", url="/b"),
+    )
+    failing = publisher.unit(Package("a", "new"), b"three", digest=False, url="/failing")
+    upstream.always("/failing", Status(404))
+
+    version = await publisher.sync(failing, mirror=True, on_error="skip")
+
+    assert version is not None
+    assert (version.added, version.removed, version.present) == (0, 1, 1)
+    assert await publisher.export(tmp_path / "2", 2) == {"pool/a": b"one"}
+
+
+async def test_what_is_deferred_without_a_digest_is_the_same_unit_next_time(
+    publisher: Publisher, upstream: Upstream
+) -> None:
+    upstream.always("/a", Status(404))
+    for expected in (1, None):
+        unit = publisher.unit(Package("a"), b"one", digest=False)
+        version = await publisher.sync(unit, mirror=True, on_error="defer")
+        assert (version and version.number) == expected
