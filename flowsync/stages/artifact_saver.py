@@ -31,6 +31,8 @@ class ArtifactSaver(BoundStage):
     Whoever wants the same bytes gets them from here while they are recorded, and afterwards (`single_flight`).
     """
 
+    hands_on = True
+
     async def run(self) -> None:
         """Save the artifacts of each batch."""
         budget = self.context.budget

@@ -55,6 +55,8 @@ class HostedDownloads(HostedSegment, BoundStage):
     Raises what an `ArtifactDownloader` raises, and `CannotCrossError` for content that cannot be sent to another process.
     """
 
+    hands_on = True
+
     def __init__(self, max_concurrent_content: int = 200) -> None:
         self.max_concurrent_content = max_concurrent_content
         self._given_up: Counter[str] = Counter()

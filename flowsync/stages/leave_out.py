@@ -22,6 +22,8 @@ class LeaveOut(BoundStage):
     Raises `TooManyLeftOutError` when more than the sync's `max_errors` were left out.
     """
 
+    hands_on = True
+
     def __init__(self, new_version: "NewVersion") -> None:
         self.new_version = new_version
 

@@ -19,6 +19,8 @@ class PlanContent(BoundStage):
     bytes of content that it has put finds only those that are stored, and otherwise fails with the `DeclarationError` of an artifact without bytes.
     """
 
+    hands_on = True
+
     def __init__(self, planning: "Planning") -> None:
         self.planning = planning
 

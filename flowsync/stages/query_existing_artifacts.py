@@ -17,6 +17,8 @@ class QueryExistingArtifacts(BoundStage):
     `SizeMismatchError` when upstream declares another size than the stored bytes have.
     """
 
+    hands_on = True
+
     async def run(self) -> None:
         """Look the artifacts of each batch up."""
         async for batch in self.batches():

@@ -11,6 +11,8 @@ class QueryExistingContents(BoundStage):
     declaration, so that the saver knows what to change without asking. One catalog call a batch; order is kept.
     """
 
+    hands_on = True
+
     async def run(self) -> None:
         """Look the units of each batch up."""
         async for batch in self.batches():

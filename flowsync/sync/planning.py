@@ -60,7 +60,7 @@ async def _collect(
     turn: Turn,
 ) -> None:
     progress = Progress()
-    upstream = recollect(engine, name, base.number, base.last_sync, options)
+    upstream = recollect(engine, name, base.number, base.last_sync, options, stages)
     async with engine.store.staging() as staging:
         with engine.budget.account() as account:
             context = run_context(
