@@ -6,6 +6,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from flowsync.model.errors import DeclarationError
+from flowsync.model.text import problem_with_text
 
 HIDDEN: Final = "acs:"
 """How the names of repositories begin that hold what alternate sources list. They are found by name, and not listed."""
@@ -34,6 +35,12 @@ class Repository(msgspec.Struct, kw_only=True, frozen=True):
     retain_versions: int | None = None
 
     def __post_init__(self) -> None:
+        for text in (self.name, *(self.allowed_types or ())):
+            problem = problem_with_text(text)
+            if problem is not None:
+                raise DeclarationError(
+                    f"repository {self.name!r}: its name or an allowed type, {text!r}, {problem}"
+                )
         # No white space but the blank counts as printable.
         forbidden = not self.name.isprintable() or any(sign in self.name for sign in "/@ ")
         if forbidden or self.name in {"", ".", ".."}:

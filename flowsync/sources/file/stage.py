@@ -21,7 +21,7 @@ from flowsync import (
     redact,
 )
 from flowsync.sources.file.content import FileContent
-from flowsync.sources.file.lines import blocks, count_lines
+from flowsync.sources.file.lines import blocks, survey
 from flowsync.sources.file.manifest import (
     ManifestEntry,
     artifact_url,
@@ -34,7 +34,8 @@ from flowsync.sources.file.manifest import (
 class FileFirstStage(Stage):
     """Declares the files of `remote`, whose URL names a `PULP_MANIFEST`, or with a slash at its end the folder that holds one.
 
-    Raises `MetadataError` with number and text of a line that cannot be understood, and `UpstreamUnchanged` when the manifest is the one of the last
+    Raises `MetadataError` with number and text of a line that cannot be understood, or with the numbers of two that contradict each other, before
+    anything is declared in the latter case; and `UpstreamUnchanged` when the manifest is the one of the last
     sync and that sync did all that this one would.
     """
 
@@ -76,7 +77,7 @@ class FileFirstStage(Stage):
         ).run()
 
     async def _declare(self, url: str, path: str) -> None:
-        lines_total = await asyncio.to_thread(count_lines, path)
+        lines_total = await asyncio.to_thread(survey, path)
         downloads = self.meter("sync.downloading.artifacts", "Downloading Artifacts", lines_total)
         self.meter("associating.content", "Associating Content", lines_total)
         entries = 0
