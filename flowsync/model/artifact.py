@@ -14,7 +14,7 @@ from typing import BinaryIO, Final
 import msgspec
 
 from flowsync.model.digest import HEX_LENGTHS, check_hex
-from flowsync.model.errors import DeclarationError
+from flowsync.model.errors import BlobMissingError, DeclarationError, StoreError
 
 _digests: Final = attrgetter(*HEX_LENGTHS)
 
@@ -105,3 +105,15 @@ class StoredArtifact(Artifact, frozen=True, kw_only=True, weakref=True):
 
     def __post_init__(self) -> None:
         """Digests come from the catalog here; they are not checked again."""
+
+    def open(self) -> BinaryIO:
+        """Open the stored bytes. Raise `BlobMissingError` when the store has lost them, and `StoreError` when they cannot be read."""
+        doing = f"cannot open the stored bytes of artifact {self.id}, sha256 {self.sha256}"
+        try:
+            return super().open()
+        except FileNotFoundError as error:
+            raise BlobMissingError(
+                f"{doing}: {self.file} is gone; `flowsync verify --repair` fetches it again"
+            ) from error
+        except OSError as error:
+            raise StoreError(f"{doing}: {self.file}: {error.strerror}") from error

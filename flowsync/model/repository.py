@@ -35,14 +35,15 @@ class Repository(msgspec.Struct, kw_only=True, frozen=True):
     retain_versions: int | None = None
 
     def __post_init__(self) -> None:
-        for text in (self.name, *(self.allowed_types or ())):
-            problem = problem_with_text(text)
+        for allowed in self.allowed_types or ():
+            problem = problem_with_text(allowed)
             if problem is not None:
                 raise DeclarationError(
-                    f"repository {self.name!r}: its name or an allowed type, {text!r}, {problem}"
+                    f"repository {self.name!r}: the allowed type {allowed!r} {problem}"
                 )
         # No white space but the blank counts as printable.
-        forbidden = not self.name.isprintable() or any(sign in self.name for sign in "/@ ")
+        forbidden = not isinstance(self.name, str) or not self.name.isprintable()
+        forbidden = forbidden or any(sign in self.name for sign in "/@ ")
         if forbidden or self.name in {"", ".", ".."}:
             raise DeclarationError(
                 "a repository's name must be non-empty, without '/', '@', white space and control "

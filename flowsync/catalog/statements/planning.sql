@@ -25,6 +25,19 @@ WITH units AS (
 )
 INSERT INTO pg_temp.foreseen_download SELECT * FROM unnest(%(digests)b::text[], %(download_sizes)b::bigint[]);
 
+-- name: keep_foreseen
+-- Count units of the latest version as seen, by their ids or by their repository keys.
+INSERT INTO pg_temp.foreseen
+SELECT c.id, c.repo_key, 0
+FROM content c
+CROSS JOIN (SELECT max(v.number) AS number FROM repository_version v WHERE v.repository_id = %(repository)s AND v.complete) latest
+WHERE (c.id = ANY (%(ids)b::bytea[]) OR c.repo_key = ANY (%(repo_keys)b::bytea[]))
+    AND (
+        SELECT true FROM repository_content m
+        WHERE m.repository_id = %(repository)s AND m.content_id = c.id
+            AND m.added <= latest.number AND (m.removed IS NULL OR m.removed > latest.number)
+    );
+
 -- name: analyze_foreseen
 -- Let the planner know the stream.
 ANALYZE foreseen;
