@@ -95,6 +95,21 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     after: VersionEntry | None
 
 
+class BareUnit(msgspec.Struct, frozen=True, kw_only=True):
+    """A unit of a version that has no artifacts, and so no path: its fields are all there is of it."""
+
+    content_id: bytes
+    type: str
+    fields: dict[str, Any]
+
+
+class BareChange(msgspec.Struct, frozen=True, kw_only=True):
+    """A unit without artifacts that only the later of two versions has (`added`), or only the earlier (`removed`)."""
+
+    kind: Literal["added", "removed"]
+    unit: BareUnit
+
+
 class LeftOut(msgspec.Struct, kw_only=True, frozen=True):
     """An artifact whose download failed in a sync that went on: its unit was skipped, or is deferred until somebody asks for it.
 

@@ -113,4 +113,5 @@ def _unit(item: DeclarativeContent) -> PlannedUnit:
         content_id=item.content_id,
         repo_key=repo_key_id(item.content),
         size=sum(declared.artifact.size or 0 for declared in item.d_artifacts),
+        bare=not item.d_artifacts,
     )
