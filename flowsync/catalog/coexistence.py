@@ -74,7 +74,7 @@ class Coexistence:
     async def _check_keys(self) -> None:
         rows = await self._session.fetch("repeated_keys")
         if rows:
-            shown = [" and ".join(map(repr, units[:2])) for units, _ in rows]
+            shown = [" and ".join(map(_unit, units[:2], lines[:2])) for units, lines, _ in rows]
             raise DuplicateContentError(
                 f"{self._where}: units that exclude each other are added together: "
                 f"{_listed(shown, rows[0][-1])}"
@@ -106,6 +106,10 @@ class Coexistence:
         if count >= ANALYZED_FROM:
             await self._session.execute(analyze)
         return count
+
+
+def _unit(described: str, line: int | None) -> str:
+    return repr(described) if line is None else f"{described!r} (line {line})"
 
 
 def _pairs(rows: Sequence[tuple[Any, ...]]) -> str:

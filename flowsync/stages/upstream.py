@@ -109,5 +109,6 @@ class UpstreamMemory:
             mirror=self._mirror,
             version=version,
             stages=self._stages,
-            options=msgspec.to_builtins(options),
+            # As they are when they come back.
+            options=msgspec.json.decode(msgspec.json.encode(options)),
         )

@@ -77,7 +77,9 @@ async def add(
     for text in (name, *paths):
         problem = problem_with_text(text)
         if problem is not None:
-            raise DeclarationError(f"alternate source {name!r}: the name or a path, {text!r}, {problem}")
+            raise DeclarationError(
+                f"alternate source {name!r}: the name or a path, {text!r}, {problem}"
+            )
     for path in paths or ("",):
         _repository(name, path)
     if len(set(paths)) < len(paths):

@@ -63,9 +63,13 @@ WHERE m.repository_id = %(repository)s AND m.added = %(number)s AND c.type <> AL
 ORDER BY c.type;
 
 -- name: repeated_keys
--- Give a few of the repository keys that several additions claim: their paths (or else types and ids), and the number of such keys.
+-- Give a few of the repository keys that several additions claim: their paths (or else types and fields), the lines that list them, and the number of
+-- such keys.
 SELECT
-    array_agg(coalesce((SELECT min(l.relative_path) FROM content_artifact l WHERE l.content_id = c.id), c.type || ' ' || encode(c.id, 'hex')) ORDER BY c.id),
+    array_agg(coalesce((SELECT min(l.relative_path) FROM content_artifact l WHERE l.content_id = c.id), c.type || ' ' || left(c.fields::text, 200)) ORDER BY c.id),
+    array_agg(
+        (SELECT m.line FROM repository_content m WHERE m.repository_id = %(repository)s AND m.content_id = c.id AND m.removed IS NULL) ORDER BY c.id
+    ),
     count(*) OVER ()
 FROM (SELECT repo_key FROM pg_temp.addition WHERE repo_key IS NOT NULL GROUP BY repo_key HAVING count(*) > 1) repeated
 JOIN pg_temp.addition a USING (repo_key)

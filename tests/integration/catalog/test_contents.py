@@ -258,7 +258,21 @@ async def _touched(database: Database) -> dict[str, datetime]:
 
 @pytest.mark.parametrize(
     "path",
-    ["", "/a", "a/", "a//b", ".", "..", "./a", "a/..", "a/../b", "a\nb", "a\x7f", "a\x85", "ü" * 1025],
+    [
+        "",
+        "/a",
+        "a/",
+        "a//b",
+        ".",
+        "..",
+        "./a",
+        "a/..",
+        "a/../b",
+        "a\nb",
+        "a\x7f",
+        "a\x85",
+        "ü" * 1025,
+    ],
 )
 async def test_the_schema_takes_no_path_that_leads_out_or_means_another(
     database: Database, path: str
@@ -267,5 +281,6 @@ async def test_the_schema_takes_no_path_that_leads_out_or_means_another(
     async with database.connection() as connection:
         with pytest.raises(CheckViolation):
             await connection.execute(
-                "INSERT INTO content_artifact (content_id, relative_path) VALUES ('\\x00', %s)", [path]
+                "INSERT INTO content_artifact (content_id, relative_path) VALUES ('\\x00', %s)",
+                [path],
             )

@@ -12,6 +12,7 @@ from flowsync import (
     DeclarativeArtifact,
     DeclarativeContent,
     DeclarativeVersion,
+    DuplicateContentError,
     Engine,
     NewVersion,
     Remote,
@@ -41,6 +42,15 @@ class Puts(Stage):
 
     async def run(self) -> None:
         await self.put_all(self.items_to_put)
+
+
+class Release(Content):
+    type_name = "test.admission.release"
+    natural_key = ("name", "number")
+    repo_key = ("name",)
+
+    name: str
+    number: int
 
 
 class Spoils(Stage):
@@ -108,7 +118,10 @@ NOT_TO_BE_PUT: dict[str, tuple[Any, str]] = {
     "another type": (unit(count="three"), "its fields do not fit their types"),
     "a path that leads out": (changed(relative_path="../a"), "'../a' contains '..'"),
     "a path that is none": (changed(relative_path=None), "None is no text"),
-    "two at one path": (unit(artifact(), artifact()), "two of its artifacts have the relative path"),
+    "two at one path": (
+        unit(artifact(), artifact()),
+        "two of its artifacts have the relative path",
+    ),
     "no artifact": (changed(artifact=None), "the artifact at 'a' is of type NoneType"),
     "no remote": (changed(remote="upstream"), "has a remote of type str"),
     "no urls": (changed(urls=[]), "has no list of urls"),
@@ -146,7 +159,9 @@ async def test_what_a_later_stage_changes_is_checked_again(engine: Engine) -> No
     stage = Puts(unit(artifact()))
     sync = SpoiledVersion(stage, Repository(name="things"), engine=engine)
 
-    with pytest.raises(DeclarationError, match="stage Spoils put DeclarativeContent.*contains '..'"):
+    with pytest.raises(
+        DeclarationError, match="stage Spoils put DeclarativeContent.*contains '..'"
+    ):
         await sync.acreate()
 
 
@@ -172,7 +187,29 @@ async def test_what_looks_odd_and_can_be_recorded_is_taken(engine: Engine) -> No
     assert version.present == 4
 
 
-@pytest.mark.parametrize("path", ["../x", "/x", "a//b", "a/./b", "dir/", "a\x01", "a\udce9", "x" * 256])
+async def test_two_units_that_exclude_each_other_are_named_with_their_lines(
+    engine: Engine,
+) -> None:
+    items = [
+        DeclarativeContent(Release("a", 1), line=3),
+        DeclarativeContent(Release("b", 1)),
+        DeclarativeContent(Release("a", 2), line=17),
+    ]
+    sync = DeclarativeVersion(Puts(*items), Repository(name="things"), engine=engine)
+
+    with pytest.raises(DuplicateContentError) as refused:
+        await sync.acreate()
+
+    for number, line in ((1, 3), (2, 17)):
+        unit_shown = (
+            f"""'test.admission.release {{"name": "a", "number": {number}}}' (line {line})"""
+        )
+        assert unit_shown in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "path", ["../x", "/x", "a//b", "a/./b", "dir/", "a\x01", "a\udce9", "x" * 256]
+)
 def test_a_path_that_cannot_be_written_out_is_refused_where_it_is_declared(path: str) -> None:
     with pytest.raises(DeclarationError, match="cannot have the relative_path '"):
         artifact(path)

@@ -257,7 +257,9 @@ async def test_plan_of_a_stage_that_reads_what_it_has_put(
             url = upstream.put(f"/{path}", body.encode())
             sha256 = hashlib.sha256(body.encode()).hexdigest()
             artifact = Artifact(size=len(body), sha256=sha256)
-            indexes.append(declare(path, declare_artifact(source, url, path=path, artifact=artifact)))
+            indexes.append(
+                declare(path, declare_artifact(source, url, path=path, artifact=artifact))
+            )
         return kind(source, indexes)
 
     def make() -> DeclarativeVersion:
