@@ -1,7 +1,6 @@
 """flowsync brings remote repositories into immutable, numbered repository versions.
 
-This is the whole public surface. A name is loaded when it is first used (PEP 562), so that importing the package costs a few milliseconds and
-loads neither the HTTP client nor the database driver.
+This is the whole public surface. A name is loaded when it is first used (PEP 562), so importing the package is cheap.
 """
 
 from importlib import import_module
@@ -51,6 +50,7 @@ if TYPE_CHECKING:
         SyncStarted,
     )
     from flowsync.model.plan import SyncPlan
+    from flowsync.model.relative_path import problem_with_path
     from flowsync.model.remote import Downloader, Policy, Remote
     from flowsync.model.repository import (
         Change,
@@ -140,6 +140,7 @@ _HOMES = {
     "SyncProgressed": "flowsync.model.events",
     "SyncStarted": "flowsync.model.events",
     "SyncPlan": "flowsync.model.plan",
+    "problem_with_path": "flowsync.model.relative_path",
     "Downloader": "flowsync.model.remote",
     "Policy": "flowsync.model.remote",
     "Remote": "flowsync.model.remote",
@@ -281,6 +282,7 @@ __all__ = [
     "collect_rarely",
     "create_pipeline",
     "export_version",
+    "problem_with_path",
     "prune",
     "reclaim",
     "redact",

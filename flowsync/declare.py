@@ -11,6 +11,7 @@ from flowsync.model.artifact import Artifact, StagedArtifact, StoredArtifact
 from flowsync.model.content import Content, key_id
 from flowsync.model.errors import DeclarationError
 from flowsync.model.identity import unit_id
+from flowsync.model.relative_path import problem_with_path, shown_path
 from flowsync.model.remote import Remote
 from flowsync.pipeline.budget import Lease
 from flowsync.pipeline.resolution import Resolvable
@@ -34,8 +35,8 @@ class DeclarativeArtifact:
     With `deferred_download` the artifact is recorded but not downloaded. `alternates` are further sources, tried first, each with
     its own remote.
 
-    Raises `DeclarationError` (a `ValueError`) when `artifact`, `url` or `relative_path` is missing, when both `url` and `urls` are given, and
-    when `remote` is missing although the artifact has no file.
+    Raises `DeclarationError` (a `ValueError`) when `artifact`, `url` or `relative_path` is missing, when both `url` and `urls` are given, when
+    `relative_path` breaks the rules of `flowsync/model/relative_path.py`, and when `remote` is missing although the artifact has no file.
     """
 
     __slots__ = (
@@ -65,6 +66,11 @@ class DeclarativeArtifact:
             raise DeclarationError("DeclarativeArtifact takes either url or urls, not both")
         if not relative_path:
             raise DeclarationError("DeclarativeArtifact needs a relative_path")
+        problem = problem_with_path(relative_path)
+        if problem is not None:
+            raise DeclarationError(
+                f"DeclarativeArtifact cannot have the relative_path {shown_path(relative_path)}: it {problem}"
+            )
         if artifact is None:
             raise DeclarationError("DeclarativeArtifact needs an artifact")
         if remote is None and artifact.file is None:

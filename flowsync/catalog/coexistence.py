@@ -82,7 +82,7 @@ class Coexistence:
 
     def _refuse_pairs(self, rows: Sequence[tuple[Any, ...]]) -> None:
         if rows:
-            shown = [" and ".join(map(repr, units[:2])) for units, _ in rows]
+            shown = [" and ".join(map(_unit, units[:2], lines[:2])) for units, lines, _ in rows]
             raise DuplicateContentError(
                 f"{self._where}: units that exclude each other are added together: "
                 f"{_listed(shown, rows[0][-1])}"
@@ -114,6 +114,10 @@ class Coexistence:
         if count >= ANALYZED_FROM:
             await self._session.execute(analyze)
         return count
+
+
+def _unit(described: str, line: int | None) -> str:
+    return repr(described) if line is None else f"{described!r} (line {line})"
 
 
 def _pairs(rows: Sequence[tuple[Any, ...]]) -> str:

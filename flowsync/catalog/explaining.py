@@ -3,21 +3,35 @@
 What a deleted version decided is told of the version that took its rows over. What upstream says of a path now, nobody asks here.
 """
 
+import re
+from typing import Any, Final
+
+import msgspec
+
 from flowsync.catalog.database import Database
 from flowsync.catalog.version_lookup import find_version
 from flowsync.model.explanation import Explanation, Failure, Origin, Presence, Removal
 from flowsync.model.repository import LeftOut
 from flowsync.model.url import redact
 
+_ID: Final = re.compile("[0-9a-f]{32}")
+
 
 async def explain(
     database: Database, name: str, path: str, number: int | None = None
 ) -> Explanation:
-    """Say why a version (default: the latest) has the path or lacks it. Raise as `find_version` does."""
+    """Say why a version (default: the latest) has the path or lacks it. Raise as `find_version` does.
+
+    In place of a path, the id of a unit without artifacts can be asked for, in hexadecimal.
+    """
     repository_id, version = await find_version(database, name, number)
-    params = {"repository": repository_id, "number": version.number, "path": path}
+    params: dict[str, Any] = {"repository": repository_id, "number": version.number, "path": path}
     present = await database.fetch("explain_present", params)
     removed = await database.fetch_one("explain_removed", params)
+    if not present and removed is None and _ID.fullmatch(path):
+        asked = {"repository": repository_id, "number": version.number, "id": bytes.fromhex(path)}
+        present = await database.fetch("explain_unit", asked)
+        removed = await database.fetch_one("explain_unit_removed", asked)
     failed = await database.fetch_one("explain_left_out", params)
     return Explanation(
         repository=name,
@@ -40,6 +54,7 @@ def _presence(  # noqa: PLR0917 - the columns of a row
     size: int | None,
     stored: bool,
     origins: list[list[str]],
+    fields: str | None = None,
 ) -> Presence:
     return Presence(
         type=type_name,
@@ -55,6 +70,7 @@ def _presence(  # noqa: PLR0917 - the columns of a row
             Origin(remote=remote, url=redact(url), policy=policy)  # type: ignore[arg-type]  # checked by the table
             for remote, url, policy in origins
         ),
+        fields=None if fields is None else msgspec.json.decode(fields),
     )
 
 

@@ -35,12 +35,13 @@ _NOBODY: Final = -1
 
 
 class PlannedUnit(msgspec.Struct, frozen=True, kw_only=True):
-    """A unit of the stream. `size` is the bytes of its artifacts as far as known."""
+    """A unit of the stream. `size` is the bytes of its artifacts as far as known; a `bare` one has none."""
 
     content_id: bytes
     key_id: bytes
     repo_key: bytes | None
     size: int
+    bare: bool
 
 
 class PlannedDownload(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,8 +68,10 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True):
     root: bytes
     added: int
     added_bytes: int
+    added_bare: int
     removed: int
     removed_bytes: int
+    removed_bare: int
     unseen: int
     downloads: int
     download_bytes: int
@@ -91,9 +94,14 @@ class Planning:
             keys=column(None if unit.key_id == unit.content_id else unit.key_id for unit in units),
             repo_keys=[unit.repo_key for unit in units],
             sizes=[unit.size for unit in units],
+            bare=[unit.bare for unit in units],
             digests=[download.digest for download in downloads],
             download_sizes=[download.size for download in downloads],
         )
+
+    async def keep(self, ids: Sequence[bytes], repo_keys: Sequence[bytes | None]) -> None:
+        """Count those units of the latest version as seen that have one of these ids or repository keys, as `NewVersion.keep` does."""
+        await self._session.execute("keep_foreseen", ids=ids, repo_keys=repo_keys)
 
     async def base(self) -> Base:
         """Return the version that a sync would start from now."""
@@ -114,7 +122,7 @@ class Planning:
             await session.execute("analyze_foreseen_gain")
             unseen = await session.execute("plan_unseen", number=base.number) if mirror else 0
             await session.execute("plan_replaced", number=base.number)
-            ((added, added_bytes, removed, removed_bytes, *downloads),) = await session.fetch(
+            ((added, added_bytes, added_bare, removed, *others),) = await session.fetch(
                 "plan_counts"
             )
             state = await state_after(
@@ -123,14 +131,16 @@ class Planning:
                 Listed("foreseen_gain_ids", added),
                 Listed("foreseen_loss_ids", removed),
             )
-        count, size, unsized = downloads
+        removed_bytes, removed_bare, count, size, unsized = others
         return Difference(
             base=base,
             root=root_of(state),
             added=added,
             added_bytes=added_bytes,
+            added_bare=added_bare,
             removed=removed,
             removed_bytes=removed_bytes,
+            removed_bare=removed_bare,
             unseen=unseen,
             downloads=count,
             download_bytes=size,

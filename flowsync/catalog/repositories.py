@@ -21,7 +21,14 @@ from flowsync.catalog.repository_lock import locked_connection
 from flowsync.catalog.version_content import BATCH_SIZE
 from flowsync.catalog.version_lookup import find_version, find_versions, repository_not_found
 from flowsync.catalog.version_session import RepositorySession
-from flowsync.model.repository import Change, Repository, RepositoryVersion, VersionEntry
+from flowsync.model.repository import (
+    BareChange,
+    BareUnit,
+    Change,
+    Repository,
+    RepositoryVersion,
+    VersionEntry,
+)
 
 
 class Repositories:
@@ -80,6 +87,18 @@ class Repositories:
     def difference(self, name: str, before: int, after: int) -> AsyncGenerator[list[Change], None]:
         """Yield what differs from version `before` to version `after`, which may be the older one, in order of path, in batches."""
         return version_content.difference(self._database, name, before, after)
+
+    def bare_units(
+        self, name: str, number: int | None = None
+    ) -> AsyncGenerator[list[BareUnit], None]:
+        """Yield the units of a version (default: the latest) that have no artifacts, which `entries` lacks, by type and id, in batches."""
+        return version_content.bare_units(self._database, name, number)
+
+    def bare_difference(
+        self, name: str, before: int, after: int
+    ) -> AsyncGenerator[list[BareChange], None]:
+        """Yield the units without artifacts in which two versions differ, which `difference` lacks, by type and id, in batches."""
+        return version_content.bare_difference(self._database, name, before, after)
 
     def content_ids(
         self,

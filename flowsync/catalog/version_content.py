@@ -11,13 +11,14 @@ from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
+import msgspec
 from psycopg import AsyncServerCursor
 
 from flowsync.catalog.cursors import server_cursor
 from flowsync.catalog.database import Database
 from flowsync.catalog.glob import regular_expression
 from flowsync.catalog.version_lookup import find_version
-from flowsync.model.repository import Change, ChangeKind, VersionEntry
+from flowsync.model.repository import BareChange, BareUnit, Change, ChangeKind, VersionEntry
 
 BATCH_SIZE: Final = 2000
 """Ids or entries a batch, unless the caller says otherwise."""
@@ -48,6 +49,32 @@ async def difference(
     async with _cursor(database, "version_difference", params, name, before, after) as cursor:
         while rows := await cursor.fetchmany(BATCH_SIZE):
             yield [_change(row) for row in rows]
+
+
+async def bare_units(
+    database: Database, name: str, number: int | None
+) -> AsyncGenerator[list[BareUnit], None]:
+    """Yield the units of a version that have no artifacts, by type and id."""
+    repository_id, version = await find_version(database, name, number)
+    params = {"repository": repository_id, "number": version.number}
+    async with _cursor(database, "version_bare_units", params, name, version.number) as cursor:
+        while rows := await cursor.fetchmany(BATCH_SIZE):
+            yield [_bare_unit(*row) for row in rows]
+
+
+async def bare_difference(
+    database: Database, name: str, before: int, after: int
+) -> AsyncGenerator[list[BareChange], None]:
+    """Yield the units without artifacts in which two versions differ, by type and id."""
+    repository_id, _ = await find_version(database, name, before)
+    await find_version(database, name, after)
+    params = {"repository": repository_id, "before": before, "after": after}
+    async with _cursor(database, "version_bare_difference", params, name, before, after) as cursor:
+        while rows := await cursor.fetchmany(BATCH_SIZE):
+            yield [
+                BareChange(kind="added" if is_added else "removed", unit=_bare_unit(*unit))
+                for is_added, *unit in rows
+            ]
 
 
 async def gained_ids(
@@ -128,6 +155,10 @@ def _entry(row: Sequence[Any]) -> VersionEntry:
         size=size,
         stored=stored,
     )
+
+
+def _bare_unit(content_id: bytes, type_name: str, fields: str) -> BareUnit:
+    return BareUnit(content_id=content_id, type=type_name, fields=msgspec.json.decode(fields))
 
 
 def _change(row: Sequence[Any]) -> Change:

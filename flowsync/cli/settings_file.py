@@ -19,6 +19,7 @@
 3. Every field is checked when the file is read, also of repositories that nobody asks for. Errors name file, repository and field.
 """
 
+import codecs
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -108,7 +109,7 @@ class SettingsFile(msgspec.Struct, frozen=True, kw_only=True):
 def read_settings_file(path: Path, environ: Mapping[str, str]) -> SettingsFile:
     """Read the file at an absolute path. Raise `SettingsError` when it cannot be read or understood."""
     try:
-        raw = _expand(msgspec.toml.decode(path.read_bytes()), environ)
+        raw = _expand(msgspec.toml.decode(_text(path)), environ)
     except OSError as error:
         raise SettingsError(f"cannot read the settings file {path}: {error.strerror}") from error
     except msgspec.DecodeError as error:
@@ -130,6 +131,18 @@ def read_settings_file(path: Path, environ: Mapping[str, str]) -> SettingsFile:
             for name, fields in alternates.items()
         },
     )
+
+
+def _text(path: Path) -> str:
+    """Return the text of the file, which may begin with a byte-order mark, as some editors write one."""
+    content = path.read_bytes()
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise SettingsError(f"{path}: it is UTF-16 text; it must be UTF-8")
+    try:
+        return content.removeprefix(codecs.BOM_UTF8).decode()
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise SettingsError(f"{path}: line {line} is not UTF-8 text") from error
 
 
 def expect_expanded(value: object, where: str) -> None:

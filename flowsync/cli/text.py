@@ -1,6 +1,12 @@
 """Numbers, URLs and messages as people read them."""
 
+from collections.abc import Mapping
+from typing import Any, Final
 from urllib.parse import urlsplit
+
+import msgspec
+
+_LONGEST_UNIT: Final = 300
 
 
 def format_bytes(count: float) -> str:
@@ -16,6 +22,12 @@ def format_bytes(count: float) -> str:
 def one_line(text: str) -> str:
     """Return the text as one line without anything that a terminal would obey: upstream's words may be in it."""
     return "".join(map(_shown, " ".join(text.split())))
+
+
+def describe_unit(type_name: str, fields: Mapping[str, Any]) -> str:
+    """Return a unit that has no path as its type and its fields, of long ones the beginning, in one line."""
+    text = one_line(f"{type_name} {msgspec.json.encode(fields).decode()}")
+    return text if len(text) <= _LONGEST_UNIT else f"{text[:_LONGEST_UNIT]}…"
 
 
 def without_password(conninfo: str) -> str:

@@ -8,20 +8,25 @@ asks `isinstance`, never a flag.
 import io
 from collections.abc import Mapping
 from operator import attrgetter
+from os import PathLike, fspath
 from typing import BinaryIO, Final
 
 import msgspec
 
 from flowsync.model.digest import HEX_LENGTHS, check_hex
-from flowsync.model.errors import DeclarationError
+from flowsync.model.errors import BlobMissingError, DeclarationError, StoreError
 
 _digests: Final = attrgetter(*HEX_LENGTHS)
+
+LARGEST_SIZE: Final = (1 << 63) - 1
+"""Bytes of an artifact: what the catalog and file systems can count."""
 
 
 class Artifact(msgspec.Struct, frozen=True, kw_only=True):
     """A declared artifact: any subset of size (bytes), hexadecimal digests and the path of a local file that holds the bytes.
 
-    A size of `None` means unknown; 0 is a size like any other.
+    A size of `None` means unknown; 0 is a size like any other. Raises `DeclarationError` for a size that is no whole number of bytes, a digest
+    that is none, and a file that is no path.
     """
 
     size: int | None = None
@@ -35,8 +40,16 @@ class Artifact(msgspec.Struct, frozen=True, kw_only=True):
     file: str | None = None
 
     def __post_init__(self) -> None:
-        if self.size is not None and self.size < 0:
-            raise DeclarationError(f"size of an artifact cannot be negative, found {self.size}")
+        size, file = self.size, self.file
+        if size is not None:
+            if type(size) is not int or size > LARGEST_SIZE:
+                raise DeclarationError(
+                    f"size of an artifact must be a whole number of bytes, found {size!r}"
+                )
+            if size < 0:
+                raise DeclarationError(f"size of an artifact cannot be negative, found {size}")
+        if file is not None and (not isinstance(file, (str, PathLike)) or "\0" in fspath(file)):
+            raise DeclarationError(f"file of an artifact must be a path, found {file!r}")
         for algorithm, value in self.digests().items():
             check_hex(algorithm, value)
 
@@ -92,3 +105,15 @@ class StoredArtifact(Artifact, frozen=True, kw_only=True, weakref=True):
 
     def __post_init__(self) -> None:
         """Digests come from the catalog here; they are not checked again."""
+
+    def open(self) -> BinaryIO:
+        """Open the stored bytes. Raise `BlobMissingError` when the store has lost them, and `StoreError` when they cannot be read."""
+        doing = f"cannot open the stored bytes of artifact {self.id}, sha256 {self.sha256}"
+        try:
+            return super().open()
+        except FileNotFoundError as error:
+            raise BlobMissingError(
+                f"{doing}: {self.file} is gone; `flowsync verify --repair` fetches it again"
+            ) from error
+        except OSError as error:
+            raise StoreError(f"{doing}: {self.file}: {error.strerror}") from error

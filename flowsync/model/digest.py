@@ -33,7 +33,7 @@ _HEX: Final = re.compile("[0-9a-f]+")
 def check_hex(algorithm: str, value: str) -> None:
     """Raise `DeclarationError` unless `value` is a lower-case hexadecimal digest of the algorithm's length."""
     expected = HEX_LENGTHS[algorithm]
-    if len(value) != expected or not _HEX.fullmatch(value):
+    if not isinstance(value, str) or len(value) != expected or not _HEX.fullmatch(value):
         raise DeclarationError(
             f"{algorithm} must be {expected} lower-case hexadecimal digits, found {value!r}"
         )

@@ -1,5 +1,7 @@
 """Why a path is in a version, or is not: which version, run, source or failure decided it."""
 
+from typing import Any
+
 import msgspec
 
 from flowsync.model.remote import Policy
@@ -17,7 +19,8 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True):
 class Presence(msgspec.Struct, frozen=True, kw_only=True):
     """A unit that has the path. `added` is the version that added it, made by `run` if it was a sync that recorded itself.
 
-    The run read metadata from the remotes whose redacted URLs are `read`, and found the unit in that `line`, if it said so.
+    The run read metadata from the remotes whose redacted URLs are `read`, and found the unit in that `line`, if it said so. A unit without artifacts,
+    which was asked for by its id instead of a path, has `fields` and nothing that is known of bytes.
     """
 
     type: str
@@ -30,6 +33,7 @@ class Presence(msgspec.Struct, frozen=True, kw_only=True):
     size: int | None
     stored: bool
     origins: tuple[Origin, ...]
+    fields: dict[str, Any] | None = None
 
 
 class Removal(msgspec.Struct, frozen=True, kw_only=True):

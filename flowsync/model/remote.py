@@ -9,10 +9,12 @@ without naming an engine, and neither a module global nor a context variable is 
 
 import re
 from typing import Any, Final, Literal
+from unicodedata import category
 
 import msgspec
 
 from flowsync.model.errors import DeclarationError
+from flowsync.model.text import problem_with_text
 from flowsync.model.transfer import Fetched, Fetcher, FetchRequest
 from flowsync.model.url import holds_user, redact, scheme
 
@@ -70,6 +72,7 @@ class Remote(msgspec.Struct, kw_only=True, eq=False):
     def __post_init__(self) -> None:
         if not self.name:
             raise DeclarationError("a remote needs a name")
+        _check_texts(self)
         _check_url(self.name, "url", self.url)
         _check_counts(self)
         _check_headers(self.name, self.headers)
@@ -120,6 +123,20 @@ class Downloader:
         return await self._fetcher.download(self._request)
 
 
+def _check_texts(remote: Remote) -> None:
+    # Values are not shown: they may be secret.
+    for field in remote.__struct_fields__:
+        value = getattr(remote, field)
+        if isinstance(value, str) or field in {"name", "url"}:
+            problem = problem_with_text(value)
+            if problem is not None:
+                raise DeclarationError(f"remote {remote.name!r}: {field} {problem}")
+    if not {"Cc"}.isdisjoint(map(category, f"{remote.name}{remote.url}")):
+        raise DeclarationError(
+            f"remote {remote.name!r}: name and url cannot hold control characters, url is {redact(remote.url)!r}"
+        )
+
+
 def _check_url(remote: str, field: str, url: str) -> None:
     if not scheme(url):
         raise DeclarationError(f"remote {remote!r}: {field} has no scheme, found {redact(url)!r}")
@@ -155,9 +172,9 @@ def _check_headers(remote: str, headers: list[tuple[str, str]]) -> None:
     for name, value in headers:
         if not _HEADER_NAME.fullmatch(name):
             raise DeclarationError(f"remote {remote!r}: {name!r} cannot be the name of a header")
-        if not _HEADER_VALUE.fullmatch(value):
+        if not _HEADER_VALUE.fullmatch(value) or problem_with_text(value) is not None:
             raise DeclarationError(
-                f"remote {remote!r}: the value of header {name!r} holds control characters"
+                f"remote {remote!r}: the value of header {name!r} holds control characters or a lone surrogate"
             )
 
 

@@ -6,6 +6,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from flowsync.model.errors import DeclarationError
+from flowsync.model.text import problem_with_text
 
 HIDDEN: Final = "acs:"
 """How the names of repositories begin that hold what alternate sources list. They are found by name, and not listed."""
@@ -34,8 +35,15 @@ class Repository(msgspec.Struct, kw_only=True, frozen=True):
     retain_versions: int | None = None
 
     def __post_init__(self) -> None:
+        for allowed in self.allowed_types or ():
+            problem = problem_with_text(allowed)
+            if problem is not None:
+                raise DeclarationError(
+                    f"repository {self.name!r}: the allowed type {allowed!r} {problem}"
+                )
         # No white space but the blank counts as printable.
-        forbidden = not self.name.isprintable() or any(sign in self.name for sign in "/@ ")
+        forbidden = not isinstance(self.name, str) or not self.name.isprintable()
+        forbidden = forbidden or any(sign in self.name for sign in "/@ ")
         if forbidden or self.name in {"", ".", ".."}:
             raise DeclarationError(
                 "a repository's name must be non-empty, without '/', '@', white space and control "
@@ -85,6 +93,21 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     relative_path: str
     before: VersionEntry | None
     after: VersionEntry | None
+
+
+class BareUnit(msgspec.Struct, frozen=True, kw_only=True):
+    """A unit of a version that has no artifacts, and so no path: its fields are all there is of it."""
+
+    content_id: bytes
+    type: str
+    fields: dict[str, Any]
+
+
+class BareChange(msgspec.Struct, frozen=True, kw_only=True):
+    """A unit without artifacts that only the later of two versions has (`added`), or only the earlier (`removed`)."""
+
+    kind: Literal["added", "removed"]
+    unit: BareUnit
 
 
 class LeftOut(msgspec.Struct, kw_only=True, frozen=True):

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
+from flowsync.model.sameness import is_strong, proving_tag
+
 if TYPE_CHECKING:
     from flowsync.model.remote import Remote
 
@@ -47,6 +49,8 @@ class Fetched(msgspec.Struct, frozen=True, kw_only=True):
     """A body that arrived as a file.
 
     `path` is the file, or `None` when a conditional request found nothing newer (`not_modified`). `digests` holds sha256 and what was expected.
+    `proof` is the entity tag by which the next request may find out that the body is still the same, if upstream gave one that proves it
+    (`sameness`).
     """
 
     url: str
@@ -56,6 +60,14 @@ class Fetched(msgspec.Struct, frozen=True, kw_only=True):
     headers: Mapping[str, str]
     validators: Validators
     not_modified: bool = False
+
+    @property
+    def proof(self) -> str | None:
+        return proving_tag(self.validators.etag, self.headers)
+
+    def confirms(self, tag: str) -> bool:
+        """Say whether this is the answer that the body with the entity tag `tag` is still the same."""
+        return self.not_modified and is_strong(tag) and self.validators.etag in {None, tag}
 
 
 class Received(msgspec.Struct, frozen=True, kw_only=True):

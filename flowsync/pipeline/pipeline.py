@@ -132,13 +132,17 @@ class Pipeline:
         outs = [*self._channels, None]
         connected: list[Stage] = []
         try:
-            for stage, in_q, out_q in zip(self._stages, ins, outs, strict=False):
+            receivers = [*self._stages[1:], None]
+            for stage, in_q, out_q, receiver in zip(
+                self._stages, ins, outs, receivers, strict=False
+            ):
                 stage.connect(
                     in_q,
                     out_q,
                     waiting=self._waiting,
                     progress=self._progress,
                     context=self._context,
+                    receiver=receiver,
                 )
                 connected.append(stage)
         except BaseException:

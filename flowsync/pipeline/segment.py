@@ -30,6 +30,8 @@ class _UnwantedError(Exception):
 
 
 class _Feed(Stage):
+    hands_on = True
+
     def __init__(self, batch: Sequence[Any]) -> None:
         self._batch = batch
 

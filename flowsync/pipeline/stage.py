@@ -8,7 +8,7 @@
 
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from flowsync.model.errors import PipelineError, RepeatedStageError, UnboundStageError
 from flowsync.pipeline.batch import BatchBuffer
@@ -38,6 +38,13 @@ class Stage:
     _progress: Progress | None = None
     _context: Any = None
     _busy = 0
+    _check: "Callable[[Stage, Any], None] | None" = None
+
+    accepts: ClassVar["Callable[[Stage, Any], None] | None"] = None
+    """Checks what another stage puts to stages of this class, and raises if it cannot be taken; given that stage and the item."""
+
+    hands_on: ClassVar[bool] = False
+    """Whether stages of just this class put only what they were given, so that it need not be checked again; subclasses do not inherit it."""
 
     def __str__(self) -> str:
         return type(self).__name__
@@ -98,6 +105,8 @@ class Stage:
         if item is None:
             raise ValueError(f"stage {self} cannot put None: it marks the end of the stream")
         channel = self._output()
+        if self._check is not None:
+            self._check(self, item)
         if isinstance(item, Resolvable):
             item.enter(self._waiting)  # type: ignore[arg-type]  # connected together with the output
         if not channel.offer(item):
@@ -106,6 +115,9 @@ class Stage:
     async def put_all(self, items: Sequence[Any]) -> None:
         """Hand several items on, in order, at the cost of one hop for as many as there is room for."""
         channel = self._output()
+        if self._check is not None:
+            for item in items:
+                self._check(self, item)
         for item in items:
             if item is None:
                 raise ValueError(f"stage {self} cannot put None: it marks the end of the stream")
@@ -152,16 +164,20 @@ class Stage:
         waiting: Waiting,
         progress: Progress | None = None,
         context: Any = None,
+        receiver: "Stage | None" = None,
     ) -> None:
-        """Bind the stage to a run; the pipeline calls it before any stage starts."""
+        """Bind the stage to a run; the pipeline calls it before any stage starts. `receiver` takes what the stage puts."""
         if self._waiting is not None:
             raise RepeatedStageError(f"stage {self} is part of another running pipeline")
         self._in_q, self._out_q = in_q, out_q
         self._waiting, self._progress, self._context = waiting, progress, context
+        if receiver is not None and not vars(type(self)).get("hands_on", False):
+            self._check = type(receiver).accepts
 
     def disconnect(self) -> None:
         """Undo `connect`; the pipeline calls it when all stages have ended."""
         self._in_q = self._out_q = self._waiting = self._progress = self._context = None
+        self._check = None
 
     def _input(self) -> Channel[Any]:
         if self._in_q is None:

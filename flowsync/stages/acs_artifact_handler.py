@@ -13,6 +13,8 @@ class ACSArtifactHandler(BoundStage):
     wrong a short time ago is not asked for them. One catalog call a batch; order is kept.
     """
 
+    hands_on = True
+
     async def run(self) -> None:
         """Look for alternates of the artifacts of each batch."""
         async for batch in self.batches():

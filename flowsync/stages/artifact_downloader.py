@@ -10,6 +10,7 @@ from flowsync.model.transfer import FetchRequest
 from flowsync.model.transfer_errors import AllSourcesFailedError, TransferError, UnreachableError
 from flowsync.pipeline.progress import Meter
 from flowsync.pipeline.tasks import task_group
+from flowsync.stages.admission import check_declared
 from flowsync.stages.arrival import Arrival
 from flowsync.stages.claiming import claim, partial_name
 from flowsync.stages.generic_downloader import GenericDownloader
@@ -30,6 +31,9 @@ class ArtifactDownloader(GenericDownloader):
     kept then, unless it is large: the next download of the same artifact goes on from the bytes that came (`claiming`).
     Where the sync may go on without the content, the failure stays with the item instead, and `LeaveOut` behind this stage decides.
     """
+
+    accepts = staticmethod(check_declared)
+    hands_on = True
 
     progress_code = "sync.downloading.artifacts"
     progress_message = "Downloading Artifacts"

@@ -9,9 +9,11 @@ from collections.abc import Sequence
 from flowsync.declare import DeclarativeArtifact, DeclarativeContent
 from flowsync.digest.hashing import verify
 from flowsync.model.artifact import StagedArtifact, StoredArtifact, staged_artifact
-from flowsync.model.errors import SizeMismatchError
+from flowsync.model.errors import IntegrityError, SizeMismatchError
+from flowsync.model.transfer_errors import UnreadableFileError
 from flowsync.pipeline.tasks import task_group
 from flowsync.stages.context import BoundStage
+from flowsync.store.failures import store_errors
 
 SMALLEST_BATCH = 200
 """Contents a batch waits for: each batch costs two flushes of the file system, whatever its size (`bench/store/bench_persist.py`)."""
@@ -29,7 +31,12 @@ class ArtifactSaver(BoundStage):
     Expects declared content whose artifacts were downloaded, or have a local file of the caller's, which is copied and never moved. Bytes are
     durable before they are recorded. One store call and one catalog call a batch; order is kept; the leases of the batch are given back.
     Whoever wants the same bytes gets them from here while they are recorded, and afterwards (`single_flight`).
+
+    Raises `UnreadableFileError` or `IntegrityError` for a local file that cannot be read or is not what was declared. Where the sync may go on
+    without the content, the failure stays with the item instead, and `LeaveOut` behind this stage decides.
     """
+
+    hands_on = True
 
     async def run(self) -> None:
         """Save the artifacts of each batch."""
@@ -51,6 +58,7 @@ class ArtifactSaver(BoundStage):
         fresh = [
             (declared, declared.artifact)
             for content in batch
+            if content.failure is None
             for declared in content.d_artifacts
             if isinstance(declared.artifact, StagedArtifact)
         ]
@@ -74,7 +82,7 @@ class ArtifactSaver(BoundStage):
 
     async def _stage_local_files(self, batch: list[DeclarativeContent]) -> None:
         local = [
-            declared
+            (content, declared)
             for content in batch
             for declared in content.d_artifacts
             if declared.artifact.file is not None
@@ -83,8 +91,16 @@ class ArtifactSaver(BoundStage):
         if not local:
             return
         async with task_group() as group:
-            for declared in local:
-                group.create_task(self._stage_local_file(declared))
+            for item, declared in local:
+                group.create_task(self._stage_or_fail(item, declared))
+
+    async def _stage_or_fail(self, item: DeclarativeContent, declared: DeclarativeArtifact) -> None:
+        try:
+            await self._stage_local_file(declared)
+        except (IntegrityError, UnreadableFileError) as failure:
+            if self.context.on_error == "fail":
+                raise
+            item.failure = failure
 
     async def _stage_local_file(self, declared: DeclarativeArtifact) -> None:
         wanted = declared.artifact
@@ -92,9 +108,18 @@ class ArtifactSaver(BoundStage):
         copy = os.path.join(self.context.staging, uuid.uuid4().hex)
         allowed = self.context.digest_policy.allowed
         expected = {name: value for name, value in wanted.digests().items() if name in allowed}
-        await asyncio.to_thread(shutil.copyfile, source, copy)
+        await asyncio.to_thread(_copy, source, copy)
         size, digests = await self.context.hasher.digest(copy, frozenset(expected))
         if wanted.size is not None and size != wanted.size:
             raise SizeMismatchError(source, wanted.size, size)
         verify(source, expected, digests)
         declared.artifact = staged_artifact(size, digests, file=copy)
+
+
+def _copy(source: str, copy: str) -> None:
+    try:
+        file = open(source, "rb")
+    except OSError as error:
+        raise UnreadableFileError(source, f"cannot be read: {error.strerror}") from error
+    with file, store_errors(f"cannot copy {source}"), open(copy, "xb") as target:
+        shutil.copyfileobj(file, target, 1 << 20)

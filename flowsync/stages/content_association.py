@@ -6,6 +6,7 @@ import msgspec
 
 from flowsync.declare import DeclarativeContent
 from flowsync.pipeline.stage import Stage
+from flowsync.stages.admission import check_declared
 
 if TYPE_CHECKING:
     from flowsync.catalog.new_version import NewVersion
@@ -23,6 +24,9 @@ class ContentAssociation(Stage):
     Every unit of the stream is remembered in the database, so that the end of the version sees what excludes each other. With `mirror`,
     when the stream has ended, completely and without an error, `UnseenContent` follows: the stage behind removes it. One catalog call a batch.
     """
+
+    accepts = staticmethod(check_declared)
+    hands_on = True
 
     def __init__(self, new_version: "NewVersion", mirror: bool) -> None:
         self.new_version = new_version

@@ -22,6 +22,8 @@ class ContentSaver(BoundStage):
     `transaction` gives them, and an error in either undoes the whole batch. What `_pre_save` changes of a unit that is not saved yet belongs to it.
     """
 
+    hands_on = True
+
     transaction: ContentTransaction | None = None
     """The transaction of the batch at hand, for the hooks."""
 

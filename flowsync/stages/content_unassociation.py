@@ -17,7 +17,8 @@ class ContentUnassociation(Stage):
     """Removes the `UnseenContent` that `ContentAssociation` found, in one statement; everything else passes.
 
     `max_removal` is the share of the latest version's units that may go at once, where it has more than 100: an upstream that lost half of its
-    content overnight is more likely broken than right. Raises `MassRemovalError` beyond it, which discards the version.
+    content overnight is more likely broken than right. Whatever its size, a version is emptied only with a share of 1. Raises
+    `MassRemovalError` otherwise, which discards the version.
     """
 
     def __init__(self, new_version: "NewVersion", max_removal: float = 1.0) -> None:
@@ -26,17 +27,26 @@ class ContentUnassociation(Stage):
 
     async def run(self) -> None:
         """Pass items on; remove what was not seen."""
+        added = 0
         with self.meter("unassociating.content", "Un-Associating Content") as meter:
             async for item in self.items():
                 if isinstance(item, UnseenContent):
-                    meter.advance(await self._remove())
+                    meter.advance(await self._remove(added))
                 else:
+                    added += 1
                     await self.put(item)
 
-    async def _remove(self) -> int:
+    async def _remove(self, added: int) -> int:
         version = self.new_version
         removed = await version.remove_unseen()
         present = version.present_before
-        if present > GUARDED_FROM and removed > self.max_removal * present:
+        if is_mass_removal(present, removed, self.max_removal, added=added):
             raise MassRemovalError(version.repository, removed, present, self.max_removal)
         return removed
+
+
+def is_mass_removal(present: int, removed: int, limit: float, *, added: int) -> bool:
+    """Say whether so many units go, of those that were present, that upstream is more likely broken than right; `limit` is the share that may."""
+    if present and removed >= present and not added:
+        return limit < 1
+    return present > GUARDED_FROM and removed > limit * present

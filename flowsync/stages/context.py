@@ -18,6 +18,7 @@ from flowsync.model.transfer import Fetcher
 from flowsync.pipeline.budget import Account
 from flowsync.pipeline.stage import Stage
 from flowsync.pipeline.workers import WorkerPool
+from flowsync.stages.admission import check_declared
 from flowsync.stages.single_flight import SingleFlight
 from flowsync.stages.upstream import UpstreamMemory
 from flowsync.store.blobs import BlobStore
@@ -97,7 +98,9 @@ class RunContext(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class BoundStage(Stage):
-    """The base of stages that use the ports of their run."""
+    """The base of stages that use the ports of their run. They take declared content only."""
+
+    accepts = staticmethod(check_declared)
 
     @property
     def context(self) -> RunContext:

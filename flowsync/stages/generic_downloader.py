@@ -15,6 +15,9 @@ class GenericDownloader(BoundStage):
     that is under way and ends the stage with that error. Subclasses say what the work is.
     """
 
+    # What it handles is up to the subclass.
+    accepts = None
+
     progress_code = "sync.downloading"
     progress_message = "Downloading"
 

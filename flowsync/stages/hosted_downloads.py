@@ -55,6 +55,8 @@ class HostedDownloads(HostedSegment, BoundStage):
     Raises what an `ArtifactDownloader` raises, and `CannotCrossError` for content that cannot be sent to another process.
     """
 
+    hands_on = True
+
     def __init__(self, max_concurrent_content: int = 200) -> None:
         self.max_concurrent_content = max_concurrent_content
         self._given_up: Counter[str] = Counter()
@@ -85,7 +87,7 @@ class HostedDownloads(HostedSegment, BoundStage):
     def wants(self, item: DeclarativeContent) -> bool:
         """Say whether workers are to download something for the content."""
         wanted = _wanted(item)
-        if not wanted or not _is_small(wanted):
+        if not wanted or item.failure is not None or not _is_small(wanted):
             return False
         remotes = [remote for declared in wanted for remote in _remotes(declared)]
         return all(map(self._suits_workers, remotes)) and not self._is_at_home(item, remotes)

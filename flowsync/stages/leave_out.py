@@ -1,10 +1,10 @@
-"""Decides what becomes of content whose download failed, where a sync need not fail for it."""
+"""Decides what becomes of content whose bytes cannot be had, or cannot be believed, where a sync need not fail for it."""
 
 from typing import TYPE_CHECKING
 
 from flowsync.declare import DeclarativeArtifact, DeclarativeContent
 from flowsync.model.content import repo_key_id
-from flowsync.model.errors import TooManyLeftOutError
+from flowsync.model.errors import TooManyLeftOutError, UnsupportedDigestError
 from flowsync.model.repository import LeftOut, LeftOutAction
 from flowsync.model.url import redact
 from flowsync.stages.context import BoundStage
@@ -19,8 +19,12 @@ class LeaveOut(BoundStage):
     What the repository has of a skipped unit's natural or repository key stays in it, also in a mirror: upstream still has that, and only its newest
     bytes could not be had. Whoever awaits a skipped unit gets its failure. Order is kept.
 
+    What could not be verified later either is skipped, not deferred: an artifact with forbidden digests only, or one that has no source.
+
     Raises `TooManyLeftOutError` when more than the sync's `max_errors` were left out.
     """
+
+    hands_on = True
 
     def __init__(self, new_version: "NewVersion") -> None:
         self.new_version = new_version
@@ -31,12 +35,16 @@ class LeaveOut(BoundStage):
             failed = [item for item in batch if item.failure is not None]
             if not failed:
                 await self.put_all(batch)
-            elif self.context.on_error == "defer":
-                self._defer(failed)
-                await self.put_all(batch)
             else:
-                await self._skip(failed)
+                await self._leave_out(failed)
                 await self.put_all([item for item in batch if item.failure is None])
+
+    async def _leave_out(self, failed: list[DeclarativeContent]) -> None:
+        if self.context.on_error == "defer":
+            self._defer([item for item in failed if can_come_later(item)])
+        skipped = [item for item in failed if item.failure is not None]
+        if skipped:
+            await self._skip(skipped)
 
     def _defer(self, failed: list[DeclarativeContent]) -> None:
         for item in failed:
@@ -60,7 +68,9 @@ class LeaveOut(BoundStage):
 
     def _record(self, item: DeclarativeContent, action: LeftOutAction) -> None:
         left_out = self.context.left_out
+        # Of what is deferred or local anyway, it is not known here which one failed.
         wanted = [declared for declared in item.d_artifacts if declared.wants_download]
+        wanted = wanted or item.d_artifacts
         left_out.extend(_left_out(declared, item.failure, action) for declared in wanted)
         limit = self.context.max_errors
         if limit is not None and len(left_out) > limit:
@@ -68,6 +78,13 @@ class LeaveOut(BoundStage):
             raise TooManyLeftOutError(
                 f"more than {limit} artifacts could not be had; the last one was {last.relative_path}: {last.reason}"
             ) from item.failure
+
+
+def can_come_later(item: DeclarativeContent) -> bool:
+    """Say whether what could not be had of a failed unit can be fetched, and verified, some other time."""
+    return not isinstance(item.failure, UnsupportedDigestError) and all(
+        declared.remote is not None for declared in item.d_artifacts
+    )
 
 
 def _left_out(

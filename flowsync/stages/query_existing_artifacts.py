@@ -2,7 +2,7 @@
 
 from flowsync.declare import DeclarativeArtifact, DeclarativeContent
 from flowsync.model.artifact import StoredArtifact
-from flowsync.model.errors import SizeMismatchError
+from flowsync.model.errors import IntegrityError, SizeMismatchError, UnsupportedDigestError
 from flowsync.model.url import redact
 from flowsync.stages.context import BoundStage
 
@@ -13,9 +13,12 @@ class QueryExistingArtifacts(BoundStage):
     Expects declared content. Every artifact with an allowed digest that the catalog knows is swapped, deferred ones too: on-demand content
     whose bytes are here is complete for free. One catalog call a batch; order is kept.
 
-    Raises `UnsupportedDigestError` when an artifact that is to be downloaded declares only digests that the policy forbids, and
-    `SizeMismatchError` when upstream declares another size than the stored bytes have.
+    Raises `UnsupportedDigestError` when an artifact declares only digests that the policy forbids, and `SizeMismatchError` when upstream declares
+    another size than the stored bytes have. Where the sync may go on without the content, the failure stays with the item instead, as that of
+    a download does.
     """
+
+    hands_on = True
 
     async def run(self) -> None:
         """Look the artifacts of each batch up."""
@@ -25,26 +28,46 @@ class QueryExistingArtifacts(BoundStage):
 
     async def _swap_stored(self, batch: list[DeclarativeContent]) -> None:
         wanted = [
-            declared
+            (content, declared)
             for content in batch
             for declared in content.d_artifacts
             if not isinstance(declared.artifact, StoredArtifact)
         ]
         policy = self.context.digest_policy
-        for declared in wanted:
-            if declared.wants_download and policy.refuses(declared.artifact.digests()):
-                policy.check_expected(redact(declared.url), declared.artifact.digests())
+        for content, declared in wanted:
+            if _is_to_be_verified(declared) and policy.refuses(declared.artifact.digests()):
+                self._check_digests(content, declared)
         if not wanted:
             return
-        artifacts = [declared.artifact for declared in wanted]
+        artifacts = [declared.artifact for _, declared in wanted]
         found = await self.context.catalog.artifacts.find(artifacts, policy.allowed)
-        for declared, stored in zip(wanted, found, strict=True):
+        for (content, declared), stored in zip(wanted, found, strict=True):
             if stored is not None:
-                _swap(declared, stored)
+                self._swap(content, declared, stored)
+
+    def _check_digests(self, content: DeclarativeContent, declared: DeclarativeArtifact) -> None:
+        try:
+            self.context.digest_policy.check_expected(
+                redact(declared.url), declared.artifact.digests()
+            )
+        except UnsupportedDigestError as failure:
+            self._fail(content, failure)
+
+    def _swap(
+        self, content: DeclarativeContent, declared: DeclarativeArtifact, stored: StoredArtifact
+    ) -> None:
+        size = declared.artifact.size
+        if size is None or size == stored.size:
+            declared.artifact = stored
+        else:
+            self._fail(content, SizeMismatchError(redact(declared.url), size, stored.size or 0))
+
+    def _fail(self, content: DeclarativeContent, failure: IntegrityError) -> None:
+        if self.context.on_error == "fail":
+            raise failure
+        content.failure = failure
 
 
-def _swap(declared: DeclarativeArtifact, stored: StoredArtifact) -> None:
-    size = declared.artifact.size
-    if size is not None and size != stored.size:
-        raise SizeMismatchError(redact(declared.url), size, stored.size or 0)
-    declared.artifact = stored
+def _is_to_be_verified(declared: DeclarativeArtifact) -> bool:
+    """Say whether its bytes are to come from a source, now or later."""
+    return declared.wants_download or declared.remote is not None

@@ -12,6 +12,8 @@ class QueryExistingContents(BoundStage):
     knows what to fill without asking. One catalog call a batch; order is kept.
     """
 
+    hands_on = True
+
     async def run(self) -> None:
         """Look the units of each batch up."""
         async for batch in self.batches():

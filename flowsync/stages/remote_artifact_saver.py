@@ -30,6 +30,8 @@ class RemoteArtifactSaver(BoundStage):
     digests are declared that the policy forbids.
     """
 
+    hands_on = True
+
     def __init__(self, fix_mismatched_remote_artifacts: bool = False) -> None:
         self.fix_mismatched_remote_artifacts = fix_mismatched_remote_artifacts
 

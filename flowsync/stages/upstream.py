@@ -1,15 +1,17 @@
 """What a run remembers of upstream, so that the next one can be skipped when nothing changed.
 
-A first stage asks `recall` what the last sync saw; it gets an answer only when a sync with today's options would come to the same result
-(behaviour study, facts 93 to 98). If upstream is still like that, the stage raises `UpstreamUnchanged`; otherwise it calls `remember`, and
-what it gave is kept when the sync has succeeded.
+A first stage asks `recall` what the last sync saw; it gets an answer only when a sync of the same stages with today's options would come to the
+same result. If upstream is proven to be still like that, by an entity tag or by the digest of what was read, the stage raises
+`UpstreamUnchanged`; a date proves nothing. Otherwise it calls `remember`, and what it gave is kept when the sync has succeeded.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
+from flowsync.model.errors import DeclarationError
+from flowsync.model.recordable import problem_with_json
 from flowsync.model.remote import Policy, Remote
 
 
@@ -18,20 +20,28 @@ class UpstreamUnchanged(Exception):  # noqa: N818 - it is no error
 
 
 class SyncTerms(msgspec.Struct, frozen=True, kw_only=True):
-    """The options that decide, besides upstream itself, what a sync comes to. `version` is the repository's latest number."""
+    """The options that decide, besides upstream itself, what a sync comes to. `version` is the repository's latest number.
+
+    `stages` names the classes of the caller's stages, which may change or drop content; `options` are those of the first stage.
+    """
 
     url: str
     remote: str
     policy: Policy
     mirror: bool
     version: int
+    stages: tuple[str, ...] = ()
+    options: dict[str, Any] = {}
 
     def covers(self, now: "SyncTerms") -> bool:
         """Say whether a sync under `self` did all that one under `now` would do to an unchanged upstream."""
-        same = (self.url, self.remote, self.version) == (now.url, now.remote, now.version)
+        same = self._same() == now._same()
         fetched_enough = self.policy == "immediate" or now.policy != "immediate"
         removed_enough = self.mirror or not now.mirror
         return same and fetched_enough and removed_enough
+
+    def _same(self) -> tuple[Any, ...]:
+        return self.url, self.remote, self.version, self.stages, self.options
 
 
 class UpstreamRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,39 +61,54 @@ class UpstreamMemory:
         mirror: bool,
         version: int,
         count_missing: Callable[[], Awaitable[int]],
+        stages: Sequence[str] = (),
     ) -> None:
         self._record = record
         self._mirror = mirror
         self._version = version
         self._count_missing = count_missing
-        self._remembered: tuple[Remote, dict[str, Any]] | None = None
+        self._stages = tuple(stages)
+        self._remembered: tuple[Remote, dict[str, Any], Mapping[str, Any]] | None = None
 
-    async def recall(self, remote: Remote) -> dict[str, Any] | None:
-        """Return what the last sync's first stage remembered, or `None` when a sync of `remote` now might come to something else."""
-        if self._record is None or not self._record.terms.covers(
-            self._terms(remote, self._version)
-        ):
+    async def recall(
+        self, remote: Remote, *, options: Mapping[str, Any] | None = None
+    ) -> dict[str, Any] | None:
+        """Return what the last sync's first stage remembered, or `None` when a sync of `remote` now might come to something else.
+
+        `options` are those of the stage that decide what it declares; `remember` takes the same ones.
+        """
+        terms = self._terms(remote, self._version, options or {})
+        if self._record is None or not self._record.terms.covers(terms):
             return None
         if remote.policy == "immediate" and await self._count_missing():
             return None
         return self._record.seen
 
-    def remember(self, remote: Remote, seen: dict[str, Any]) -> None:
-        """Keep `seen`, which must be JSON, for the next sync if this one succeeds."""
-        self._remembered = (remote, seen)
+    def remember(
+        self, remote: Remote, seen: dict[str, Any], *, options: Mapping[str, Any] | None = None
+    ) -> None:
+        """Keep `seen` for the next sync if this one succeeds. `seen` and `options` must be JSON; raise `DeclarationError` when they are not."""
+        for given in (seen, options or {}):
+            problem = problem_with_json(given)
+            if problem is not None:
+                raise DeclarationError(f"what is to be remembered of upstream {problem}")
+        self._remembered = (remote, seen, options or {})
 
     def record(self, version: int) -> UpstreamRecord | None:
         """Return what is to be kept after a sync that left the repository at `version`; `None` when the first stage remembered nothing."""
         if self._remembered is None:
             return None
-        remote, seen = self._remembered
-        return UpstreamRecord(terms=self._terms(remote, version), seen=seen)
+        remote, seen, options = self._remembered
+        return UpstreamRecord(terms=self._terms(remote, version, options), seen=seen)
 
-    def _terms(self, remote: Remote, version: int) -> SyncTerms:
+    def _terms(self, remote: Remote, version: int, options: Mapping[str, Any]) -> SyncTerms:
         return SyncTerms(
             url=remote.url,
             remote=remote.name,
             policy=remote.policy,
             mirror=self._mirror,
             version=version,
+            stages=self._stages,
+            # As they are when they come back.
+            options=msgspec.json.decode(msgspec.json.encode(options)),
         )

@@ -20,7 +20,7 @@ import msgspec
 from flowsync.model.errors import BlobMissingError, ExportError
 from flowsync.pipeline.threads import in_thread
 from flowsync.store.failures import describe
-from flowsync.store.tree import new_tree, publish
+from flowsync.store.tree import MARKER, new_tree, publish, rename_marker
 
 Entry = tuple[str, str]
 """A relative path in the exported folder, and the path of the blob."""
@@ -44,7 +44,7 @@ async def export_tree(
     """Write the entries out as `folder`, which appears whole, in one step, or not at all.
 
     `folder` may be absent, empty, or made by an earlier export, which it then replaces; a symbolic link to a folder is followed. `marker` is kept
-    as JSON in the folder's `.flowsync-export.json`.
+    as JSON in the folder's `.flowsync-export.json`, or in a file named like it where an entry has that name.
 
     Raise `ExportError` when the folder holds anything else, when a path leads out of it or two paths collide, and when the system refuses;
     `BlobMissingError` when a blob is not there.
@@ -67,6 +67,7 @@ class _Tree:
 
     def __init__(self, root: str) -> None:
         self.root = root
+        self._marker = MARKER
         self._bytes = 0
         self._linked = 0
         self._copied = 0
@@ -83,6 +84,8 @@ class _Tree:
         for path, blob in batch:
             _check_path(path)
             try:
+                if path.startswith(self._marker) and path.partition("/")[0] == self._marker:
+                    self._marker = rename_marker(self.root, self._marker)
                 self._put(blob, f"{self.root}/{path}")
             except OSError as error:
                 raise _explained(error, path, blob) from error

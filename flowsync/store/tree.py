@@ -1,7 +1,8 @@
 """The folder that an export builds, from its first file to the swap with what stood there before.
 
 1. It is built in a sibling of the target, `.<name>.<16 hexadecimal digits>`, and appears under the target's name in one step, durable.
-2. The first file in it is the marker `.flowsync-export.json`. It says that the folder was made here and may be replaced whole, and while the
+2. The first file in it is the marker `.flowsync-export.json`; where a file of the tree has that name, the marker takes another one, with 16
+   hexadecimal digits. It says that the folder was made here and may be replaced whole, and while the
    folder is being built its lock says that the builder lives. Siblings whose lock can be had are left-overs and are removed.
 3. A folder that holds anything and no marker is never replaced. This is asked before the work, and again of what the swap took away: if somebody
    put another folder there meanwhile, it is put back.
@@ -14,7 +15,7 @@ import secrets
 import shutil
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Final
 
 from flowsync.model.errors import ExportError
@@ -25,6 +26,8 @@ from flowsync.store.swap import exchange
 
 MARKER: Final = ".flowsync-export.json"
 """The file that marks a folder as made by an export."""
+
+_MARKERS: Final = re.compile(r"\.flowsync-export(-[0-9a-f]{16})?\.json")
 
 # What rename answers when the target is a folder that holds files; an empty one is replaced.
 _TAKEN: Final = frozenset({errno.ENOTEMPTY, errno.EEXIST})
@@ -65,6 +68,13 @@ def publish(folder: str, target: str) -> None:
         flush(os.path.dirname(target))
 
 
+def rename_marker(folder: str, marker: str) -> str:
+    """Give the marker of a folder that is being built another name, and return it."""
+    name = f".flowsync-export-{secrets.token_hex(8)}.json"
+    os.rename(f"{folder}/{marker}", f"{folder}/{name}")
+    return name
+
+
 def check_replaceable(target: str) -> None:
     """Raise `ExportError` unless the target is absent, an empty folder, or a folder that an export made."""
     if not os.path.lexists(target):
@@ -95,10 +105,23 @@ def _may_go(folder: str) -> bool:
 
 
 def _is_marked(folder: str) -> bool:
+    # Mostly it has its usual name; only else is the folder read.
     try:
-        return stat.S_ISREG(os.lstat(f"{folder}/{MARKER}").st_mode)
+        if stat.S_ISREG(os.lstat(f"{folder}/{MARKER}").st_mode):
+            return True
     except FileNotFoundError:
-        return False
+        pass
+    return bool(_markers(folder))
+
+
+def _markers(folder: str) -> list[str]:
+    """Return the files that are the marker, or files of the tree that are named like one."""
+    with os.scandir(folder) as entries:
+        return [
+            entry.path
+            for entry in entries
+            if _MARKERS.fullmatch(entry.name) and entry.is_file(follow_symlinks=False)
+        ]
 
 
 def _claim_new(target: str) -> tuple[str, int]:
@@ -132,10 +155,19 @@ def _remove_leftover(folder: str) -> None:
     if not _is_marked(folder):
         _remove_if_empty(folder)
         return
-    lock = claim(f"{folder}/{MARKER}")
-    if lock is not None:
+    with ExitStack() as held:
+        for marker in _markers(folder):
+            try:
+                lock = claim(marker)
+            except PermissionError:
+                # A link to a blob of our own, which is no marker; what others made is theirs.
+                if os.lstat(marker).st_uid != os.geteuid():
+                    return
+                continue
+            if lock is None:
+                return
+            held.callback(os.close, lock)
         _remove(folder)
-        os.close(lock)
 
 
 def _remove_if_empty(folder: str) -> None:

@@ -21,6 +21,7 @@ from flowsync.catalog.remotes import AlternateSource
 from flowsync.model.errors import AlternateSourceNotFoundError, DeclarationError, FlowsyncError
 from flowsync.model.remote import Remote
 from flowsync.model.repository import HIDDEN, Repository
+from flowsync.model.text import problem_with_text
 from flowsync.pipeline.stage import Stage
 from flowsync.sync.declarative_version import DeclarativeVersion
 from flowsync.sync.engine import Engine
@@ -73,6 +74,12 @@ async def add(
         raise DeclarationError(
             f"an alternate source's name must be non-empty and without ':', found {name!r}"
         )
+    for text in (name, *paths):
+        problem = problem_with_text(text)
+        if problem is not None:
+            raise DeclarationError(
+                f"alternate source {name!r}: the name or a path, {text!r}, {problem}"
+            )
     for path in paths or ("",):
         _repository(name, path)
     if len(set(paths)) < len(paths):

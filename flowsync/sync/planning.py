@@ -1,7 +1,8 @@
 """The plan of a sync: its first stage and its look-ups, and instead of the rest, what they would lead to.
 
-1. Nothing is changed that anybody can see: no repository, version, run, unit or source is recorded, and no content is downloaded. What the look-ups
-   find is spared by clean-up for another while, as in a sync.
+1. Nothing is changed that anybody can see: no repository, version, run, unit or source is recorded. Content that the first stage waits for, to read
+   it, is downloaded into a folder that goes with the plan; no other content is. What the look-ups find is spared by clean-up for another while, as in a
+   sync.
 2. The repository is not locked: a sync may go on meanwhile. What is told is true of one state of it, which the plan names.
 3. It is not foretold whether downloads will succeed, or whether all units can coexist in one version; either fails the sync, and no version is made.
 """
@@ -17,7 +18,7 @@ from flowsync.model.repository import Repository
 from flowsync.pipeline.pipeline import Pipeline
 from flowsync.pipeline.progress import Progress
 from flowsync.pipeline.stage import EndStage, Stage
-from flowsync.stages.content_unassociation import GUARDED_FROM
+from flowsync.stages.content_unassociation import is_mass_removal
 from flowsync.stages.plan_content import PlanContent
 from flowsync.stages.query_existing_artifacts import QueryExistingArtifacts
 from flowsync.stages.upstream import UpstreamUnchanged
@@ -60,7 +61,7 @@ async def _collect(
     turn: Turn,
 ) -> None:
     progress = Progress()
-    upstream = recollect(engine, name, base.number, base.last_sync, options)
+    upstream = recollect(engine, name, base.number, base.last_sync, options, stages)
     async with engine.store.staging() as staging:
         with engine.budget.account() as account:
             context = run_context(
@@ -106,8 +107,10 @@ def _plan(
         root=difference.root.hex(),
         added=difference.added,
         added_bytes=difference.added_bytes,
+        added_bare=difference.added_bare,
         removed=difference.removed,
         removed_bytes=difference.removed_bytes,
+        removed_bare=difference.removed_bare,
         present=base.present + difference.added - difference.removed,
         downloads=difference.downloads,
         download_bytes=difference.download_bytes,
@@ -119,6 +122,6 @@ def _plan(
 
 def _refusal(name: str, difference: Difference, options: SyncOptions) -> str | None:
     present, limit = difference.base.present, options.max_removal
-    if present > GUARDED_FROM and difference.unseen > limit * present:
+    if is_mass_removal(present, difference.unseen, limit, added=difference.added):
         return str(MassRemovalError(name, difference.unseen, present, limit))
     return None

@@ -84,7 +84,12 @@ class SyncRun:
             if self._options.plan is not None:
                 await self._expect_base(self._options.plan, version)
             upstream = recollect(
-                self._engine, name, version.previous, version.last_sync, self._options
+                self._engine,
+                name,
+                version.previous,
+                version.last_sync,
+                self._options,
+                pipeline_stages,
             )
             version.this_sync = partial(self._this_sync, upstream, version.previous)
             async with self._engine.store.staging() as staging:

@@ -28,15 +28,24 @@ def bind_remotes(engine: Engine, stages: Sequence[Stage]) -> list[Remote]:
 
 
 def recollect(
-    engine: Engine, repository: str, version: int, last_sync: Any, options: SyncOptions
+    engine: Engine,
+    repository: str,
+    version: int,
+    last_sync: Any,
+    options: SyncOptions,
+    stages: Sequence[Stage],
 ) -> UpstreamMemory:
-    """Return what is remembered of upstream for a run that starts from `version`, the latest of the repository, to which `last_sync` may have led."""
+    """Return what is remembered of upstream for a run of `stages` that starts from `version`, the latest of the repository.
+
+    `last_sync` may have led to that version.
+    """
     repositories = engine.catalog.repositories
     return UpstreamMemory(
         None if last_sync is None or options.force else _record(last_sync),
         mirror=options.mirror,
         version=version,
         count_missing=lambda: repositories.missing_artifacts(repository, version),
+        stages=[_class_name(stage) for stage in stages if not _is_ours(stage)],
     )
 
 
@@ -69,6 +78,15 @@ def run_context(
         workers=engine.workers,
         nearly_fetched=turn.nearly_fetched,
     )
+
+
+def _class_name(stage: Stage) -> str:
+    return f"{type(stage).__module__}:{type(stage).__qualname__}"
+
+
+def _is_ours(stage: Stage) -> bool:
+    """Say whether it is a stage of every sync, which the options tell all of."""
+    return type(stage).__module__.startswith(("flowsync.stages.", "flowsync.pipeline."))
 
 
 def _record(details: Any) -> UpstreamRecord | None:

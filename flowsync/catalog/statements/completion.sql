@@ -66,8 +66,8 @@ closed AS (
 SELECT count(place) FROM placed;
 
 -- name: replaced_though_declared
--- Give a few of the units that additions of the same natural key have replaced although a sync declared both: the paths (or else types and ids) of
--- either, and the number.
+-- Give a few of the units that additions of the same natural key have replaced although a sync declared both: the paths (or else types and fields) of
+-- either, the lines that list them, and the number.
 WITH gone AS MATERIALIZED (
     SELECT content_id FROM repository_content WHERE repository_id = %(repository)s AND removed = %(number)s
     INTERSECT
@@ -79,17 +79,26 @@ pair AS (
     JOIN content c ON c.id = gone.content_id
     JOIN pg_temp.addition a ON coalesce(a.key_id, a.content_id) = coalesce(c.key_id, c.id)
 )
-SELECT
-    (
-        SELECT array_agg(
-            coalesce((SELECT min(l.relative_path) FROM content_artifact l WHERE l.content_id = c.id), c.type || ' ' || encode(c.id, 'hex'))
-            ORDER BY c.id
-        )
-        FROM content c
-        WHERE c.id IN (pair.id, pair.other_id)
-    ) AS units,
-    count(*) OVER ()
+SELECT units, lines, count(*) OVER ()
 FROM pair
+CROSS JOIN LATERAL (
+    SELECT
+        array_agg(
+            coalesce((SELECT min(l.relative_path) FROM content_artifact l WHERE l.content_id = c.id), c.type || ' ' || left(c.fields::text, 200))
+            ORDER BY c.id
+        ) AS units,
+        array_agg(
+            (
+                SELECT m.line FROM repository_content m
+                WHERE m.repository_id = %(repository)s AND m.content_id = c.id
+                ORDER BY m.added DESC
+                LIMIT 1
+            )
+            ORDER BY c.id
+        ) AS lines
+    FROM content c
+    WHERE c.id IN (pair.id, pair.other_id)
+) described
 ORDER BY 1
 LIMIT 5;
 
@@ -102,14 +111,19 @@ WHERE m.repository_id = %(repository)s AND m.added = %(number)s AND c.type <> AL
 ORDER BY c.type;
 
 -- name: repeated_keys
--- Give a few of the repository keys and natural keys that several additions claim: their paths (or else types and ids), and the number of such keys.
-SELECT units, count(*) OVER ()
+-- Give a few of the repository keys and natural keys that several additions claim: their paths (or else types and fields), the lines that list them, and
+-- the number of such keys.
+SELECT units, lines, count(*) OVER ()
 FROM (
     SELECT DISTINCT
         array_agg(
-            coalesce((SELECT min(l.relative_path) FROM content_artifact l WHERE l.content_id = c.id), c.type || ' ' || encode(c.id, 'hex'))
+            coalesce((SELECT min(l.relative_path) FROM content_artifact l WHERE l.content_id = c.id), c.type || ' ' || left(c.fields::text, 200))
             ORDER BY c.id
-        ) AS units
+        ) AS units,
+        array_agg(
+            (SELECT m.line FROM repository_content m WHERE m.repository_id = %(repository)s AND m.content_id = c.id AND m.removed IS NULL)
+            ORDER BY c.id
+        ) AS lines
     FROM (
         SELECT repo_key AS claim, content_id
         FROM (SELECT repo_key FROM pg_temp.addition WHERE repo_key IS NOT NULL GROUP BY repo_key HAVING count(*) > 1) repeated

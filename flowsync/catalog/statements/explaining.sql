@@ -21,6 +21,32 @@ WHERE e.relative_path = %(path)s AND m.repository_id = %(repository)s
     AND m.added <= %(number)s AND (m.removed IS NULL OR m.removed > %(number)s)
 ORDER BY m.added, e.content_id;
 
+-- name: explain_unit
+-- Give the same of a unit without artifacts, by its id, and its fields.
+SELECT
+    c.type, m.added, r.number, m.line, ARRAY (SELECT s ->> 'url' FROM jsonb_array_elements(r.terms -> 'sources') s),
+    NULL::bytea, NULL::bytea, NULL::bigint, false, ARRAY[]::text[], c.fields::text
+FROM content c
+JOIN repository_content m ON m.content_id = c.id
+LEFT JOIN repository_version v ON v.repository_id = m.repository_id AND v.number = m.added
+LEFT JOIN run r ON r.number = substring(v.info ->> 'run' FROM '^[0-9]{1,9}$')::integer
+WHERE c.id = %(id)s AND m.repository_id = %(repository)s
+    AND m.added <= %(number)s AND (m.removed IS NULL OR m.removed > %(number)s)
+    AND NOT EXISTS (SELECT FROM content_artifact l WHERE l.content_id = c.id);
+
+-- name: explain_unit_removed
+-- Give the last version up to a number that removed a unit without artifacts, as `explain_removed` does of a path.
+SELECT
+    m.removed, r.number, ARRAY (SELECT s ->> 'url' FROM jsonb_array_elements(r.terms -> 'sources') s),
+    substring(v.info ->> 'rolled_back_to' FROM '^[0-9]{1,9}$')::integer
+FROM repository_content m
+LEFT JOIN repository_version v ON v.repository_id = m.repository_id AND v.number = m.removed
+LEFT JOIN run r ON r.number = substring(v.info ->> 'run' FROM '^[0-9]{1,9}$')::integer
+WHERE m.content_id = %(id)s AND m.repository_id = %(repository)s AND m.removed <= %(number)s
+    AND NOT EXISTS (SELECT FROM content_artifact l WHERE l.content_id = m.content_id)
+ORDER BY m.removed DESC
+LIMIT 1;
+
 -- name: explain_removed
 -- Give the last version up to a number that removed something at a path, with the run that made it and what that read, and the version that it was
 -- rolled back to.

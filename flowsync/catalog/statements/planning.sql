@@ -3,7 +3,7 @@
 
 -- name: create_foreseen
 -- Make room for the units of the stream; `key_id` is NULL where it is the id.
-CREATE TEMPORARY TABLE foreseen (content_id bytea NOT NULL, key_id bytea, repo_key bytea, size bigint NOT NULL);
+CREATE TEMPORARY TABLE foreseen (content_id bytea NOT NULL, key_id bytea, repo_key bytea, size bigint NOT NULL, bare boolean NOT NULL);
 
 -- name: create_foreseen_download
 -- Make room for what would be downloaded: a digest, or NULL where upstream declares none, and the size, or NULL where it is unknown.
@@ -11,7 +11,7 @@ CREATE TEMPORARY TABLE foreseen_download (digest text, size bigint);
 
 -- name: create_foreseen_gain
 -- Make room for the units that would be added.
-CREATE TEMPORARY TABLE foreseen_gain (content_id bytea NOT NULL, key_id bytea, repo_key bytea, size bigint NOT NULL);
+CREATE TEMPORARY TABLE foreseen_gain (content_id bytea NOT NULL, key_id bytea, repo_key bytea, size bigint NOT NULL, bare boolean NOT NULL);
 
 -- name: create_foreseen_loss
 -- Make room for the units that would be removed.
@@ -21,9 +21,22 @@ CREATE TEMPORARY TABLE foreseen_loss (content_id bytea NOT NULL);
 -- Keep a batch of the stream.
 WITH units AS (
     INSERT INTO pg_temp.foreseen
-    SELECT * FROM unnest(%(ids)b::bytea[], %(keys)b::bytea[], %(repo_keys)b::bytea[], %(sizes)b::bigint[])
+    SELECT * FROM unnest(%(ids)b::bytea[], %(keys)b::bytea[], %(repo_keys)b::bytea[], %(sizes)b::bigint[], %(bare)b::boolean[])
 )
 INSERT INTO pg_temp.foreseen_download SELECT * FROM unnest(%(digests)b::text[], %(download_sizes)b::bigint[]);
+
+-- name: keep_foreseen
+-- Count units of the latest version as seen, by their ids or by their repository keys.
+INSERT INTO pg_temp.foreseen
+SELECT c.id, c.repo_key, 0, false
+FROM content c
+CROSS JOIN (SELECT max(v.number) AS number FROM repository_version v WHERE v.repository_id = %(repository)s AND v.complete) latest
+WHERE (c.id = ANY (%(ids)b::bytea[]) OR c.repo_key = ANY (%(repo_keys)b::bytea[]))
+    AND (
+        SELECT true FROM repository_content m
+        WHERE m.repository_id = %(repository)s AND m.content_id = c.id
+            AND m.added <= latest.number AND (m.removed IS NULL OR m.removed > latest.number)
+    );
 
 -- name: analyze_foreseen
 -- Let the planner know the stream.
@@ -45,7 +58,7 @@ LIMIT 1;
 -- name: plan_gain
 -- Find the units of the stream that the base lacks.
 INSERT INTO pg_temp.foreseen_gain
-SELECT DISTINCT ON (p.content_id) p.content_id, p.key_id, p.repo_key, p.size
+SELECT DISTINCT ON (p.content_id) p.content_id, p.key_id, p.repo_key, p.size, p.bare
 FROM (
     SELECT content_id FROM pg_temp.foreseen
     EXCEPT
@@ -97,13 +110,17 @@ EXCEPT
 -- Count what would be added, removed and downloaded, with the sizes. What has a digest is downloaded once.
 SELECT *
 FROM
-    (SELECT count(*), coalesce(sum(size), 0)::bigint FROM pg_temp.foreseen_gain) gain,
+    (SELECT count(*), coalesce(sum(size), 0)::bigint, count(*) FILTER (WHERE bare) FROM pg_temp.foreseen_gain) gain,
     (SELECT count(*) FROM pg_temp.foreseen_loss) loss,
     (
         SELECT coalesce(sum(e.size), 0)::bigint
         FROM pg_temp.foreseen_loss l
         CROSS JOIN LATERAL (SELECT e.size FROM entry e WHERE e.content_id = l.content_id OFFSET 0) e
     ) lost,
+    (
+        SELECT count(*) FROM pg_temp.foreseen_loss l
+        WHERE (SELECT true FROM content_artifact a WHERE a.content_id = l.content_id LIMIT 1) IS NULL
+    ) lost_bare,
     (
         SELECT count(*), coalesce(sum(size), 0)::bigint, count(*) FILTER (WHERE size IS NULL)
         FROM (

@@ -28,6 +28,26 @@ FROM before b
 FULL JOIN after a USING (relative_path, ordinal)
 ORDER BY coalesce(b.relative_path, a.relative_path), ordinal;
 
+-- name: version_bare_units
+-- Give the units of a version that have no artifacts, by type and id.
+SELECT c.id, c.type, c.fields::text
+FROM version_content(%(repository)s, %(number)s) m
+JOIN content c ON c.id = m.content_id
+WHERE (SELECT true FROM content_artifact l WHERE l.content_id = m.content_id LIMIT 1) IS NULL
+ORDER BY c.type, c.id;
+
+-- name: version_bare_difference
+-- Give the units without artifacts in which two versions differ, by type and id: whether the later one has it, and the unit.
+SELECT d.is_added, c.id, c.type, c.fields::text
+FROM (
+    SELECT content_id, false AS is_added FROM version_gain(%(repository)s, %(before)s, %(after)s)
+    UNION ALL
+    SELECT content_id, true FROM version_gain(%(repository)s, %(after)s, %(before)s)
+) d
+JOIN content c ON c.id = d.content_id
+WHERE (SELECT true FROM content_artifact l WHERE l.content_id = d.content_id LIMIT 1) IS NULL
+ORDER BY c.type, c.id;
+
 -- name: version_content_ids
 -- Give the ids of a version's units, those of one type if it is named, in order.
 SELECT m.content_id

@@ -8,7 +8,8 @@ import msgspec
 from flowsync.cli.interruption import run_async
 from flowsync.cli.place import Place
 from flowsync.cli.settings import load
-from flowsync.model.repository import Change, VersionEntry
+from flowsync.cli.text import describe_unit
+from flowsync.model.repository import BareChange, Change, VersionEntry
 
 _SIGNS = {"added": "+", "removed": "-", "changed": "~"}
 
@@ -20,7 +21,10 @@ _SIGNS = {"added": "+", "removed": "-", "changed": "~"}
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a path.")
 @click.pass_obj
 def command(place: Place, name: str, a: int, b: int, as_json: bool) -> None:
-    """Show what leads from version A of repository NAME to version B: + added, - removed, ~ changed paths."""
+    """Show what leads from version A of repository NAME to version B: + added, - removed, ~ changed paths.
+
+    Units without files come last, with type and fields.
+    """
     run_async(_diff(place, name, a, b, as_json))
 
 
@@ -30,6 +34,9 @@ async def _diff(place: Place, name: str, a: int, b: int, as_json: bool) -> None:
         async for changes in engine.catalog.repositories.difference(name, a, b):
             counts.update(change.kind for change in changes)
             click.echo("\n".join(map(_as_json if as_json else _as_text, changes)))
+        async for bare in engine.catalog.repositories.bare_difference(name, a, b):
+            counts.update(change.kind for change in bare)
+            click.echo("\n".join(map(_bare_as_json if as_json else _bare_as_text, bare)))
     if not as_json:
         click.echo(
             f"{counts['added']} added, {counts['removed']} removed, {counts['changed']} changed "
@@ -49,6 +56,20 @@ def _as_json(change: Change) -> str:
             "before": _facts(change.before),
             "after": _facts(change.after),
         }
+    ).decode()
+
+
+def _bare_as_text(change: BareChange) -> str:
+    return f"{_SIGNS[change.kind]} {describe_unit(change.unit.type, change.unit.fields)}"
+
+
+def _bare_as_json(change: BareChange) -> str:
+    unit = msgspec.to_builtins(change.unit)
+    unit["content_id"] = change.unit.content_id.hex()
+    sides = {"before": None, "after": None}
+    side = "after" if change.kind == "added" else "before"
+    return msgspec.json.encode(
+        {"kind": change.kind, "relative_path": None, **sides, side: unit}
     ).decode()
 
 

@@ -6,8 +6,8 @@ import msgspec
 from flowsync.cli.interruption import run_async
 from flowsync.cli.place import Place
 from flowsync.cli.settings import load
-from flowsync.cli.text import format_bytes
-from flowsync.model.repository import VersionEntry
+from flowsync.cli.text import describe_unit, format_bytes
+from flowsync.model.repository import BareUnit, VersionEntry
 
 
 @click.command("show")
@@ -19,7 +19,10 @@ from flowsync.model.repository import VersionEntry
 def command(
     place: Place, name: str, number: int | None, pattern: str | None, as_json: bool
 ) -> None:
-    """Show what version NUMBER of repository NAME contains; by default the latest."""
+    """Show what version NUMBER of repository NAME contains; by default the latest.
+
+    Units without files come last, with their id in place of size and digest, type and fields in place of the path.
+    """
     run_async(_show(place, name, number, pattern, as_json))
 
 
@@ -34,8 +37,16 @@ async def _show(
             click.echo("\n".join(map(_as_json if as_json else _as_text, entries)))
             paths += len(entries)
             size += sum(entry.size or 0 for entry in entries)
+        bare = 0
+        if pattern is None:
+            async for units in repositories.bare_units(name, version.number):
+                click.echo("\n".join(map(_unit_as_json if as_json else _unit_as_text, units)))
+                bare += len(units)
     if not as_json:
-        click.echo(f"{paths} paths, {format_bytes(size)} in version {version.number} of {name}")
+        without = f" and {bare} units without files" if bare else ""
+        click.echo(
+            f"{paths} paths, {format_bytes(size)}{without} in version {version.number} of {name}"
+        )
 
 
 def _as_text(entry: VersionEntry) -> str:
@@ -49,3 +60,13 @@ def _as_json(entry: VersionEntry) -> str:
     fields = msgspec.to_builtins(entry)
     fields["content_id"] = entry.content_id.hex()
     return msgspec.json.encode(fields).decode()
+
+
+def _unit_as_text(unit: BareUnit) -> str:
+    return f"{unit.content_id.hex()}  {describe_unit(unit.type, unit.fields)}"
+
+
+def _unit_as_json(unit: BareUnit) -> str:
+    nothing = dict.fromkeys(("relative_path", "sha256", "blake3", "size", "stored"))
+    known = {"content_id": unit.content_id.hex(), "type": unit.type, "fields": unit.fields}
+    return msgspec.json.encode({**known, **nothing}).decode()

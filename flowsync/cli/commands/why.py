@@ -7,7 +7,7 @@ from flowsync.catalog.explaining import explain
 from flowsync.cli.interruption import run_async
 from flowsync.cli.place import Place
 from flowsync.cli.settings import load
-from flowsync.cli.text import one_line
+from flowsync.cli.text import describe_unit, one_line
 from flowsync.model.explanation import Explanation, Failure, Presence, Removal
 
 
@@ -20,7 +20,10 @@ from flowsync.model.explanation import Explanation, Failure, Presence, Removal
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.pass_obj
 def command(place: Place, name: str, path: str, number: int | None, as_json: bool) -> None:
-    """Say why repository NAME has PATH or lacks it: which version and run decided it, from where, or what failed."""
+    """Say why repository NAME has PATH or lacks it: which version and run decided it, from where, or what failed.
+
+    In place of PATH, the id of a unit without files is taken, as `flowsync show` tells it.
+    """
     found = run_async(_explain(place, name, path, number))
     if as_json:
         click.echo(msgspec.json.encode(found).decode())
@@ -47,6 +50,12 @@ def _as_text(found: Explanation) -> list[str]:
 
 
 def _present(presence: Presence) -> list[str]:
+    if presence.fields is not None:
+        return [
+            f"  added by version {presence.added}{_run(presence.run)}",
+            *_listed(presence),
+            f"  a unit without files: {describe_unit(presence.type, presence.fields)}",
+        ]
     size = "?" if presence.size is None else presence.size
     bytes_are = "here" if presence.stored else "not here: on demand, or given up by reclaim"
     return [

@@ -4,7 +4,7 @@ from flowsync import Content
 
 
 class FileContent(Content):
-    """A file with a path and a digest. Of two files with one path, a repository version holds the newer."""
+    """A file with a path and a digest. A new file replaces the one that an older version has at its path."""
 
     type_name = "file"
     natural_key = ("relative_path", "sha256")

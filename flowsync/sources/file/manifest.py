@@ -1,36 +1,36 @@
 """Reads `PULP_MANIFEST`: bytes of lines in, entries out. No I/O, and no more memory than the lines at hand.
 
 A line is `path,sha256,size`, split from the right, so that a path may contain commas. White space around digest and size does not count; that
-of a path does, because upstream serves the file under just that name. Blank lines and lines that begin with `#` are comments. The format is that of
-the Pulp project's file plugin.
+of a path does, because upstream serves the file under just that name. Blank lines and lines that begin with `#` are comments; a byte-order mark
+at the beginning does not count. The format is that of the Pulp project's file plugin.
 
-A path that could lead out of the folder it is put in, or that a file system or a URL would not give back as it was, is refused by
-name: absolute, with empty, `.` or `..` segments, with control characters, too long. Paths that nest (a file where another path needs a
-folder) are found by the catalog, which sees all of them.
+`./x` and `a/./x` mean `x` and `a/x`, as they do to file systems and in URLs; tools such as `find` write them. Other paths that could lead out of the
+folder they are put in, or that a file system or a URL would not give back as they were, are refused by name.
 """
 
+import codecs
 import re
 from collections.abc import Iterable, Iterator
 from typing import Final
-from unicodedata import category
 from urllib.parse import quote, urlsplit, urlunsplit
 
 import msgspec
 
-from flowsync import MetadataError
+from flowsync import MetadataError, problem_with_path
 
 MANIFEST_NAME: Final = "PULP_MANIFEST"
-
-LONGEST_PATH: Final = 2048
-"""Bytes of a path. More would fit neither the catalog's indexes nor, below some folder, the system's paths."""
-
-LONGEST_SEGMENT: Final = 255
-"""Bytes between two slashes: what file systems take as a name."""
 
 _LARGEST_SIZE: Final = (1 << 63) - 1
 _SHOWN: Final = 200
 _DIGITS: Final = frozenset("0123456789")
 _SHA256: Final = re.compile("[0-9a-f]{64}")
+_PAGE: Final = (b"<!doctype", b"<html", b"<head", b"<body", b"<?xml", b"<!--")
+_OTHER_MARKS: Final = (
+    (codecs.BOM_UTF32_LE, "UTF-32"),
+    (codecs.BOM_UTF32_BE, "UTF-32"),
+    (codecs.BOM_UTF16_LE, "UTF-16"),
+    (codecs.BOM_UTF16_BE, "UTF-16"),
+)
 
 
 class ManifestEntry(msgspec.Struct, frozen=True):
@@ -74,8 +74,30 @@ def artifact_url(folder: str, relative_path: str) -> str:
     return folder + quote(relative_path, safe="/:")
 
 
+def without_mark(beginning: bytes) -> bytes:
+    """Return the beginning of a manifest without its byte-order mark. Raise `MetadataError` when the mark is not that of UTF-8."""
+    for mark, encoding in _OTHER_MARKS:
+        if beginning.startswith(mark):
+            raise MetadataError(f"the manifest is {encoding} text; it must be UTF-8")
+    return beginning.removeprefix(codecs.BOM_UTF8)
+
+
+def path_in(line: bytes) -> bytes | None:
+    """Return the path of a line, not yet checked, or None when the line is no entry."""
+    fields = line.rsplit(b",", 2)
+    if len(fields) != 3 or line.startswith(b"#"):
+        return None
+    path = fields[0]
+    return _plain(path.decode(errors="replace")).encode() if b"./" in path else path
+
+
 def bad_line(number: int, line: bytes, reason: str) -> MetadataError:
-    """Return the error for line `number`, which shows its beginning."""
+    """Return the error for line `number`, which shows its beginning; a page of HTML is called that."""
+    if line.lstrip()[:9].lower().startswith(_PAGE):
+        reason = (
+            "it is a line of an HTML or XML page, not 'path,sha256,size'; where the URL is to name the folder "
+            "of a manifest, it must end with a slash"
+        )
     text = line.rstrip(b"\r\n").decode(errors="backslashreplace")
     shown = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
     return MetadataError(f"manifest line {number}: {reason}: {shown!r}")
@@ -89,43 +111,21 @@ def _parse_line(number: int, line: bytes) -> ManifestEntry:
     fields = text.rsplit(",", 2)
     if len(fields) != 3:
         raise bad_line(number, line, "it is not 'path,sha256,size'")
-    path, sha256, size = fields[0], fields[1].strip().lower(), fields[2].strip()
+    path = _plain(fields[0]) if "./" in fields[0] else fields[0]
+    sha256, size = fields[1].strip().lower(), fields[2].strip()
     if not _SHA256.fullmatch(sha256):
         raise bad_line(number, line, f"{sha256!r} is not a sha256 digest")
     # 19 digits are more than enough, and few enough for int() to be quick.
     if not 0 < len(size) < 20 or not _DIGITS.issuperset(size) or int(size) > _LARGEST_SIZE:
         raise bad_line(number, line, f"{size!r} is not a size in bytes")
-    problem = _problem_with(path)
+    problem = problem_with_path(path)
     if problem:
         raise bad_line(number, line, f"the path {problem}")
     return ManifestEntry(path, sha256, int(size))
 
 
-def _problem_with(path: str) -> str | None:
-    if not path:
-        return "is empty"
-    if not path.isprintable() and any(category(character) == "Cc" for character in path):
-        return "contains a control character"
-    # No character takes more than four bytes.
-    if len(path) * 4 > LONGEST_SEGMENT:
-        return _problem_with_segments(path) or _problem_with_length(path.encode())
-    return _problem_with_segments(path)
-
-
-def _problem_with_segments(path: str) -> str | None:
-    segments = path.split("/")
-    if not segments[0]:
-        return "is absolute"
-    if ".." in segments:
-        return "contains '..'"
-    if "" in segments or "." in segments:
-        return "contains an empty or '.' segment"
-    return None
-
-
-def _problem_with_length(path: bytes) -> str | None:
-    if len(path) > LONGEST_PATH:
-        return f"is longer than {LONGEST_PATH} bytes"
-    if max(map(len, path.split(b"/"))) > LONGEST_SEGMENT:
-        return f"has a segment of more than {LONGEST_SEGMENT} bytes"
-    return None
+def _plain(path: str) -> str:
+    """Return the path without `.` segments at its beginning or in between."""
+    first, *others = path.split("/")
+    kept = [segment for segment in others[:-1] if segment != "."] + others[-1:]
+    return "/".join(kept if first == "." and others else [first, *kept])

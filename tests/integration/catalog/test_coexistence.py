@@ -159,7 +159,7 @@ async def test_unit_without_paths_is_named_by_its_type(
 
     what = await refused(repositories, one, two)
 
-    assert f"test.file {min(one, two).hex()}" in what
+    assert 'test.file {"body": "one", "relative_path": "a"}' in what
 
 
 async def test_content_added_on_top_of_a_base_replaces_what_the_base_has(

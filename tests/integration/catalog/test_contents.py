@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 from typing import ClassVar
 
 import pytest
+from psycopg.errors import CheckViolation
 
 from flowsync.catalog.artifacts import Artifacts
 from flowsync.catalog.contents import Contents, Link
@@ -246,3 +247,33 @@ async def _touched(database: Database) -> dict[str, datetime]:
     async with database.connection() as connection:
         cursor = await connection.execute("SELECT fields ->> 'name', touched_at FROM content")
         return dict(await cursor.fetchall())
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "",
+        "/a",
+        "a/",
+        "a//b",
+        ".",
+        "..",
+        "./a",
+        "a/..",
+        "a/../b",
+        "a\nb",
+        "a\x7f",
+        "a\x85",
+        "ü" * 1025,
+    ],
+)
+async def test_the_schema_takes_no_path_that_leads_out_or_means_another(
+    database: Database, path: str
+) -> None:
+    """Whatever code inserts it."""
+    async with database.connection() as connection:
+        with pytest.raises(CheckViolation):
+            await connection.execute(
+                "INSERT INTO content_artifact (content_id, relative_path) VALUES ('\\x00', %s)",
+                [path],
+            )

@@ -93,7 +93,7 @@ async def test_each_line_becomes_a_declared_file(
     assert second.d_artifacts[0].artifact.size == 7
     record = where.upstream.record(1)
     assert record is not None
-    assert sorted(record.seen) == ["etag", "last_modified", "sha256"]
+    assert sorted(record.seen) == ["etag", "sha256"]
 
 
 async def test_files_of_a_lazy_remote_are_deferred(

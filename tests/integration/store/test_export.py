@@ -22,7 +22,7 @@ from pathlib import Path
 from flowsync.store import export_tree
 
 async def entries():
-    yield [("one", sys.argv[1])]
+    yield [(sys.argv[3], sys.argv[1])]
     print("ready", flush=True)
     await asyncio.Event().wait()
 
@@ -205,13 +205,25 @@ async def test_a_path_that_is_not_plain_and_relative_is_refused(blob, folder, pa
 
 
 @pytest.mark.parametrize(
-    ("first", "second"), [("a", "a"), ("a", "a/b"), ("a/b", "a"), ("a", MARKER)]
+    ("first", "second"), [("a", "a"), ("a", "a/b"), ("a/b", "a"), (MARKER, f"{MARKER}/a")]
 )
 async def test_paths_that_collide_are_refused(blob, folder, first, second):
     with pytest.raises(ExportError, match=f"cannot export '{second}': another file has this path"):
         await export_tree(batches((first, blob(b"one")), (second, blob(b"two"))), folder, {})
 
     assert not folder.exists()
+
+
+@pytest.mark.parametrize("path", [MARKER, f"{MARKER}/inside"])
+async def test_a_file_that_is_named_like_the_marker_is_exported_like_others(blob, folder, path):
+    """Whoever mirrors the folder of an export has one."""
+    await export_tree(batches(("one", blob(b"one")), (path, blob(b"two"))), folder, {"n": 1})
+    await export_tree(batches(("one", blob(b"one")), (path, blob(b"three"))), folder, {"n": 2})
+
+    (marker,) = folder.glob(".flowsync-export-*.json")
+    assert (folder / path).read_bytes() == b"three"
+    assert json.loads(marker.read_text()) == {"n": 2}
+    assert os.listdir(folder.parent) == [folder.name]
 
 
 async def test_an_error_of_the_entries_passes_and_leaves_nothing(blob, folder):
@@ -242,8 +254,11 @@ async def test_a_cancelled_export_leaves_nothing(blob, folder):
     assert os.listdir(folder.parent) == []
 
 
-async def test_the_leftovers_of_a_killed_export_go_and_those_of_a_living_one_stay(blob, folder):
-    command = [sys.executable, "-c", STUCK, blob(b"one"), str(folder)]
+@pytest.mark.parametrize("path", ["one", MARKER])
+async def test_the_leftovers_of_a_killed_export_go_and_those_of_a_living_one_stay(
+    blob, folder, path
+):
+    command = [sys.executable, "-c", STUCK, blob(b"one"), str(folder), path]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as other:
         assert other.stdout is not None
         assert other.stdout.readline() == "ready\n"

@@ -26,6 +26,34 @@ async def test_fail_is_the_default(upstream: Upstream, publish: Publish, file_sy
         await file_sync(url).acreate()
 
 
+async def test_a_mirror_is_not_emptied_by_an_empty_manifest(
+    engine: Engine, publish: Publish, file_sync: Sync
+) -> None:
+    """However small it is; whoever means it says so."""
+    await file_sync(publish(FILES), mirror=True).acreate()
+    url = publish({})
+
+    plan = await file_sync(url, mirror=True).aplan()
+    with pytest.raises(MassRemovalError, match=r"would remove 3 of 3 units.*max_removal"):
+        await file_sync(url, mirror=True).acreate()
+    kept = await paths(engine)
+    version = await file_sync(url, mirror=True, max_removal=1.0).acreate()
+
+    assert plan.refusal is not None
+    assert set(kept) == set(FILES)
+    assert version is not None
+    assert (version.removed, version.present) == (3, 0)
+
+
+async def test_a_small_mirror_may_change_wholly(publish: Publish, file_sync: Sync) -> None:
+    await file_sync(publish({"a-1": b"one"}), mirror=True).acreate()
+
+    version = await file_sync(publish({"a-2": b"two"}), mirror=True).acreate()
+
+    assert version is not None
+    assert (version.added, version.removed) == (1, 1)
+
+
 async def test_skip_leaves_the_unit_out_and_says_why(
     engine: Engine, upstream: Upstream, publish: Publish, file_sync: Sync
 ) -> None:

@@ -1,6 +1,7 @@
 """What a plan foretells, and that it changes nothing."""
 
 import hashlib
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,8 +16,10 @@ from flowsync import (
     FlowsyncError,
     NewVersion,
     PlanOutdatedError,
+    Remote,
     Repository,
     Stage,
+    StatusError,
     SyncPlan,
 )
 from tests.integration.stages.conftest import Given, declare, declare_artifact, remote, sync
@@ -206,6 +209,101 @@ async def test_an_unfinished_version_is_not_planned_upon(engine: Engine) -> None
         await version.set_content([declare("one").content, declare("two").content])
 
     assert (plan.base, plan.added, plan.removed, plan.present) == (1, 0, 1, 1)
+
+
+class Indexes(Stage):
+    """As in the README: puts some files, and then what each of them lists."""
+
+    def __init__(self, source: Remote, indexes: Sequence[DeclarativeContent]) -> None:
+        self.remote, self.indexes = source, indexes
+
+    async def run(self) -> None:
+        waiting = []
+        for d_content in self.indexes:
+            await self.put(d_content)
+            waiting.append(d_content)
+        for d_content in waiting:
+            await d_content.resolution()
+            with d_content.d_artifacts[0].artifact.open() as index:
+                for name in json.load(index):
+                    await self.put(declare(name))
+
+
+class Nested(Indexes):
+    """Each index leads to the next one, and nothing is put before it was read."""
+
+    async def run(self) -> None:
+        for d_content in self.indexes:
+            await self.put(d_content)
+            await d_content.resolution()
+            with d_content.d_artifacts[0].artifact.open() as index:
+                for name in json.load(index):
+                    await self.put(declare(name))
+
+
+@pytest.mark.parametrize("kind", [Indexes, Nested])
+@pytest.mark.parametrize("count", [1, 3])
+async def test_plan_of_a_stage_that_reads_what_it_has_put(
+    engine: Engine, upstream: Upstream, kind: type[Indexes], count: int
+) -> None:
+    """Only what it reads is downloaded, one of them large enough to be a file; nothing is stored, and the sync comes to what was planned."""
+    bodies = [json.dumps([f"{n}-a", f"{n}-b", " " * (100_000 * n)]) for n in range(count)]
+    source, indexes = remote(), []
+
+    def first_stage() -> Indexes:
+        indexes.clear()
+        for number, body in enumerate(bodies):
+            path = f"index-{number}"
+            url = upstream.put(f"/{path}", body.encode())
+            sha256 = hashlib.sha256(body.encode()).hexdigest()
+            artifact = Artifact(size=len(body), sha256=sha256)
+            indexes.append(
+                declare(path, declare_artifact(source, url, path=path, artifact=artifact))
+            )
+        return kind(source, indexes)
+
+    def make() -> DeclarativeVersion:
+        return DeclarativeVersion(first_stage(), Repository(name="things"), engine=engine)
+
+    before = await everything(engine)
+    plan = await make().aplan()
+    unchanged = await everything(engine)
+    version = await make().acreate()
+
+    assert unchanged == before
+    assert version is not None
+    assert (plan.root, plan.added) == (version.root, version.added)
+    assert (plan.downloads, plan.download_bytes) == (count, sum(map(len, bodies)))
+    assert upstream.count() == 2 * count
+
+
+async def test_plan_fetches_nothing_that_nobody_reads(engine: Engine, upstream: Upstream) -> None:
+    source = remote()
+    items = [
+        declare(name, declare_artifact(source, upstream.put(f"/{name}", b"[]"), path=name))
+        for name in "abc"
+    ]
+
+    class ReadsOne(Indexes):
+        async def run(self) -> None:
+            await self.put_all(self.indexes)
+            await self.indexes[1].resolution()
+
+    stage = ReadsOne(source, items)
+    await DeclarativeVersion(stage, Repository(name="things"), engine=engine).aplan()
+
+    assert [seen.target for seen in upstream.requests()] == ["/b"]
+
+
+async def test_plan_fails_with_the_download_that_its_stage_waits_for(
+    engine: Engine, upstream: Upstream
+) -> None:
+    source = remote()
+    missing = declare("a", declare_artifact(source, upstream.url("/missing"), path="a"))
+    stage = Indexes(source, [missing])
+
+    with pytest.raises(StatusError, match="404"):
+        await DeclarativeVersion(stage, Repository(name="things"), engine=engine).aplan()
 
 
 class Own(DeclarativeVersion):

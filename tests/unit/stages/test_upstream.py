@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from flowsync import Remote
+from flowsync import DeclarationError, Remote
 from flowsync.stages.upstream import SyncTerms, UpstreamMemory, UpstreamRecord
 
 TERMS = SyncTerms(
@@ -50,6 +50,31 @@ def test_identical_terms_are_covered() -> None:
 def test_another_url_remote_or_version_is_not_covered(change: dict[str, object]) -> None:
     """Fact 95."""
     assert not TERMS.covers(after(**change))
+
+
+def test_other_stages_or_options_are_not_covered() -> None:
+    """They may declare, change or drop something else."""
+    assert not TERMS.covers(after(stages=("mine:Stage",)))
+    assert not TERMS.covers(after(options={"suites": ["a"]}))
+    assert after(options={"suites": ["a"]}).covers(after(options={"suites": ["a"]}))
+
+
+async def test_what_was_seen_with_other_options_is_not_recalled() -> None:
+    first = memory(None)
+    first.remember(remote(), SEEN, options={"suites": ("a", "b")})
+    record = first.record(3)
+
+    again = memory(record)
+
+    assert await again.recall(remote(), options={"suites": ["a", "b"]}) == SEEN
+    assert await again.recall(remote(), options={"suites": ["a"]}) is None
+    assert await again.recall(remote()) is None
+
+
+@pytest.mark.parametrize("seen", [{"etag": "a\0"}, {"etag": "\udce9"}, {"x": object()}])
+def test_what_cannot_be_kept_is_refused(seen: dict[str, object]) -> None:
+    with pytest.raises(DeclarationError, match="what is to be remembered of upstream"):
+        memory(None).remember(remote(), seen)
 
 
 @pytest.mark.parametrize(

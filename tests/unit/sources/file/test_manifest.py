@@ -48,6 +48,20 @@ def test_digests_in_upper_case_and_spaces_around_them_are_understood() -> None:
     assert parse(f"a, {B.upper()} , 7 ") == [ManifestEntry("a", B, 7)]
 
 
+@pytest.mark.parametrize(
+    ("path", "meant"),
+    [
+        ("./a", "a"),
+        ("././a/b", "a/b"),
+        ("a/./b", "a/b"),
+        ("a./b", "a./b"),
+        ("./.hidden", ".hidden"),
+    ],
+)
+def test_a_dot_in_a_path_means_the_folder_itself(path: str, meant: str) -> None:
+    assert [entry.relative_path for entry in parse(f"{path},{A},1")] == [meant]
+
+
 def test_white_space_of_a_path_is_part_of_it() -> None:
     assert [entry.relative_path for entry in parse(f" a ,{A},1", f" #b,{A},1", f" ,{A},1")] == [
         " a ",
@@ -106,7 +120,12 @@ def test_any_path_that_a_folder_can_hold_is_taken(path: str) -> None:
         ("..", "contains '..'"),
         ("a//b", "contains an empty or '.' segment"),
         ("a/", "contains an empty or '.' segment"),
-        ("./a", "contains an empty or '.' segment"),
+        (".", "contains an empty or '.' segment"),
+        ("./.", "contains an empty or '.' segment"),
+        ("./", "is empty"),
+        ("./../a", "contains '..'"),
+        (".//a", "is absolute"),
+        ("/./a", "is absolute"),
         ("a/.", "contains an empty or '.' segment"),
         ("a\0b", "contains a control character"),
         ("a\tb", "contains a control character"),
@@ -130,7 +149,9 @@ def test_a_path_that_could_do_harm_is_refused_by_name(path: str, problem: str) -
     [
         ("no manifest line", "it is not 'path,sha256,size': 'no manifest line'"),
         (f"a,{A}", "it is not 'path,sha256,size'"),
-        ("<html>,<body>,404", "'<body>' is not a sha256 digest: '<html>,<body>,404'"),
+        ("<html>,<body>,404", "it is a line of an HTML or XML page, not 'path,sha256,size'"),
+        ("  <!DOCTYPE HTML>", "must end with a slash: '  <!DOCTYPE HTML>'"),
+        ("<file>,<body>,404", "'<body>' is not a sha256 digest: '<file>,<body>,404'"),
         (f"a,{A[1:]},1", "is not a sha256 digest"),
         (f"a,{A[1:]}g,1", "is not a sha256 digest"),
         (f"a,{A}a,1", "is not a sha256 digest"),

@@ -1,0 +1,159 @@
+"""Whether a content unit can be recorded, and read again as it was. Pure.
+
+1. Its fields fit their types: what is written is what is read.
+2. They hold nothing that PostgreSQL's `jsonb` cannot: no NUL, no lone surrogate, no NaN or infinity, no nesting without bound.
+3. Its key can be computed.
+
+It is asked once a unit: one encoding and one decoding, both in a fraction of a microsecond. What looks odd is looked at in full.
+"""
+
+from collections.abc import Callable, Iterator
+from functools import lru_cache
+from math import isfinite
+from typing import Any, Final
+
+import msgspec
+
+from flowsync.model.content import (
+    Content,
+    content_id,
+    encode_fields,
+    fields_beyond_key,
+    repo_key_id,
+    type_name,
+)
+from flowsync.model.errors import DeclarationError
+from flowsync.model.text import problem_with_text
+
+DEEPEST: Final = 200
+"""Levels of nesting in a unit's fields: far below where the libraries and the database give up."""
+
+LARGEST: Final = 64 << 20
+"""Bytes of a unit's fields as JSON. The database takes 256 MiB in one text, and a batch has many units."""
+
+_PLAIN: Final = frozenset({str, bytes, bool, type(None)})
+_UNENCODABLE: Final = (TypeError, ValueError, OverflowError, RecursionError)
+
+
+class _Form(msgspec.Struct, frozen=True):
+    """What is known of a content type. `plain` ones have fields of text, bytes and truth values only: any key of theirs can be computed."""
+
+    problem: str | None
+    plain: bool
+    decode: Callable[[bytes], Any] | None
+
+
+def problem_with_content(content: object) -> str | None:
+    """Return what keeps a unit from being recorded, naming the field where that is known; None when nothing does."""
+    if not isinstance(content, Content):
+        return f"its content is of type {type(content).__name__}, not a Content"
+    form = _form(type(content))
+    if form.problem is not None:
+        return form.problem
+    try:
+        encoded = encode_fields(content)
+    except _UNENCODABLE as error:
+        return _unencodable(content, error)
+    if not form.plain or b"\\u0000" in encoded or len(encoded) > LARGEST:
+        problem = _problem_in_full(content, encoded)
+        if problem is not None:
+            return problem
+    if form.decode is not None:
+        try:
+            form.decode(encoded)
+        except (ValueError, RecursionError) as error:
+            return f"its fields do not fit their types: {error}"
+    return None
+
+
+def problem_with_json(value: object) -> str | None:
+    """Return what keeps a value from being kept as `jsonb`, such as "holds a NUL"; None when nothing does."""
+    try:
+        msgspec.json.encode(value)
+        return _problem_with_value(value)
+    except _UNENCODABLE as error:
+        return f"cannot be recorded: {_said(error)}"
+
+
+def _problem_in_full(content: Content, encoded: bytes) -> str | None:
+    if len(encoded) > LARGEST:
+        return f"its fields take {len(encoded)} bytes, more than {LARGEST}"
+    problem = _problem_with_key(content)
+    # Only these can hide something: a NUL, a number that JSON does not have, or many levels.
+    odd = b"\\u0000" in encoded or b"null" in encoded or _brackets(encoded) > DEEPEST
+    if problem is not None or not odd:
+        return problem
+    for name, value in msgspec.structs.asdict(content).items():
+        problem = _problem_with_value(value)
+        if problem is not None:
+            return f"its field {name!r} {problem}"
+    return None
+
+
+def _problem_with_key(content: Content) -> str | None:
+    try:
+        content_id(content)
+        repo_key_id(content)
+    except DeclarationError as error:
+        return str(error)
+    except _UNENCODABLE as error:
+        return f"its key cannot be computed: {error}"
+    return None
+
+
+def _problem_with_value(value: object) -> str | None:
+    level, depth = [msgspec.to_builtins(value)], 0
+    while level:
+        depth += 1
+        if depth > DEEPEST:
+            return f"is nested deeper than {DEEPEST} levels"
+        for part in level:
+            if isinstance(part, float) and not isfinite(part):
+                return f"holds {part}, which JSON does not have"
+            if isinstance(part, str) and (problem := problem_with_text(part)) is not None:
+                return problem
+        level = [below for part in level for below in _parts(part)]
+    return None
+
+
+def _parts(value: object) -> Iterator[Any]:
+    if isinstance(value, dict):
+        yield from value.keys()
+        yield from value.values()
+    elif isinstance(value, list | tuple | set | frozenset):
+        yield from value
+
+
+def _brackets(encoded: bytes) -> int:
+    return encoded.count(b"[") + encoded.count(b"{")
+
+
+def _unencodable(content: Content, error: Exception) -> str:
+    for name, value in msgspec.structs.asdict(content).items():
+        try:
+            msgspec.json.encode(value)
+        except _UNENCODABLE as found:
+            return f"its field {name!r} cannot be recorded: {_said(found)}"
+    return f"its fields cannot be recorded: {_said(error)}"
+
+
+def _said(error: Exception) -> str:
+    if isinstance(error, UnicodeEncodeError):
+        return "it holds a lone surrogate, which is no valid Unicode"
+    return "it is nested too deep" if isinstance(error, RecursionError) else str(error)
+
+
+@lru_cache(maxsize=256)
+def _form(kind: type[Content]) -> _Form:
+    problem = problem_with_text(type_name(kind))
+    if problem is not None:
+        return _Form(f"the name of its type {problem}", False, None)
+    try:
+        plain = all(field.type in _PLAIN for field in msgspec.structs.fields(kind))
+        decode: Callable[[bytes], Any] | None = msgspec.json.Decoder(kind).decode
+    except (TypeError, NameError, ValueError) as error:
+        if fields_beyond_key(kind):
+            found = f"fields of its type {kind.__qualname__} cannot be read again: {error}"
+            return _Form(found, False, None)
+        plain, decode = False, None
+    return _Form(None, plain, decode)

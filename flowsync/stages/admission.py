@@ -1,0 +1,126 @@
+"""What may be put to the stages of a sync: declared content that can be recorded, and written out again.
+
+The stages that take declarations name `check_declared` as what they accept, so the pipeline asks it in the stage that puts, whose traceback then
+leads to the line at fault. It is asked when an item is put, not when it is made, because declarations can be changed in between.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+from unicodedata import category
+
+from flowsync.declare import DeclarativeArtifact, DeclarativeContent
+from flowsync.model.artifact import LARGEST_SIZE, Artifact
+from flowsync.model.errors import DeclarationError
+from flowsync.model.recordable import problem_with_content
+from flowsync.model.relative_path import problem_with_path, shown_path
+from flowsync.model.remote import Remote
+from flowsync.model.url import holds_user, redact
+from flowsync.pipeline.stage import Stage
+
+_LONGEST_SHOWN: Final = 300
+_LAST_LINE: Final = (1 << 31) - 1
+_HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+
+
+def check_declared(stage: Stage, item: object) -> None:
+    """Raise `DeclarationError`, naming the stage that puts it and the unit, unless `item` is content that can be recorded."""
+    if not isinstance(item, DeclarativeContent):
+        raise DeclarationError(
+            f"stage {stage} put {_shown(item)} of type {type(item).__name__}, "
+            "where only a DeclarativeContent can be put"
+        )
+    problem = _problem(item)
+    if problem is not None:
+        raise DeclarationError(f"stage {stage} put {_shown(item)}: {problem}")
+
+
+def _problem(item: DeclarativeContent) -> str | None:
+    problem = problem_with_content(item.content)
+    if problem is not None:
+        return problem
+    line = item.line
+    if line is not None and not (type(line) is int and 0 <= line <= _LAST_LINE):
+        return f"its line is {line!r}, no number of a line"
+    artifacts = item.d_artifacts
+    if not isinstance(artifacts, list):
+        return f"its d_artifacts are of type {type(artifacts).__name__}, not a list"
+    for declared in artifacts:
+        problem = _problem_with_artifact(declared)
+        if problem is not None:
+            return problem
+    return _repeated_path(artifacts) if len(artifacts) > 1 else None
+
+
+def _problem_with_artifact(declared: object) -> str | None:
+    if not isinstance(declared, DeclarativeArtifact):
+        return f"its d_artifacts hold {_shown(declared)}, which is no DeclarativeArtifact"
+    path = declared.relative_path
+    problem = problem_with_path(path)
+    if problem is not None:
+        return f"the relative path {shown_path(path)} {problem}"
+    artifact, remote = declared.artifact, declared.remote
+    if not isinstance(artifact, Artifact):
+        problem = f"is of type {type(artifact).__name__}, not an Artifact"
+    elif artifact.size is not None and not _is_size(artifact.size):
+        problem = f"has the size {artifact.size!r}"
+    elif remote is not None and not isinstance(remote, Remote):
+        problem = f"has a remote of type {type(remote).__name__}"
+    else:
+        problem = _problem_with_urls(declared.urls)
+        if problem is None and declared.extra_data:
+            problem = _problem_with_extra_data(declared.extra_data)
+    return None if problem is None else f"the artifact at {path!r} {problem}"
+
+
+def _repeated_path(artifacts: list[DeclarativeArtifact]) -> str | None:
+    seen: set[str] = set()
+    for declared in artifacts:
+        if declared.relative_path in seen:
+            return f"two of its artifacts have the relative path {declared.relative_path!r}"
+        seen.add(declared.relative_path)
+    return None
+
+
+def _problem_with_urls(urls: object) -> str | None:
+    if not isinstance(urls, list) or not urls:
+        return "has no list of urls"
+    for url in urls:
+        if not isinstance(url, str) or not url:
+            return f"has a url that is no text: {_shown(url)}"
+        if not url.isprintable() and not {"Cc", "Cs"}.isdisjoint(map(category, url)):
+            return f"has a url with a control character or a lone surrogate: {_shown(redact(url))}"
+        if "@" in url and holds_user(url):
+            return f"has a url with credentials in it, {redact(url)}: they belong to the remote"
+    return None
+
+
+def _problem_with_extra_data(extra_data: object) -> str | None:
+    if not isinstance(extra_data, Mapping):
+        return f"has extra_data of type {type(extra_data).__name__}, not a mapping"
+    headers: Any = extra_data.get("headers", {})
+    if not isinstance(headers, Mapping):
+        return f"has headers of type {type(headers).__name__}, not a mapping"
+    for name, value in headers.items():
+        if not isinstance(name, str) or not _HEADER_NAME.fullmatch(name):
+            return f"has the header {_shown(name)}, which cannot be the name of one"
+        # The value is not shown: it may be secret.
+        if not isinstance(value, str) or not _is_header_value(value):
+            return f"has a value of the header {name!r} that cannot be sent"
+    return None
+
+
+def _is_size(size: object) -> bool:
+    return type(size) is int and 0 <= size <= LARGEST_SIZE
+
+
+def _is_header_value(value: str) -> bool:
+    return value.isprintable() or {"Cc", "Cs"}.isdisjoint(map(category, value.replace("\t", "")))
+
+
+def _shown(value: object) -> str:
+    try:
+        shown = repr(value)
+    except Exception:  # noqa: BLE001 -- the class of a stranger, or nesting without end
+        shown = f"something of type {type(value).__name__}"
+    return shown if len(shown) <= _LONGEST_SHOWN else f"{shown[:_LONGEST_SHOWN]}…"
