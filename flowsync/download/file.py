@@ -52,7 +52,7 @@ class FileOrigin:
             known = source.is_known(request.validators)
             if not known:
                 tally.promise(source.size)
-                inflow = Inflow(request, sink, tally, None)
+                inflow = Inflow(request, sink, tally)
                 chunk = source.head
                 while chunk:
                     await inflow.take(chunk)

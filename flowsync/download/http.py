@@ -3,7 +3,8 @@
 1. Bodies arrive as they are stored upstream: `Accept-Encoding: identity`, and nothing is unpacked unless the request allows compression.
 2. A try that follows a broken one asks for the rest with `Range` and `If-Range`. Whatever comes instead of that rest begins the body again, unless it
    says that there is none.
-3. What the client library raises leaves as an error of ours, with the URL redacted; where its own text may hold a secret it is not kept as the cause.
+3. Whatever a try raises because of what upstream sent is a `TransferError`, with the URL redacted (`client_errors`). What the sink raises, and what a
+   remote's own settings bring about, stays what it is.
 4. A slot of the host is held from sending the request until the last byte of the answer, for each redirect anew. Where the remote limits bytes, the
    next ones are read when they may come; until then the connection fills up and upstream waits.
 
@@ -27,12 +28,14 @@ import msgspec
 from flowsync.download import answer, client_errors, headers, proxy, route, tls
 from flowsync.download.answer import Verdict
 from flowsync.download.body import bring
+from flowsync.download.client_errors import understand
 from flowsync.download.connections import Connections, Reply, Target
 from flowsync.download.inflow import begin_inflow
 from flowsync.download.limits import HostLimits, Slot
 from flowsync.download.origin import Tally
 from flowsync.download.proxy import Proxy
 from flowsync.download.route import Hop
+from flowsync.model.errors import FlowsyncError
 from flowsync.model.remote import Remote
 from flowsync.model.transfer import FetchRequest, Received, Sink
 from flowsync.model.transfer_errors import RedirectError
@@ -91,12 +94,13 @@ class HttpOrigin:
             ):
                 reply = await self._send(request, setup, hop, tally)
                 try:
-                    if reply.status not in route.REDIRECTS:
-                        return await _receive(reply, request, sink, tally, slot)
-                    location = reply.headers.get("location")
+                    if reply.head.status not in route.REDIRECTS:
+                        return await _receive(reply, hop, request, sink, tally, slot)
                 finally:
                     reply.release()
-            hop = route.follow(hop, location)
+            hop = understand(
+                hop.url, route.follow, hop, reply.head.location, same_party=request.same_origin
+            )
         reason = f"redirects more than {route.MAX_REDIRECTS} times"
         raise RedirectError(redact(request.url), reason)
 
@@ -112,11 +116,22 @@ class HttpOrigin:
             proxy=None if through is None else through.url,
             proxy_headers=_tunnel_headers(through, hop.origin),
         )
+        found = await self._answer(target, sent, setup)
+        if isinstance(found, Reply):
+            return found
+        url, cause = redact(hop.url), client_errors.cause_of(found)
+        raise client_errors.unanswered(url, found, request.remote) from cause
+
+    async def _answer(
+        self, target: Target, sent: headers.Headers, setup: _Setup
+    ) -> Reply | Exception:
+        # Returned and not raised: an error that is raised while the client's is handled would carry it along.
         try:
             return await self._connections.get(target, sent, setup.timeout)
-        except client_errors.FOREIGN as error:
-            ours = client_errors.unanswered(redact(hop.url), error, request.remote)
-            raise ours from (None if client_errors.may_tell_secrets(error) else error)
+        except FlowsyncError:
+            raise
+        except Exception as error:  # noqa: BLE001 -- the client raises whatever the codecs below it raise
+            return error
 
     def _setup(self, remote: Remote) -> _Setup | None:
         return self._setups.get(_settings(remote))
@@ -161,24 +176,28 @@ async def _bounded(limit: float, remote: Remote, hop: Hop) -> AsyncIterator[None
 
 
 async def _receive(
-    reply: Reply, request: FetchRequest, sink: Sink, tally: Tally, slot: Slot
+    reply: Reply, hop: Hop, request: FetchRequest, sink: Sink, tally: Tally, slot: Slot
 ) -> Received:
-    found = {name.lower(): value for name, value in reply.headers.items()}
-    verdict = answer.judge(request, tally, reply.status, reply.reason, found, time.time())
+    status, reason, found, _ = reply.head
+    verdict = understand(
+        request.url, answer.judge, request, tally, status, reason, found, time.time()
+    )
     if verdict is Verdict.COMPLETE:
         tally.close()
     elif verdict is not Verdict.UNMODIFIED:
         if verdict is Verdict.BEGIN and tally.taken:
             await sink.restart()
             tally.reset()
-        inflow = begin_inflow(verdict, found, request, sink, tally)
+        inflow = understand(request.url, begin_inflow, verdict, found, request, sink, tally)
+        if verdict is Verdict.BEGIN:
+            inflow.begin()
         await bring(reply, inflow, request, tally, slot)
         inflow.end()
     return Received(
-        url=request.url,
+        url=hop.source or request.url,
         size=tally.taken,
         headers=found,
-        validators=answer.validators(found, tally.validator),
+        validators=understand(request.url, answer.validators, found, tally.validator),
         not_modified=verdict is Verdict.UNMODIFIED,
     )
 

@@ -17,6 +17,8 @@ DEFAULT_PORTS: Final = {"http": 80, "https": 443, "file": 0}
 
 _HIDDEN: Final = "***"
 _NOTHING_TO_HIDE: Final = re.compile(r"[^@?#]*")
+# Behind a colon, an address of IPv6, perhaps with a zone.
+_HOST: Final = re.compile(r"[a-z0-9._~!$&'()*+,;=-]*|[0-9a-f:.]+(%[a-z0-9._~%-]+)?")
 _AUTHORITY_END: Final = re.compile(r"[/?#\\]")
 
 
@@ -71,6 +73,8 @@ def _host_and_port(url: str) -> tuple[str, int | None]:
         host = host if ":" in host else host.encode("idna").decode("ascii")
     except ValueError:
         raise ValueError("the host is malformed") from None
+    if not _HOST.fullmatch(host):
+        raise ValueError("the host is malformed")
     try:
         return host, parts.port
     except ValueError:
