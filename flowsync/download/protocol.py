@@ -1,7 +1,7 @@
 """The HTTP client's protocol for one connection, with heads and ends of answers taken more exactly.
 
 1. The parser gets a head as a whole and on its own, so that what follows cannot spoil it. A head is at most 64 KiB long.
-2. What comes after the end of an answer is dropped, and the connection is closed: on the answer's own connection in whatever read
+2. What comes after the end of an answer, but for line ends, is dropped, and the connection is closed: on the answer's own connection in whatever read
    it arrives, and on a free one, where it would pass for the answer to the next request.
 3. What the parser finds wrong is named. Its own errors quote the answer, which may hold signed URLs and cookies.
 """
@@ -53,8 +53,10 @@ class AnswerProtocol(ResponseHandler):
         if not data or self._exception is not None:
             return
         if self._payload is None or self._payload.is_eof():
-            self.force_close()
-            self._hang_up()
+            # Some servers end a body with a line end too many.
+            if data.strip(b"\r\n"):
+                self.force_close()
+                self._hang_up()
         else:
             super().data_received(data)
 
