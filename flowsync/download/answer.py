@@ -215,6 +215,9 @@ def _seconds(date: str | None) -> float | None:
         return None
 
 
-def http_date(seconds: float) -> str:
-    """Return a moment, in seconds since the epoch, as HTTP writes it."""
-    return datetime.fromtimestamp(int(seconds), UTC).strftime("%a, %d %b %Y %H:%M:%S GMT")
+def http_date(seconds: float) -> str | None:
+    """Return a moment, in seconds since the epoch, as HTTP writes it, or `None` where the calendar does not reach."""
+    try:
+        return datetime.fromtimestamp(int(seconds), UTC).strftime("%a, %d %b %Y %H:%M:%S GMT")
+    except (ArithmeticError, OSError, ValueError):
+        return None
