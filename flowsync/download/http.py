@@ -15,6 +15,7 @@ Decided: names are resolved by the system in threads even where a faster resolve
 """
 
 import asyncio
+import logging
 import platform
 import time
 from collections.abc import AsyncIterator, Mapping
@@ -35,7 +36,7 @@ from flowsync.download.limits import HostLimits, Slot
 from flowsync.download.origin import Tally
 from flowsync.download.proxy import Proxy
 from flowsync.download.route import Hop
-from flowsync.model.errors import FlowsyncError
+from flowsync.model.errors import DeclarationError, FlowsyncError
 from flowsync.model.remote import Remote
 from flowsync.model.transfer import FetchRequest, Received, Sink
 from flowsync.model.transfer_errors import RedirectError
@@ -45,15 +46,26 @@ _SETUPS: Final = 256
 """How many remotes' preparations are kept: a bound for daemons whose tokens change by the hour."""
 
 
+_log: Final = logging.getLogger(__name__)
+
 _UNBOUNDED: Final = nullcontext()
 
 
 class _Setup(msgspec.Struct, frozen=True, kw_only=True):
-    """What requests of one remote need: made once, used as long as the remote stays the same. Files of certificates are read once."""
+    """What requests of one remote need: made once, used as long as the remote and its files of certificates stay the same.
+
+    `stamp` is that of `files` as they were before they were read.
+    """
 
     greeting: headers.Greeting
     timeout: aiohttp.ClientTimeout
     ssl: SSLContext | bool
+    files: tuple[str, ...]
+    stamp: tls.Stamp
+
+    @property
+    def fresh(self) -> bool:
+        return not self.files or tls.stamp(self.files) == self.stamp
 
 
 @asynccontextmanager
@@ -134,26 +146,40 @@ class HttpOrigin:
             return error
 
     def _setup(self, remote: Remote) -> _Setup | None:
-        return self._setups.get(_settings(remote))
+        found = self._setups.get(_settings(remote))
+        return found if found is not None and found.fresh else None
 
     async def _new_setup(self, remote: Remote) -> _Setup:
         key = _settings(remote)
         # One at a time: a remote's first requests come in a crowd, and reading the system's CAs costs some 20 ms.
         async with self._setting_up:
-            if key not in self._setups:
-                if len(self._setups) >= _SETUPS:
-                    self._setups.clear()
-                self._setups[key] = await self._make_setup(remote)
-            return self._setups[key]
+            before = self._setups.get(key)
+            if before is not None and before.fresh:
+                return before
+            if len(self._setups) >= _SETUPS:
+                self._setups.clear()
+            made = self._setups[key] = await self._make_setup(remote, before)
+            return made
 
-    async def _make_setup(self, remote: Remote) -> _Setup:
-        context = await asyncio.to_thread(tls.context, remote)
+    async def _make_setup(self, remote: Remote, before: _Setup | None) -> _Setup:
+        files = tls.files(remote)
+        stamp = tls.stamp(files)
+        try:
+            context = await asyncio.to_thread(tls.context, remote)
+        except DeclarationError as error:
+            if before is None:
+                raise
+            # Certificate and key are renewed one after the other.
+            _log.warning("the certificates read before are used on: %s", error)
+            return msgspec.structs.replace(before, stamp=stamp)
         return _Setup(
             greeting=headers.Greeting(self._agent, remote),
             timeout=aiohttp.ClientTimeout(
                 total=None, connect=remote.connect_timeout, sock_read=remote.stall_timeout
             ),
             ssl=True if context is None else context,
+            files=files,
+            stamp=stamp,
         )
 
 
