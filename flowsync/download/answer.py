@@ -30,9 +30,11 @@ Headers = Mapping[str, str]
 """Headers of an answer, names in lower case."""
 
 # Eighteen digits are more bytes than there are, and few enough for `int`.
-_CONTENT_RANGE: Final = re.compile(r"bytes[ \t]+([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)", re.I)
+_CONTENT_RANGE: Final = re.compile(
+    r"bytes[ \t]+([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)", re.IGNORECASE
+)
 
-_UNSATISFIED_RANGE: Final = re.compile(r"bytes[ \t]+\*/([0-9]{1,18})", re.I)
+_UNSATISFIED_RANGE: Final = re.compile(r"bytes[ \t]+\*/([0-9]{1,18})", re.IGNORECASE)
 
 _LENGTH: Final = re.compile(r"[0-9]{1,20}")
 

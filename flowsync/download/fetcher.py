@@ -94,7 +94,9 @@ class UrlFetcher:
             raise _unsupported(request.url, self._origins)
         if kind == "file" and scheme(request.remote.url) != "file":
             # Or metadata from outside could name any file of this machine.
-            reason = f"only a remote that is file:// itself reads files, not {request.remote.name!r}"
+            reason = (
+                f"only a remote that is file:// itself reads files, not {request.remote.name!r}"
+            )
             raise ForbiddenPathError(redact(request.url), reason)
         return await retry.stream(origin, request, sink, self._backoff)
 

@@ -31,23 +31,23 @@ def begins_like_http(data: bytes) -> bool:
 def plain(head: bytes) -> bytes:
     """Return the head with one plain statement of how the body is framed, where it makes several that agree."""
     lower = head.lower()
-    if lower.count(_LENGTH) <= 1 and _CODING not in lower:
-        if _LENGTH not in lower or _COMMON.search(lower):
-            return head
+    lengths = lower.count(_LENGTH)
+    if _CODING not in lower and (not lengths or (lengths == 1 and _COMMON.search(lower))):
+        return head
     lines = head.split(b"\n")
     if any(line[:1] in {b" ", b"\t"} for line in lines[1:]):
         # A value that goes on in the next line: the parser's to judge.
         return head
-    lengths, codings = _values(lines, _LENGTH), _values(lines, _CODING)
+    sizes, codings = _values(lines, _LENGTH), _values(lines, _CODING)
     coded = [coding for coding in codings if coding.lower() not in {b"", b"identity"}]
     if coded:
         return b"\n".join(_without(lines, _LENGTH))
     if codings:
         lines = _without(lines, _CODING)
-    if len(set(lengths)) == 1 and lengths[0].isdigit():
+    if len(set(sizes)) == 1 and sizes[0].isdigit():
         first = next(number for number, line in enumerate(lines) if _name(line) == _LENGTH)
         kept = _without(lines, _LENGTH)
-        kept.insert(first, b"Content-Length: %b\r" % lengths[0])
+        kept.insert(first, b"Content-Length: %b\r" % sizes[0])
         return b"\n".join(kept)
     return b"\n".join(lines)
 

@@ -40,9 +40,7 @@ class Inflow:
     def _unpackers(self, encodings: Sequence[str]) -> list["_Unpacker"]:
         shown = printable(", ".join(encodings), 100)
         if not {"gzip", "x-gzip"}.issuperset(encodings):
-            raise RefusedAnswerError(
-                redact(self._url), f"compressed as {shown!r}, not {ENCODINGS}"
-            )
+            raise RefusedAnswerError(redact(self._url), f"compressed as {shown!r}, not {ENCODINGS}")
         if len(encodings) > _MOST_LAYERS:
             raise RefusedAnswerError(redact(self._url), f"compressed {len(encodings)} times")
         return [_Unpacker() for _ in encodings]

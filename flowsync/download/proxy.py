@@ -43,7 +43,9 @@ def _from_url(url: str) -> Proxy:
     try:
         parts, _ = urlsplit(whole), origin(whole)
     except ValueError:
-        raise UnsupportedUrlError(redact(whole), "malformed, as a proxy of the environment") from None
+        raise UnsupportedUrlError(
+            redact(whole), "malformed, as a proxy of the environment"
+        ) from None
     if parts.scheme not in {"http", "https"}:
         raise UnsupportedUrlError(redact(url), "only http and https proxies are supported")
     bare = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()

@@ -17,7 +17,7 @@ from flowsync.model.printable import printable
 from flowsync.model.remote import Remote
 
 _PEM: Final = "-----BEGIN"
-_BLOCK: Final = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----.*?-----END \1-----", re.S)
+_BLOCK: Final = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----.*?-----END \1-----", re.DOTALL)
 _LONGEST_NAME: Final = 100
 """Characters of the name of a missing file in an error. Something longer may be a key without its marks."""
 
@@ -96,7 +96,9 @@ def _unusable(
     reason = getattr(error, "strerror", None) or str(error)
     if isinstance(error, _NoFileError):
         named = ""
-    return DeclarationError(f"remote {remote!r}: {fields} cannot be used: {named}{printable(reason)}")
+    return DeclarationError(
+        f"remote {remote!r}: {fields} cannot be used: {named}{printable(reason)}"
+    )
 
 
 class _NoFileError(ValueError):

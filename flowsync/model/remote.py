@@ -47,8 +47,9 @@ _TEXTS: Final = (
 class Remote(msgspec.Struct, kw_only=True, eq=False):
     """An upstream: a name that is unique in the catalog, a URL, a policy, and everything the connection needs.
 
-    Numbers are finite and at most a thousand million. Time-outs are seconds; `None` means no limit and 0 is refused: `total_timeout` for one try with its body, `connect_timeout` until a connection
-    stands, `stall_timeout` between two pieces of an answer. `max_retries` counts the tries after the first.
+    Numbers are finite and at most a thousand million (rates: the square of it). Time-outs are seconds; `None` means no limit and 0 is
+    refused: `total_timeout` for one try with its body, `connect_timeout` until a connection stands, `stall_timeout` between two pieces
+    of an answer. `max_retries` counts the tries after the first.
 
     How one host is asked, by all syncs of an engine together: `download_concurrency` requests at a time, or as many as it turns out to take (`None`);
     at most `rate_limit` requests a second and `bandwidth_limit` bytes a second. Where remotes of one host differ, the more modest ones hold up the
@@ -199,8 +200,7 @@ def _show(value: object) -> str:
 
 
 def _refused(remote: Remote, field: str, reason: str) -> DeclarationError:
-    name = remote.name if isinstance(remote.name, str) else ""
-    return DeclarationError(f"remote {printable(name)!r}: {field} {reason}")
+    return DeclarationError(f"remote {printable(str(remote.name))!r}: {field} {reason}")
 
 
 def _check_headers(remote: str, headers: list[tuple[str, str]]) -> None:

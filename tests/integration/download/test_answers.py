@@ -53,7 +53,12 @@ async def test_status_line_that_is_no_utf8_is_read_and_cleaned(
 async def test_headers_that_are_no_utf8_are_read_and_cleaned(
     client: Client, raw: RawUpstream
 ) -> None:
-    lines = [LENGTH, "Server: Se\xf1or", b"X-Name: \xc3\xa9\xe2\x80\xae", "X-Bell: a\x07b"]
+    lines: list[str | bytes] = [
+        LENGTH,
+        "Server: Se\xf1or",
+        b"X-Name: \xc3\xa9\xe2\x80\xae",
+        "X-Bell: a\x07b",
+    ]
     url = raw.say("/a", answer(*lines, body=b"body"))
 
     _, received = await client.receive(url)
@@ -348,7 +353,9 @@ async def test_answer_that_holds_the_whole_body_is_taken(
     assert await client.get(raw.say("/a", said), size=4) == b"body"
 
 
-@pytest.mark.parametrize("part", ["Content-Range: bytes 0-3/9", "Content-Range: bytes 5-8/9", "X: y"])
+@pytest.mark.parametrize(
+    "part", ["Content-Range: bytes 0-3/9", "Content-Range: bytes 5-8/9", "X: y"]
+)
 async def test_part_where_the_whole_was_asked_for_is_refused_once(
     client: Client, raw: RawUpstream, part: str
 ) -> None:

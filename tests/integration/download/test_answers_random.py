@@ -10,6 +10,7 @@ import hashlib
 import os
 import zlib
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -44,16 +45,80 @@ STATUS = st.sampled_from(
 )
 NAMES = [b"ETag", b"Last-Modified", b"Date", b"Retry-After", b"Content-Range", b"Content-Encoding"]
 NAMES += [b"Content-Length", b"Transfer-Encoding", b"Connection", b"Location", b"X-Odd", b"Upgrade"]
-NAMES += [b"X\xf3", b"", b" folded", b"Set-Cookie", b"Sec-WebSocket-Key1", b"Trailer", b"content-length "]
-VALUES = [b"", b"0", b"2048", b"2048, 2048", b"-1", b"+2048", b"9" * 25, b"9" * 5000, b"1e3", b"0x800"]
-VALUES += [b"identity", b"gzip", b"gzip, gzip", b"br", b"deflate", b"chunked", b"chunked, chunked", b"gzip, chunked"]
-VALUES += [b"close", b"keep-alive", b'"tag"', b'W/"tag"', b'"caf\xe9"', b'"\xf3', b"tag", b"*", b'"a", "b"']
-VALUES += [DATE, b"Mon, 01 Jan 2024 00:00:00 +99999999999999", b"Mon, 99 Foo 0000 99:99:99 XYZ", b"()"]
-VALUES += [b"bytes 0-2047/2048", b"bytes 0-9/2048", b"bytes 100-2047/2048", b"bytes */2048", b"bytes 5-1/*"]
-VALUES += [b"/good", b"//", b"http://a..b/", b"http://[::/", b"http://user:x@localhost/", b"file:///etc/hostname"]
-VALUES += [b"/caf\xe9?x=\x01", b"?", b"#", b"http://localhost:99999/", b"\\\\evil", b"javascript:1", b"a" * 9000]
+NAMES += [
+    b"X\xf3",
+    b"",
+    b" folded",
+    b"Set-Cookie",
+    b"Sec-WebSocket-Key1",
+    b"Trailer",
+    b"content-length ",
+]
+VALUES = [
+    b"",
+    b"0",
+    b"2048",
+    b"2048, 2048",
+    b"-1",
+    b"+2048",
+    b"9" * 25,
+    b"9" * 5000,
+    b"1e3",
+    b"0x800",
+]
+VALUES += [
+    b"identity",
+    b"gzip",
+    b"gzip, gzip",
+    b"br",
+    b"deflate",
+    b"chunked",
+    b"chunked, chunked",
+    b"gzip, chunked",
+]
+VALUES += [
+    b"close",
+    b"keep-alive",
+    b'"tag"',
+    b'W/"tag"',
+    b'"caf\xe9"',
+    b'"\xf3',
+    b"tag",
+    b"*",
+    b'"a", "b"',
+]
+VALUES += [
+    DATE,
+    b"Mon, 01 Jan 2024 00:00:00 +99999999999999",
+    b"Mon, 99 Foo 0000 99:99:99 XYZ",
+    b"()",
+]
+VALUES += [
+    b"bytes 0-2047/2048",
+    b"bytes 0-9/2048",
+    b"bytes 100-2047/2048",
+    b"bytes */2048",
+    b"bytes 5-1/*",
+]
+VALUES += [
+    b"/good",
+    b"//",
+    b"http://a..b/",
+    b"http://[::/",
+    b"http://user:x@localhost/",
+    b"file:///etc/hostname",
+]
+VALUES += [
+    b"/caf\xe9?x=\x01",
+    b"?",
+    b"#",
+    b"http://localhost:99999/",
+    b"\\\\evil",
+    b"javascript:1",
+    b"a" * 9000,
+]
 VALUE = st.sampled_from(VALUES) | st.binary(max_size=12)
-LINE = st.tuples(st.sampled_from(NAMES), VALUE).map(lambda pair: b": ".join(pair))
+LINE = st.tuples(st.sampled_from(NAMES), VALUE).map(b": ".join)
 SPLITS = st.lists(st.integers(0, 5000), max_size=3)
 
 
@@ -86,20 +151,32 @@ def answers(draw: st.DrawFn) -> Told:
     )
     lines = [*lines, *draw(st.lists(LINE, max_size=4))]
     end = draw(st.sampled_from([b"\r\n"] * 8 + [b"\n", b"\r", b"\r\n\r\n"]))
-    begin = draw(st.sampled_from([b"HTTP/1.1 "] * 8 + [b"HTTP/1.0 ", b"HTTP/2 ", b"ICY ", b"\r\n", b""]))
+    begin = draw(
+        st.sampled_from([b"HTTP/1.1 "] * 8 + [b"HTTP/1.0 ", b"HTTP/2 ", b"ICY ", b"\r\n", b""])
+    )
     said = end.join([begin + draw(STATUS), *lines, b"", body])
     said += draw(st.sampled_from([b""] * 6 + [b"\r\n", b"surplus", b"HTTP/1.1 200 OK\r\n\r\n"]))
     for at, kind, what in draw(
-        st.lists(st.tuples(st.integers(0, 400), st.integers(0, 3), st.binary(max_size=4)), max_size=2)
+        st.lists(
+            st.tuples(st.integers(0, 400), st.integers(0, 3), st.binary(max_size=4)), max_size=2
+        )
         if draw(st.booleans())
         else st.just([])
     ):
-        said = [said[:at], said[:at] + what + said[at:], said[:at] + what + said[at + len(what) :], said][kind]
-    if b"ttp://" in said.lower().replace(b"http://a..b/", b"").replace(b"http://[::/", b"") and b"ocation" in said:
+        said = [
+            said[:at],
+            said[:at] + what + said[at:],
+            said[:at] + what + said[at + len(what) :],
+            said,
+        ][kind]
+    if (
+        b"ttp://" in said.lower().replace(b"http://a..b/", b"").replace(b"http://[::/", b"")
+        and b"ocation" in said
+    ):
         # A changed host could be one outside this machine.
         said = said.replace(b"://", b":/")
     cuts = sorted({min(cut, len(said)) for cut in draw(SPLITS)} | {0, len(said)})
-    return Told([said[a:b] for a, b in zip(cuts, cuts[1:], strict=False)], draw(st.booleans()))
+    return Told([said[a:b] for a, b in pairwise(cuts)], draw(st.booleans()))
 
 
 class Bench:
@@ -120,7 +197,7 @@ class Bench:
             total_timeout=0.5,
         )
 
-    def transfer(self, told: list[Told], **fields: Any) -> bytes | None | Exception:
+    def transfer(self, told: list[Told], **fields: Any) -> bytes | Exception | None:
         """Return the body that a request brings which is answered so; `None` is one that is not modified."""
         self._count += 1
         path = f"/{self._count}?sig={SECRET}"
@@ -132,7 +209,7 @@ class Bench:
         finally:
             self.raw.forget(path)
 
-    async def _within(self, request: FetchRequest) -> bytes | None | Exception:
+    async def _within(self, request: FetchRequest) -> bytes | Exception | None:
         try:
             async with asyncio.timeout(20), open_fetcher(self.scratch, backoff=QUICK) as fetcher:
                 return await self._fetch(fetcher, request)

@@ -167,8 +167,9 @@ async def test_local_files_are_fetched_conditionally_too(tmp_path: Path) -> None
 
 
 async def test_roots_of_the_engine_hold(client: Client, tmp_path: Path) -> None:
+    client.fields["url"] = "file:///"
+
     with pytest.raises(ForbiddenPathError):
-        client.fields["url"] = "file:///"
         await client.fetcher.download(client.request((tmp_path / "a").as_uri()))
 
 

@@ -91,7 +91,7 @@ def test_comments_of_any_language_do_no_harm(
 
 
 def test_error_names_the_file(certificates: Certificates, tmp_path: Path) -> None:
-    cert, key = certificates.client("mirror")
+    cert, _ = certificates.client("mirror")
     _, other = certificates.client("other")
     empty, file = tmp_path / "empty.pem", tmp_path / "key.pem"
     empty.write_text("nothing\n")
