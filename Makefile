@@ -18,6 +18,7 @@ FAULTS ?= 200
 LIVES ?= 200
 KILLS ?= 200
 READS ?= 100000
+ANSWERS ?= 20000
 UNITS ?= 1000000
 # The revision that bench-gate compares with.
 BASE ?= HEAD~1
@@ -78,11 +79,12 @@ bench-plot: setup ## Draw curves of what was measured into .benchmarks/plots (in
 	@$(PYTHON) -c "import matplotlib" 2>/dev/null || $(PYTHON) -m pip install --quiet --only-binary :all: --group plot
 	@$(PYTHON) -m bench.plots
 
-soak: setup ## Random faults (FAULTS=200), declarations (LIVES=200), kills (KILLS=200), reads of a changing upstream (READS=100000), memory (UNITS=1000000), then tests with I/O ROUNDS=10 times
-	@FLOWSYNC_FAULTS=$(FAULTS) FLOWSYNC_LIVES=$(LIVES) FLOWSYNC_KILLS=$(KILLS) FLOWSYNC_READS=$(READS) FLOWSYNC_UNITS=$(UNITS) FLOWSYNC_SEED=$$(date +%s) \
+soak: setup ## Random faults (FAULTS=200), declarations (LIVES=200), kills (KILLS=200), reads of a changing upstream (READS=100000), answers (ANSWERS=20000), memory (UNITS=1000000), then tests with I/O ROUNDS=10 times
+	@FLOWSYNC_FAULTS=$(FAULTS) FLOWSYNC_LIVES=$(LIVES) FLOWSYNC_KILLS=$(KILLS) FLOWSYNC_READS=$(READS) FLOWSYNC_ANSWERS=$(ANSWERS) \
+		FLOWSYNC_UNITS=$(UNITS) FLOWSYNC_SEED=$$(date +%s) \
 		$(PYTHON) $(PYTEST) --timeout 0 -o faulthandler_timeout=0 -v \
 		tests/integration/faults tests/integration/serve/test_changing_upstream.py \
-		tests/integration/sync/test_redeclaring_random.py \
+		tests/integration/sync/test_redeclaring_random.py tests/integration/download/test_answers_random.py \
 		tests/system/test_kills.py tests/system/test_memory.py $(ARGS)
 	@for round in $$(seq $(ROUNDS)); do \
 		echo "round $$round of $(ROUNDS)"; \

@@ -8,7 +8,7 @@ from typing import Final
 
 import aiohttp
 
-from flowsync.download.client_errors import FOREIGN, broken, stalled
+from flowsync.download.client_errors import broken, cause_of, stalled
 from flowsync.download.connections import Reply
 from flowsync.download.inflow import Inflow
 from flowsync.download.limits import Slot
@@ -56,7 +56,7 @@ async def _drain(tap: Tap, fill: Fill, request: FetchRequest, tally: Tally) -> N
             moved = tap.collect()
             tally.add(moved)
         if tap.ended:
-            raise broken(tap.error, request, tally) from tap.error
+            raise broken(tap.error, request, tally) from cause_of(tap.error)
         if not (moved or in_time):
             raise stalled(redact(request.url), remote)
 
@@ -66,15 +66,17 @@ async def _read(
 ) -> None:
     limited = request.remote.bandwidth_limit is not None
     while not content.at_eof():
+        failure: Exception | None = None
         try:
             chunk = await content.readany()
-        except FOREIGN as error:
-            await inflow.take(_rescue(content, error))
-            raise broken(error, request, tally) from error
+        except Exception as error:  # noqa: BLE001 -- all that reads here is the client
+            chunk, failure = _rescue(content, error), error
         if chunk:
             await inflow.take(chunk)
-            if limited:
+            if limited and failure is None:
                 await slot.read(len(chunk), last=content.at_eof())
+        if failure is not None:
+            raise broken(failure, request, tally) from cause_of(failure)
 
 
 def _rescue(content: aiohttp.StreamReader, error: Exception) -> bytes:

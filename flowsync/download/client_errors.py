@@ -1,16 +1,25 @@
-"""What the HTTP client raises, said in errors of ours: with the URL redacted, and without a text that may hold a secret."""
+"""What the HTTP client raises, said in errors of ours: with the URL redacted, and without a text that may hold a secret.
 
-from typing import Final
+The client raises more than it says: its own errors, those of the system, and those of the codecs and parsers below it for a
+host or a header that upstream sent. All of them are failures of that source. Only what the system said is kept as a cause; the
+rest may hold headers of the request or quote the answer.
+"""
+
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
 
 import aiohttp
 
-from flowsync.download.connections import UnintelligibleAnswerError
+from flowsync.download.head import clean
 from flowsync.download.origin import Tally
+from flowsync.download.protocol import UnintelligibleAnswerError
+from flowsync.model.errors import FlowsyncError
 from flowsync.model.remote import Remote
 from flowsync.model.transfer import FetchRequest
 from flowsync.model.transfer_errors import (
     BrokenBodyError,
     CertificateError,
+    RefusedAnswerError,
     StatusError,
     TransferError,
     TransferTimeoutError,
@@ -19,8 +28,19 @@ from flowsync.model.transfer_errors import (
 )
 from flowsync.model.url import redact
 
-FOREIGN: Final = (aiohttp.ClientError, OSError)
-"""All that the client raises about upstream and the way there."""
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def understand(url: str, read: Callable[P, T], *args: P.args, **more: P.kwargs) -> T:
+    """Return what `read` makes of an answer; whatever else than an error of ours it raises becomes a `BrokenBodyError`."""
+    try:
+        return read(*args, **more)
+    except FlowsyncError:
+        raise
+    except Exception as error:  # noqa: BLE001 -- whatever it is, this answer brought it about
+        fault = type(error).__name__
+    raise BrokenBodyError(redact(url), f"the answer cannot be understood: {fault}")
 
 
 def unanswered(url: str, error: Exception, remote: Remote) -> TransferError:
@@ -32,7 +52,8 @@ def unanswered(url: str, error: Exception, remote: Remote) -> TransferError:
     if isinstance(error, aiohttp.ClientHttpProxyError):
         return StatusError(url, f"the proxy answered {error.status}", error.status)
     if isinstance(error, UnintelligibleAnswerError):
-        return BrokenBodyError(url, f"the answer cannot be understood: {error}")
+        kind = RefusedAnswerError if error.final else BrokenBodyError
+        return kind(url, f"the answer cannot be understood: {error}")
     return _unreachable(url, error)
 
 
@@ -58,25 +79,20 @@ def timeout(url: str, error: TimeoutError, remote: Remote) -> TransferError:
     return TransferTimeoutError(url, f"not complete within {remote.total_timeout} s")
 
 
-def may_tell_secrets(error: Exception) -> bool:
-    """Whether the error's own text may hold a whole URL or headers, so that it must not be kept as a cause."""
-    return isinstance(
-        error,
-        (
-            aiohttp.ConnectionTimeoutError,
-            UnintelligibleAnswerError,
-            aiohttp.InvalidURL,
-            aiohttp.ServerDisconnectedError,
-        ),
-    )
+def cause_of(error: Exception | None) -> Exception | None:
+    """Return the error where it may be kept as a cause: what the system said of a connection, which holds no header and no URL."""
+    return error if isinstance(error, OSError) and not isinstance(error, TimeoutError) else None
 
 
 def _unreachable(url: str, error: Exception) -> TransferError:
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         return CertificateError(url, f"certificate refused: {error.certificate_error}")
     if isinstance(error, aiohttp.ServerDisconnectedError):
-        # Its own text may be the half of an answer, with all headers.
         return UnreachableError(url, "the server disconnected before its answer was complete")
     if isinstance(error, aiohttp.ClientProxyConnectionError):
         return UnreachableError(url, f"the proxy cannot be reached: {error}")
-    return UnreachableError(url, str(error))
+    if isinstance(error, aiohttp.ClientResponseError):
+        return UnreachableError(url, "the proxy's answer cannot be understood")
+    if isinstance(error, OSError):
+        return UnreachableError(url, clean(str(error)))
+    return UnreachableError(url, f"no connection could be made: {type(error).__name__}")

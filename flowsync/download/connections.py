@@ -5,9 +5,10 @@
    uses: with retries, slots and sink a GET of 4 KiB costs 0.8 of the CPU of a bare one through the session (`bench/download/bench_http.py`).
 2. A reply holds its connection until it is released; one whose body was read to its end, here or elsewhere, goes back to the pool, any other is
    closed.
-3. A request whose connection breaks before the first byte of an answer is sent once more at once: the server may have closed a free connection in
+3. What takes the answers is `protocol`, given to the connector in place of the client's own.
+4. A request whose connection breaks before the first byte of an answer is sent once more at once: the server may have closed a free connection in
    that very moment (RFC 9112, 9.3.1).
-4. Header lines and request targets are checked before they are written: none can hold what would begin another line.
+5. Header lines and request targets are checked before they are written: none can hold what would begin another line.
 
 Decided: the connector's and the protocol's methods are called directly although the client's manual only describes the session, because the
 session is the largest part of the work on a small file. The client is therefore held to the minor version that was tried (`pyproject.toml`).
@@ -15,16 +16,18 @@ session is the largest part of the work on a small file. The client is therefore
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from functools import partial
 from ssl import SSLContext
 from typing import Final
 
 import aiohttp
 import msgspec
-from aiohttp.http import HttpProcessingError
-from multidict import CIMultiDict, CIMultiDictProxy
+from multidict import CIMultiDict
 from yarl import URL
 
 from flowsync.download.answer import content_length
+from flowsync.download.head import Head, read_head
+from flowsync.download.protocol import AnswerProtocol
 from flowsync.download.tap import Tap
 from flowsync.model.errors import DeclarationError
 from flowsync.model.url import Origin
@@ -50,17 +53,13 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     proxy_headers: Mapping[str, str] | None = None
 
 
-class UnintelligibleAnswerError(aiohttp.ClientError):
-    """What came is not an HTTP answer. Its text may hold parts of what came."""
-
-
 class Reply:
     """An answer whose body is still to be read from `content`, or past it after `divert`.
 
     `length` is how many bytes the body has, or `None` where its end shows only as it comes.
     """
 
-    __slots__ = ("_connection", "content", "headers", "length", "reason", "status")
+    __slots__ = ("_connection", "content", "head", "length")
 
     def __init__(
         self,
@@ -68,11 +67,9 @@ class Reply:
         message: aiohttp.http.RawResponseMessage,
         content: aiohttp.StreamReader,
     ) -> None:
-        self.status = message.code
-        self.reason = message.reason
-        self.headers: CIMultiDictProxy[str] = message.headers
+        self.head: Head = read_head(message.code, message.reason, message.headers.items())
         self.content = content
-        self.length = None if message.chunked else content_length(self.headers)
+        self.length = None if message.chunked else content_length(self.head.headers)
         self._connection = connection
 
     def divert(self) -> tuple[bytes, Tap] | None:
@@ -114,6 +111,7 @@ class Connections:
 
     def __init__(self, connector: aiohttp.TCPConnector) -> None:
         self._connector = connector
+        connector._factory = partial(AnswerProtocol, asyncio.get_running_loop())  # type: ignore[assignment]
         self._templates: dict[tuple[Origin, SSLContext | bool], aiohttp.ClientRequest] = {}
 
     async def get(
@@ -124,7 +122,8 @@ class Connections:
     ) -> Reply:
         """Send a request and return the reply when its head is there.
 
-        Of `limits`, those on connecting and on waiting for bytes count. Raise what the client raises: `aiohttp.ClientError`, `OSError`.
+        Of `limits`, those on connecting and on waiting for bytes count. Raise what the client raises, which may be anything: its text may hold
+        headers of the request.
         """
         try:
             return await self._exchange(target, headers, limits)
@@ -187,12 +186,9 @@ async def _ask(
     )
     transport.write(head)
     protocol.start_timeout()
-    try:
+    message, content = await protocol.read()
+    while 100 <= message.code < 200 and message.code != 101:
         message, content = await protocol.read()
-        while 100 <= message.code < 200 and message.code != 101:
-            message, content = await protocol.read()
-    except HttpProcessingError as error:
-        raise UnintelligibleAnswerError(error.message) from error
     return Reply(connection, message, content)
 
 
@@ -202,7 +198,18 @@ def _head(target: Target, host: str, headers: Sequence[tuple[str, str]]) -> byte
     text = "\n".join(lines)
     if text.count("\n") >= len(lines) or "\r" in text or "\0" in text:
         raise DeclarationError(f"a header of a request to {host} holds a line end or a zero byte")
-    return f"{text}\n\n".replace("\n", "\r\n").encode()
+    head = _encoded(f"{text}\n\n".replace("\n", "\r\n"))
+    if head is None:
+        raise DeclarationError(f"a header of a request to {host} is no text that can be sent")
+    return head
+
+
+def _encoded(text: str) -> bytes | None:
+    # An error here would hold the whole text, credentials and all.
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        return None
 
 
 def _request_target(target: Target) -> str:

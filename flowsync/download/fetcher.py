@@ -24,7 +24,11 @@ from flowsync.download.retry import Backoff
 from flowsync.download.spool import Spool
 from flowsync.model.errors import DigestMismatchError
 from flowsync.model.transfer import Fetched, Fetcher, FetchRequest, Received, Sink
-from flowsync.model.transfer_errors import TransferError, UnsupportedUrlError
+from flowsync.model.transfer_errors import (
+    ForbiddenPathError,
+    TransferError,
+    UnsupportedUrlError,
+)
 from flowsync.model.url import redact, scheme
 
 _COMPRESSED: Final = (".gz", ".tgz", ".xz", ".bz2", ".zst", ".br", ".lz", ".lzma", ".zip")
@@ -77,12 +81,23 @@ class UrlFetcher:
         self._closed = True
 
     async def stream(self, request: FetchRequest, sink: Sink) -> Received:
-        """Bring a body into `sink`. Raise `UnsupportedUrlError` for a scheme nobody here knows, and what `Fetcher` says."""
+        """Bring a body into `sink`.
+
+        Raise `UnsupportedUrlError` for a scheme nobody here knows, `ForbiddenPathError` for a file that a remote of another scheme asks for, and
+        what `Fetcher` says.
+        """
         if self._closed:
             raise TransferError(redact(request.url), "asked of a fetcher that is closed")
-        origin = self._origins.get(scheme(request.url))
+        kind = scheme(request.url)
+        origin = self._origins.get(kind)
         if origin is None:
             raise _unsupported(request.url, self._origins)
+        if kind == "file" and scheme(request.remote.url) != "file":
+            # Or metadata from outside could name any file of this machine.
+            reason = (
+                f"only a remote that is file:// itself reads files, not {request.remote.name!r}"
+            )
+            raise ForbiddenPathError(redact(request.url), reason)
         return await retry.stream(origin, request, sink, self._backoff)
 
     async def download(self, request: FetchRequest) -> Fetched:

@@ -52,7 +52,7 @@ class FileOrigin:
             known = source.is_known(request.validators)
             if not known:
                 tally.promise(source.size)
-                inflow = Inflow(request, sink, tally, None)
+                inflow = Inflow(request, sink, tally)
                 chunk = source.head
                 while chunk:
                     await inflow.take(chunk)
@@ -101,9 +101,9 @@ class _Source:
     @property
     def validators(self) -> Validators:
         """What stands for the state in which the file was opened."""
-        return Validators(
-            f'"{self._modified:x}-{self.size:x}"', http_date(self._modified // 1_000_000_000)
-        )
+        # A file system may hold dates that no calendar has; the tag says enough.
+        date = http_date(self._modified // 1_000_000_000)
+        return Validators(f'"{self._modified:x}-{self.size:x}"', date)
 
     def is_known(self, known: Validators | None) -> bool:
         """Say whether a conditional request names this very state; the entity tag counts more than the date."""
@@ -185,4 +185,7 @@ def _path(url: str) -> str:
     authority, slash, rest = url.partition("://")[2].partition("/")
     if authority.lower() not in {"", "localhost"} or not slash:
         raise UnsupportedUrlError(redact(url), "is not file:// with an absolute path")
-    return "/" + os.fsdecode(unquote_to_bytes(rest))
+    try:
+        return "/" + os.fsdecode(unquote_to_bytes(os.fsencode(rest)))
+    except UnicodeEncodeError:
+        raise UnsupportedUrlError(redact(url), "holds half a character") from None

@@ -3,7 +3,8 @@
 1. Bodies arrive as they are stored upstream: `Accept-Encoding: identity`, and nothing is unpacked unless the request allows compression.
 2. A try that follows a broken one asks for the rest with `Range` and `If-Range`. Whatever comes instead of that rest begins the body again, unless it
    says that there is none.
-3. What the client library raises leaves as an error of ours, with the URL redacted; where its own text may hold a secret it is not kept as the cause.
+3. Whatever a try raises because of what upstream sent is a `TransferError`, with the URL redacted (`client_errors`). What the sink raises, and what a
+   remote's own settings bring about, stays what it is.
 4. A slot of the host is held from sending the request until the last byte of the answer, for each redirect anew. Where the remote limits bytes, the
    next ones are read when they may come; until then the connection fills up and upstream waits.
 
@@ -14,6 +15,7 @@ Decided: names are resolved by the system in threads even where a faster resolve
 """
 
 import asyncio
+import logging
 import platform
 import time
 from collections.abc import AsyncIterator, Mapping
@@ -27,12 +29,14 @@ import msgspec
 from flowsync.download import answer, client_errors, headers, proxy, route, tls
 from flowsync.download.answer import Verdict
 from flowsync.download.body import bring
+from flowsync.download.client_errors import understand
 from flowsync.download.connections import Connections, Reply, Target
 from flowsync.download.inflow import begin_inflow
 from flowsync.download.limits import HostLimits, Slot
 from flowsync.download.origin import Tally
 from flowsync.download.proxy import Proxy
 from flowsync.download.route import Hop
+from flowsync.model.errors import DeclarationError, FlowsyncError
 from flowsync.model.remote import Remote
 from flowsync.model.transfer import FetchRequest, Received, Sink
 from flowsync.model.transfer_errors import RedirectError
@@ -42,15 +46,26 @@ _SETUPS: Final = 256
 """How many remotes' preparations are kept: a bound for daemons whose tokens change by the hour."""
 
 
+_log: Final = logging.getLogger(__name__)
+
 _UNBOUNDED: Final = nullcontext()
 
 
 class _Setup(msgspec.Struct, frozen=True, kw_only=True):
-    """What requests of one remote need: made once, used as long as the remote stays the same. Files of certificates are read once."""
+    """What requests of one remote need: made once, used as long as the remote and its files of certificates stay the same.
+
+    `stamp` is that of `files` as they were before they were read.
+    """
 
     greeting: headers.Greeting
     timeout: aiohttp.ClientTimeout
     ssl: SSLContext | bool
+    files: tuple[str, ...]
+    stamp: tls.Stamp
+
+    @property
+    def fresh(self) -> bool:
+        return not self.files or tls.stamp(self.files) == self.stamp
 
 
 @asynccontextmanager
@@ -91,12 +106,13 @@ class HttpOrigin:
             ):
                 reply = await self._send(request, setup, hop, tally)
                 try:
-                    if reply.status not in route.REDIRECTS:
-                        return await _receive(reply, request, sink, tally, slot)
-                    location = reply.headers.get("location")
+                    if reply.head.status not in route.REDIRECTS:
+                        return await _receive(reply, hop, request, sink, tally, slot)
                 finally:
                     reply.release()
-            hop = route.follow(hop, location)
+            hop = understand(
+                hop.url, route.follow, hop, reply.head.location, same_party=request.same_origin
+            )
         reason = f"redirects more than {route.MAX_REDIRECTS} times"
         raise RedirectError(redact(request.url), reason)
 
@@ -112,33 +128,58 @@ class HttpOrigin:
             proxy=None if through is None else through.url,
             proxy_headers=_tunnel_headers(through, hop.origin),
         )
+        found = await self._answer(target, sent, setup)
+        if isinstance(found, Reply):
+            return found
+        url, cause = redact(hop.url), client_errors.cause_of(found)
+        raise client_errors.unanswered(url, found, request.remote) from cause
+
+    async def _answer(
+        self, target: Target, sent: headers.Headers, setup: _Setup
+    ) -> Reply | Exception:
+        # Returned and not raised: an error that is raised while the client's is handled would carry it along.
         try:
             return await self._connections.get(target, sent, setup.timeout)
-        except client_errors.FOREIGN as error:
-            ours = client_errors.unanswered(redact(hop.url), error, request.remote)
-            raise ours from (None if client_errors.may_tell_secrets(error) else error)
+        except FlowsyncError:
+            raise
+        except Exception as error:  # noqa: BLE001 -- the client raises whatever the codecs below it raise
+            return error
 
     def _setup(self, remote: Remote) -> _Setup | None:
-        return self._setups.get(_settings(remote))
+        found = self._setups.get(_settings(remote))
+        return found if found is not None and found.fresh else None
 
     async def _new_setup(self, remote: Remote) -> _Setup:
         key = _settings(remote)
         # One at a time: a remote's first requests come in a crowd, and reading the system's CAs costs some 20 ms.
         async with self._setting_up:
-            if key not in self._setups:
-                if len(self._setups) >= _SETUPS:
-                    self._setups.clear()
-                self._setups[key] = await self._make_setup(remote)
-            return self._setups[key]
+            before = self._setups.get(key)
+            if before is not None and before.fresh:
+                return before
+            if len(self._setups) >= _SETUPS:
+                self._setups.clear()
+            made = self._setups[key] = await self._make_setup(remote, before)
+            return made
 
-    async def _make_setup(self, remote: Remote) -> _Setup:
-        context = await asyncio.to_thread(tls.context, remote)
+    async def _make_setup(self, remote: Remote, before: _Setup | None) -> _Setup:
+        files = tls.files(remote)
+        stamp = tls.stamp(files)
+        try:
+            context = await asyncio.to_thread(tls.context, remote)
+        except DeclarationError as error:
+            if before is None:
+                raise
+            # Certificate and key are renewed one after the other.
+            _log.warning("the certificates read before are used on: %s", error)
+            return msgspec.structs.replace(before, stamp=stamp)
         return _Setup(
             greeting=headers.Greeting(self._agent, remote),
             timeout=aiohttp.ClientTimeout(
                 total=None, connect=remote.connect_timeout, sock_read=remote.stall_timeout
             ),
             ssl=True if context is None else context,
+            files=files,
+            stamp=stamp,
         )
 
 
@@ -161,24 +202,28 @@ async def _bounded(limit: float, remote: Remote, hop: Hop) -> AsyncIterator[None
 
 
 async def _receive(
-    reply: Reply, request: FetchRequest, sink: Sink, tally: Tally, slot: Slot
+    reply: Reply, hop: Hop, request: FetchRequest, sink: Sink, tally: Tally, slot: Slot
 ) -> Received:
-    found = {name.lower(): value for name, value in reply.headers.items()}
-    verdict = answer.judge(request, tally, reply.status, reply.reason, found, time.time())
+    status, reason, found, _ = reply.head
+    verdict = understand(
+        request.url, answer.judge, request, tally, status, reason, found, time.time()
+    )
     if verdict is Verdict.COMPLETE:
         tally.close()
     elif verdict is not Verdict.UNMODIFIED:
         if verdict is Verdict.BEGIN and tally.taken:
             await sink.restart()
             tally.reset()
-        inflow = begin_inflow(verdict, found, request, sink, tally)
+        inflow = understand(request.url, begin_inflow, verdict, found, request, sink, tally)
+        if verdict is Verdict.BEGIN:
+            inflow.begin()
         await bring(reply, inflow, request, tally, slot)
         inflow.end()
     return Received(
-        url=request.url,
+        url=hop.source or request.url,
         size=tally.taken,
         headers=found,
-        validators=answer.validators(found, tally.validator),
+        validators=understand(request.url, answer.validators, found, tally.validator),
         not_modified=verdict is Verdict.UNMODIFIED,
     )
 

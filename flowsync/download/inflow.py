@@ -6,13 +6,15 @@ one. Unpacking goes to a thread piece by piece: a few bytes may stand for a giga
 
 import asyncio
 import zlib
+from collections.abc import Sequence
 from typing import Final
 
 from flowsync.download import answer
 from flowsync.download.answer import Verdict
 from flowsync.download.origin import Tally
+from flowsync.model.printable import printable
 from flowsync.model.transfer import FetchRequest, Fill, Sink
-from flowsync.model.transfer_errors import BrokenBodyError
+from flowsync.model.transfer_errors import BrokenBodyError, RefusedAnswerError
 from flowsync.model.url import redact
 
 ENCODINGS: Final = "gzip"
@@ -20,39 +22,45 @@ ENCODINGS: Final = "gzip"
 
 _PIECE: Final = 1 << 18
 
+_MOST_LAYERS: Final = 4
+"""How often one body may be compressed."""
+
 
 class Inflow:
-    """Takes one answer's bytes. `encoding` is the answer's `Content-Encoding` if the request allowed one, else `None`."""
+    """Takes one answer's bytes. `encodings` are those of the body, where the request allowed any, in the order in which they were applied."""
 
     def __init__(
-        self, request: FetchRequest, sink: Sink, tally: Tally, encoding: str | None
+        self, request: FetchRequest, sink: Sink, tally: Tally, encodings: Sequence[str] = ()
     ) -> None:
         self._url = request.url
         self._sink = sink
         self._tally = tally
-        self._unpacker = None if encoding is None else self._new_unpacker(encoding)
+        self._layers = self._unpackers(encodings)
 
-    def _new_unpacker(self, encoding: str) -> "_Unpacker":
-        if encoding.lower() not in {"gzip", "x-gzip"}:
-            raise BrokenBodyError(redact(self._url), f"compressed as {encoding!r}, not {ENCODINGS}")
-        return _Unpacker()
+    def _unpackers(self, encodings: Sequence[str]) -> list["_Unpacker"]:
+        shown = printable(", ".join(encodings), 100)
+        if not {"gzip", "x-gzip"}.issuperset(encodings):
+            raise RefusedAnswerError(redact(self._url), f"compressed as {shown!r}, not {ENCODINGS}")
+        if len(encodings) > _MOST_LAYERS:
+            raise RefusedAnswerError(redact(self._url), f"compressed {len(encodings)} times")
+        return [_Unpacker() for _ in encodings]
+
+    def begin(self) -> None:
+        """Tell the sink that the body begins at its first byte, where its rest can be asked for."""
+        if not self._layers:
+            self._sink.begin(self._tally.validator)
 
     async def take(self, chunk: bytes) -> None:
         """Bring bytes to the sink. Raise `BrokenBodyError`, `SizeMismatchError` or `OversizedBodyError`."""
-        if self._unpacker is None:
-            await self._put(chunk)
-            return
-        self._unpacker.feed(chunk)
-        while piece := await asyncio.to_thread(self._unpack, self._unpacker):
-            await self._put(piece)
+        await self._unpack(chunk, len(self._layers))
 
     def direct(self, size: int) -> Fill | None:
         """Return how `size` bytes can get into the sink past this inflow, if they can. They are then to be counted by whoever brings them."""
-        return None if self._unpacker else self._sink.direct(self._tally.taken + size)
+        return None if self._layers else self._sink.direct(self._tally.taken + size)
 
     def end(self) -> None:
         """Take note that the answer has ended. Raise `BrokenBodyError` or `SizeMismatchError` when the body has not."""
-        if self._unpacker is not None and not self._unpacker.ended:
+        if not all(layer.ended for layer in self._layers):
             raise BrokenBodyError(redact(self._url), "the compressed body is incomplete")
         self._tally.close()
 
@@ -60,7 +68,17 @@ class Inflow:
         self._tally.add(len(chunk))
         await self._sink.write(chunk)
 
-    def _unpack(self, unpacker: "_Unpacker") -> bytes:
+    async def _unpack(self, chunk: bytes, layers: int) -> None:
+        """Bring bytes to the sink that the first `layers` encodings cover."""
+        if not layers:
+            await self._put(chunk)
+            return
+        unpacker = self._layers[layers - 1]
+        unpacker.feed(chunk)
+        while piece := await asyncio.to_thread(self._next_piece, unpacker):
+            await self._unpack(piece, layers - 1)
+
+    def _next_piece(self, unpacker: "_Unpacker") -> bytes:
         try:
             return unpacker.take()
         except zlib.error as error:
@@ -72,16 +90,20 @@ def begin_inflow(
     verdict: Verdict, headers: answer.Headers, request: FetchRequest, sink: Sink, tally: Tally
 ) -> Inflow:
     """Return what takes the bytes of an answer that is a body or the rest of one, and note the length and the validator that it promises."""
-    encoding = headers.get("content-encoding") if request.compressed else None
+    codings = answer.transfer_codings(headers)
+    if codings:
+        shown = printable(", ".join(codings), 100)
+        raise RefusedAnswerError(redact(request.url), f"transferred as {shown!r}, as nobody asked")
+    encodings = answer.encodings(headers) if request.compressed else []
+    inflow = Inflow(request, sink, tally, encodings)
     # A compressed body has another length on its way, and its rest is not to be had.
-    if encoding is None:
+    if not encodings:
         length = answer.content_length(headers)
         if length is not None:
             tally.promise(tally.taken + length)
         if verdict is Verdict.BEGIN:
             tally.validator = answer.strong_validator(headers)
-            sink.begin(tally.validator)
-    return Inflow(request, sink, tally, encoding)
+    return inflow
 
 
 class _Unpacker:

@@ -21,6 +21,7 @@ from flowsync.model.transfer import FetchRequest
 from flowsync.model.transfer_errors import (
     BrokenBodyError,
     CertificateError,
+    RefusedAnswerError,
     StatusError,
     TransferError,
     TransferTimeoutError,
@@ -174,7 +175,7 @@ def _tells_of_answer(error: BaseException) -> bool:
     """Say whether upstream answered, even if not what was wanted."""
     if isinstance(error, StatusError):
         return not _tells_of_overload(error)
-    return isinstance(error, CertificateError | IntegrityError) or (
+    return isinstance(error, CertificateError | IntegrityError | RefusedAnswerError) or (
         isinstance(error, TransferError) and not isinstance(error, _OVERLOAD)
     )
 

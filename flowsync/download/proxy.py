@@ -9,9 +9,10 @@ from urllib.request import getproxies, proxy_bypass
 import msgspec
 
 from flowsync.download.headers import basic
+from flowsync.download.no_proxy import is_excepted
 from flowsync.model.remote import Remote
 from flowsync.model.transfer_errors import UnsupportedUrlError
-from flowsync.model.url import Origin, redact
+from flowsync.model.url import Origin, origin, redact
 
 
 class Proxy(msgspec.Struct, frozen=True):
@@ -24,19 +25,27 @@ class Proxy(msgspec.Struct, frozen=True):
 def choose(remote: Remote, target: Origin) -> Proxy | None:
     """Return the proxy for a request of `remote` to `target`, or `None` for a direct connection.
 
-    Raise `UnsupportedUrlError` when the environment names a proxy that does not speak HTTP.
+    Raise `UnsupportedUrlError` when the environment names a proxy that does not speak HTTP, or none.
     """
     if remote.proxy_url is not None:
         return Proxy(remote.proxy_url, _authorization(remote.proxy_username, remote.proxy_password))
-    if not remote.trust_env or proxy_bypass(target[1]):
+    if not remote.trust_env:
         return None
     named = getproxies()
     found = named.get(target[0]) or named.get("all")
-    return None if found is None else _from_url(found)
+    # Without an environment, the settings of macOS and Windows count.
+    excepted = is_excepted(target, named["no"]) if "no" in named else proxy_bypass(target[1])
+    return _from_url(found) if found and not excepted else None
 
 
 def _from_url(url: str) -> Proxy:
-    parts = urlsplit(url if "://" in url else f"http://{url}")
+    whole = url if "://" in url else f"http://{url}"
+    try:
+        parts, _ = urlsplit(whole), origin(whole)
+    except ValueError:
+        raise UnsupportedUrlError(
+            redact(whole), "malformed, as a proxy of the environment"
+        ) from None
     if parts.scheme not in {"http", "https"}:
         raise UnsupportedUrlError(redact(url), "only http and https proxies are supported")
     bare = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()

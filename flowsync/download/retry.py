@@ -1,8 +1,8 @@
 """When a failed try is worth another one, and how long to wait before it.
 
-1. Tries again: 429 and 5xx, no connection, a broken body, a time-out, a wrong size, a wrong digest. Everything else gives up at once: other statuses,
-   a certificate that does not hold, a refused redirect, a body over the caller's limit, a file that is not there, a sink that fails; and a wrong
-   size or digest where the origin is steady.
+1. Tries again: 408, 429 and 5xx (but for those that say "never"), no connection, a broken body, a time-out, a wrong size, a wrong digest. Everything
+   else gives up at once: other statuses, a certificate that does not hold, a refused redirect, an answer that is refused for what it is, a body over
+   the caller's limit, a file that is not there, a sink that fails; and a wrong size or digest where the origin is steady.
 2. Waits a random time between nothing and a bound that doubles with every failure up to a cap ("full jitter"), so that a thousand waiting
    requests do not come back at once. What `Retry-After` asks for comes on top, up to the caller's patience, so nobody comes back before the pause
    that it means for all requests to that upstream (`gate`) is over.
@@ -29,11 +29,16 @@ from flowsync.model.transfer import FetchRequest, Received, Sink
 from flowsync.model.transfer_errors import (
     BrokenBodyError,
     CertificateError,
+    RefusedAnswerError,
     StatusError,
     TransferError,
     TransferTimeoutError,
     UnreachableError,
 )
+
+_BUSY: Final = frozenset({408, 429})
+_NEVER: Final = frozenset({501, 505, 510})
+"""Not implemented, not this version of HTTP, not without an extension: what no later request of the same kind changes."""
 
 _PASSING: Final = (
     UnreachableError,
@@ -106,7 +111,7 @@ def _check_hope(
 def _passing(error: TransferError | IntegrityError) -> bool:
     """Say whether the same request may well succeed later."""
     if isinstance(error, StatusError):
-        return error.status == 429 or error.status >= 500
-    if isinstance(error, CertificateError):
+        return error.status in _BUSY or (error.status >= 500 and error.status not in _NEVER)
+    if isinstance(error, CertificateError | RefusedAnswerError):
         return False
     return isinstance(error, _PASSING)

@@ -1,15 +1,18 @@
 """Where a request goes: the URL on the wire, where a redirect leads, and whether what proves who we are may go along. Pure.
 
-1. At most ten redirects in a row; never from https to http; never to another scheme than http and https; never to a URL with a user in it.
+1. At most ten redirects in a row; never from https to http; never to another scheme than http and https; never to a URL with a user in it; where a
+   request demands it, never to another party than its own.
 2. What a remote says to prove who it is goes to the party of the remote's own URL: same scheme, host and port, or the same host over https after
    http on their usual ports. Once it is left behind it stays behind, also when a redirect leads back.
-3. A URL goes over the wire as it was given. Only characters that no URL may hold are percent-encoded, so signed URLs survive.
+3. A URL goes over the wire as it was given. Only characters that no URL may hold are percent-encoded, so signed URLs survive; bytes of a redirect
+   that are no UTF-8 stay the same bytes. What is looked at is what goes over the wire: no two readings of one URL.
 """
 
 import re
 from typing import Final, NamedTuple
 from urllib.parse import quote, urljoin, urlsplit
 
+from flowsync.model.printable import printable
 from flowsync.model.transfer_errors import RedirectError, UnsupportedUrlError
 from flowsync.model.url import Origin, holds_user, origin, redact
 
@@ -17,48 +20,72 @@ MAX_REDIRECTS: Final = 10
 
 REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 
+_LONGEST_SHOWN: Final = 500
+"""Characters of a redirect's target that an error shows."""
+
 _ILLEGAL: Final = re.compile(r"[^!#$%&'()*+,/0-9:;=?@A-Z\[\]_a-z~.-]")
 
 
 class Hop(NamedTuple):
-    """One request of a chain of redirects. `trusted` lets the remote's credentials go along, `first` the request's own."""
+    """One request of a chain of redirects. `trusted` lets the remote's credentials go along, `first` the request's own.
+
+    `source` is what may be told of the URL that a redirect led to, or `None` before any.
+    """
 
     url: str
     origin: Origin
     trusted: bool
     first: bool
+    source: str | None = None
 
 
 def start(url: str, remote_url: str) -> Hop:
     """Return the first hop to `url` for a remote. Raise `UnsupportedUrlError` for a malformed URL, or one with a user in it."""
-    if holds_user(url):
+    found = _look_at(url)
+    if isinstance(found, str):
+        raise UnsupportedUrlError(redact(url), found)
+    sent, target = found
+    if holds_user(url) or holds_user(sent):
         raise UnsupportedUrlError(redact(url), "holds credentials; a remote has fields for them")
     try:
-        target = origin(url)
-        return Hop(_wire_form(url), target, _same_party(origin(remote_url), target), True)
+        own = origin(remote_url)
     except ValueError as error:
-        raise UnsupportedUrlError(redact(url), f"malformed: {error}") from None
+        raise UnsupportedUrlError(redact(remote_url), f"malformed: {error}") from None
+    return Hop(sent, target, _same_party(own, target), True)
 
 
-def follow(hop: Hop, location: str | None) -> Hop:
-    """Return the hop that a redirect leads to. Raise `RedirectError` when it is refused."""
+def follow(hop: Hop, location: str | None, *, same_party: bool = False) -> Hop:
+    """Return the hop that a redirect leads to; with `same_party`, to no other party. Raise `RedirectError` when it is refused."""
     source = redact(hop.url)
     if not location:
         raise RedirectError(source, "redirects to nowhere")
-    try:
-        url = _wire_form(urljoin(hop.url, location))
-        target = origin(url)
-    except ValueError as error:
-        raise RedirectError(source, f"redirects to a malformed URL: {error}") from None
-    shown = redact(url)
+    found = _look_at(location, hop.url)
+    if isinstance(found, str):
+        raise RedirectError(source, f"redirects to a URL that is {found}")
+    url, target = found
+    shown = printable(redact(url), _LONGEST_SHOWN)
     if target[0] not in {"http", "https"}:
         raise RedirectError(source, f"redirects to another scheme: {shown}")
     if hop.origin[0] == "https" and target[0] == "http":
         raise RedirectError(source, f"redirects from https to http: {shown}")
-    if holds_user(url):
+    if holds_user(url) or holds_user(location):
         raise RedirectError(source, f"redirects with credentials: {shown}")
     same = _same_party(hop.origin, target)
-    return Hop(url, target, hop.trusted and same, hop.first and same)
+    if same_party and not same:
+        raise RedirectError(source, f"redirects to another host, scheme or port: {shown}")
+    return Hop(url, target, hop.trusted and same, hop.first and same, redact(url))
+
+
+def _look_at(url: str, base: str = "") -> tuple[str, Origin] | str:
+    """Return what goes over the wire for the URL, and whom it leads to; or what is wrong with it, without quoting it."""
+    try:
+        sent = _wire_form(urljoin(base, url) if base else url)
+    except ValueError:
+        return "malformed"
+    try:
+        return sent, origin(sent)
+    except ValueError as error:
+        return f"malformed: {error}"
 
 
 def _same_party(first: Origin, second: Origin) -> bool:
@@ -71,7 +98,9 @@ def _wire_form(url: str) -> str:
     url = url.partition("#")[0]
     if not url.isascii():
         url = _with_ascii_host(url)
-    return quote(url, safe="%/:?#[]@!$&'()*+,;=~") if _ILLEGAL.search(url) else url
+    if not _ILLEGAL.search(url):
+        return url
+    return quote(url, safe="%/:?#[]@!$&'()*+,;=~", errors="surrogateescape")
 
 
 def _with_ascii_host(url: str) -> str:

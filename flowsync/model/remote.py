@@ -7,13 +7,15 @@ Decided: the binding is a slot of the remote that a run fills, because the Stage
 without naming an engine, and neither a module global nor a context variable is allowed to carry one (design, ruling 2).
 """
 
-import re
+import math
 from typing import Any, Final, Literal
 from unicodedata import category
 
 import msgspec
 
 from flowsync.model.errors import DeclarationError
+from flowsync.model.header_line import why_unsendable
+from flowsync.model.printable import printable
 from flowsync.model.text import problem_with_text
 from flowsync.model.transfer import Fetched, Fetcher, FetchRequest
 from flowsync.model.url import holds_user, redact, scheme
@@ -24,15 +26,32 @@ Policy = Literal["immediate", "on_demand", "streamed"]
 COOL_DOWN: Final = 300.0
 """Seconds that a source is left alone whose bytes were wrong, by default."""
 
-_HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_HEADER_VALUE: Final = re.compile(r"[^\x00-\x08\x0a-\x1f\x7f]*")
+_LARGEST: Final = 10**9
+"""The most of any number: a thousand million seconds are 31 years. Timers cannot take every number that there is."""
+
+_SLOWEST: Final = 1 / _LARGEST
+
+_TEXTS: Final = (
+    "name",
+    "url",
+    "username",
+    "password",
+    "token",
+    "ca_cert",
+    "client_cert",
+    "client_key",
+    "proxy_url",
+    "proxy_username",
+    "proxy_password",
+)
 
 
 class Remote(msgspec.Struct, kw_only=True, eq=False):
     """An upstream: a name that is unique in the catalog, a URL, a policy, and everything the connection needs.
 
-    Time-outs are seconds; `None` means no limit and 0 is refused: `total_timeout` for one try with its body, `connect_timeout` until a connection
-    stands, `stall_timeout` between two pieces of an answer. `max_retries` counts the tries after the first.
+    Numbers are finite and at most a thousand million (rates: the square of it). Time-outs are seconds; `None` means no limit and 0 is
+    refused: `total_timeout` for one try with its body, `connect_timeout` until a connection stands, `stall_timeout` between two pieces
+    of an answer. `max_retries` counts the tries after the first.
 
     How one host is asked, by all syncs of an engine together: `download_concurrency` requests at a time, or as many as it turns out to take (`None`);
     at most `rate_limit` requests a second and `bandwidth_limit` bytes a second. Where remotes of one host differ, the more modest ones hold up the
@@ -74,7 +93,7 @@ class Remote(msgspec.Struct, kw_only=True, eq=False):
             raise DeclarationError("a remote needs a name")
         _check_texts(self)
         _check_url(self.name, "url", self.url)
-        _check_counts(self)
+        _check_numbers(self)
         _check_headers(self.name, self.headers)
         _check_credentials(self)
         _check_proxy(self)
@@ -98,7 +117,8 @@ class Remote(msgspec.Struct, kw_only=True, eq=False):
     def get_downloader(self, url: str, **request: Any) -> "Downloader":
         """Return a downloader of `url` with this remote's credentials and limits.
 
-        `request` takes the other fields of `FetchRequest`, such as `expected` digests or `validators` for a conditional request.
+        `request` takes the other fields of `FetchRequest`, such as `expected` digests, `validators` for a conditional request, or
+        `same_origin=True` for metadata that no other host may give.
         Raise `DeclarationError` when no run has bound the remote yet.
         """
         if self._fetcher is None:
@@ -146,36 +166,64 @@ def _check_url(remote: str, field: str, url: str) -> None:
         )
 
 
-def _check_counts(remote: Remote) -> None:
+def _check_texts(remote: Remote) -> None:
+    for field in _TEXTS:
+        value = getattr(remote, field)
+        if value is None:
+            continue
+        # Values are not shown: they may be secret.
+        if not isinstance(value, str):
+            raise _refused(remote, field, f"must be text, found a {type(value).__name__}")
+        if "\0" in value or any("\ud800" <= sign <= "\udfff" for sign in value):
+            raise _refused(remote, field, "holds a zero byte or half a character")
+
+
+def _check_numbers(remote: Remote) -> None:
     for field, least in (("download_concurrency", 1), ("max_retries", 0)):
         value = getattr(remote, field)
-        if value is not None and value < least:
-            raise DeclarationError(
-                f"remote {remote.name!r}: {field} must be at least {least}, found {value}"
-            )
+        if value is None and field == "download_concurrency":
+            continue
+        if type(value) is not int or not least <= value <= _LARGEST:
+            over = type(value) is int and value > _LARGEST
+            bound = f"at most {_LARGEST}" if over else f"at least {least}"
+            raise _refused(remote, field, f"must be {bound}, found {_show(value)}")
     for field in ("total_timeout", "connect_timeout", "stall_timeout"):
-        value = getattr(remote, field)
-        if value is not None and value <= 0:
-            raise DeclarationError(
-                f"remote {remote.name!r}: {field} must be positive seconds or None, found {value}"
-            )
+        _check_measure(remote, field, "positive seconds or None", 0.0, _LARGEST)
     for field in ("rate_limit", "bandwidth_limit"):
-        value = getattr(remote, field)
-        if value is not None and not value > 0:
-            raise DeclarationError(
-                f"remote {remote.name!r}: {field} must be positive or None, found {value}"
-            )
+        _check_measure(remote, field, "positive or None", _SLOWEST, _LARGEST**2)
+
+
+def _check_measure(remote: Remote, field: str, wanted: str, least: float, most: float) -> None:
+    value = getattr(remote, field)
+    if value is None or (_is_finite(value) and value > 0 and least <= value <= most):
+        return
+    bound = f"at most {most}" if _is_finite(value) and value > most else wanted
+    raise _refused(remote, field, f"must be {bound}, found {_show(value)}")
+
+
+def _is_finite(value: object) -> bool:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    # An integer may be too long for `isfinite`.
+    return isinstance(value, int) or math.isfinite(value)
+
+
+def _show(value: object) -> str:
+    # Python refuses to print integers of thousands of digits.
+    if isinstance(value, int) and abs(value) > _LARGEST**4:
+        return "a number of many digits"
+    return printable(repr(value), 80)
+
+
+def _refused(remote: Remote, field: str, reason: str) -> DeclarationError:
+    return DeclarationError(f"remote {printable(str(remote.name))!r}: {field} {reason}")
 
 
 def _check_headers(remote: str, headers: list[tuple[str, str]]) -> None:
-    # Values are not shown: they may be secret.
     for name, value in headers:
-        if not _HEADER_NAME.fullmatch(name):
-            raise DeclarationError(f"remote {remote!r}: {name!r} cannot be the name of a header")
-        if not _HEADER_VALUE.fullmatch(value) or problem_with_text(value) is not None:
-            raise DeclarationError(
-                f"remote {remote!r}: the value of header {name!r} holds control characters or a lone surrogate"
-            )
+        reason = why_unsendable(name, value)
+        if reason is not None:
+            raise DeclarationError(f"remote {remote!r}: {reason}")
 
 
 def _check_credentials(remote: Remote) -> None:
@@ -185,7 +233,7 @@ def _check_credentials(remote: Remote) -> None:
         raise DeclarationError(f"remote {remote.name!r}: a password needs a username")
     if remote.username is not None and ":" in remote.username:
         raise DeclarationError(f"remote {remote.name!r}: a username cannot hold a colon")
-    if remote.token is not None and not _HEADER_VALUE.fullmatch(remote.token):
+    if remote.token is not None and why_unsendable("Authorization", remote.token):
         raise DeclarationError(f"remote {remote.name!r}: the token holds control characters")
     if remote.client_cert is None and remote.client_key is not None:
         raise DeclarationError(f"remote {remote.name!r}: a client_key needs a client_cert")

@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
+from flowsync.model.errors import DeclarationError
+from flowsync.model.header_line import why_unsendable
 from flowsync.model.sameness import is_strong, proving_tag
+from flowsync.model.url import redact
 
 if TYPE_CHECKING:
     from flowsync.model.remote import Remote
@@ -32,6 +35,8 @@ class FetchRequest(msgspec.Struct, frozen=True, kw_only=True):
     conditional. `folder` is where `download` puts the file; without it, the fetcher's own scratch folder.
     `max_size` (bytes) refuses a longer body: a bound against upstreams that never end.
     `compressed` lets upstream compress the body on its way; sizes and digests are always those of the bytes that arrive in the sink.
+    `same_origin` refuses redirects to another party than the one of `url`: another scheme, host or port. From http to https on their usual
+    ports the party stays the same.
     """
 
     url: str
@@ -43,11 +48,20 @@ class FetchRequest(msgspec.Struct, frozen=True, kw_only=True):
     headers: Mapping[str, str] = {}
     folder: str | None = None
     compressed: bool = False
+    same_origin: bool = False
+
+    def __post_init__(self) -> None:
+        for name, value in self.headers.items():
+            reason = why_unsendable(name, value)
+            if reason is not None:
+                raise DeclarationError(f"request of {redact(self.url)}: {reason}")
 
 
 class Fetched(msgspec.Struct, frozen=True, kw_only=True):
     """A body that arrived as a file.
 
+    `url` is where the bytes came from: what was asked, or after redirects the last URL, without what may be secret. Relative links of the body
+    are resolved against it. Header names are lower-case; values hold nothing that cannot be shown.
     `path` is the file, or `None` when a conditional request found nothing newer (`not_modified`). `digests` holds sha256 and what was expected.
     `proof` is the entity tag by which the next request may find out that the body is still the same, if upstream gave one that proves it
     (`sameness`).
@@ -71,7 +85,7 @@ class Fetched(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Received(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known of a body that went into a sink. `size` counts bytes; headers are lower-case.
+    """What is known of a body that went into a sink. `size` counts bytes; `url` and `headers` are like those of `Fetched`.
 
     `not_modified` answers a conditional request: upstream has nothing newer and the sink took nothing.
     """

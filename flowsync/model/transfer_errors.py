@@ -1,14 +1,20 @@
 """The errors of transfers, a part of the tree of `errors.py`, with the same rules."""
 
 from collections.abc import Sequence
+from typing import Final
 
 from flowsync.model.errors import FlowsyncError
+from flowsync.model.printable import printable
+
+LONGEST_URL: Final = 4096
+"""Characters of a URL that an error shows. A redirect may lead to one of 60 000."""
 
 
 class TransferError(FlowsyncError):
-    """A body could not be fetched. `url` is redacted."""
+    """A body could not be fetched. `url` is redacted; neither it nor the reason holds what cannot be shown."""
 
     def __init__(self, url: str, reason: str) -> None:
+        url, reason = printable(url, LONGEST_URL), printable(reason)
         super().__init__(url, reason)
         self.url, self.reason = url, reason
 
@@ -21,7 +27,7 @@ class UnsupportedUrlError(TransferError, ValueError):
 
 
 class ForbiddenPathError(TransferError):
-    """A `file://` URL leads out of the folders that the engine may read."""
+    """A `file://` URL leads out of the folders that the engine may read, or belongs to a remote that is no `file://` itself."""
 
 
 class UnreadableFileError(TransferError):
@@ -43,12 +49,14 @@ class StatusError(TransferError):
         self, url: str, reason: str, status: int, retry_after: float | None = None
     ) -> None:
         super().__init__(url, reason)
-        self.args = (url, reason, status, retry_after)
+        self.args = (self.url, self.reason, status, retry_after)
         self.status, self.retry_after = status, retry_after
 
 
 class RedirectError(TransferError):
-    """A redirect was refused: too many, to another scheme, from https to http, or to nowhere. `url` is the one that redirects."""
+    """A redirect was refused: too many, to another scheme, from https to http, to another party where the request demands
+    the same, or to nowhere. `url` is the one that redirects.
+    """
 
 
 class OversizedBodyError(TransferError):
@@ -57,6 +65,12 @@ class OversizedBodyError(TransferError):
 
 class BrokenBodyError(TransferError):
     """The body ended before its promised length, or could not be decoded."""
+
+
+class RefusedAnswerError(BrokenBodyError):
+    """The answer is complete and cannot be taken as the body: it is encoded as nobody asked, or a part of the body where the
+    whole was asked for, or its head is too long. Another try would bring the same.
+    """
 
 
 class TransferTimeoutError(TransferError, TimeoutError):
@@ -69,7 +83,7 @@ class AllSourcesFailedError(TransferError):
     def __init__(self, relative_path: str, failures: Sequence[Exception]) -> None:
         listed = "; ".join(str(failure) for failure in failures)
         super().__init__(relative_path, f"every source failed: {listed}")
-        self.args = (relative_path, failures)
+        self.args = (self.url, failures)
         self.failures = tuple(failures)
 
 

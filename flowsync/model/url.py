@@ -2,7 +2,7 @@
 
 Decided: `redact` hides the value of every query parameter instead of only those with a suspicious name, because a signed URL carries its secret under
 a name that its maker chose; the names stay, since they tell what kind of URL it was.
-A `file://` URL has no query: there `?` and `#` belong to the name.
+A `file://` URL has no query: there `?` and `#` belong to the name. What cannot be shown is shown percent-encoded.
 """
 
 import re
@@ -17,6 +17,8 @@ DEFAULT_PORTS: Final = {"http": 80, "https": 443, "file": 0}
 
 _HIDDEN: Final = "***"
 _NOTHING_TO_HIDE: Final = re.compile(r"[^@?#]*")
+# Behind a colon, an address of IPv6, perhaps with a zone.
+_HOST: Final = re.compile(r"[a-z0-9._~!$&'()*+,;=-]*|[0-9a-f:.]+(%[a-z0-9._~%-]+)?")
 _AUTHORITY_END: Final = re.compile(r"[/?#\\]")
 
 
@@ -28,6 +30,8 @@ def scheme(url: str) -> str:
 
 def redact(url: str) -> str:
     """Return the URL without what may be secret: user and password, values of query parameters, fragment."""
+    if not url.isprintable():
+        url = "".join(map(_shown, url))
     if _NOTHING_TO_HIDE.fullmatch(url):
         return url
     if scheme(url) == "file":
@@ -43,7 +47,10 @@ def holds_user(url: str) -> bool:
 
 
 def origin(url: str) -> Origin:
-    """Return whom the URL leads to. Raise `ValueError` for a URL without host, or with a port that is none."""
+    """Return whom the URL leads to, the host in ASCII.
+
+    Raise `ValueError` for a URL without host, or with a host or a port that is none; its text holds nothing of the URL.
+    """
     found, separator, rest = url.partition("://")
     if not separator:
         raise ValueError("no scheme")
@@ -52,11 +59,26 @@ def origin(url: str) -> Origin:
 
 @lru_cache(maxsize=1024)
 def _origin(found: str, authority: str) -> Origin:
-    parts = urlsplit(f"{found}://{authority}")
-    if not parts.hostname and found != "file":
+    host, port = _host_and_port(f"{found}://{authority}")
+    if not host and found != "file":
         raise ValueError("no host")
-    port = parts.port
-    return found, parts.hostname or "", DEFAULT_PORTS.get(found, 0) if port is None else port
+    return found, host, DEFAULT_PORTS.get(found, 0) if port is None else port
+
+
+def _host_and_port(url: str) -> tuple[str, int | None]:
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+        # Where labels are empty or too long, names in ASCII are refused by this codec, too.
+        host = host if ":" in host else host.encode("idna").decode("ascii")
+    except ValueError:
+        raise ValueError("the host is malformed") from None
+    if not _HOST.fullmatch(host):
+        raise ValueError("the host is malformed")
+    try:
+        return host, parts.port
+    except ValueError:
+        raise ValueError("the port is not a number from 0 to 65535") from None
 
 
 def _without_user(url: str) -> str:
@@ -72,3 +94,13 @@ def _hide_value(parameter: str) -> str:
     if not equals:
         return _HIDDEN if name else ""
     return f"{name}={_HIDDEN}" if value else parameter
+
+
+def _shown(character: str) -> str:
+    if character.isprintable():
+        return character
+    try:
+        raw = character.encode(errors="surrogateescape")
+    except UnicodeEncodeError:
+        raw = character.encode(errors="surrogatepass")
+    return "".join(f"%{byte:02X}" for byte in raw)

@@ -3,11 +3,13 @@
 import asyncio
 import gzip
 import hashlib
+import os
 from pathlib import Path
 
 import pytest
 
 from flowsync.download.fetcher import open_fetcher
+from flowsync.download.spool import Spool
 from flowsync.model.errors import DigestMismatchError, SizeMismatchError
 from flowsync.model.remote import Remote
 from flowsync.model.transfer import FetchRequest
@@ -165,8 +167,47 @@ async def test_local_files_are_fetched_conditionally_too(tmp_path: Path) -> None
 
 
 async def test_roots_of_the_engine_hold(client: Client, tmp_path: Path) -> None:
+    client.fields["url"] = "file:///"
+
     with pytest.raises(ForbiddenPathError):
         await client.fetcher.download(client.request((tmp_path / "a").as_uri()))
+
+
+@pytest.mark.parametrize("url", ["http://host/", "https://host/", "ftp://host/"])
+@pytest.mark.parametrize("given", ["file:///etc/hostname", "FILE://localhost/etc/hostname"])
+async def test_remote_that_is_no_folder_reads_no_file_of_this_machine(
+    tmp_path: Path, url: str, given: str
+) -> None:
+    request = FetchRequest(url=given, remote=Remote(name="r", url=url))
+
+    async with open_fetcher(tmp_path) as fetcher:
+        with pytest.raises(ForbiddenPathError, match="only a remote that is file:// itself"):
+            await fetcher.download(request)
+        with pytest.raises(ForbiddenPathError):
+            await fetcher.stream(request, Spool(str(tmp_path), 1 << 20))
+
+
+@pytest.mark.parametrize("url", ["file:///a\udcf3%00", "file:///\ud800", "file:///a\0b"])
+async def test_file_whose_name_is_none_is_an_error_of_its_source(tmp_path: Path, url: str) -> None:
+    request = FetchRequest(url=url, remote=Remote(name="r", url="file:///"))
+
+    async with open_fetcher(tmp_path) as fetcher:
+        with pytest.raises(TransferError) as failed:
+            await fetcher.download(request)
+
+    assert str(failed.value).isprintable()
+
+
+async def test_file_with_a_date_that_no_calendar_has_is_read(tmp_path: Path) -> None:
+    source = tmp_path / "a"
+    source.write_bytes(b"body")
+    os.utime(source, (0, -(1 << 34)))
+    request = FetchRequest(url=source.as_uri(), remote=Remote(name="r", url="file:///"))
+
+    async with open_fetcher(tmp_path) as fetcher:
+        fetched = await fetcher.download(request)
+
+    assert Path(fetched.path or "").read_bytes() == b"body"
 
 
 async def test_closed_fetcher_fetches_nothing(tmp_path: Path, upstream: Upstream) -> None:

@@ -1,7 +1,10 @@
 """Redirects are followed as far as is safe."""
 
+from urllib.parse import urljoin
+
 import pytest
 
+from flowsync.model.remote import Remote
 from flowsync.model.transfer_errors import RedirectError, StatusError
 from tests.integration.download.conftest import Client
 from tests.upstream.behaviours import Cut, Redirect, Status
@@ -108,3 +111,54 @@ async def test_redirect_holds_one_slot_at_a_time(client: Client, upstream: Upstr
     upstream.always("/here", Redirect("/there"))
 
     assert await client.get(upstream.url("/here")) == b"body"
+
+
+async def test_url_that_is_told_is_where_the_bytes_came_from(
+    client: Client, upstream: Upstream
+) -> None:
+    with Upstream() as other:
+        there = other.put("/there/index", b'<a href="a.whl">')
+        upstream.always("/here/", Redirect(f"{there}?sig=secret#part"))
+
+        _, received = await client.receive(upstream.url("/here/"))
+        fetched = await client.fetcher.download(client.request(upstream.url("/here/")))
+
+    assert received.url == fetched.url == f"{there}?sig=***"
+    assert urljoin(fetched.url, "a.whl") == other.url("/there/a.whl")
+
+
+async def test_url_that_was_asked_for_is_told_as_it_is(client: Client, upstream: Upstream) -> None:
+    url = upstream.put("/index", b"") + "?sig=mine"
+
+    _, received = await client.receive(url)
+
+    assert received.url == url
+
+
+async def test_request_that_demands_the_same_party_follows_to_no_other(
+    client: Client, upstream: Upstream
+) -> None:
+    with Upstream() as other:
+        upstream.always("/away", Redirect(other.put("/index", b"evil")))
+        upstream.always("/around", Redirect("/away"))
+        upstream.always("/within", Redirect("/index"))
+        upstream.put("/index", b"good")
+
+        assert await client.get(upstream.url("/within"), same_origin=True) == b"good"
+        for path in ("/away", "/around"):
+            with pytest.raises(RedirectError, match="to another host, scheme or port"):
+                await client.get(upstream.url(path), same_origin=True)
+
+        assert other.count() == 0
+
+
+async def test_downloader_of_a_remote_can_demand_the_same_party(
+    client: Client, upstream: Upstream
+) -> None:
+    with Upstream() as other:
+        upstream.always("/away", Redirect(other.put("/index", b"evil")))
+        remote = Remote(**client.fields)
+        remote.bind(client.fetcher)
+
+        with pytest.raises(RedirectError):
+            await remote.get_downloader(upstream.url("/away"), same_origin=True).run()

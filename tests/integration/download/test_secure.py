@@ -1,5 +1,6 @@
 """TLS as the remote asks for it (fact 114), and proxies."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -88,6 +89,47 @@ async def test_unusable_certificate_is_an_error_of_the_declaration(client: Clien
 
     with pytest.raises(DeclarationError, match="ca_cert cannot be used"):
         await client.get("https://localhost/a")
+
+
+async def test_certificates_renewed_at_the_same_path_are_seen_at_once(
+    client: Client, certificates: Certificates, tmp_path: Path
+) -> None:
+    cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    client.fields |= {
+        "ca_cert": certificates.ca_pem,
+        "client_cert": str(cert),
+        "client_key": str(key),
+    }
+    with Upstream(certificates.server(client_required=True)) as secure:
+        url = secure.put("/a", b"body")
+        for name in ("first", "second"):
+            texts = certificates.client(name)
+            for file, text in zip((cert, key), texts, strict=True):
+                fresh = file.with_suffix(".new")
+                fresh.write_text(text)
+                fresh.replace(file)
+                if name == "second" and file is cert:
+                    # Half renewed: the new certificate does not go with the old key.
+                    await client.get(url)
+            await client.get(url)
+
+        assert [seen.client for seen in secure.seen] == ["first", "first", "second"]
+
+
+async def test_renewed_ca_is_seen_at_once(
+    client: Client, certificates: Certificates, tmp_path: Path
+) -> None:
+    ca = tmp_path / "ca.pem"
+    ca.write_text(Certificates().ca_pem)
+    client.fields["ca_cert"] = str(ca)
+    with Upstream(certificates.server()) as secure:
+        url = secure.put("/a", b"body")
+        with pytest.raises(CertificateError):
+            await client.get(url)
+
+        ca.write_text(certificates.ca_pem)
+
+        assert await client.get(url) == b"body"
 
 
 PROXY_USER = {"proxy_username": "aladdin", "proxy_password": "opensesame"}

@@ -19,7 +19,7 @@ async def unpack(packed: bytes, step: int, size: int | None = None) -> bytes:
     remote = Remote(name="r", url="http://host/")
     request = FetchRequest(url="http://host/a?t=secret", remote=remote, size=size)
     sink = Spool("/nowhere", 1 << 30)
-    inflow = Inflow(request, sink, Tally(request), "gzip")
+    inflow = Inflow(request, sink, Tally(request), ["gzip"])
     for start in range(0, len(packed), step):
         await inflow.take(packed[start : start + step])
     inflow.end()

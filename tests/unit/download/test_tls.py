@@ -73,3 +73,46 @@ def test_locked_key_is_an_error_and_no_question(certificates: Certificates) -> N
 
     with pytest.raises(DeclarationError, match="locked by a pass phrase"):
         context(remote_with(client_cert=cert, client_key=certificates.locked_key()))
+
+
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_comments_of_any_language_do_no_harm(
+    certificates: Certificates, tmp_path: Path, mark: str
+) -> None:
+    cert, key = certificates.client("mirror")
+    noted = f"{mark}# Ausgestellt für Übungen\r\n{certificates.ca_pem}\n# Ende – 終わり\n"
+    (tmp_path / "ca.pem").write_text(noted)
+
+    for given in (noted, str(tmp_path / "ca.pem")):
+        made = context(remote_with(ca_cert=given))
+        assert made is not None
+        assert len(made.get_ca_certs()) == len(ssl.create_default_context().get_ca_certs()) + 1
+    assert context(remote_with(client_cert=f"# é\n{cert}", client_key=f"# é\n{key}")) is not None
+
+
+def test_error_names_the_file(certificates: Certificates, tmp_path: Path) -> None:
+    cert, _ = certificates.client("mirror")
+    _, other = certificates.client("other")
+    empty, file = tmp_path / "empty.pem", tmp_path / "key.pem"
+    empty.write_text("nothing\n")
+    file.write_text(other)
+
+    for fields, named in [
+        ({"ca_cert": "/nowhere/ca.pem"}, "'/nowhere/ca.pem': No such file"),
+        ({"ca_cert": str(empty)}, f"'{empty}': "),
+        ({"ca_cert": str(tmp_path)}, f"'{tmp_path}': Is a directory"),
+        ({"client_cert": cert, "client_key": "/nowhere/key"}, "used: '/nowhere/key': No such file"),
+        ({"client_cert": cert, "client_key": str(file)}, f"'{file}': .*MISMATCH"),
+    ]:
+        with pytest.raises(DeclarationError, match=named):
+            context(remote_with(**fields))
+
+
+def test_key_without_its_marks_is_not_shown(certificates: Certificates) -> None:
+    cert, key = certificates.client("mirror")
+    bare = "".join(key.splitlines()[1:-1])
+
+    with pytest.raises(DeclarationError, match="neither PEM text nor a file") as refused:
+        context(remote_with(client_cert=cert, client_key=bare))
+
+    assert bare[:40] not in f"{refused.value} {refused.value.__cause__!r}"
