@@ -3,6 +3,7 @@
 import tempfile
 from collections.abc import Sequence
 from functools import cache
+from pickle import PickleBuffer
 from typing import Final
 
 import msgspec
@@ -38,7 +39,7 @@ def pack(artifacts: Sequence[StagedArtifact]) -> bytes:
     return msgspec.msgpack.encode(artifacts)
 
 
-def persist_packed(site: Site, batch: bytes) -> None:
+def persist_packed(site: Site, batch: "bytes | PickleBuffer") -> None:
     """Make a packed batch durable, as `Writer.persist` does; `site` is that of the parent process."""
     _writer(site).persist(_DECODER.decode(batch))
 
