@@ -31,9 +31,9 @@ class Quarantine(msgspec.Struct, frozen=True):
 
         Return why not, for those that cannot be moved.
         """
-        os.makedirs(self.root, mode=0o700, exist_ok=True)
         refused = {}
         for name in names:
+            os.makedirs(self.root, mode=0o700, exist_ok=True)
             place = f"{self.root}/{name}"
             try:
                 _remove(place)
