@@ -172,7 +172,7 @@ def without_rights() -> tuple[str, ...]:
 
 def failing_to_read(path: Path) -> tuple[str, ...]:
     """Return the prefix of a command to which the disk does not give the bytes of the file; skip the test where strace is missing."""
-    calls = ("-e", "trace=readv", "-e", "inject=readv:error=EIO")
+    calls = ("-e", "trace=read,readv", "-e", "inject=read,readv:error=EIO")
     prefix = ("strace", "-f", "-qq", "-o", "/dev/null", "-P", str(path), *calls)
     if shutil.which("strace") is None:
         pytest.skip("strace, which lets system calls fail, is not installed")
