@@ -7,17 +7,22 @@ store takes 30, 73 and 163 ms, into one of 200 000 blobs 30 to 34 ms with each (
 of 100 000 names (25 million blobs) are well within what ext4, XFS and Btrfs index.
 """
 
+import errno
 import logging
 import os
 import re
+import secrets
+import shutil
 import stat
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from typing import Final
 
 import blake3
 import msgspec
 
 from flowsync.store.blobs import BlobState, StoreUsage
+from flowsync.store.durability import flush
 from flowsync.store.failures import describe
 
 _log = logging.getLogger(__name__)
@@ -58,6 +63,11 @@ class Shelves(msgspec.Struct, frozen=True):
         except FileNotFoundError:
             os.makedirs(self.folder(name), exist_ok=True)
             os.rename(source, target)
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+            # Folders of one file system may be kept apart: by quotas of projects, by mounts.
+            _move_across(source, target)
 
     def missing(self, names: Iterable[str]) -> set[str]:
         """Return those of the names that have no blob."""
@@ -102,6 +112,22 @@ class Shelves(msgspec.Struct, frozen=True):
         return StoreUsage(
             sum(each.blobs for each in measured), sum(each.bytes for each in measured)
         )
+
+
+def _move_across(source: str, target: str) -> None:
+    """Copy a file beside its new name, durably, then let it take the name."""
+    folder, name = os.path.split(target)
+    os.makedirs(folder, exist_ok=True)
+    beside = f"{folder}/.{name}.{secrets.token_hex(8)}"
+    try:
+        shutil.copy(source, beside)
+        flush(beside)
+        os.rename(beside, target)
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(beside)
+        raise
+    os.unlink(source)
 
 
 def _folders(root: str) -> Iterator[str]:

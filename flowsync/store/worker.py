@@ -1,5 +1,6 @@
 """What runs in the store's worker process: one batch of artifacts after the other, made durable; and the site at which both sides write."""
 
+import logging
 import tempfile
 from collections.abc import Sequence
 from functools import cache
@@ -45,7 +46,8 @@ def persist_packed(site: Site, batch: "bytes | PickleBuffer") -> None:
 
 
 def warm_up() -> None:
-    """Do nothing, once this module is imported."""
+    """Leave it to the parent to tell what a file system lacks: it has, when it wrote the first files."""
+    logging.getLogger("flowsync").addHandler(logging.NullHandler())
 
 
 @cache
