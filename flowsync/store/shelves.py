@@ -59,15 +59,10 @@ class Shelves(msgspec.Struct, frozen=True):
         target = self.path(name)
         # Trying first costs nothing once the folder exists, and heals a store from which someone tidied away empty folders.
         try:
-            os.rename(source, target)
+            _move(source, target)
         except FileNotFoundError:
             os.makedirs(self.folder(name), exist_ok=True)
-            os.rename(source, target)
-        except OSError as error:
-            if error.errno != errno.EXDEV:
-                raise
-            # Folders of one file system may be kept apart: by quotas of projects, by mounts.
-            _move_across(source, target)
+            _move(source, target)
 
     def missing(self, names: Iterable[str]) -> set[str]:
         """Return those of the names that have no blob."""
@@ -114,10 +109,19 @@ class Shelves(msgspec.Struct, frozen=True):
         )
 
 
+def _move(source: str, target: str) -> None:
+    try:
+        os.rename(source, target)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        # Folders of one file system may be kept apart: by quotas of projects, by mounts.
+        _move_across(source, target)
+
+
 def _move_across(source: str, target: str) -> None:
     """Copy a file beside its new name, durably, then let it take the name."""
     folder, name = os.path.split(target)
-    os.makedirs(folder, exist_ok=True)
     beside = f"{folder}/.{name}.{secrets.token_hex(8)}"
     try:
         shutil.copy(source, beside)
