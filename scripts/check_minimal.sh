@@ -61,7 +61,11 @@ settings=$folder/settings.sh
 setting() {
     printf "export %s='%s'\n" "$1" "$2" >>"$settings"
     for word in $2; do
-        path=${word#file://}
+        # An index in a folder names files beside it.
+        case "$word" in
+            file:///*) path=$(dirname "${word#file://}") ;;
+            *) path=$word ;;
+        esac
         case "$path" in
             /*) [ ! -e "$path" ] || [ -e "$folder$path" ] || see "$path" ;;
         esac
