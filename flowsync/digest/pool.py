@@ -39,6 +39,7 @@ from flowsync.digest.backlog import Backlog, Job
 from flowsync.digest.hashing import complete
 from flowsync.digest.worker import Answer, digest_batch
 from flowsync.model.errors import HashingError, SettingsError, StoreError
+from flowsync.pipeline import descriptors
 from flowsync.pipeline.crew import Crew, ThreadCrew, Workers
 
 INLINE_LIMIT: Final = 128 * 1024
@@ -220,7 +221,7 @@ class Hasher:
 def _default_workers() -> int:
     affinity = getattr(os, "sched_getaffinity", None)
     cores = len(affinity(0)) if affinity else os.cpu_count() or 1
-    return max(1, min(cores - 1, _MAX_WORKERS))
+    return max(1, min(cores - 1, _MAX_WORKERS, descriptors.workers()))
 
 
 def _size_of(path: str) -> int:
