@@ -56,6 +56,7 @@ done
 chroot "$folder" sh -c 'id plain >/dev/null 2>&1 || useradd --create-home plain'
 
 # Of this machine's settings only those of pip and of certificates go along. What they name is seen inside at the same place, read-only.
+seen=""
 settings=$folder/settings.sh
 : >"$settings"
 setting() {
@@ -67,16 +68,18 @@ setting() {
             *) path=$word ;;
         esac
         case "$path" in
-            /*) [ ! -e "$path" ] || [ -e "$folder$path" ] || see "$path" ;;
+            /?*) [ ! -e "$path" ] || see "$path" ;;
         esac
     done
 }
 see() {
+    case "$seen" in *"|$1|"*) return ;; esac
+    seen="$seen|$1|"
     if [ -d "$1" ]; then
         mkdir -p "$folder$1"
     else
         mkdir -p "$(dirname "$folder$1")"
-        : >"$folder$1"
+        [ -e "$folder$1" ] || : >"$folder$1"
     fi
     mount --bind -o ro "$1" "$folder$1"
 }

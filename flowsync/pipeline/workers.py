@@ -208,9 +208,7 @@ async def _write(path: str, question: bytes) -> None:
         raise StoreError(f"cannot write {path}: {error.strerror}") from error
 
 
-async def _next_crew(
-    broken: Crew | None, workers: int, warm_up: Callable[[], object]
-) -> Crew:
+async def _next_crew(broken: Crew | None, workers: int, warm_up: Callable[[], object]) -> Crew:
     if broken is not None:
         await broken.stop()
     return await Crew.start(workers, warm_up)

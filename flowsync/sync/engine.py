@@ -188,7 +188,9 @@ class Engine:
         self.hasher = await resources.enter_async_context(Hasher(self._hash_workers))
         self.budget = Budget(size=self.in_flight_bytes, items=self.in_flight_items)
         self.single_flight = SingleFlight()
-        self.turns = Turns(min(self.syncs_at_once, descriptors.syncs()), self.budget.waits_for_relief)
+        self.turns = Turns(
+            min(self.syncs_at_once, descriptors.syncs()), self.budget.waits_for_relief
+        )
         self.workers = await self._open_workers(resources, scratch)
         self.store = store
 

@@ -209,7 +209,7 @@ def test_hashing_goes_on_in_threads_where_no_process_can_be_had(tmp_path: Path) 
 def test_workers_need_no_shared_memory_of_the_system(abc: Path, tmp_path: Path) -> None:
     """Where /dev/shm cannot be written there are no named semaphores."""
     (tmp_path / "script.py").write_text(UNGUARDED)
-    mounting = "mount -t tmpfs -o ro none /dev/shm && exec \"$@\""
+    mounting = 'mount -t tmpfs -o ro none /dev/shm && exec "$@"'
     run = subprocess.run(
         ["unshare", "-m", "sh", "-c", mounting, "sh", sys.executable, tmp_path / "script.py", abc],
         capture_output=True,
