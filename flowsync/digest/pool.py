@@ -6,8 +6,10 @@
 3. Waiters are independent: one that is cancelled, or whose file is gone, harms no other.
 4. A worker that dies takes its crew down; another crew starts, and what was in flight is hashed again, path by path and with no other in
    flight, so that a path which kills workers is found out: at its third worker it is given up.
-5. Where three crews in a row fail to start, or die before anything came back, threads of this process do the work from then on, and the log says so.
-6. Nothing blocks the loop: processes start and end in a thread. The hasher may be opened and closed in different tasks.
+5. Where three crews in a row fail to start, or die before anything came back, threads of this
+   process do the work from then on, and the log says so.
+6. Nothing blocks the loop: processes start and end in a thread. The hasher may be opened and closed
+   in different tasks.
 
 Bodies up to `INLINE_LIMIT` are better hashed inline (`bench/digest/bench_threshold.py`; 2 cores; µs of CPU a body that the loop
 cannot use, then of all processes):
@@ -92,8 +94,9 @@ class Hasher:
     ) -> tuple[int, dict[str, str]]:
         """Return the size in bytes and the digests of the file at an absolute path: those asked for, sha256 and BLAKE3.
 
-        `size` (bytes) only helps to form batches; without it the file is asked for it. Raise `StoreError` when the file cannot be read,
-        `HashingError` when workers die of it or the hasher is closed, `DeclarationError` for an unknown algorithm.
+        `size` (bytes) only helps to form batches; without it the file is asked for it. Raise
+        `StoreError` when the file cannot be read, `HashingError` when workers die of it or the
+        hasher is closed, `DeclarationError` for an unknown algorithm.
         """
         digests = len(complete(algorithms))
         known = _size_of(path) if size is None else size

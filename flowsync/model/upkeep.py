@@ -13,9 +13,10 @@ Kind: TypeAlias = Literal["missing", "damaged", "unreadable"]
 class PruneReport(msgspec.Struct, frozen=True, kw_only=True):
     """What a clean-up removed or, when it was not `applied`, would remove.
 
-    `contents` are units in no version, `links` and `sources` what belonged to them; `kept` counts orphan units that stay because something of a
-    content type's own refers to them. `artifacts` had no link any more; `blobs` are files of the store that no artifact has; `staging`
-    are folders that dead processes left. `refused` counts blobs that should have gone and could not be removed.
+    `contents` are units in no version, `links` and `sources` what belonged to them; `kept` counts
+    orphan units that stay because something of a content type's own refers to them. `artifacts` had
+    no link any more; `blobs` are files of the store that no artifact has; `staging` are folders
+    that dead processes left. `refused` counts blobs that should have gone and could not be removed.
     """
 
     applied: bool
@@ -36,8 +37,9 @@ class PruneReport(msgspec.Struct, frozen=True, kw_only=True):
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
     """A stored artifact whose bytes were not as recorded. `repository` and `relative_path` are one place where it stands, if it stands anywhere.
 
-    `kind` is "missing", "damaged" (its bytes were read, and are others) or "unreadable" (it could not be looked at, so nothing is known of its bytes);
-    `problem` is what was found. `repaired` says that the bytes are right again; otherwise `reason` says why not, where that was tried.
+    `kind` is "missing", "damaged" (its bytes were read, and are others) or "unreadable" (it could
+    not be looked at, so nothing is known of its bytes); `problem` is what was found. `repaired`
+    says that the bytes are right again; otherwise `reason` says why not, where that was tried.
     """
 
     blake3: str
@@ -54,8 +56,9 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
 class VerifyReport(msgspec.Struct, frozen=True, kw_only=True):
     """What a verification found. `repository` is `None` when it went through all; `quick` compared sizes only.
 
-    `missing` counts artifacts whose blob was not there, `damaged` those whose blob had other bytes, `unreadable` those whose blob could not be looked
-    at, `repaired` those of all three that are right again. `findings` lists the first thousand.
+    `missing` counts artifacts whose blob was not there, `damaged` those whose blob had other bytes,
+    `unreadable` those whose blob could not be looked at, `repaired` those of all three that are
+    right again. `findings` lists the first thousand.
     """
 
     repository: str | None

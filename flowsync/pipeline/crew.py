@@ -1,10 +1,12 @@
-"""A crew of worker processes, from its start to the first death in it; or of threads, where no process can be had.
+"""A crew of worker processes, from its start to the first death in it; or of threads, where no
+process can be had.
 
-1. Each worker has a line of its own (`flowsync.pipeline.worker_line`). No pipe is shared, and no semaphore: a worker that dies ends its line, and
-   nobody waits for what it took along.
+1. Each worker has a line of its own (`flowsync.pipeline.worker_line`). No pipe is shared, and no
+   semaphore: a worker that dies ends its line, and nobody waits for what it took along.
 2. A crew is lost when one of its workers dies. The caller starts another one.
-3. A crew has one slot more than workers, so that a worker has its next work as soon as it has answered. Where there is one worker, the next
-   work waits in its line; otherwise it waits here for the first worker that answers.
+3. A crew has one slot more than workers, so that a worker has its next work as soon as it has
+   answered. Where there is one worker, the next work waits in its line; otherwise it waits here for
+   the first worker that answers.
 """
 
 import asyncio
@@ -25,7 +27,9 @@ T = TypeVar("T")
 
 
 class Workers(Protocol):
-    """Those who do work away from the loop. `free` counts the slots that nothing is in; whoever sends work keeps it."""
+    """Those who do work away from the loop. `free` counts the slots that nothing is in; whoever
+    sends work keeps it.
+    """
 
     free: int
     slots: int
@@ -58,7 +62,8 @@ class Crew:
     async def start(cls, workers: int, warm_up: Callable[[], object]) -> Self:
         """Start the workers and call `warm_up` in each, which imports what the work needs.
 
-        Raise what starting a process can raise: `OSError`, and `BrokenExecutor` for one that dies at once.
+        Raise what starting a process can raise: `OSError`, and `BrokenExecutor` for one that dies
+        at once.
         """
         crew = cls(workers)
         try:
@@ -82,8 +87,9 @@ class Crew:
     def submit(self, work: Callable[..., T], *arguments: object) -> "asyncio.Future[T]":
         """Hand work to the next worker: a function of a module, and arguments that can be pickled.
 
-        One argument may be a `PickleBuffer`: it crosses without being copied on the way, and the work gets it as a buffer. What the work raises comes
-        back. Raise `BrokenExecutor` when a worker has died; the future raises it for one that dies later.
+        One argument may be a `PickleBuffer`: it crosses without being copied on the way, and the
+        work gets it as a buffer. What the work raises comes back. Raise `BrokenExecutor` when a
+        worker has died; the future raises it for one that dies later.
         """
         if self._lost:
             raise BrokenExecutor(self._lost)
@@ -101,7 +107,9 @@ class Crew:
         return False
 
     async def stop(self) -> None:
-        """Kill the workers and wait for them. What they do must bear that: it is what happens in a crash anyway."""
+        """Kill the workers and wait for them. What they do must bear that: it is what happens in a
+        crash anyway.
+        """
         self._lose("the worker processes were stopped")
         for line in self._lines:
             line.close()
@@ -114,7 +122,9 @@ class Crew:
         await in_thread(_join, processes)
 
     def _launch(self, workers: int) -> None:
-        """Start the processes, and keep our ends of their lines, each with the memory shared with that worker."""
+        """Start the processes, and keep our ends of their lines, each with the memory shared with
+        that worker.
+        """
         for _ in range(workers):
             ours, theirs = socket.socketpair()
             with theirs:
@@ -158,7 +168,9 @@ class ThreadCrew:
         self._threads = ThreadPoolExecutor(workers, thread_name_prefix="flowsync-worker")
 
     def submit(self, work: Callable[..., T], *arguments: object) -> "asyncio.Future[T]":
-        """Hand work to the next thread; where not even a thread can be had, do it at once. The work must bear to be done twice."""
+        """Hand work to the next thread; where not even a thread can be had, do it at once. The work
+        must bear to be done twice.
+        """
         loop = asyncio.get_running_loop()
         try:
             return loop.run_in_executor(self._threads, work, *arguments)

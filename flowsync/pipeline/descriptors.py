@@ -1,7 +1,7 @@
 """How many files and sockets this process may have open at once, and how they are shared out.
 
-The limit is the soft one of the process as it is now: nothing here changes it. What is shared out leaves room for the loop, the database's sessions and
-the files that threads have open for a moment.
+The limit is the soft one of the process as it is now: nothing here changes it. What is shared out
+leaves room for the loop, the database's sessions and the files that threads have open for a moment.
 """
 
 import resource
@@ -45,4 +45,7 @@ def workers() -> int:
 
 def how_to_raise() -> str:
     """Return words on the limit and on how to raise it, for errors."""
-    return f"this process may have {allowed()} open; raise that with `ulimit -n`, or LimitNOFILE= of a systemd unit"
+    return (
+        f"this process may have {allowed()} open; "
+        "raise that with `ulimit -n`, or LimitNOFILE= of a systemd unit"
+    )

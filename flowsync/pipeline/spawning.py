@@ -4,9 +4,10 @@
 2. The caller's `__main__` is not run again in the worker. The `spawn` of the standard library does that so that functions defined there can be
    unpickled; ours are defined in modules of flowsync. Without it a script needs no `if __name__ == "__main__"` guard to sync, and a worker
    of a large application starts as fast as one of a small one.
-3. No semaphore is made, and so no process that watches over them: a machine without a usable /dev/shm can have workers.
-4. SIGINT is blocked before the worker exists, so a Ctrl-C that reaches the whole process group is the parent's alone to handle, even while
-   the worker's interpreter starts.
+3. No semaphore is made, and so no process that watches over them: a machine without a usable
+   /dev/shm can have workers.
+4. SIGINT is blocked before the worker exists, so a Ctrl-C that reaches the whole process group is
+   the parent's alone to handle, even while the worker's interpreter starts.
 
 Decided: `_launch` of the standard library's launcher is replaced, because it offers no other way to leave `__main__` out. Hiding the module while a
 worker starts would be seen by other threads; a fork server is one a process, shared with the caller, and its children run `__main__` as well. The
@@ -30,7 +31,8 @@ class WorkerProcess(context.SpawnProcess):
 
 
 class _Launch(popen_spawn_posix.Popen):
-    # Descriptors that the child inherits: the base class adds those of sockets and shared memory while they are pickled.
+    # Descriptors that the child inherits: the base class adds those of sockets and shared memory
+    # while they are pickled.
     _fds: list[int]
 
     def _launch(self, process_obj: BaseProcess) -> None:

@@ -1,4 +1,5 @@
-"""What a worker process does: makes sure that it can be ended, and ends with its parent; then does work after work that comes over its line.
+"""What a worker process does: makes sure that it can be ended, and ends with its parent; then does
+work after work that comes over its line.
 
 Each worker imports this module when it starts, so it is light: no event loop, no msgspec.
 """
@@ -19,20 +20,26 @@ from flowsync.model.errors import WorkerError
 from flowsync.pipeline.collector import collect_rarely
 
 HEADER: Final = struct.Struct("!QQ?")
-"""What goes before each message: the bytes of its head, those of its body, and whether the body is in the shared memory."""
+"""What goes before each message: the bytes of its head, those of its body, and whether the body is
+in the shared memory.
+"""
 
 _SECONDS_BETWEEN_LOOKS = 5.0
 
 
 class Inherited(int):
-    """A descriptor that a worker process has from its start, because it is among the arguments of the process."""
+    """A descriptor that a worker process has from its start, because it is among the arguments of
+    the process.
+    """
 
     def __reduce__(self) -> tuple[Callable[..., int], tuple[Any]]:
         return _detached, (reduction.DupFd(int(self)),)
 
 
 def work_off(line: socket.socket, memory: int) -> None:
-    """Do what comes over the line until its other end is closed. `memory` is the one shared with the parent; -1 where there is none."""
+    """Do what comes over the line until its other end is closed. `memory` is the one shared with
+    the parent; -1 where there is none.
+    """
     settle_in()
     while header := _take(line, HEADER.size):
         length, size, shared = HEADER.unpack(header)
@@ -103,8 +110,9 @@ def _read(memory: int, size: int) -> bytearray | None:
 def _end_with_parent() -> None:
     """Wait until the parent is gone, however it went, and go too.
 
-    A killed parent is no end of file to a worker that is busy, and processes that the caller forked can hold the parent's end of the line open:
-    that is why the parent's id is looked at now and then.
+    A killed parent is no end of file to a worker that is busy, and processes that the caller forked
+    can hold the parent's end of the line open: that is why the parent's id is looked at now and
+    then.
     """
     parent = multiprocessing.parent_process()
     if parent is None:

@@ -1,9 +1,11 @@
-"""The parent's end of the line to one worker process: a pair of sockets, and memory that both see for what is large.
+"""The parent's end of the line to one worker process: a pair of sockets, and memory that both see
+for what is large.
 
-1. A message is a header, a pickled head, and perhaps one body. A body of more than `IN_LINE` bytes is written into the shared memory, if that is
-   free, and only its length goes through the socket: so a busy loop need not come back for every piece that a socket takes.
-2. The kernel ends the line when the worker dies, however it dies, because nobody else has the worker's end. What was on its way is lost as a
-   whole: half a message is never taken for one.
+1. A message is a header, a pickled head, and perhaps one body. A body of more than `IN_LINE` bytes
+   is written into the shared memory, if that is free, and only its length goes through the socket:
+   so a busy loop need not come back for every piece that a socket takes.
+2. The kernel ends the line when the worker dies, however it dies, because nobody else has the
+   worker's end. What was on its way is lost as a whole: half a message is never taken for one.
 3. Answers come in the order of the questions.
 """
 
@@ -22,16 +24,20 @@ IN_LINE: Final = 16 * 1024
 
 
 class Message(NamedTuple):
-    """Work on its way to a worker: the function and its arguments, pickled, and the bytes of the argument that is not copied."""
+    """Work on its way to a worker: the function and its arguments, pickled, and the bytes of the
+    argument that is not copied.
+    """
 
     head: bytes
     body: memoryview
 
 
 class WorkerLine(asyncio.Protocol):
-    """The line to one worker. `asked` holds the futures of what it was sent and has not answered, in order.
+    """The line to one worker. `asked` holds the futures of what it was sent and has not answered,
+    in order.
 
-    `desk` is the descriptor of the shared memory, -1 without any. `answered` is called after each answer, `lost` when the worker is gone.
+    `desk` is the descriptor of the shared memory, -1 without any. `answered` is called after each
+    answer, `lost` when the worker is gone.
     """
 
     def __init__(
@@ -105,7 +111,9 @@ class WorkerLine(asyncio.Protocol):
         self._tell_lost("a worker process ended" + (f": {exc}" if exc else ""))
 
     def _put_on_desk(self, body: memoryview, reader: "asyncio.Future[Any]") -> bool:
-        """Write a large body into the shared memory, unless another message is still read from it; say whether it is there."""
+        """Write a large body into the shared memory, unless another message is still read from it;
+        say whether it is there.
+        """
         if self._desk < 0 or self._reader is not None or len(body) <= IN_LINE:
             return False
         try:
@@ -132,7 +140,9 @@ class WorkerLine(asyncio.Protocol):
 
 
 def open_desk() -> int:
-    """Return a descriptor of new memory that a worker can share; -1 where the system has no such thing."""
+    """Return a descriptor of new memory that a worker can share; -1 where the system has no such
+    thing.
+    """
     create = getattr(os, "memfd_create", None)
     if create is None:
         return -1

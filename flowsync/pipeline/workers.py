@@ -7,7 +7,8 @@
    on its way, so that one which kills workers harms no other for long. At its third loss it is given up.
 4. Whoever is cancelled takes its question back. If it has begun, the worker is told, and waited for; one that does not listen is killed with its
    crew, and the questions of others are asked again. So nothing that a caller started outlives it.
-5. Nothing blocks the loop: processes start and end in a thread. The pool may be opened and closed in different tasks.
+5. Nothing blocks the loop: processes start and end in a thread. The pool may be opened and closed
+   in different tasks.
 """
 
 import asyncio

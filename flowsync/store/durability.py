@@ -17,9 +17,10 @@ each file and folder. Both barriers of a batch of 4 KiB files, in ms (bench/stor
 syncfs also writes what others have dirty; fsync waits for some of that too, since they share a journal. A slower disk would feel it more, so
 small batches, which gain little, do not take part.
 
-syncfs is trusted only where it is known to reach the disk and to report errors: Linux 5.8 or later on ext4, XFS or Btrfs. FUSE does not
-pass it on, overlayfs does not report the errors of the file system below. Elsewhere, fsync does it. Where a file system has no fsync either, of files
-or of folders, the log says so once, and the batch goes on.
+syncfs is trusted only where it is known to reach the disk and to report errors: Linux 5.8 or later
+on ext4, XFS or Btrfs. FUSE does not pass it on, overlayfs does not report the errors of the file
+system below. Elsewhere, fsync does it. Where a file system has no fsync either, of files or of
+folders, the log says so once, and the batch goes on.
 """
 
 import os

@@ -90,8 +90,8 @@ def _enter(turnstile: _Lock, room: _Lock) -> bool:
 
 
 def _release(*locks: _Lock) -> None:
-    for lock in locks:
-        lock.release()
+    for each in locks:
+        each.release()
 
 
 async def _wait_for(take: Callable[..., bool], *arguments: object) -> None:

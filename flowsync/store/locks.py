@@ -33,7 +33,9 @@ def claim(path: str, flags: int = 0, mode: int = 0o600) -> int | None:
 
 
 def lock(fd: int, kind: int, path: str) -> bool:
-    """Take the lock of an open file if it can be had at once; say whether it was. Raise `OSError`, which names a file system without locks."""
+    """Take the lock of an open file if it can be had at once; say whether it was. Raise `OSError`,
+    which names a file system without locks.
+    """
     try:
         fcntl.flock(fd, kind | fcntl.LOCK_NB)
     except BlockingIOError:

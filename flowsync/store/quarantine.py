@@ -1,7 +1,9 @@
-"""The folder aside in which damaged blobs are kept: out of reach of those who serve or export, within reach of a person who wants to know what happened.
+"""The folder aside in which damaged blobs are kept: out of reach of those who serve or export,
+within reach of a person who wants to know what happened.
 
-It holds one thing a name, the last that was found there. It is made with the first damage. A blob that is whole again takes its damaged copy away, and
-what turns out to be right after all goes back to its name: it was put here by mistake.
+It holds one thing a name, the last that was found there. It is made with the first damage. A blob
+that is whole again takes its damaged copy away, and what turns out to be right after all goes back
+to its name: it was put here by mistake.
 """
 
 import os
@@ -22,12 +24,15 @@ Identity: TypeAlias = tuple[int, ...]
 
 
 class Quarantine(msgspec.Struct, frozen=True):
-    """The folder at `root`, on the file system of the blobs. Changed only under the store's lock for removing."""
+    """The folder at `root`, on the file system of the blobs. Changed only under the store's lock
+    for removing.
+    """
 
     root: str
 
     def take(self, shelves: Shelves, names: Iterable[str]) -> dict[str, str]:
-        """Move what stands under the names here, whatever it is; a name under which nothing stands is fine.
+        """Move what stands under the names here, whatever it is; a name under which nothing stands
+        is fine.
 
         Return why not, for those that cannot be moved.
         """
@@ -45,7 +50,9 @@ class Quarantine(msgspec.Struct, frozen=True):
         return refused
 
     def right(self, names: Iterable[str]) -> dict[str, Identity]:
-        """Return those of the names whose bytes here are right, with what they were found in; what cannot be read is not among them."""
+        """Return those of the names whose bytes here are right, with what they were found in; what
+        cannot be read is not among them.
+        """
         found = {}
         if os.path.isdir(self.root):
             for name in names:
@@ -55,7 +62,9 @@ class Quarantine(msgspec.Struct, frozen=True):
         return found
 
     def put_back(self, shelves: Shelves, found: Mapping[str, Identity]) -> set[str]:
-        """Move what `right` found to its names, durably, in the place of what stands there; return the names for which that was possible."""
+        """Move what `right` found to its names, durably, in the place of what stands there; return
+        the names for which that was possible.
+        """
         back = set()
         for name, identity in found.items():
             place = f"{self.root}/{name}"

@@ -4,8 +4,8 @@
    downloading these waits take about as long as the calls, and they come out of the loop's time too. A process has a lock of its own.
 2. The process starts when the store has written `START_AFTER` files in batches that are worth it, and only then: few files never pay for it. It
    starts while a thread goes on writing.
-3. What crosses are the bodies, packed once, `MOST_BYTES` a batch, through memory that both processes see; large bodies keep a thread in few calls
-   anyway. Staged files cross as paths.
+3. What crosses are the bodies, packed once, `MOST_BYTES` a batch, through memory that both
+   processes see; large bodies keep a thread in few calls anyway. Staged files cross as paths.
 4. A worker that dies loses nothing: a batch can always be written again (`Writer.persist`), and a thread does it at once. The next worker starts
    after as many files as the first.
 

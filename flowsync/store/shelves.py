@@ -69,7 +69,9 @@ class Shelves(msgspec.Struct, frozen=True):
         return {name for name in names if not os.path.exists(self.path(name))}
 
     def state(self, name: str) -> BlobState | None:
-        """Return what stands under the name, links not followed; a thing that is no file has the size -1, as has one that cannot be looked at."""
+        """Return what stands under the name, links not followed; a thing that is no file has the
+        size -1, as has one that cannot be looked at.
+        """
         try:
             found = os.stat(self.path(name), follow_symlinks=False)
         except FileNotFoundError:
@@ -81,7 +83,9 @@ class Shelves(msgspec.Struct, frozen=True):
         return BlobState(size, found.st_mtime, identity)
 
     def names(self) -> Iterator[str]:
-        """Yield the names of all blobs; what has no such name is no blob. The log tells of folders that cannot be looked into."""
+        """Yield the names of all blobs; what has no such name is no blob. The log tells of folders
+        that cannot be looked into.
+        """
         for folder in _folders(self.root):
             try:
                 with os.scandir(folder) as entries:
@@ -90,7 +94,9 @@ class Shelves(msgspec.Struct, frozen=True):
                 _log.warning("the blobs in %s cannot be listed: %s", folder, error.strerror)
 
     def remove(self, names: Iterable[str]) -> dict[str, str]:
-        """Remove blobs; one that is not there is fine. Return why not, for those that cannot be removed."""
+        """Remove blobs; one that is not there is fine. Return why not, for those that cannot be
+        removed.
+        """
         refused = {}
         for name in names:
             try:

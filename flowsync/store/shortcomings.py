@@ -1,7 +1,8 @@
 """What file systems lack, and how that is told: once a process for each of them, in the log.
 
-A file system that cannot flush, or cannot change modes, is used all the same: what is written there is as right as anywhere, but may be lost with the
-power. One without locks cannot be used: the error says which it is.
+A file system that cannot flush, or cannot change modes, is used all the same: what is written there
+is as right as anywhere, but may be lost with the power. One without locks cannot be used: the error
+says which it is.
 """
 
 import errno
@@ -22,7 +23,9 @@ _MOUNTS: Final = "/proc/self/mountinfo"
 
 
 def go_on_without(lack: str, path: str, error: OSError) -> None:
-    """Tell once that the file system of `path` lacks something, if that is what the error says; otherwise raise it."""
+    """Tell once that the file system of `path` lacks something, if that is what the error says;
+    otherwise raise it.
+    """
     if error.errno not in NOT_HAD:
         raise error
     _tell(file_system(path), lack, os.strerror(error.errno))

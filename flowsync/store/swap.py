@@ -1,7 +1,8 @@
 """The exchange of two folders, so that nobody ever sees a half of either.
 
-`renameat2(RENAME_EXCHANGE)` does it in one atomic step. A file system, or a sandbox, that cannot (network file systems, mostly) gets three renames; for an instant
-between them the name is free, and a process killed just then leaves it free, with both folders beside it.
+`renameat2(RENAME_EXCHANGE)` does it in one atomic step. A file system, or a sandbox, that cannot
+(network file systems, mostly) gets three renames; for an instant between them the name is free, and
+a process killed just then leaves it free, with both folders beside it.
 """
 
 import errno

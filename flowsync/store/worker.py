@@ -46,7 +46,9 @@ def persist_packed(site: Site, batch: "bytes | PickleBuffer") -> None:
 
 
 def warm_up() -> None:
-    """Leave it to the parent to tell what a file system lacks: it has, when it wrote the first files."""
+    """Leave it to the parent to tell what a file system lacks: it has, when it wrote the first
+    files.
+    """
     logging.getLogger("flowsync").addHandler(logging.NullHandler())
 
 

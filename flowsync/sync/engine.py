@@ -135,7 +135,8 @@ class Engine:
     async def open(self) -> None:
         """Open everything.
 
-        Raises `SettingsError` when the process may have too few files open, `StoreUnwritableError` when the home cannot be written, `CatalogUnavailableError` when no database answers, and
+        Raises `SettingsError` when the process may have too few files open, `StoreUnwritableError`
+        when the home cannot be written, `CatalogUnavailableError` when no database answers, and
         `SchemaTooNewError` when it belongs to a newer flowsync.
         """
         if self.is_open:
@@ -173,7 +174,8 @@ class Engine:
     async def _open(self, resources: AsyncExitStack) -> None:
         if descriptors.allowed() < descriptors.LEAST:
             raise SettingsError(
-                f"flowsync needs at least {descriptors.LEAST} files and sockets at once; {descriptors.how_to_raise()}"
+                f"flowsync needs at least {descriptors.LEAST} files and sockets at once; "
+                f"{descriptors.how_to_raise()}"
             )
         await asyncio.to_thread(make_home, self.home)
         store = LocalBlobStore(self.home / "store")

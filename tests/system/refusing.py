@@ -1,6 +1,8 @@
-"""A program to which the kernel refuses system calls, run as `python refusing.py CALL,CALL=ERRNO … -- PROGRAM …`.
+"""A program to which the kernel refuses system calls, run as `python refusing.py CALL,CALL=ERRNO …
+-- PROGRAM …`.
 
-A filter of seccomp answers for the kernel; it needs no rights, and holds for every process below. The status is 77 where there is no such filter.
+A filter of seccomp answers for the kernel; it needs no rights, and holds for every process below.
+The status is 77 where there is no such filter.
 """
 
 import ctypes
@@ -98,7 +100,7 @@ def main() -> None:
     if asked or libc.prctl(_SET_SECCOMP, _FILTER, ctypes.byref(program)) or not numbers:
         sys.exit(NOT_HERE)
     command = sys.argv[split + 1 :]
-    os.execvp(command[0], command)
+    os.execvp(command[0], command)  # noqa: S606 -- takes the place of this program
 
 
 if __name__ == "__main__":

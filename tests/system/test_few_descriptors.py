@@ -1,4 +1,6 @@
-"""Machines that let a process have few files and sockets open: the engine keeps within that, or says that it cannot."""
+"""Machines that let a process have few files and sockets open: the engine keeps within that, or
+says that it cannot.
+"""
 
 from pathlib import Path
 

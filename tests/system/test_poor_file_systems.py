@@ -1,4 +1,6 @@
-"""File systems, and sandboxes, that lack something: what can go on goes on, and says once what is not as it should be."""
+"""File systems, and sandboxes, that lack something: what can go on goes on, and says once what is
+not as it should be.
+"""
 
 import subprocess
 import sys
@@ -17,7 +19,9 @@ FILES = numbered(30)
 
 
 def without(*rules: str) -> tuple[str, ...]:
-    """Return the prefix of a command to which system calls are refused; skip the test where that cannot be done."""
+    """Return the prefix of a command to which system calls are refused; skip the test where that
+    cannot be done.
+    """
     prefix = (sys.executable, refusing.__file__, *rules, "--")
     if subprocess.run([*prefix, "true"], check=False).returncode == refusing.NOT_HERE:
         pytest.skip("there is no filter of system calls for this machine")

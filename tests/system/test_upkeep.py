@@ -162,7 +162,9 @@ def test_prune_goes_on_after_what_it_cannot_remove(
 
 
 def without_rights() -> tuple[str, ...]:
-    """Return the prefix of a command that obeys the permissions of files; skip the test where there is none."""
+    """Return the prefix of a command that obeys the permissions of files; skip the test where there
+    is none.
+    """
     if os.geteuid() != 0:
         return ()
     if shutil.which("setpriv") is None:
@@ -171,7 +173,9 @@ def without_rights() -> tuple[str, ...]:
 
 
 def failing_to_read(path: Path) -> tuple[str, ...]:
-    """Return the prefix of a command to which the disk does not give the bytes of the file; skip the test where strace is missing."""
+    """Return the prefix of a command to which the disk does not give the bytes of the file; skip
+    the test where strace is missing.
+    """
     calls = ("-e", "trace=read,readv", "-e", "inject=read,readv:error=EIO")
     prefix = ("strace", "-f", "-qq", "-o", "/dev/null", "-P", str(path), *calls)
     if shutil.which("strace") is None:

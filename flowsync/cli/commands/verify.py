@@ -36,14 +36,17 @@ def command(
 ) -> int:
     """Check the stored bytes of all versions of repository NAME, by default of all repositories, against their sizes and digests.
 
-    What was checked longest ago comes first. It may be interrupted: the next run goes on where this one was. What is damaged is moved to
-    store/quarantine in the home at once, so that nobody is served or exported it, and counts as missing from then on. What cannot be read stays where it
+    What was checked longest ago comes first. It may be interrupted: the next run goes on where this
+    one was. What is damaged is moved to store/quarantine in the home at once, so that nobody is
+    served or exported it, and counts as missing from then on. What cannot be read stays where it
     is. Right bytes that lie in store/quarantine are taken back.
 
-    With --repair, what is missing, damaged or unreadable is fetched again from any source that it ever came from, with the credentials of flowsync.toml,
-    and verified. A sync does not fetch it again by itself.
+    With --repair, what is missing, damaged or unreadable is fetched again from any source that it
+    ever came from, with the credentials of flowsync.toml, and verified. A sync does not fetch it
+    again by itself.
 
-    Exit status: 0 when all is well or was repaired, 3 when something is missing, damaged or unreadable.
+    Exit status: 0 when all is well or was repaired, 3 when something is missing, damaged or
+    unreadable.
     """
     report = run_async(
         _verify(place, name, repair=repair, quick=quick, limit=limit, as_json=as_json)

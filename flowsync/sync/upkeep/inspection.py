@@ -6,9 +6,11 @@
 3. What is suspected is looked at once more under the store's lock for removing: clean-up may have removed the artifact meanwhile, or a sync
    may have put the right bytes in the place of damaged ones. What is damaged is then moved to the quarantine, so that from the moment
    it is known nobody serves or exports it: it is missing.
-4. Damaged is what was read to its end and has other bytes. What cannot be looked at (permissions, a failing disk, too few descriptors) stays where it
-   is: nothing is known of its bytes, and whatever stands in the way may go away.
-5. Right bytes that lie in the quarantine, because they were taken for damaged, go back to their name.
+4. Damaged is what was read to its end and has other bytes. What cannot be looked at (permissions, a
+   failing disk, too few descriptors) stays where it is: nothing is known of its bytes, and whatever
+   stands in the way may go away.
+5. Right bytes that lie in the quarantine, because they were taken for damaged, go back to their
+   name.
 """
 
 from collections.abc import Mapping, Sequence
@@ -38,7 +40,9 @@ _MISSING: Final = Problem("missing", "the blob is missing")
 
 
 class Suspect(msgspec.Struct, frozen=True):
-    """An artifact whose blob is not what it should be: what stands there, and what is wrong with it. `healed` says that it is right again."""
+    """An artifact whose blob is not what it should be: what stands there, and what is wrong with
+    it. `healed` says that it is right again.
+    """
 
     artifact: Stored
     state: BlobState | None
@@ -58,7 +62,9 @@ class Inspector:
         self._quick = quick
 
     async def inspect(self, artifacts: Sequence[Stored]) -> list[Suspect]:
-        """Return the artifacts whose blobs are not right or cannot be looked at; damaged blobs are in quarantine then. Note the others as verified."""
+        """Return the artifacts whose blobs are not right or cannot be looked at; damaged blobs are
+        in quarantine then. Note the others as verified.
+        """
         states = await self._store.states([artifact.blake3 for artifact in artifacts])
         problems = await self._problems(artifacts, states)
         found = [
@@ -137,7 +143,9 @@ class Inspector:
 
 
 def _noted(suspect: Suspect, refused: Mapping[str, str]) -> Suspect:
-    """Return the suspect, with a word on why it could not be moved to the quarantine, where that is so."""
+    """Return the suspect, with a word on why it could not be moved to the quarantine, where that is
+    so.
+    """
     reason = refused.get(suspect.artifact.blake3)
     if reason is None:
         return suspect

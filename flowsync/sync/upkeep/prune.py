@@ -155,7 +155,9 @@ class _Pruning:
         return StoreUsage(count, size)
 
     async def _remove(self, blobs: dict[str, int]) -> dict[str, int]:
-        """Remove blobs, and return those that are gone. What cannot be removed is without a record then, and tried again by the next clean-up."""
+        """Remove blobs, and return those that are gone. What cannot be removed is without a record
+        then, and tried again by the next clean-up.
+        """
         refused = await self._store.remove(list(blobs))
         self.refused += len(refused)
         for name, reason in refused.items():

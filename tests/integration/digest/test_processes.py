@@ -67,7 +67,8 @@ async def main():
 asyncio.run(main())
 """
 
-# Becomes a user who may have so few processes and threads that not all workers start, perhaps none: that user need not reach this Python.
+# Becomes a user who may have so few processes and threads that not all workers start, perhaps none:
+# that user need not reach this Python.
 SHORT_OF_PROCESSES = """
 import asyncio, os, resource, sys
 from flowsync.digest.pool import Hasher

@@ -168,7 +168,9 @@ async def test_right_bytes_in_quarantine_go_back_to_their_name(
     file_sync: Sync,
     harm: Callable[[Path], None],
 ) -> None:
-    """They were taken for damaged; upstream has them no more, and something else may stand under the name by now."""
+    """They were taken for damaged; upstream has them no more, and something else may stand under
+    the name by now.
+    """
     await file_sync(publish(FILES)).acreate()
     place = blob(engine, b"second file")
     right = place.read_bytes()
