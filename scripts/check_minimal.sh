@@ -73,7 +73,7 @@ setting() {
     done
 }
 see() {
-    case "$seen" in *"|$1|"*) return ;; esac
+    case "$seen" in *"|$1|"*) return 0 ;; esac
     seen="$seen|$1|"
     if [ -d "$1" ]; then
         mkdir -p "$folder$1"
