@@ -5,9 +5,11 @@
    once, and under load batches grow by themselves.
 3. Waiters are independent: one that is cancelled, or whose file is gone, harms no other.
 4. A worker that dies takes its crew down; another crew starts, and what was in flight is hashed again, path by path and with no other in
-   flight, so that a path which kills workers is found out: at its third worker it is given up. So is all that waits when three crews in a row fail
-   to start, or die before anything came back.
-5. Nothing blocks the loop: crews start and stop in a thread. The hasher has no task of its own and may be opened and closed in different ones.
+   flight, so that a path which kills workers is found out: at its third worker it is given up.
+5. Where three crews in a row fail to start, or die before anything came back, threads of this
+   process do the work from then on, and the log says so.
+6. Nothing blocks the loop: processes start and end in a thread. The hasher may be opened and closed
+   in different tasks.
 
 Bodies up to `INLINE_LIMIT` are better hashed inline (`bench/digest/bench_threshold.py`; 2 cores; µs of CPU a body that the loop
 cannot use, then of all processes):
@@ -28,6 +30,7 @@ its time; in a worker at 890 MB/s, the loop having 72 % (`bench/digest/bench_bus
 """
 
 import asyncio
+import logging
 import os
 from concurrent.futures import BrokenExecutor
 from functools import partial
@@ -38,10 +41,13 @@ from flowsync.digest.backlog import Backlog, Job
 from flowsync.digest.hashing import complete
 from flowsync.digest.worker import Answer, digest_batch
 from flowsync.model.errors import HashingError, SettingsError, StoreError
-from flowsync.pipeline.crew import Crew
+from flowsync.pipeline import descriptors
+from flowsync.pipeline.crew import Crew, ThreadCrew, Workers
 
 INLINE_LIMIT: Final = 128 * 1024
 """Bytes up to which a body in memory is better hashed by whoever holds it."""
+
+_log = logging.getLogger(__name__)
 
 _MAX_WORKERS = 8
 _MAX_FAILURES = 3
@@ -60,9 +66,9 @@ class Hasher:
         self.inline_limit = INLINE_LIMIT
         self._workers = workers or _default_workers()
         self._backlog = Backlog()
-        self._crew: Crew | None = None
-        self._starting: asyncio.Future[Crew] | None = None
-        self._broken: Crew | None = None
+        self._crew: Workers | None = None
+        self._starting: asyncio.Task[Workers] | None = None
+        self._broken: Workers | None = None
         self._setbacks = 0
         self._due = False
         self._closed = False
@@ -88,8 +94,9 @@ class Hasher:
     ) -> tuple[int, dict[str, str]]:
         """Return the size in bytes and the digests of the file at an absolute path: those asked for, sha256 and BLAKE3.
 
-        `size` (bytes) only helps to form batches; without it the file is asked for it. Raise `StoreError` when the file cannot be read,
-        `HashingError` when workers cannot be had or the hasher is closed, `DeclarationError` for an unknown algorithm.
+        `size` (bytes) only helps to form batches; without it the file is asked for it. Raise
+        `StoreError` when the file cannot be read, `HashingError` when workers die of it or the
+        hasher is closed, `DeclarationError` for an unknown algorithm.
         """
         digests = len(complete(algorithms))
         known = _size_of(path) if size is None else size
@@ -114,7 +121,7 @@ class Hasher:
         crews = [crew for crew in (self._broken, self._crew) if crew is not None]
         self._broken = self._crew = None
         for crew in crews:
-            await asyncio.to_thread(crew.stop)
+            await crew.stop()
 
     def _dispatch_soon(self, loop: asyncio.AbstractEventLoop) -> None:
         # At the end of this turn of the loop, so that paths which come in one turn leave in one batch.
@@ -137,13 +144,14 @@ class Hasher:
 
     def _start_crew(self) -> None:
         if self._starting is None:
-            loop = asyncio.get_running_loop()
-            self._starting = loop.run_in_executor(None, _next_crew, self._broken, self._workers)
+            self._starting = asyncio.create_task(self._next_crew(self._broken))
             self._starting.add_done_callback(self._crew_started)
             self._broken = None
 
-    def _crew_started(self, starting: asyncio.Future[Crew]) -> None:
+    def _crew_started(self, starting: asyncio.Task[Workers]) -> None:
         self._starting = None
+        if starting.cancelled():  # the loop ends
+            return
         error = starting.exception()
         if error is None:
             self._crew = starting.result()
@@ -151,7 +159,7 @@ class Hasher:
             self._set_back(error)
         self._dispatch()
 
-    def _send(self, crew: Crew, batch: list[Job], room: int) -> None:
+    def _send(self, crew: Workers, batch: list[Job], room: int) -> None:
         try:
             sent = crew.submit(digest_batch, [job.request for job in batch])
         except BrokenExecutor as error:  # a worker died while it was idle
@@ -160,14 +168,14 @@ class Hasher:
             self._set_back(error)
             return
         crew.free -= room
-        asyncio.wrap_future(sent).add_done_callback(partial(self._returned, crew, batch, room))
+        sent.add_done_callback(partial(self._returned, crew, batch, room))
 
     def _returned(
-        self, crew: Crew, batch: list[Job], room: int, sent: asyncio.Future[list[Answer]]
+        self, crew: Workers, batch: list[Job], room: int, sent: asyncio.Future[list[Answer]]
     ) -> None:
         """Hand out the answers of a batch, or put it back when a worker died."""
         crew.free += room
-        error = sent.exception()
+        error = BrokenExecutor("stopped") if sent.cancelled() else sent.exception()
         if error is None:
             self._setbacks = 0
             for job, answer in zip(batch, sent.result(), strict=True):
@@ -178,7 +186,7 @@ class Hasher:
             self._backlog.put_back(self._to_try_again(batch, error))
         self._dispatch()
 
-    def _retire(self, crew: Crew) -> None:
+    def _retire(self, crew: Workers) -> None:
         # All batches of a broken crew come back; the first one retires it.
         if self._crew is crew:
             self._crew, self._broken = None, crew
@@ -197,24 +205,26 @@ class Hasher:
         return hopeful
 
     def _set_back(self, error: BaseException) -> None:
-        """Count a crew that did nothing; at the third in a row, fail all that waits."""
+        """Count a crew that did nothing; at the third in a row, go on in threads."""
         self._setbacks += 1
-        if self._setbacks == _MAX_FAILURES:
+        if self._setbacks == _MAX_FAILURES and not self._closed:
             self._setbacks = 0
-            for job in self._backlog.drain():
-                job.fail(_worn_out(job.path, error))
+            self._crew = ThreadCrew(self._workers)
+            _log.warning(
+                "hash workers cannot be had, hashing goes on in threads, which takes longer: %s",
+                error,
+            )
 
-
-def _next_crew(broken: Crew | None, workers: int) -> Crew:
-    if broken is not None:
-        broken.stop()
-    return Crew(workers, partial(digest_batch, ()))
+    async def _next_crew(self, broken: Workers | None) -> Workers:
+        if broken is not None:
+            await broken.stop()
+        return await Crew.start(self._workers, partial(digest_batch, ()))
 
 
 def _default_workers() -> int:
     affinity = getattr(os, "sched_getaffinity", None)
     cores = len(affinity(0)) if affinity else os.cpu_count() or 1
-    return max(1, min(cores - 1, _MAX_WORKERS))
+    return max(1, min(cores - 1, _MAX_WORKERS, descriptors.workers()))
 
 
 def _size_of(path: str) -> int:

@@ -28,6 +28,7 @@ from flowsync.model.transfer_errors import (
     UnreachableError,
 )
 from flowsync.model.url import Origin
+from flowsync.pipeline import descriptors
 
 _GRAIN: Final = 0.001
 """Seconds by which timers of the loop may come early."""
@@ -39,11 +40,13 @@ class HostLimits:
     """The slots of all upstreams. One instance an engine; used from one loop.
 
     `patience` bounds the pauses that upstreams ask for, in seconds. `share` is the number of processes that divide what an upstream takes.
+    All upstreams together get as many requests at a time as the process has descriptors for.
     """
 
     def __init__(self, patience: float, share: int = 1) -> None:
         self._patience = patience
         self._share = share
+        self._room = asyncio.Semaphore(descriptors.downloads())
         self._hosts: dict[Origin, _Host] = {}
 
     def slot(self, origin: Origin, request: FetchRequest, tally: Tally) -> "Slot":
@@ -51,7 +54,7 @@ class HostLimits:
         host = self._hosts.get(origin)
         if host is None:
             host = self._hosts[origin] = _Host(Gate(AdaptiveLimit(self._share)))
-        return Slot(host, request, tally, self._patience)
+        return Slot(host, request, tally, self._patience, self._room)
 
 
 class _Host:
@@ -101,10 +104,18 @@ class _Host:
 class Slot:
     """The right to make one try. Made by `HostLimits`, used by one task."""
 
-    __slots__ = ("_before", "_host", "_patience", "_request", "_started", "_tally")
+    __slots__ = ("_before", "_host", "_patience", "_request", "_room", "_started", "_tally")
 
-    def __init__(self, host: _Host, request: FetchRequest, tally: Tally, patience: float) -> None:
+    def __init__(
+        self,
+        host: _Host,
+        request: FetchRequest,
+        tally: Tally,
+        patience: float,
+        room: asyncio.Semaphore,
+    ) -> None:
         self._host = host
+        self._room = room
         self._request = request
         self._tally = tally
         self._patience = patience
@@ -127,6 +138,11 @@ class Slot:
             now = host.loop.time()
         else:
             host.gate.start(now, remote)
+        if self._room.locked():
+            await self._wait_for_room()
+            now = host.loop.time()
+        else:
+            await self._room.acquire()
         self._before = self._tally.taken
         self._started = now
         return self
@@ -137,6 +153,7 @@ class Slot:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        self._room.release()
         host = self._host
         now = host.loop.time()
         if error is None or _tells_of_answer(error):
@@ -162,6 +179,15 @@ class Slot:
                 host.gate.left()
             elif ticket.waiting:
                 host.line.leave(ticket)
+            host.let_in(host.loop.time())
+            raise
+
+    async def _wait_for_room(self) -> None:
+        host = self._host
+        try:
+            await self._room.acquire()
+        except BaseException:
+            host.gate.left()
             host.let_in(host.loop.time())
             raise
 

@@ -100,7 +100,9 @@ class MissingDigestError(IntegrityError):
 
 
 class HashingError(FlowsyncError):
-    """Digests could not be computed: the hash workers died again and again, or cannot be started, or were closed."""
+    """Digests could not be computed: the hash workers died again and again over a file, or were
+    closed.
+    """
 
 
 # --- the catalog ------------------------------------------------------------------------------

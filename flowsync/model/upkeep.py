@@ -1,17 +1,22 @@
 """What clean-up, verification and reclaiming report. Sizes are bytes."""
 
+from typing import Literal, TypeAlias
+
 import msgspec
 
 LISTED = 1000
 """Findings that a report lists at most; with more, the counts say what there is to say."""
 
+Kind: TypeAlias = Literal["missing", "damaged", "unreadable"]
+
 
 class PruneReport(msgspec.Struct, frozen=True, kw_only=True):
     """What a clean-up removed or, when it was not `applied`, would remove.
 
-    `contents` are units in no version, `links` and `sources` what belonged to them; `kept` counts orphan units that stay because something of a
-    content type's own refers to them. `artifacts` had no link any more; `blobs` are files of the store that no artifact has; `staging`
-    are folders that dead processes left.
+    `contents` are units in no version, `links` and `sources` what belonged to them; `kept` counts
+    orphan units that stay because something of a content type's own refers to them. `artifacts` had
+    no link any more; `blobs` are files of the store that no artifact has; `staging` are folders
+    that dead processes left. `refused` counts blobs that should have gone and could not be removed.
     """
 
     applied: bool
@@ -25,13 +30,16 @@ class PruneReport(msgspec.Struct, frozen=True, kw_only=True):
     blob_bytes: int = 0
     staging: int = 0
     staging_bytes: int = 0
+    refused: int = 0
     seconds: float = 0.0
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
     """A stored artifact whose bytes were not as recorded. `repository` and `relative_path` are one place where it stands, if it stands anywhere.
 
-    `problem` is what was found. `repaired` says that the bytes are right again; otherwise `reason` says why not, where that was tried.
+    `kind` is "missing", "damaged" (its bytes were read, and are others) or "unreadable" (it could
+    not be looked at, so nothing is known of its bytes); `problem` is what was found. `repaired`
+    says that the bytes are right again; otherwise `reason` says why not, where that was tried.
     """
 
     blake3: str
@@ -39,6 +47,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     size: int
     repository: str | None
     relative_path: str | None
+    kind: Kind
     problem: str
     repaired: bool = False
     reason: str | None = None
@@ -47,8 +56,9 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
 class VerifyReport(msgspec.Struct, frozen=True, kw_only=True):
     """What a verification found. `repository` is `None` when it went through all; `quick` compared sizes only.
 
-    `missing` counts artifacts whose blob was not there, `damaged` those whose blob had other bytes or could not be read, `repaired` those of both
-    that are right again. `findings` lists the first thousand.
+    `missing` counts artifacts whose blob was not there, `damaged` those whose blob had other bytes,
+    `unreadable` those whose blob could not be looked at, `repaired` those of all three that are
+    right again. `findings` lists the first thousand.
     """
 
     repository: str | None
@@ -57,14 +67,15 @@ class VerifyReport(msgspec.Struct, frozen=True, kw_only=True):
     bytes: int = 0
     missing: int = 0
     damaged: int = 0
+    unreadable: int = 0
     repaired: int = 0
     findings: tuple[Finding, ...] = ()
     seconds: float = 0.0
 
     @property
     def remaining(self) -> int:
-        """How many artifacts have not the bytes that are recorded."""
-        return self.missing + self.damaged - self.repaired
+        """How many artifacts have not, or may not have, the bytes that are recorded."""
+        return self.missing + self.damaged + self.unreadable - self.repaired
 
 
 class ReclaimReport(msgspec.Struct, frozen=True, kw_only=True):

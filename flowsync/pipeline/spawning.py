@@ -4,8 +4,10 @@
 2. The caller's `__main__` is not run again in the worker. The `spawn` of the standard library does that so that functions defined there can be
    unpickled; ours are defined in modules of flowsync. Without it a script needs no `if __name__ == "__main__"` guard to sync, and a worker
    of a large application starts as fast as one of a small one.
-3. SIGINT is blocked before the worker exists, so a Ctrl-C that reaches the whole process group is the parent's alone to handle, even while
-   the worker's interpreter starts.
+3. No semaphore is made, and so no process that watches over them: a machine without a usable
+   /dev/shm can have workers.
+4. SIGINT is blocked before the worker exists, so a Ctrl-C that reaches the whole process group is
+   the parent's alone to handle, even while the worker's interpreter starts.
 
 Decided: `_launch` of the standard library's launcher is replaced, because it offers no other way to leave `__main__` out. Hiding the module while a
 worker starts would be seen by other threads; a fork server is one a process, shared with the caller, and its children run `__main__` as well. The
@@ -16,24 +18,8 @@ import io
 import os
 import signal
 from collections.abc import Iterable
-from multiprocessing import context, popen_spawn_posix, reduction, resource_tracker, spawn, util
+from multiprocessing import context, popen_spawn_posix, reduction, spawn, util
 from multiprocessing.process import BaseProcess
-from typing import Any
-
-
-class WorkerContext(context.SpawnContext):
-    """A multiprocessing context for one executor. `started` has every process that was made through it, in order."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.started: list[WorkerProcess] = []
-
-    # The base declares a class here; what callers do with it is call it.
-    def Process(self, *args: Any, **kwargs: Any) -> "WorkerProcess":  # type: ignore[override]  # noqa: N802
-        """Make a process and remember it."""
-        process = WorkerProcess(*args, **kwargs)
-        self.started.append(process)
-        return process
 
 
 class WorkerProcess(context.SpawnProcess):
@@ -45,11 +31,11 @@ class WorkerProcess(context.SpawnProcess):
 
 
 class _Launch(popen_spawn_posix.Popen):
-    # Descriptors that the child inherits: the base class adds those of queues and locks while they are pickled.
+    # Descriptors that the child inherits: the base class adds those of sockets and shared memory
+    # while they are pickled.
     _fds: list[int]
 
     def _launch(self, process_obj: BaseProcess) -> None:
-        tracker = _tracker()
         luggage = self._pack(process_obj)
         # The parent keeps its ends as long as this object lives: an outlet that closes tells the child that the parent has died.
         kept: list[int] = []
@@ -62,7 +48,7 @@ class _Launch(popen_spawn_posix.Popen):
             inlet, outlet = os.pipe()
             kept.append(outlet)
             given.append(inlet)
-            self.pid = _spawn(inlet, tracker, [*self._fds, tracker, *given])
+            self.pid = _spawn(inlet, [*self._fds, *given])
         finally:
             _close(given)
         with open(outlet, "wb", closefd=False) as stream:
@@ -83,16 +69,9 @@ class _Launch(popen_spawn_posix.Popen):
         return luggage.getvalue()
 
 
-def _tracker() -> int:
-    """Return the pipe to the process that unlinks the queues' semaphores should parent and workers all be killed."""
-    tracker = resource_tracker.getfd()
-    assert tracker is not None
-    return tracker
-
-
-def _spawn(inlet: int, tracker: int, inherited: list[int]) -> int:
+def _spawn(inlet: int, inherited: list[int]) -> int:
     """Start an interpreter that reads its luggage from `inlet`; return its process id."""
-    command = spawn.get_command_line(tracker_fd=tracker, pipe_handle=inlet)
+    command = spawn.get_command_line(pipe_handle=inlet)
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         return util.spawnv_passfds(os.fsencode(spawn.get_executable()), command, inherited)

@@ -1,13 +1,14 @@
 """Worker processes that answer questions: bytes go out, bytes come back, what they mean is not known here.
 
-1. The work is a plain function of a module, `bytes -> bytes`, submitted to a `concurrent.futures.Executor`. It must bear to be done twice.
+1. The work is a plain function of a module, `bytes -> bytes`. It must bear to be done twice.
    Large messages travel as files (`flowsync.pipeline.parcel`).
 2. At most `slots` questions are on their way, over all who ask; the others wait in order.
 3. A worker that dies takes its crew down; another crew starts, and the questions that were on their way are asked again, each with no other
    on its way, so that one which kills workers harms no other for long. At its third loss it is given up.
 4. Whoever is cancelled takes its question back. If it has begun, the worker is told, and waited for; one that does not listen is killed with its
    crew, and the questions of others are asked again. So nothing that a caller started outlives it.
-5. Nothing blocks the loop: crews start and stop in a thread. The pool has no task of its own and may be opened and closed in different ones.
+5. Nothing blocks the loop: processes start and end in a thread. The pool may be opened and closed
+   in different tasks.
 """
 
 import asyncio
@@ -50,7 +51,7 @@ class WorkerPool:
         self._alone = asyncio.Lock()
         self._crew: Crew | None = None
         self._broken: Crew | None = None
-        self._starting: asyncio.Future[Crew] | None = None
+        self._starting: asyncio.Task[Crew] | None = None
         self._closed = False
 
     async def __aenter__(self) -> Self:
@@ -72,9 +73,8 @@ class WorkerPool:
     def start_soon(self) -> None:
         """Let the workers start in the background, unless they have."""
         if self._crew is None and self._starting is None and not self._closed:
-            loop = asyncio.get_running_loop()
-            self._starting = loop.run_in_executor(
-                None, _next_crew, self._broken, self.workers, self._warm_up
+            self._starting = asyncio.create_task(
+                _next_crew(self._broken, self.workers, self._warm_up)
             )
             self._starting.add_done_callback(self._crew_started)
             self._broken = None
@@ -127,7 +127,7 @@ class WorkerPool:
         crews = [crew for crew in (self._broken, self._crew) if crew is not None]
         self._broken = self._crew = None
         for crew in crews:
-            await asyncio.to_thread(crew.stop)
+            await crew.stop()
 
     @asynccontextmanager
     async def _slot(self, *, alone: bool) -> AsyncIterator[None]:
@@ -153,17 +153,16 @@ class WorkerPool:
     ) -> bytes | None:
         crew = await self._running_crew()
         try:
-            asked = crew.submit(parcel.carry_out, work, sent, path)
+            answered = crew.submit(parcel.carry_out, work, sent, path)
         except BrokenExecutor:  # a worker died while it was idle
             self._retire(crew)
             raise
-        answered = asyncio.wrap_future(asked)
         try:
             await asyncio.wait([answered])
         except asyncio.CancelledError:
             answered.add_done_callback(_retrieve)
             take_back()
-            if not asked.cancel():
+            if not crew.take_back(answered):
                 await self._wait_for_stop(crew, answered)
             raise
         try:
@@ -186,9 +185,9 @@ class WorkerPool:
         assert self._crew is not None
         return self._crew
 
-    def _crew_started(self, starting: asyncio.Future[Crew]) -> None:
+    def _crew_started(self, starting: asyncio.Task[Crew]) -> None:
         self._starting = None
-        if starting.exception() is None:
+        if not starting.cancelled() and starting.exception() is None:
             self._crew = starting.result()
 
     def _retire(self, crew: Crew) -> None:
@@ -200,7 +199,7 @@ class WorkerPool:
         done, _ = await asyncio.wait([answered], timeout=self._patience)
         if not done:
             self._retire(crew)
-            await asyncio.to_thread(crew.stop)
+            await crew.stop()
 
 
 async def _write(path: str, question: bytes) -> None:
@@ -210,10 +209,10 @@ async def _write(path: str, question: bytes) -> None:
         raise StoreError(f"cannot write {path}: {error.strerror}") from error
 
 
-def _next_crew(broken: Crew | None, workers: int, warm_up: Callable[[], object]) -> Crew:
+async def _next_crew(broken: Crew | None, workers: int, warm_up: Callable[[], object]) -> Crew:
     if broken is not None:
-        broken.stop()
-    return Crew(workers, warm_up)
+        await broken.stop()
+    return await Crew.start(workers, warm_up)
 
 
 def _retrieve(answered: asyncio.Future[bytes | None]) -> None:

@@ -25,11 +25,17 @@ class StoreUsage(msgspec.Struct, frozen=True):
 
 
 class BlobState(msgspec.Struct, frozen=True):
-    """What stands under the name of a blob: its size in bytes, when it was written (seconds since the epoch), and what tells it from another file."""
+    """What stands under the name of a blob: its size in bytes, when it was written (seconds since
+    the epoch), and what tells it from another file.
+
+    `trouble` says why it could not be looked at, where that is so; then the rest says nothing, and
+    the size is -1.
+    """
 
     size: int
     written: float
     identity: tuple[int, ...]
+    trouble: str = ""
 
 
 class BlobStore(Protocol):
@@ -79,19 +85,37 @@ class BlobStore(Protocol):
         ...
 
     async def states(self, names: Sequence[str]) -> list[BlobState | None]:
-        """Return for each name what stands there, without reading it; `None` when nothing does. What is no file has the size -1."""
+        """Return for each name what stands there, without reading it; `None` when nothing does.
+        What is no file has the size -1.
+
+        What cannot be looked at harms no other name: its state says why.
+        """
         ...
 
     def names(self, batch_size: int) -> AsyncGenerator[list[str], None]:
         """Yield the names of all blobs, some at a time. One that comes or goes meanwhile may be among them or not."""
         ...
 
-    async def remove(self, names: Sequence[str]) -> None:
-        """Remove blobs; one that is not there is fine. Only within `removing`."""
+    async def remove(self, names: Sequence[str]) -> dict[str, str]:
+        """Remove blobs; one that is not there is fine. Return why not, for those that cannot be
+        removed. Only within `removing`.
+        """
         ...
 
-    async def quarantine(self, names: Sequence[str]) -> None:
-        """Take damaged blobs from their names and keep them aside, where nobody serves them. Only within `removing`."""
+    async def quarantine(self, names: Sequence[str]) -> dict[str, str]:
+        """Take damaged blobs from their names and keep them aside, where nobody serves them. Only
+        within `removing`.
+
+        Return why not, for those that cannot be taken.
+        """
+        ...
+
+    async def restore(self, names: Sequence[str]) -> set[str]:
+        """Put back what is kept aside of these names and has the right bytes, in the place of what
+        stands there; return those names.
+
+        Not within `removing`, which it asks for itself.
+        """
         ...
 
     async def release(self, names: Sequence[str]) -> None:

@@ -17,16 +17,20 @@ each file and folder. Both barriers of a batch of 4 KiB files, in ms (bench/stor
 syncfs also writes what others have dirty; fsync waits for some of that too, since they share a journal. A slower disk would feel it more, so
 small batches, which gain little, do not take part.
 
-syncfs is trusted only where it is known to reach the disk and to report errors: Linux 5.8 or later on ext4, XFS or Btrfs. FUSE does not
-pass it on, overlayfs does not report the errors of the file system below. Elsewhere, fsync does it.
+syncfs is trusted only where it is known to reach the disk and to report errors: Linux 5.8 or later
+on ext4, XFS or Btrfs. FUSE does not pass it on, overlayfs does not report the errors of the file
+system below. Elsewhere, fsync does it. Where a file system has no fsync either, of files or of
+folders, the log says so once, and the batch goes on.
 """
 
 import os
+import stat
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Final, Protocol
 
 from flowsync.store import kernel
+from flowsync.store.shortcomings import NOT_HAD, go_on_without
 
 SYNCFS_FROM: Final = 8
 """Files in a batch from which syncfs is used: fsync of eight costs about 2 ms, syncfs 0.4 ms and what others have dirty."""
@@ -102,9 +106,7 @@ def flush_ahead(fd: int) -> None:
 
 def flush_tree(folder: str) -> None:
     """Make everything below the folder durable, files and names."""
-    if trusts_syncfs(folder):
-        with barrier(folder, whole=True) as everything:
-            everything.folders([folder])
+    if trusts_syncfs(folder) and _flushed_whole(folder):
         return
     for parent, _, names in os.walk(folder):
         for name in names:
@@ -112,11 +114,22 @@ def flush_tree(folder: str) -> None:
         flush(parent)
 
 
+def _flushed_whole(folder: str) -> bool:
+    fd = os.open(folder, os.O_RDONLY)
+    try:
+        return _WholeFileSystem(fd).synced()
+    finally:
+        os.close(fd)
+
+
 def flush(path: str) -> None:
     """Make the bytes of a file, or the names in a folder, durable."""
     fd = os.open(path, os.O_RDONLY)
     try:
         os.fsync(fd)
+    except OSError as error:
+        what = "folders" if stat.S_ISDIR(os.fstat(fd).st_mode) else "files"
+        go_on_without(f"cannot make {what} durable", path, error)
     finally:
         os.close(fd)
 
@@ -136,20 +149,37 @@ class _WholeFileSystem:
         self._fd = fd
 
     def files(self, written: Iterable[str], staged: Iterable[str]) -> None:
-        kernel.syncfs(self._fd)
+        if not self.synced():
+            _EachAlone().files(written, staged)
+            return
         # A staged file is older than our descriptor. If its write-back failed early and someone else was told, syncfs
         # keeps silent to us; the file itself still knows.
         for path in staged:
             _check_written(path)
 
     def folders(self, folders: Iterable[str]) -> None:
-        kernel.syncfs(self._fd)
+        if not self.synced():
+            _EachAlone().folders(folders)
+
+    def synced(self) -> bool:
+        """Flush the file system; say whether the system has a call for it."""
+        try:
+            kernel.syncfs(self._fd)
+        except OSError as error:
+            if error.errno not in NOT_HAD:
+                raise
+            return False
+        return True
 
 
 def _check_written(path: str) -> None:
     fd = os.open(path, os.O_RDONLY)
     try:
         kernel.wait_written(fd)
+    except OSError as error:
+        if error.errno not in NOT_HAD:
+            raise
+        flush(path)
     finally:
         os.close(fd)
 

@@ -26,7 +26,9 @@ Entry = tuple[str, str]
 """A relative path in the exported folder, and the path of the blob."""
 
 # Another file system; a full inode; a file of someone else under protected_hardlinks; no links on this file system.
-_NO_LINK: Final = frozenset({errno.EXDEV, errno.EMLINK, errno.EPERM, errno.EOPNOTSUPP})
+_NO_LINK: Final = frozenset(
+    {errno.EXDEV, errno.EMLINK, errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS}
+)
 
 
 class ExportReport(msgspec.Struct, frozen=True, kw_only=True):

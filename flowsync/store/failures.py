@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Final
 
 from flowsync.model.errors import ExportError, StoreError, StoreFullError, StoreUnwritableError
+from flowsync.pipeline.descriptors import how_to_raise
 
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _FORBIDDEN: Final = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
@@ -35,7 +36,8 @@ def export_errors(doing: str) -> Iterator[None]:
 def describe(error: OSError) -> str:
     """Return the system's words for the error, with the path that it concerns where it names one."""
     where = f": {error.filename}" if error.filename else ""
-    return f"{error.strerror}{where}"
+    advice = f"; {how_to_raise()}" if error.errno == errno.EMFILE else ""
+    return f"{error.strerror}{where}{advice}"
 
 
 def _kind(error: OSError, otherwise: type[StoreError]) -> type[StoreError]:

@@ -22,6 +22,7 @@ from typing import Final
 
 from flowsync.pipeline.threads import in_thread
 from flowsync.store.failures import store_errors
+from flowsync.store.locks import lock
 
 _FIRST_PAUSE: Final = 0.001
 _LONGEST_PAUSE: Final = 0.02
@@ -68,18 +69,16 @@ class _Lock:
         """Take the lock if it can be had at once."""
         if self._fd is None:
             self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(self._fd, kind | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        return True
+        return lock(self._fd, kind, self._path)
 
     def release(self) -> None:
         if self._fd is not None:
             fd, self._fd = self._fd, None
             # Unlocked, not only closed: a child that was forked meanwhile has the descriptor too.
-            fcntl.flock(fd, fcntl.LOCK_UN)
-            os.close(fd)
+            try:
+                fcntl.flock(fd, fcntl.LOCK_UN)
+            finally:
+                os.close(fd)
 
 
 def _enter(turnstile: _Lock, room: _Lock) -> bool:
@@ -91,8 +90,8 @@ def _enter(turnstile: _Lock, room: _Lock) -> bool:
 
 
 def _release(*locks: _Lock) -> None:
-    for lock in locks:
-        lock.release()
+    for each in locks:
+        each.release()
 
 
 async def _wait_for(take: Callable[..., bool], *arguments: object) -> None:

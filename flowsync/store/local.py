@@ -115,8 +115,7 @@ class LocalBlobStore:
 
     async def states(self, names: Sequence[str]) -> list[BlobState | None]:
         """See `BlobStore.states`."""
-        with store_errors(f"looking at blobs in {self._shelves.root}"):
-            return await in_thread(self._states, names)
+        return await in_thread(self._states, names)
 
     async def names(self, batch_size: int) -> AsyncGenerator[list[str], None]:
         """See `BlobStore.names`."""
@@ -125,15 +124,23 @@ class LocalBlobStore:
             while batch := await in_thread(_take, names, batch_size):
                 yield batch
 
-    async def remove(self, names: Sequence[str]) -> None:
+    async def remove(self, names: Sequence[str]) -> dict[str, str]:
         """See `BlobStore.remove`."""
-        with store_errors(f"removing blobs from {self._shelves.root}"):
-            await in_thread(self._shelves.remove, names)
+        return await in_thread(self._shelves.remove, names)
 
-    async def quarantine(self, names: Sequence[str]) -> None:
+    async def quarantine(self, names: Sequence[str]) -> dict[str, str]:
         """See `BlobStore.quarantine`."""
         with store_errors(f"moving damaged blobs to {self._quarantine.root}"):
-            await in_thread(self._quarantine.take, self._shelves, names)
+            return await in_thread(self._quarantine.take, self._shelves, names)
+
+    async def restore(self, names: Sequence[str]) -> set[str]:
+        """See `BlobStore.restore`."""
+        with store_errors(f"putting blobs back from {self._quarantine.root}"):
+            found = await in_thread(self._quarantine.right, names)
+            if not found:
+                return set()
+            async with self.removing():
+                return await in_thread(self._quarantine.put_back, self._shelves, found)
 
     async def release(self, names: Sequence[str]) -> None:
         """See `BlobStore.release`."""

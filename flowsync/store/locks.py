@@ -7,6 +7,8 @@ file is removed by its owner: whoever gets hold of one that was removed in the m
 import fcntl
 import os
 
+from flowsync.store.shortcomings import without_locks
+
 
 def claim(path: str, flags: int = 0, mode: int = 0o600) -> int | None:
     """Open and lock the file, and return its descriptor; closing it gives the lock back.
@@ -20,15 +22,24 @@ def claim(path: str, flags: int = 0, mode: int = 0o600) -> int | None:
         if flags & os.O_CREAT:
             raise
         return None
-    if _locked(fd) and os.fstat(fd).st_nlink > 0:
-        return fd
-    os.close(fd)
+    try:
+        if lock(fd, fcntl.LOCK_EX, path) and os.fstat(fd).st_nlink > 0:
+            held, fd = fd, -1
+            return held
+    finally:
+        if fd >= 0:
+            os.close(fd)
     return None
 
 
-def _locked(fd: int) -> bool:
+def lock(fd: int, kind: int, path: str) -> bool:
+    """Take the lock of an open file if it can be had at once; say whether it was. Raise `OSError`,
+    which names a file system without locks.
+    """
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(fd, kind | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
+    except OSError as error:
+        raise without_locks(path, error) from error
     return True

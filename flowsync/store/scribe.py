@@ -4,7 +4,8 @@
    downloading these waits take about as long as the calls, and they come out of the loop's time too. A process has a lock of its own.
 2. The process starts when the store has written `START_AFTER` files in batches that are worth it, and only then: few files never pay for it. It
    starts while a thread goes on writing.
-3. What crosses are the bodies, packed once, `MOST_BYTES` a batch; large bodies keep a thread in few calls anyway. Staged files cross as paths.
+3. What crosses are the bodies, packed once, `MOST_BYTES` a batch, through memory that both
+   processes see; large bodies keep a thread in few calls anyway. Staged files cross as paths.
 4. A worker that dies loses nothing: a batch can always be written again (`Writer.persist`), and a thread does it at once. The next worker starts
    after as many files as the first.
 
@@ -17,6 +18,7 @@ and 6.2.
 import asyncio
 from collections.abc import Sequence
 from concurrent.futures import BrokenExecutor
+from pickle import PickleBuffer
 from typing import Final
 
 from flowsync.model.artifact import StagedArtifact
@@ -43,7 +45,7 @@ class Scribe:
         self._site = site
         self._writer = site.writer()
         self._written = 0
-        self._starting: asyncio.Future[Crew] | None = None
+        self._starting: asyncio.Task[Crew] | None = None
         self._closed = False
 
     @property
@@ -71,9 +73,7 @@ class Scribe:
             self._start_when_due(len(artifacts))
             return False
         try:
-            await finished(
-                asyncio.wrap_future(crew.submit(persist_packed, self._site, pack(artifacts)))
-            )
+            await finished(crew.submit(persist_packed, self._site, PickleBuffer(pack(artifacts))))
         except BrokenExecutor:
             await self._let_go()
             return False
@@ -85,12 +85,12 @@ class Scribe:
         self._written += written
         if self._written > START_AFTER:
             self._written = 0
-            self._starting = asyncio.get_running_loop().run_in_executor(None, Crew, 1, warm_up)
+            self._starting = asyncio.create_task(Crew.start(1, warm_up))
 
     def _crew(self) -> Crew | None:
         if self._starting is None or not self._starting.done():
             return None
-        if self._starting.exception() is not None:
+        if self._starting.cancelled() or self._starting.exception() is not None:
             # This machine has no room for another process now; it may later.
             self._starting = None
             return None
@@ -99,7 +99,7 @@ class Scribe:
     async def _let_go(self) -> None:
         crew, self._starting = self._crew(), None
         if crew is not None:
-            await in_thread(crew.stop)
+            await crew.stop()
 
 
 def _is_large(artifacts: Sequence[StagedArtifact]) -> bool:

@@ -7,8 +7,12 @@ store takes 30, 73 and 163 ms, into one of 200 000 blobs 30 to 34 ms with each (
 of 100 000 names (25 million blobs) are well within what ext4, XFS and Btrfs index.
 """
 
+import errno
+import logging
 import os
 import re
+import secrets
+import shutil
 import stat
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -18,6 +22,10 @@ import blake3
 import msgspec
 
 from flowsync.store.blobs import BlobState, StoreUsage
+from flowsync.store.durability import flush
+from flowsync.store.failures import describe
+
+_log = logging.getLogger(__name__)
 
 _NAME: Final = re.compile(r"[0-9a-f]{64}")
 
@@ -42,7 +50,7 @@ class Shelves(msgspec.Struct, frozen=True):
         """Return whether the blob is there with the right size (bytes) and digest; one that cannot be read is not."""
         try:
             with open(self.path(name), "rb", buffering=0) as blob:
-                return os.fstat(blob.fileno()).st_size == size and _digest(blob.fileno()) == name
+                return os.fstat(blob.fileno()).st_size == size and digest_of(blob.fileno()) == name
         except OSError:
             return False
 
@@ -51,36 +59,53 @@ class Shelves(msgspec.Struct, frozen=True):
         target = self.path(name)
         # Trying first costs nothing once the folder exists, and heals a store from which someone tidied away empty folders.
         try:
-            os.rename(source, target)
+            _move(source, target)
         except FileNotFoundError:
             os.makedirs(self.folder(name), exist_ok=True)
-            os.rename(source, target)
+            _move(source, target)
 
     def missing(self, names: Iterable[str]) -> set[str]:
         """Return those of the names that have no blob."""
         return {name for name in names if not os.path.exists(self.path(name))}
 
     def state(self, name: str) -> BlobState | None:
-        """Return what stands under the name, links not followed; a thing that is no file has the size -1."""
+        """Return what stands under the name, links not followed; a thing that is no file has the
+        size -1, as has one that cannot be looked at.
+        """
         try:
             found = os.stat(self.path(name), follow_symlinks=False)
         except FileNotFoundError:
             return None
+        except OSError as error:
+            return BlobState(-1, 0.0, (), trouble=describe(error))
         size = found.st_size if stat.S_ISREG(found.st_mode) else -1
         identity = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
         return BlobState(size, found.st_mtime, identity)
 
     def names(self) -> Iterator[str]:
-        """Yield the names of all blobs; what has no such name is no blob."""
+        """Yield the names of all blobs; what has no such name is no blob. The log tells of folders
+        that cannot be looked into.
+        """
         for folder in _folders(self.root):
-            with os.scandir(folder) as entries:
-                yield from (entry.name for entry in entries if _NAME.fullmatch(entry.name))
+            try:
+                with os.scandir(folder) as entries:
+                    yield from (entry.name for entry in entries if _NAME.fullmatch(entry.name))
+            except OSError as error:
+                _log.warning("the blobs in %s cannot be listed: %s", folder, error.strerror)
 
-    def remove(self, names: Iterable[str]) -> None:
-        """Remove blobs; one that is not there is fine."""
+    def remove(self, names: Iterable[str]) -> dict[str, str]:
+        """Remove blobs; one that is not there is fine. Return why not, for those that cannot be
+        removed.
+        """
+        refused = {}
         for name in names:
-            with suppress(FileNotFoundError):
+            try:
                 os.unlink(self.path(name))
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                refused[name] = describe(error)
+        return refused
 
     def usage(self) -> StoreUsage:
         """Count the blobs and their bytes, one folder at a time. A blob that is removed meanwhile may count or not."""
@@ -88,6 +113,31 @@ class Shelves(msgspec.Struct, frozen=True):
         return StoreUsage(
             sum(each.blobs for each in measured), sum(each.bytes for each in measured)
         )
+
+
+def _move(source: str, target: str) -> None:
+    try:
+        os.rename(source, target)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        # Folders of one file system may be kept apart: by quotas of projects, by mounts.
+        _move_across(source, target)
+
+
+def _move_across(source: str, target: str) -> None:
+    """Copy a file beside its new name, durably, then let it take the name."""
+    folder, name = os.path.split(target)
+    beside = f"{folder}/.{name}.{secrets.token_hex(8)}"
+    try:
+        shutil.copy(source, beside)
+        flush(beside)
+        os.rename(beside, target)
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(beside)
+        raise
+    os.unlink(source)
 
 
 def _folders(root: str) -> Iterator[str]:
@@ -99,17 +149,21 @@ def _folders(root: str) -> Iterator[str]:
 
 def _measure(folder: str) -> StoreUsage:
     blobs = total = 0
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            try:
-                total += entry.stat(follow_symlinks=False).st_size
-            except FileNotFoundError:
-                continue
-            blobs += 1
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                try:
+                    total += entry.stat(follow_symlinks=False).st_size
+                except FileNotFoundError:
+                    continue
+                blobs += 1
+    except OSError as error:
+        _log.warning("the blobs in %s cannot all be counted: %s", folder, error.strerror)
     return StoreUsage(blobs, total)
 
 
-def _digest(fd: int) -> str:
+def digest_of(fd: int) -> str:
+    """Return the BLAKE3 of an open file, which is the name it should have."""
     # Read, not mapped: a bad sector is then an error and not the end of the process.
     hasher = blake3.blake3()
     while chunk := os.read(fd, _CHUNK):

@@ -1,7 +1,8 @@
 """The exchange of two folders, so that nobody ever sees a half of either.
 
-`renameat2(RENAME_EXCHANGE)` does it in one atomic step. A file system that cannot (network file systems, mostly) gets three renames; for an instant
-between them the name is free, and a process killed just then leaves it free, with both folders beside it.
+`renameat2(RENAME_EXCHANGE)` does it in one atomic step. A file system, or a sandbox, that cannot
+(network file systems, mostly) gets three renames; for an instant between them the name is free, and
+a process killed just then leaves it free, with both folders beside it.
 """
 
 import errno
@@ -10,7 +11,7 @@ from typing import Final
 
 from flowsync.store import kernel
 
-_UNKNOWN: Final = frozenset({errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP})
+_UNKNOWN: Final = frozenset({errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.EPERM})
 
 
 def exchange(one: str, other: str, aside: str) -> None:

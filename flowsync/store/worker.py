@@ -1,8 +1,10 @@
 """What runs in the store's worker process: one batch of artifacts after the other, made durable; and the site at which both sides write."""
 
+import logging
 import tempfile
 from collections.abc import Sequence
 from functools import cache
+from pickle import PickleBuffer
 from typing import Final
 
 import msgspec
@@ -38,13 +40,16 @@ def pack(artifacts: Sequence[StagedArtifact]) -> bytes:
     return msgspec.msgpack.encode(artifacts)
 
 
-def persist_packed(site: Site, batch: bytes) -> None:
+def persist_packed(site: Site, batch: "bytes | PickleBuffer") -> None:
     """Make a packed batch durable, as `Writer.persist` does; `site` is that of the parent process."""
     _writer(site).persist(_DECODER.decode(batch))
 
 
 def warm_up() -> None:
-    """Do nothing, once this module is imported."""
+    """Leave it to the parent to tell what a file system lacks: it has, when it wrote the first
+    files.
+    """
+    logging.getLogger("flowsync").addHandler(logging.NullHandler())
 
 
 @cache

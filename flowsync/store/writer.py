@@ -16,6 +16,7 @@ from flowsync.model.errors import StoreError
 from flowsync.store.durability import Barrier
 from flowsync.store.failures import store_errors
 from flowsync.store.shelves import Shelves
+from flowsync.store.shortcomings import go_on_without
 
 _READ_ONLY = 0o444
 
@@ -70,7 +71,7 @@ class Writer:
                 for name, path in written.items():
                     _write(path, bodies[name])
                 for path in moved.values():
-                    os.chmod(path, _READ_ONLY)
+                    _make_read_only(path, path)
                 durable.files(written.values(), moved.values())
                 self._place({**written, **moved}, wanted, durable)
             except BaseException:
@@ -112,9 +113,16 @@ def _write(path: str, body: bytes) -> None:
         while written < len(body):
             written += os.write(fd, memoryview(body)[written:])
         # The mode given to open is narrowed by the umask.
-        os.fchmod(fd, _READ_ONLY)
+        _make_read_only(fd, path)
     finally:
         os.close(fd)
+
+
+def _make_read_only(file: int | str, path: str) -> None:
+    try:
+        os.chmod(file, _READ_ONLY)
+    except OSError as error:
+        go_on_without("cannot make files read-only", path, error)
 
 
 def _remove(paths: Iterable[str]) -> None:

@@ -26,6 +26,7 @@ from flowsync.model.events import Observer
 from flowsync.model.remote import Remote
 from flowsync.model.repository import Repository
 from flowsync.model.transfer import Fetcher
+from flowsync.pipeline import descriptors
 from flowsync.pipeline.budget import Budget
 from flowsync.pipeline.workers import WorkerPool
 from flowsync.stages.context import DownloadWorkers
@@ -134,7 +135,8 @@ class Engine:
     async def open(self) -> None:
         """Open everything.
 
-        Raises `StoreUnwritableError` when the home cannot be written, `CatalogUnavailableError` when no database answers, and
+        Raises `SettingsError` when the process may have too few files open, `StoreUnwritableError`
+        when the home cannot be written, `CatalogUnavailableError` when no database answers, and
         `SchemaTooNewError` when it belongs to a newer flowsync.
         """
         if self.is_open:
@@ -170,6 +172,11 @@ class Engine:
         return self.catalog.repositories.new_version(repository, wait=wait)
 
     async def _open(self, resources: AsyncExitStack) -> None:
+        if descriptors.allowed() < descriptors.LEAST:
+            raise SettingsError(
+                f"flowsync needs at least {descriptors.LEAST} files and sockets at once; "
+                f"{descriptors.how_to_raise()}"
+            )
         await asyncio.to_thread(make_home, self.home)
         store = LocalBlobStore(self.home / "store")
         await resources.enter_async_context(store)
@@ -183,7 +190,9 @@ class Engine:
         self.hasher = await resources.enter_async_context(Hasher(self._hash_workers))
         self.budget = Budget(size=self.in_flight_bytes, items=self.in_flight_items)
         self.single_flight = SingleFlight()
-        self.turns = Turns(self.syncs_at_once, self.budget.waits_for_relief)
+        self.turns = Turns(
+            min(self.syncs_at_once, descriptors.syncs()), self.budget.waits_for_relief
+        )
         self.workers = await self._open_workers(resources, scratch)
         self.store = store
 

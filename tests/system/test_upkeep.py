@@ -1,6 +1,9 @@
 """Clean-up, verification and reclaiming on the command line."""
 
+import os
+import shutil
 import signal
+import subprocess
 import time
 from pathlib import Path
 
@@ -84,6 +87,102 @@ def test_verify_tells_by_line_and_status_and_repairs_with_the_credentials_of_the
     assert healed.out.endswith("2 missing, 0 damaged, 2 repaired\n")
     assert upstream.requests("/a.txt")[-1].headers["authorization"].startswith("Basic ")
     assert (again.objects[0]["checked"], again.objects[0]["remaining"]) == (3, 0)
+
+
+def test_blobs_that_may_not_be_read_stay_where_they_are_and_are_right_again_afterwards(
+    tmp_path: Path, conninfo: str, upstream: Upstream
+) -> None:
+    """Upstream is gone meanwhile: what was moved away could not be brought back."""
+    flowsync = CommandLine(tmp_path, database_url=conninfo, prefix=without_rights())
+    flowsync.configure(repositories={"files": {"url": publish(upstream, FILES)}})
+    flowsync.run("sync")
+    upstream.always("/a.txt", Status(404))
+    unreadable = blob(flowsync.home, b"first file")
+    unreadable.chmod(0)
+
+    found = flowsync.run("verify")
+    tried = flowsync.run("verify", "--repair", "--json")
+    unreadable.chmod(0o444)
+    mended = flowsync.run("verify", "--json")
+
+    assert [each.status for each in (found, tried, mended)] == [3, 3, 0]
+    assert found.out.endswith("0 missing, 0 damaged, 1 unreadable, 0 repaired\n")
+    (complaint,) = found.complaints
+    assert "a.txt of files: the blob cannot be read: " in complaint
+    assert "Permission denied" in complaint
+    (finding,) = tried.objects[0]["findings"]
+    assert (finding["kind"], finding["repaired"]) == ("unreadable", False)
+    assert "404" in finding["reason"]
+    assert tried.objects[0]["remaining"] == 1
+    assert mended.objects[0]["checked"] == 3
+    assert not (flowsync.home / "store" / "quarantine").exists()
+
+
+def test_blob_that_the_disk_does_not_give_is_unreadable_and_can_be_repaired(
+    tmp_path: Path, conninfo: str, upstream: Upstream
+) -> None:
+    flowsync = CommandLine(tmp_path, database_url=conninfo)
+    flowsync.run("sync", "file", publish(upstream, FILES), "-r", "files")
+    bad = blob(flowsync.home, b"first file")
+    inode = bad.stat().st_ino
+    failing = CommandLine(tmp_path, database_url=conninfo, prefix=failing_to_read(bad))
+
+    found = failing.run("verify", "--json")
+    kept = bad.stat().st_ino
+    healed = failing.run("verify", "--repair", "--json")
+
+    assert [each.status for each in (found, healed)] == [3, 0]
+    (finding,) = found.objects[0]["findings"]
+    assert finding["kind"] == "unreadable"
+    assert "Input/output error" in finding["problem"]
+    assert kept == inode
+    assert (healed.objects[0]["unreadable"], healed.objects[0]["repaired"]) == (1, 1)
+    assert bad.stat().st_ino != inode
+    assert bad.read_bytes() == b"first file"
+
+
+def test_prune_goes_on_after_what_it_cannot_remove(
+    flowsync: CommandLine, conninfo: str, upstream: Upstream
+) -> None:
+    flowsync.run("sync", "file", publish(upstream, FILES), "-r", "files")
+    forget(conninfo)
+    folder = blob(flowsync.home, b"first file")
+    folder.unlink()
+    (folder / "inside").mkdir(parents=True)
+
+    done = flowsync.run("prune", "--older-than", "0", "--yes")
+    (folder / "inside").rmdir()
+    folder.rmdir()
+    again = flowsync.run("prune", "--older-than", "0", "--yes")
+
+    assert (done.status, again.status) == (3, 0)
+    assert "could not remove 1 blobs; the next prune tries again\n" in done.out
+    assert "removed 2 artifacts" in done.out
+    assert list((flowsync.home / "store" / "blake3").glob("*/*")) == []
+
+
+def without_rights() -> tuple[str, ...]:
+    """Return the prefix of a command that obeys the permissions of files; skip the test where there
+    is none.
+    """
+    if os.geteuid() != 0:
+        return ()
+    if shutil.which("setpriv") is None:
+        pytest.skip("root obeys permissions only without some of its rights, which needs setpriv")
+    return ("setpriv", "--bounding-set", "-dac_override,-dac_read_search")
+
+
+def failing_to_read(path: Path) -> tuple[str, ...]:
+    """Return the prefix of a command to which the disk does not give the bytes of the file; skip
+    the test where strace is missing.
+    """
+    calls = ("-e", "trace=read,readv", "-e", "inject=read,readv:error=EIO")
+    prefix = ("strace", "-f", "-qq", "-o", "/dev/null", "-P", str(path), *calls)
+    if shutil.which("strace") is None:
+        pytest.skip("strace, which lets system calls fail, is not installed")
+    if subprocess.run([*prefix, "true"], check=False, capture_output=True).returncode != 0:
+        pytest.skip("strace may not trace here")
+    return prefix
 
 
 def test_status_tells_how_old_the_oldest_verification_is(

@@ -25,16 +25,19 @@ from flowsync.cli.text import format_bytes
 @click.option("--yes", "apply", is_flag=True, help="Remove it; without, only say what would go.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.pass_obj
-def command(place: Place, *, older_than: timedelta, apply: bool, as_json: bool) -> None:
+def command(place: Place, *, older_than: timedelta, apply: bool, as_json: bool) -> int:
     """Remove what nothing needs any more: units that no version has, their bytes, and what killed processes left behind.
 
     Without --yes nothing is changed; counts and sizes say what would be removed. Units get lost to all versions when versions are deleted, or when
     a sync is stopped before its version is complete.
 
     It is safe to run beside syncs. What a running sync may be using stays, whatever --older-than says.
+
+    Exit status: 0 when all is well, 3 when a file cannot be removed.
     """
     report = run_async(_prune(place, older_than, apply))
     click.echo(msgspec.json.encode(report).decode() if as_json else _as_text(report))
+    return 3 if report.refused else 0
 
 
 async def _prune(place: Place, older_than: timedelta, apply: bool) -> "flowsync.PruneReport":
@@ -54,6 +57,8 @@ def _as_text(report: "flowsync.PruneReport") -> str:
     lines = [f"{verb} {parts[0]}", *(f"{verb} {part}" for part in parts[1:])]
     if report.kept:
         lines.append(f"kept {report.kept} units to which tables of their type refer")
+    if report.refused:
+        lines.append(f"could not remove {report.refused} blobs; the next prune tries again")
     if report.applied:
         lines.append(f"freed {size} in {report.seconds:.1f} s")
     else:

@@ -16,7 +16,7 @@ from flowsync.cli.text import format_bytes
 
 @click.command("verify")
 @click.argument("name", required=False)
-@click.option("--repair", is_flag=True, help="Fetch again what is missing or damaged.")
+@click.option("--repair", is_flag=True, help="Fetch again what is missing, damaged or unreadable.")
 @click.option(
     "--quick", is_flag=True, help="Read no file: see only what is missing or has another size."
 )
@@ -36,13 +36,17 @@ def command(
 ) -> int:
     """Check the stored bytes of all versions of repository NAME, by default of all repositories, against their sizes and digests.
 
-    What was checked longest ago comes first. It may be interrupted: the next run goes on where this one was. What is damaged is moved to
-    store/quarantine in the home at once, so that nobody is served or exported it, and counts as missing from then on.
+    What was checked longest ago comes first. It may be interrupted: the next run goes on where this
+    one was. What is damaged is moved to store/quarantine in the home at once, so that nobody is
+    served or exported it, and counts as missing from then on. What cannot be read stays where it
+    is. Right bytes that lie in store/quarantine are taken back.
 
-    With --repair, what is missing or damaged is fetched again from any source that it ever came from, with the credentials of flowsync.toml,
-    and verified. A sync does not fetch it again by itself.
+    With --repair, what is missing, damaged or unreadable is fetched again from any source that it
+    ever came from, with the credentials of flowsync.toml, and verified. A sync does not fetch it
+    again by itself.
 
-    Exit status: 0 when all is well or was repaired, 3 when something is missing or damaged.
+    Exit status: 0 when all is well or was repaired, 3 when something is missing, damaged or
+    unreadable.
     """
     report = run_async(
         _verify(place, name, repair=repair, quick=quick, limit=limit, as_json=as_json)
@@ -89,7 +93,11 @@ def _complaint(finding: "flowsync.Finding") -> str:
 
 def _as_text(report: "flowsync.VerifyReport") -> str:
     how = "looked at" if report.quick else "verified"
-    found = f"{report.missing} missing, {report.damaged} damaged, {report.repaired} repaired"
+    unreadable = f"{report.unreadable} unreadable, " if report.unreadable else ""
+    found = (
+        f"{report.missing} missing, {report.damaged} damaged, "
+        f"{unreadable}{report.repaired} repaired"
+    )
     rate = report.bytes / report.seconds if report.seconds else 0.0
     speed = "" if report.quick else f" ({format_bytes(rate)}/s)"
     return (

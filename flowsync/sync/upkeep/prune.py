@@ -24,6 +24,7 @@ Locks are taken in one order: the store's, a database connection, rows. Whoever 
 Memory holds one window of ids. A transaction covers one window, and the store's lock at most some hundreds of removals.
 """
 
+import logging
 import time
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import aclosing
@@ -35,6 +36,8 @@ from flowsync.model.content import Content
 from flowsync.model.upkeep import PruneReport
 from flowsync.store.blobs import StoreUsage
 from flowsync.sync.engine import Engine
+
+_log = logging.getLogger(__name__)
 
 PROTECTION: Final = timedelta(hours=24)
 """How long a thing that nothing needs is kept, unless the caller says otherwise."""
@@ -74,6 +77,7 @@ async def prune(
         blob_bytes=blobs.bytes,
         staging=staging.blobs,
         staging_bytes=staging.bytes,
+        refused=pruning.refused,
         seconds=time.monotonic() - started,
     )
 
@@ -89,6 +93,7 @@ class _Pruning:
         self._older_than = older_than
         self._only = only
         self._apply = apply
+        self.refused = 0
 
     async def contents(self) -> Gone:
         gone = Gone()
@@ -121,7 +126,7 @@ class _Pruning:
                 if self._apply and found:
                     async with self._store.removing():
                         found = await self._unrecorded(list(found))
-                        await self._store.remove(list(found))
+                        found = await self._remove(found)
                 count, size = count + len(found), size + sum(found.values())
         return StoreUsage(count, size)
 
@@ -146,9 +151,19 @@ class _Pruning:
                 gone = await self._orphans.remove_artifacts(
                     ids[start : start + _BLOBS], self._older_than
                 )
-                await self._store.remove([blob.name for blob in gone])
-            count, size = count + len(gone), size + sum(blob.size for blob in gone)
+                removed = await self._remove({blob.name: blob.size for blob in gone})
+            count, size = count + len(removed), size + sum(removed.values())
         return StoreUsage(count, size)
+
+    async def _remove(self, blobs: dict[str, int]) -> dict[str, int]:
+        """Remove blobs, and return those that are gone. What cannot be removed is without a record
+        then, and tried again by the next clean-up.
+        """
+        refused = await self._store.remove(list(blobs))
+        self.refused += len(refused)
+        for name, reason in refused.items():
+            _log.warning("blob %s cannot be removed: %s", name, reason)
+        return {name: size for name, size in blobs.items() if name not in refused}
 
     async def _unrecorded(self, names: list[str]) -> dict[str, int]:
         """Return those of the blobs that no artifact has and that are old enough, with their sizes."""

@@ -11,7 +11,7 @@ from typing import Final
 
 from flowsync.catalog.verification import Origin, Stored
 from flowsync.model.artifact import StagedArtifact
-from flowsync.model.errors import DeclarationError, IntegrityError, SettingsError
+from flowsync.model.errors import DeclarationError, IntegrityError, SettingsError, StoreError
 from flowsync.model.remote import Remote
 from flowsync.model.transfer import FetchRequest
 from flowsync.model.transfer_errors import TransferError
@@ -56,11 +56,26 @@ class Repairer:
             for number, outcome in outcomes.items()
             if isinstance(outcome, StagedArtifact)
         }
-        if staged:
-            await self._put_in_place(staged)
-        return {number: reason for number, reason in outcomes.items() if isinstance(reason, str)}
+        reasons = {number: text for number, text in outcomes.items() if isinstance(text, str)}
+        return reasons | await self._put_in_place(staged)
 
-    async def _put_in_place(self, staged: dict[int, StagedArtifact]) -> None:
+    async def _put_in_place(self, staged: dict[int, StagedArtifact]) -> dict[int, str]:
+        """Store what was fetched; return why not, for what the store refuses."""
+        if not staged:
+            return {}
+        try:
+            await self._store_recorded(staged)
+        except StoreError as error:
+            if len(staged) == 1:
+                return dict.fromkeys(staged, str(error))
+            # One of them may be refused for reasons of its own.
+            reasons: dict[int, str] = {}
+            for number, artifact in staged.items():
+                reasons |= await self._put_in_place({number: artifact})
+            return reasons
+        return {}
+
+    async def _store_recorded(self, staged: dict[int, StagedArtifact]) -> None:
         # Clean-up must not take the record away between the question and the answer, or a blob without one would stay.
         async with self._store.storing():
             recorded = await self._catalog.verification.recorded(list(staged))

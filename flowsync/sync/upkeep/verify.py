@@ -4,17 +4,19 @@
    continued by the next one: what it did comes last there.
 2. A damaged blob is never served or exported from the moment it is known: it is moved to the store's quarantine, with or without repair, and is
    missing from then on. The record stays, so that each verification tells of it until the bytes are back.
-3. Bytes come back by repair, or by whatever stores the same bytes again: persisting puts them where they are missing. A sync alone does not: it
-   sees the record and fetches nothing.
+3. Bytes come back from the quarantine, where they turn out to be right, by repair, or by whatever
+   stores the same bytes again: persisting puts them where they are missing. A sync alone does not:
+   it sees the record and fetches nothing.
 4. Two windows are in the works at a time, so that a large file at the end of one leaves no core idle. Memory holds these two, and at most a thousand
    findings.
 
-Decided: a blob that cannot be read is moved as well, because what cannot be read cannot be told from what is damaged, and nobody could be served
-with it.
+5. A blob that cannot be looked at stays where it is. Repair fetches its bytes like those of any
+   other and puts them in its place.
 """
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack, aclosing
 from typing import Final
@@ -26,7 +28,7 @@ from flowsync.pipeline.progress import Progress
 from flowsync.pipeline.tasks import task_group
 from flowsync.sync.engine import Engine
 from flowsync.sync.observe import observed
-from flowsync.sync.upkeep.inspection import MISSING, Inspector, Suspect
+from flowsync.sync.upkeep.inspection import Inspector, Suspect
 from flowsync.sync.upkeep.pace import Pace
 from flowsync.sync.upkeep.repair import FindRemote, Repairer
 
@@ -50,9 +52,10 @@ async def verify(
 ) -> VerifyReport:
     """Check the blobs of all versions of a repository, by default of all repositories, and report what was wrong.
 
-    With `repair`, what is wrong is fetched again; `find_remote` gives the remotes with their credentials. `quick` reads no blob and sees only what is
-    missing or has another size. `limit` is the bytes a second to read from the store. `observers` get `SyncProgressed` events, for "store" where
-    it is all.
+    Right bytes that lie in the quarantine are taken back. With `repair`, what is wrong is fetched
+    again; `find_remote` gives the remotes with their credentials. `quick` reads no blob and sees
+    only what is missing or has another size. `limit` is the bytes a second to read from the store.
+    `observers` get `SyncProgressed` events, for "store" where it is all.
 
     Raise `RepositoryNotFoundError` when there is no such repository, `StoreError` when the store cannot be written.
     """
@@ -79,6 +82,7 @@ async def verify(
             bytes=checking.size,
             missing=job.missing,
             damaged=job.damaged,
+            unreadable=job.unreadable,
             repaired=job.repaired,
             findings=tuple(job.findings),
             seconds=time.monotonic() - started,
@@ -92,6 +96,7 @@ class _Verifying:
         self.repairer: Repairer | None = None
         self.missing = 0
         self.damaged = 0
+        self.unreadable = 0
         self.repaired = 0
         self.findings: list[Finding] = []
         self._verification = engine.catalog.verification
@@ -115,12 +120,15 @@ class _Verifying:
 
     async def _treat(self, suspects: list[Suspect]) -> None:
         reasons: dict[int, str] = {}
-        if self.repairer is not None:
-            reasons = await self.repairer.repair([suspect.artifact for suspect in suspects])
-            self.repaired += len(suspects) - len(reasons)
-        missing = sum(suspect.problem == MISSING for suspect in suspects)
-        self.missing += missing
-        self.damaged += len(suspects) - missing
+        ill = [suspect for suspect in suspects if not suspect.healed]
+        self.repaired += len(suspects) - len(ill)
+        if self.repairer is not None and ill:
+            reasons = await self.repairer.repair([suspect.artifact for suspect in ill])
+            self.repaired += len(ill) - len(reasons)
+        found = Counter(suspect.problem.kind for suspect in suspects)
+        self.missing += found["missing"]
+        self.damaged += found["damaged"]
+        self.unreadable += found["unreadable"]
         await self._list(suspects, reasons)
 
     async def _list(self, suspects: list[Suspect], reasons: dict[int, str]) -> None:
@@ -137,8 +145,9 @@ class _Verifying:
                     size=artifact.size,
                     repository=place.repository,
                     relative_path=place.relative_path,
-                    problem=suspect.problem,
-                    repaired=self.repairer is not None and reason is None,
+                    kind=suspect.problem.kind,
+                    problem=suspect.problem.text,
+                    repaired=suspect.healed or (self.repairer is not None and reason is None),
                     reason=reason,
                 )
             )

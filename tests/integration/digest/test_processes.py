@@ -58,16 +58,36 @@ async def main():
         limits = resource.getrlimit(resource.RLIMIT_NOFILE)
         free = int(sys.argv[2])
         resource.setrlimit(resource.RLIMIT_NOFILE, (max(map(int, before)) + free, limits[1]))
-        try:
-            await hasher.digest(sys.argv[1], frozenset())
-        except Exception as error:
-            print(type(error).__name__, error)
+        size, _ = await hasher.digest(sys.argv[1], frozenset())
+        print(size)
         resource.setrlimit(resource.RLIMIT_NOFILE, limits)
         size, _ = await hasher.digest(sys.argv[1], frozenset())
         print(size)
 
 asyncio.run(main())
 """
+
+# Becomes a user who may have so few processes and threads that not all workers start, perhaps none:
+# that user need not reach this Python.
+SHORT_OF_PROCESSES = """
+import asyncio, os, resource, sys
+from flowsync.digest.pool import Hasher
+
+async def digest_twice(workers):
+    async with Hasher(workers) as hasher:
+        for _ in range(2):
+            size, _ = await hasher.digest("/dev/null", frozenset())
+            print(size)
+
+asyncio.run(digest_twice(1))
+resource.setrlimit(resource.RLIMIT_NPROC, (20, 20))
+os.setgroups([])
+os.setgid(60_123)
+os.setuid(60_123)
+asyncio.run(digest_twice(30))
+"""
+
+IN_THREADS = "hash workers cannot be had, hashing goes on in threads, which takes longer: "
 
 
 @contextmanager
@@ -155,7 +175,7 @@ def test_nothing_outlives_a_parent_that_is_killed(busy: bool, tmp_path: Path) ->
 
         running.kill()
 
-        assert len(watched) == 3, "two workers, and the tracker of their semaphores"
+        assert len(watched) == 2
         for process in watched:
             ended, _, _ = select.select([process], [], [], 20)
             assert ended == [process]
@@ -164,16 +184,42 @@ def test_nothing_outlives_a_parent_that_is_killed(busy: bool, tmp_path: Path) ->
             os.close(writing)
 
 
-@pytest.mark.parametrize("free", [1, 5, 8, 11])
-def test_failing_to_start_workers_is_an_error_and_not_the_end(
+@pytest.mark.parametrize("free", [1, 3, 5, 8])
+def test_hashing_goes_on_in_threads_where_workers_find_no_descriptors(
     free: int, abc: Path, tmp_path: Path
 ) -> None:
-    """The more descriptors are free, the farther the start gets: to the queues, to the first process."""
+    """The more descriptors are free, the farther the start gets: to the sockets, to the process."""
     with program(SHORT_OF_DESCRIPTORS, tmp_path, abc, free) as running:
         output, errors = running.communicate()
 
-    assert errors == ""
-    assert output.splitlines() == [
-        f"HashingError hashing {abc}: the hash workers failed 3 times, at last with OSError(24, 'Too many open files')",
-        "3",
-    ]
+    assert errors == IN_THREADS + "[Errno 24] Too many open files\n"
+    assert output.splitlines() == ["3", "3"]
+
+
+def test_hashing_goes_on_in_threads_where_no_process_can_be_had(tmp_path: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root can become a user without processes, whose number is limited")
+    with program(SHORT_OF_PROCESSES, tmp_path) as running:
+        output, errors = running.communicate()
+
+    assert errors.startswith(IN_THREADS)
+    assert errors.count("\n") == 1
+    assert output.splitlines() == ["0", "0", "0", "0"]
+
+
+def test_workers_need_no_shared_memory_of_the_system(abc: Path, tmp_path: Path) -> None:
+    """Where /dev/shm cannot be written there are no named semaphores."""
+    (tmp_path / "script.py").write_text(UNGUARDED)
+    mounting = 'mount -t tmpfs -o ro none /dev/shm && exec "$@"'
+    run = subprocess.run(
+        ["unshare", "-m", "sh", "-c", mounting, "sh", sys.executable, tmp_path / "script.py", abc],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        check=False,
+    )
+    if "unshare:" in run.stderr or "mount:" in run.stderr:
+        pytest.skip(f"no file system can be mounted here: {run.stderr.strip()}")
+
+    assert (run.returncode, run.stderr) == (0, "")
+    assert run.stdout.endswith("f20015ad\n")

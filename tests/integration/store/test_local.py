@@ -17,6 +17,7 @@ from tests.contract.blob_store import (
     in_memory,
     name_of,
 )
+from tests.mounts import mounted
 
 LIVING = """
 import asyncio, sys
@@ -196,3 +197,17 @@ async def test_two_processes_share_a_store(neighbour, tmp_path):
         assert neighbour.wait() == 0
 
         assert await store.usage() == StoreUsage(blobs=1, bytes=5)
+
+
+async def test_folders_of_a_store_may_lie_on_two_file_systems(tmp_path: Path) -> None:
+    """Mounts, and quotas of projects, keep a rename from going from one to the other."""
+    with mounted(tmp_path / "staging", "-t", "tmpfs", "none"):
+        async with LocalBlobStore(tmp_path) as store, store.staging() as folder:
+            await store.persist([in_memory(b"in memory"), as_file(folder, b"as a file")])
+
+            for body in (b"in memory", b"as a file"):
+                with store.open(name_of(body)) as blob:
+                    assert blob.read() == body
+            assert os.listdir(folder) == []
+        beside = [path.name for path in tmp_path.glob("blake3/*/*")]
+    assert sorted(beside) == sorted(map(name_of, (b"in memory", b"as a file")))

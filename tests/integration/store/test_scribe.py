@@ -110,6 +110,25 @@ async def test_batch_of_a_worker_that_is_killed_is_written_all_the_same(
     assert await let_start(scribe) != pid
 
 
+@pytest.mark.parametrize("size", [100, 3000], ids=["socket", "memory"])
+async def test_worker_that_dies_while_a_batch_is_on_its_way_holds_nobody_up(
+    scribe: Scribe, site: Site, size: int
+) -> None:
+    """It never reads the batch, of which a pipe would hold a part only."""
+    pid = await let_start(scribe)
+    os.kill(pid, signal.SIGSTOP)
+    artifacts = [in_memory(body.ljust(size)) for body in bodies("on its way", 400)]
+    writing = asyncio.create_task(scribe.persist(artifacts))
+    done, _ = await asyncio.wait((writing,), timeout=0.1)
+    assert not done
+    os.kill(pid, signal.SIGKILL)
+    async with asyncio.timeout(20):
+        await writing
+        await scribe.close()
+
+    assert stored(site, artifacts)
+
+
 async def test_error_of_a_worker_is_that_of_a_thread(scribe: Scribe, tmp_path: Path) -> None:
     await let_start(scribe)
     elsewhere = as_file(str(tmp_path), b"mine")

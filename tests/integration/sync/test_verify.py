@@ -160,6 +160,72 @@ async def test_damaged_blob_is_kept_aside_until_it_is_whole_again(
     assert quarantined(engine) == []
 
 
+@pytest.mark.parametrize("harm", KINDS)
+async def test_right_bytes_in_quarantine_go_back_to_their_name(
+    engine: Engine,
+    upstream: Upstream,
+    publish: Publish,
+    file_sync: Sync,
+    harm: Callable[[Path], None],
+) -> None:
+    """They were taken for damaged; upstream has them no more, and something else may stand under
+    the name by now.
+    """
+    await file_sync(publish(FILES)).acreate()
+    place = blob(engine, b"second file")
+    right = place.read_bytes()
+    harm(place)
+    aside = engine.home / "store" / "quarantine" / place.name
+    aside.parent.mkdir()
+    aside.write_bytes(right)
+    upstream.always("/b.txt", Status(404))
+
+    found = await verify(engine)
+    again = await verify(engine)
+
+    assert (found.missing + found.damaged + found.unreadable, found.repaired) == (1, 1)
+    assert (found.findings[0].repaired, found.remaining) == (True, 0)
+    assert counts(again) == (3, 0, 0, 0)
+    assert quarantined(engine) == []
+    assert await whole(engine)
+
+
+async def test_wrong_bytes_in_quarantine_stay_there(
+    engine: Engine, publish: Publish, file_sync: Sync
+) -> None:
+    await file_sync(publish(FILES)).acreate()
+    damage.flip(blob(engine, b"second file"))
+    await verify(engine)
+
+    report = await verify(engine)
+
+    assert (report.missing, report.repaired) == (1, 0)
+    assert quarantined(engine) == [blob(engine, b"second file").name]
+
+
+async def test_shelf_that_cannot_be_looked_into_stops_nothing(
+    engine: Engine, publish: Publish, file_sync: Sync
+) -> None:
+    """A file has its name. Nothing is known of the blobs, so nothing of them is moved."""
+    await file_sync(publish(FILES)).acreate()
+    damage.flip(blob(engine, b"first file"))
+    shelf = blob(engine, b"second file").parent
+    shelf.rename(engine.home / "shelf")
+    shelf.touch()
+
+    report = await verify(engine, repair=True)
+    shelf.unlink()
+    (engine.home / "shelf").rename(shelf)
+    again = await verify(engine)
+
+    assert (report.checked, report.missing, report.damaged, report.unreadable) == (3, 0, 1, 1)
+    assert report.repaired == 1
+    finding = next(each for each in report.findings if each.kind == "unreadable")
+    assert "the blob cannot be looked at: Not a directory" in finding.problem
+    assert "Not a directory" in (finding.reason or "")
+    assert counts(again) == (3, 0, 0, 0)
+
+
 async def test_large_store_with_every_kind_of_damage_is_healed_in_one_run(
     engine: Engine, upstream: Upstream, file_sync: Sync
 ) -> None:

@@ -84,7 +84,7 @@ def test_launched_program_is_detached_and_writes_to_a_closed_log(tmp_path: Path)
     done = tmp_path / "done"
     os.mkfifo(done)
 
-    script = f"echo session $(ps -o sid= -p $$); echo end >'{done}'"
+    script = f"echo session $(cut -d ' ' -f 6 /proc/$$/stat); echo end >'{done}'"
     pid = Account().launch("trying", ["/bin/sh", "-c", script], log)
 
     assert done.read_text() == "end\n"

@@ -1,0 +1,51 @@
+"""How many files and sockets this process may have open at once, and how they are shared out.
+
+The limit is the soft one of the process as it is now: nothing here changes it. What is shared out
+leaves room for the loop, the database's sessions and the files that threads have open for a moment.
+"""
+
+import resource
+from typing import Final
+
+LEAST: Final = 64
+"""Descriptors without which nothing works."""
+
+_KEPT: Final = 60
+"""Descriptors for all that is not shared out."""
+
+_A_DOWNLOAD: Final = 4
+"""A socket, an idle one, the file that is written, and its lock."""
+
+_A_SYNC: Final = 10
+_A_WORKER: Final = 16
+
+_UNLIMITED: Final = 1 << 20
+
+
+def allowed() -> int:
+    """Return how many descriptors the process may have."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return _UNLIMITED if soft == resource.RLIM_INFINITY else min(soft, _UNLIMITED)
+
+
+def downloads() -> int:
+    """Return how many downloads may go on at once."""
+    return max(1, (allowed() - _KEPT) // _A_DOWNLOAD)
+
+
+def syncs() -> int:
+    """Return how many syncs may go on at once."""
+    return max(1, (allowed() - _KEPT) // _A_SYNC)
+
+
+def workers() -> int:
+    """Return how many worker processes a crew may have."""
+    return max(1, (allowed() - _KEPT) // _A_WORKER)
+
+
+def how_to_raise() -> str:
+    """Return words on the limit and on how to raise it, for errors."""
+    return (
+        f"this process may have {allowed()} open; "
+        "raise that with `ulimit -n`, or LimitNOFILE= of a systemd unit"
+    )
