@@ -46,12 +46,16 @@ def _beyond(one: Any) -> Iterator[Any]:
     if isinstance(one, asyncio.Task):
         yield one.get_coro()
         return
-    for held in (*gc.get_referents(one), *getattr(one, "__dict__", {}).values()):
-        if isinstance(held, _FOLLOWED):
-            yield held
-        elif isinstance(held, _LISTS):
-            yield from (each for each in _values(held) if isinstance(each, _FOLLOWED))
+    for held in gc.get_referents(one):
+        yield from _awaitables(held)
+    if isinstance(one, asyncio.TaskGroup):
+        yield from _awaitables(vars(one))
 
 
-def _values(held: Any) -> Any:
-    return held.values() if isinstance(held, dict) else held
+def _awaitables(held: Any, depth: int = 2) -> Iterator[Any]:
+    """Yield `held`, or those in it: `gather` keeps its tasks in a list in a dict."""
+    if isinstance(held, _FOLLOWED):
+        yield held
+    elif isinstance(held, _LISTS) and depth:
+        for each in held.values() if isinstance(held, dict) else held:
+            yield from _awaitables(each, depth - 1)

@@ -293,5 +293,7 @@ class Pipeline:
             await asyncio.wait(running, timeout=INSIST)
             for task in running:
                 if not task.done():
-                    _log.warning("%s goes on although it was cancelled: cancelling it again", task.get_name())
+                    _log.warning(
+                        "%s goes on although it was cancelled: cancelling it again", task.get_name()
+                    )
                     task.cancel()

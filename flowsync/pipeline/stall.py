@@ -37,7 +37,9 @@ class Standstill:
         if any(self._stages[number]._busy for number in running):
             return None
         awaited = {number: awaited_items(self._tasks[number]) for number in running}
-        strays = _each_once(item for items in awaited.values() for item in items if not item.was_put)
+        strays = _each_once(
+            item for items in awaited.values() for item in items if not item.was_put
+        )
         known = self._waiting.items()
         if not known and not strays:
             return None

@@ -16,7 +16,17 @@ from flowsync.model.errors import (
 from flowsync.pipeline.pipeline import Pipeline, create_pipeline
 from flowsync.pipeline.stage import EndStage, Stage
 from flowsync.pipeline.tasks import task_group
-from tests.unit.pipeline.actors import CleanUp, Collect, Drop, Fail, Feed, Pass, Resolve, Unit, turns
+from tests.unit.pipeline.actors import (
+    CleanUp,
+    Collect,
+    Drop,
+    Fail,
+    Feed,
+    Pass,
+    Resolve,
+    Unit,
+    turns,
+)
 
 Start = Callable[..., asyncio.Task[Any]]
 
@@ -260,9 +270,7 @@ async def test_stage_that_awaits_an_item_that_was_never_put_is_told(way: str) ->
     """It waited for ever, unseen."""
     async with asyncio.timeout(HANGS):
         with pytest.raises(PipelineStalledError) as raised:
-            await create_pipeline(
-                [Awaits(way), Pass(), Resolve(), EndStage()], stall_timeout=SOON
-            )
+            await create_pipeline([Awaits(way), Pass(), Resolve(), EndStage()], stall_timeout=SOON)
 
     assert "someone awaits unit lost (in stage Awaits), which was never put" in str(raised.value)
 
