@@ -163,7 +163,10 @@ class Stage:
         self._losses = losses
 
     def disconnect(self) -> None:
-        """Undo `connect`; the pipeline calls it when all stages have ended. What tasks that were left behind put later is noted as lost all the same."""
+        """Undo `connect`; the pipeline calls it when all stages have ended.
+
+        What tasks that were left behind put later is noted as lost all the same.
+        """
         self._in_q = self._out_q = self._waiting = self._progress = self._context = None
 
     def _input(self) -> Channel[Any]:

@@ -6,12 +6,13 @@ used again.
 """
 
 import asyncio
+import math
 from collections.abc import Sequence
 
 import uvloop
 
 from flowsync.catalog.new_version import NewVersion
-from flowsync.model.errors import FlowsyncError
+from flowsync.model.errors import EngineClosedError, FlowsyncError, SettingsError
 from flowsync.model.events import Observer
 from flowsync.model.plan import SyncPlan
 from flowsync.model.repository import ErrorPolicy, Repository, RepositoryVersion, SyncResult
@@ -58,6 +59,8 @@ class DeclarativeVersion:
     What was left out is listed in `result` and in the version's `info`; more than `max_errors` of it fail the sync after all
     (`TooManyLeftOutError`). A mirror that would lose more than the share `max_removal` of more than 100 units fails too (`MassRemovalError`).
 
+    `timeout` is how many seconds the sync may take from its turn on; then it fails with a `SyncTimeoutError`, and nothing of it is visible.
+
     `observers` get this sync's events, besides the engine's own. `maxsize` is the number of items
     between two stages, `stall_timeout` as in `create_pipeline`.
 
@@ -82,8 +85,13 @@ class DeclarativeVersion:
         observers: Sequence[Observer] = (),
         maxsize: int = QUEUE_SIZE,
         stall_timeout: float | None = STALL_TIMEOUT,
+        timeout: float | None = None,
         plan: SyncPlan | None = None,
     ) -> None:
+        if timeout is not None and not 0 < timeout < math.inf:
+            raise SettingsError(
+                f"a sync's timeout is a positive number of seconds or None, found {timeout}"
+            )
         self.first_stage = first_stage
         self.repository = repository
         self.mirror = mirror
@@ -100,6 +108,7 @@ class DeclarativeVersion:
             max_removal=max_removal,
             maxsize=maxsize,
             stall_timeout=stall_timeout,
+            timeout=timeout,
             plan=plan,
         )
         self._observers = tuple(observers)
@@ -122,7 +131,7 @@ class DeclarativeVersion:
     def create(self) -> RepositoryVersion | None:
         """Do the whole sync in a loop of its own and return the new version, or `None` when it would not differ from the latest.
 
-        Raises `FlowsyncError` inside a running loop, where `acreate()` is to be awaited, and whatever the sync fails with.
+        Raises `FlowsyncError` inside a running loop, where `acreate()` is to be awaited, `SyncTimeoutError`, and whatever the sync fails with.
         """
         try:
             asyncio.get_running_loop()
@@ -133,7 +142,10 @@ class DeclarativeVersion:
         )
 
     async def acreate(self) -> RepositoryVersion | None:
-        """Do the whole sync in the running loop, with the open engine that was given, and return as `create()` does."""
+        """Do the whole sync in the running loop, with the open engine that was given, and return as `create()` does.
+
+        Raises `EngineClosedError` when the engine is closed before the sync is done, `SyncTimeoutError`, and whatever the sync fails with.
+        """
         engine = self._open_engine("acreate()")
         run = SyncRun(engine, self.repository, self._options, self._observers)
         try:
@@ -159,7 +171,9 @@ class DeclarativeVersion:
 
     def _open_engine(self, caller: str) -> Engine:
         if self._engine is None or not self._engine.is_open:
-            raise FlowsyncError(
+            closed = self._engine is not None and self._engine.was_closed
+            kind = EngineClosedError if closed else FlowsyncError
+            raise kind(
                 f"{caller} needs an open engine: "
                 "DeclarativeVersion(…, engine=engine) inside `async with Engine(…) as engine`"
             )

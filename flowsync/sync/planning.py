@@ -37,8 +37,24 @@ async def plan_sync(
 ) -> SyncPlan:
     """Return what a sync would do now."""
     name = repository.name
-    taken, opened = engine.turns.taken(), open_planning(engine.catalog.database, name)
-    async with taken as turn, opened as planning:
+    async with (
+        engine.operations.entered() as operation,
+        operation.endable(),
+        engine.turns.taken() as turn,
+    ):
+        operation.began = True
+        return await _plan_in_turn(engine, first_stage, name, options, observers, turn)
+
+
+async def _plan_in_turn(
+    engine: Engine,
+    first_stage: Stage,
+    name: str,
+    options: SyncOptions,
+    observers: Sequence[Observer],
+    turn: Turn,
+) -> SyncPlan:
+    async with open_planning(engine.catalog.database, name) as planning:
         stages = [first_stage, QueryExistingArtifacts(), PlanContent(planning), EndStage()]
         remotes = bind_remotes(engine, stages)
         base = await planning.base()

@@ -35,6 +35,7 @@ from flowsync.model.content import Content, content_id
 from flowsync.model.upkeep import PruneReport
 from flowsync.store.blobs import StoreUsage
 from flowsync.sync.engine import Engine
+from flowsync.sync.operations import ends_with_engine
 
 PROTECTION: Final = timedelta(hours=24)
 """How long a thing that nothing needs is kept, unless the caller says otherwise."""
@@ -43,6 +44,7 @@ _BLOBS: Final = 500
 """Blobs that are removed while savers wait: some tens of milliseconds."""
 
 
+@ends_with_engine
 async def prune(
     engine: Engine,
     *,
