@@ -23,7 +23,7 @@ from flowsync.download.origin import Origin
 from flowsync.download.retry import Backoff
 from flowsync.download.spool import Spool
 from flowsync.model.errors import DigestMismatchError, EngineClosedError
-from flowsync.model.transfer import Fetched, Fetcher, FetchRequest, Received, Sink
+from flowsync.model.transfer import Fetched, FetchRequest, Received, Sink
 from flowsync.model.transfer_errors import UnsupportedUrlError
 from flowsync.model.url import redact, scheme
 from flowsync.pipeline.visits import Visits
@@ -39,7 +39,7 @@ async def open_fetcher(
     user_agent: str | None = None,
     backoff: Backoff | None = None,
     share: int = 1,
-) -> AsyncIterator[Fetcher]:
+) -> AsyncIterator["UrlFetcher"]:
     """Open a fetcher for http, https and file URLs for as long as the block runs.
 
     `scratch_folder` exists and takes the files of `download`. `allowed_roots` bounds `file://` URLs; `None` allows what the process can read.

@@ -149,7 +149,7 @@ class DeclarativeVersion:
         engine = self._open_engine("acreate()")
         run = SyncRun(engine, self.repository, self._options, self._observers)
         try:
-            version = await run.run(self._all_stages)
+            version = await run.run(self._all_stages, self.first_stage)
         finally:
             self.result, self.statistics = run.result, run.statistics
         return version

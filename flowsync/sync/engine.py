@@ -18,14 +18,13 @@ from flowsync.catalog.catalog import Catalog
 from flowsync.catalog.embedded import EmbeddedPostgres
 from flowsync.catalog.new_version import NewVersion
 from flowsync.digest.pool import Hasher
-from flowsync.download.fetcher import open_fetcher
+from flowsync.download.fetcher import UrlFetcher, open_fetcher
 from flowsync.download.retry import Backoff
 from flowsync.model.digest import DigestPolicy
 from flowsync.model.errors import FlowsyncError, SettingsError
 from flowsync.model.events import Observer
 from flowsync.model.remote import Remote
 from flowsync.model.repository import Repository
-from flowsync.model.transfer import Fetcher
 from flowsync.pipeline.budget import Budget
 from flowsync.pipeline.workers import WorkerPool
 from flowsync.stages.context import DownloadWorkers
@@ -103,7 +102,7 @@ class Engine:
         self.embedded: EmbeddedPostgres | None = None
         self.catalog: Catalog
         self.store: BlobStore
-        self.fetcher: Fetcher
+        self.fetcher: UrlFetcher
         self.hasher: Hasher
         self.workers: DownloadWorkers | None = None
         self.budget: Budget
@@ -214,7 +213,7 @@ class Engine:
         self.operations = Operations(self.home)
         self.budget = Budget(size=self.in_flight_bytes, items=self.in_flight_items)
         self.single_flight = SingleFlight()
-        self.turns = Turns(self.syncs_at_once, self.budget.waits_for_relief)
+        self.turns = Turns(self.syncs_at_once, self.budget.waits_for_relief, self.fetcher.traffic)
         self.workers = await self._open_workers(resources, scratch)
         self.store = store
 

@@ -7,6 +7,7 @@
 """
 
 import time
+from collections import ChainMap
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -18,6 +19,7 @@ from flowsync.model.errors import PlanOutdatedError, SyncTimeoutError
 from flowsync.model.events import Observer, SyncEnded, SyncStarted
 from flowsync.model.plan import SyncPlan
 from flowsync.model.repository import LeftOut, Repository, RepositoryVersion, RunState, SyncResult
+from flowsync.model.url import Origin
 from flowsync.pipeline.pipeline import Pipeline, StageStatistics
 from flowsync.pipeline.progress import Meter, Progress
 from flowsync.pipeline.stage import Stage
@@ -29,7 +31,7 @@ from flowsync.sync.observe import observed, tell
 from flowsync.sync.operations import Operation
 from flowsync.sync.options import SyncOptions
 from flowsync.sync.recording import Recording
-from flowsync.sync.surroundings import bind_remotes, recollect, run_context
+from flowsync.sync.surroundings import bind_remotes, origins_of, recollect, remotes_of, run_context
 from flowsync.sync.turns import Turn
 
 
@@ -53,12 +55,16 @@ class SyncRun:
         self._progress = Progress()
         self._operation = Operation()
         self._pipeline: Pipeline | None = None
+        self._origins: list[Origin] = []
         self._started = time.monotonic()
         self._left_out: list[LeftOut] = []
         self._recording = Recording(self._catalog.runs, self._progress, self._left_out)
 
-    async def run(self, stages: Callable[[NewVersion], list[Stage]]) -> RepositoryVersion | None:
-        """Do the sync; `stages` gives the whole pipeline for the version that was opened."""
+    async def run(
+        self, stages: Callable[[NewVersion], list[Stage]], first_stage: Stage
+    ) -> RepositoryVersion | None:
+        """Do the sync; `stages` gives the whole pipeline, which begins with `first_stage`, for the version that was opened."""
+        self._origins = origins_of(first_stage)
         async with self._engine.operations.entered() as self._operation:
             return await self._recorded(stages)
 
@@ -67,7 +73,7 @@ class SyncRun:
     ) -> RepositoryVersion | None:
         """Do the sync and record how it ended."""
         try:
-            async with self._operation.endable(), self._engine.turns.taken() as turn:
+            async with self._operation.endable(), self._engine.turns.taken(self._origins) as turn:
                 self._started = time.monotonic()
                 self._operation.begin(self._options.timeout, self._late)
                 version = await self._make_version(stages, turn)
@@ -109,7 +115,7 @@ class SyncRun:
                         upstream=upstream,
                         turn=turn,
                     )
-                    await self._run_pipeline(pipeline_stages, context)
+                    await self._run_pipeline(pipeline_stages, context, turn)
             # Stages of one's own need not have told.
             turn.nearly_fetched()
             if self._options.plan is not None:
@@ -164,7 +170,14 @@ class SyncRun:
                 "nothing was changed, make a new plan"
             )
 
-    async def _run_pipeline(self, stages: list[Stage], context: RunContext) -> None:
+    def _count(self) -> int:
+        moved = 0 if self._pipeline is None else self._pipeline.movement()
+        return moved + self._progress.count()
+
+    async def _run_pipeline(self, stages: list[Stage], context: RunContext, turn: Turn) -> None:
+        names = ChainMap(
+            {remote.name: 0 for remote in remotes_of(stages)}, context.known_remote_ids
+        )
         pipeline = self._pipeline = Pipeline(
             stages,
             self._options.maxsize,
@@ -175,7 +188,8 @@ class SyncRun:
         watched = observed(self._repository.name, self._progress, self._observers)
         async with watched, self._recording.kept():
             try:
-                await pipeline.run()
+                with turn.life.watched(self._count, pipeline.is_idle, names):
+                    await pipeline.run()
             except UpstreamUnchanged:
                 self._expect_no_change()
                 raise
