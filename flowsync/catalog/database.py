@@ -37,8 +37,10 @@ from flowsync.model.errors import (
     CatalogError,
     CatalogUnavailableError,
     ConnectionLostError,
+    EngineClosedError,
     SettingsError,
 )
+from flowsync.pipeline.visits import Visits
 
 _UNAVAILABLE: Final = frozenset({"53300", "57P01", "57P02", "57P03"})
 """SQLSTATEs of a server that is there but takes no work: too many connections, shutting down, crashed, starting."""
@@ -65,12 +67,14 @@ class Database:
         self._max_connections = max_connections
         self._sessions = Sessions(self._conninfo, self.name, timeout)
         self._pool: AsyncConnectionPool[Connection] | None = None
+        self._visits = self._new_visits()
 
     async def open(self) -> None:
         """Connect, migrate the schema and open the pool.
 
         Raise `CatalogUnavailableError` when the server refuses or does not answer, `SchemaTooNewError` when a newer flowsync migrated the database.
         """
+        self._visits = self._new_visits()
         try:
             async with self.dedicated() as connection:
                 await migrate(connection)
@@ -90,15 +94,25 @@ class Database:
         await self._pool.open()
 
     async def close(self) -> None:
-        """Close the connections; those in use are closed when they are given back."""
+        """Close the connections. What waits for one, or for the server, ends with an `EngineClosedError`."""
+        await self._visits.close()
         await self._sessions.close()
         if self._pool is not None:
             await self._pool.close()
             self._pool = None
 
+    def _new_visits(self) -> Visits:
+        return Visits(lambda: EngineClosedError(f"{self.name} was closed by its engine"))
+
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
-        """Lend a pooled connection in autocommit mode."""
+        """Lend a pooled connection in autocommit mode. Raise `EngineClosedError` once the database was closed."""
+        with self._visits.visit():
+            async with self._pooled() as connection:
+                yield connection
+
+    @asynccontextmanager
+    async def _pooled(self) -> AsyncIterator[Connection]:
         if self._pool is None:
             raise CatalogError(f"{self.name} is not open")
         asked = _cancellations()
@@ -146,11 +160,12 @@ class Database:
         """
         begin = b";".join(map(statement, beginning))
         leave = DROP_TABLES if leaving is None else statement(leaving)
-        async with self._sessions.lent(begin, leave) as connection:
-            try:
-                yield connection
-            except psycopg.Error as error:
-                raise self._translate(error) from error
+        with self._visits.visit():
+            async with self._sessions.lent(begin, leave) as connection:
+                try:
+                    yield connection
+                except psycopg.Error as error:
+                    raise self._translate(error) from error
 
     async def size(self) -> int:
         """Return how many bytes the database takes on its server's disk."""

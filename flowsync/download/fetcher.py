@@ -18,18 +18,15 @@ import msgspec
 from flowsync.download import retry
 from flowsync.download.deferred_http import defer_http
 from flowsync.download.file import FileOrigin
-from flowsync.download.limits import HostLimits
+from flowsync.download.limits import HostLimits, Traffic
 from flowsync.download.origin import Origin
 from flowsync.download.retry import Backoff
 from flowsync.download.spool import Spool
-from flowsync.model.errors import DigestMismatchError
-from flowsync.model.transfer import Fetched, Fetcher, FetchRequest, Received, Sink
-from flowsync.model.transfer_errors import (
-    ForbiddenPathError,
-    TransferError,
-    UnsupportedUrlError,
-)
+from flowsync.model.errors import DigestMismatchError, EngineClosedError
+from flowsync.model.transfer import Fetched, FetchRequest, Received, Sink
+from flowsync.model.transfer_errors import ForbiddenPathError, UnsupportedUrlError
 from flowsync.model.url import redact, scheme
+from flowsync.pipeline.visits import Visits
 
 _COMPRESSED: Final = (".gz", ".tgz", ".xz", ".bz2", ".zst", ".br", ".lz", ".lzma", ".zip")
 
@@ -42,7 +39,7 @@ async def open_fetcher(
     user_agent: str | None = None,
     backoff: Backoff | None = None,
     share: int = 1,
-) -> AsyncIterator[Fetcher]:
+) -> AsyncIterator["UrlFetcher"]:
     """Open a fetcher for http, https and file URLs for as long as the block runs.
 
     `scratch_folder` exists and takes the files of `download`. `allowed_roots` bounds `file://` URLs; `None` allows what the process can read.
@@ -54,40 +51,47 @@ async def open_fetcher(
     async with defer_http(user_agent or _product(), limits) as http:
         file = FileOrigin(allowed_roots)
         origins: dict[str, Origin] = {"http": http, "https": http, "file": file}
-        fetcher = UrlFetcher(origins, fspath(scratch_folder), backoff)
+        fetcher = UrlFetcher(origins, fspath(scratch_folder), backoff, limits)
         try:
             yield fetcher
         finally:
-            fetcher.close()
+            await fetcher.close()
 
 
 class UrlFetcher:
     """A `Fetcher` that picks the origin by the URL's scheme. Made by `open_fetcher`."""
 
     def __init__(
-        self, origins: Mapping[str, Origin], scratch_folder: str, backoff: Backoff
+        self,
+        origins: Mapping[str, Origin],
+        scratch_folder: str,
+        backoff: Backoff,
+        limits: HostLimits,
     ) -> None:
         self._origins = origins
         self._scratch_folder = scratch_folder
         self._backoff = backoff
-        self._closed = False
+        self._limits = limits
+        self._visits = Visits(lambda: EngineClosedError("what fetches for the engine was closed"))
 
     @property
     def closed(self) -> bool:
-        return self._closed
+        return self._visits.closed
 
-    def close(self) -> None:
-        """Fetch nothing any more."""
-        self._closed = True
+    async def close(self) -> None:
+        """Fetch nothing any more; what is being fetched ends with an `EngineClosedError`."""
+        await self._visits.close()
+
+    def traffic(self) -> dict[str, Traffic]:
+        """Return what is under way now, by the names of the remotes."""
+        return self._limits.traffic()
 
     async def stream(self, request: FetchRequest, sink: Sink) -> Received:
         """Bring a body into `sink`.
 
-        Raise `UnsupportedUrlError` for a scheme nobody here knows, `ForbiddenPathError` for a file that a remote of another scheme asks for, and
-        what `Fetcher` says.
+        Raise `UnsupportedUrlError` for an unknown scheme, `ForbiddenPathError` for a file that a remote of
+        another scheme asks for, `EngineClosedError`, and what `Fetcher` says.
         """
-        if self._closed:
-            raise TransferError(redact(request.url), "asked of a fetcher that is closed")
         kind = scheme(request.url)
         origin = self._origins.get(kind)
         if origin is None:
@@ -98,7 +102,8 @@ class UrlFetcher:
                 f"only a remote that is file:// itself reads files, not {request.remote.name!r}"
             )
             raise ForbiddenPathError(redact(request.url), reason)
-        return await retry.stream(origin, request, sink, self._backoff)
+        with self._visits.visit():
+            return await retry.stream(origin, request, sink, self._backoff)
 
     async def download(self, request: FetchRequest) -> Fetched:
         """Bring a body into a file of its own, verified. Raise what `stream` raises, and `DigestMismatchError`."""

@@ -11,6 +11,8 @@ import math
 from types import TracebackType
 from typing import Final, Self
 
+import msgspec
+
 from flowsync.download.adaptive import AdaptiveLimit
 from flowsync.download.gate import Gate
 from flowsync.download.line import Line
@@ -36,6 +38,13 @@ _GRAIN: Final = 0.001
 _OVERLOAD: Final = (UnreachableError, BrokenBodyError, TransferTimeoutError)
 
 
+class Traffic(msgspec.Struct, frozen=True):
+    """What is under way for one remote: bytes that came in the present tries, and when the first of these began, in the loop's time."""
+
+    taken: int
+    since: float
+
+
 class HostLimits:
     """The slots of all upstreams. One instance an engine; used from one loop.
 
@@ -56,16 +65,25 @@ class HostLimits:
             host = self._hosts[origin] = _Host(Gate(AdaptiveLimit(self._share)))
         return Slot(host, request, tally, self._patience, self._room)
 
+    def traffic(self) -> dict[str, Traffic]:
+        """Return what is under way now, by the names of the remotes."""
+        found: dict[str, Traffic] = {}
+        for host in self._hosts.values():
+            for slot in host.slots:
+                slot.add_to(found)
+        return found
+
 
 class _Host:
     """One upstream: its gate, who waits before it, and when to look again."""
 
-    __slots__ = ("_alarm", "_alarm_at", "gate", "line", "loop")
+    __slots__ = ("_alarm", "_alarm_at", "gate", "line", "loop", "slots")
 
     def __init__(self, gate: Gate) -> None:
         self.gate = gate
         self.line: Line[tuple[Remote, asyncio.Future[None]]] = Line()
         self.loop = asyncio.get_running_loop()
+        self.slots: set[Slot] = set()
         self._alarm: asyncio.Handle | None = None
         self._alarm_at = 0.0
 
@@ -145,7 +163,16 @@ class Slot:
             await self._room.acquire()
         self._before = self._tally.taken
         self._started = now
+        host.slots.add(self)
         return self
+
+    def add_to(self, traffic: dict[str, Traffic]) -> None:
+        """Add this try to those of its remote."""
+        name, taken, since = self._request.remote.name, self._tally.taken, self._started
+        other = traffic.get(name)
+        if other is not None:
+            taken, since = taken + other.taken, min(since, other.since)
+        traffic[name] = Traffic(taken, since)
 
     async def __aexit__(
         self,
@@ -155,6 +182,7 @@ class Slot:
     ) -> None:
         self._room.release()
         host = self._host
+        host.slots.discard(self)
         now = host.loop.time()
         if error is None or _tells_of_answer(error):
             # A body that began anew may have fewer bytes than before.

@@ -42,6 +42,12 @@ class StageEndedEarlyError(PipelineError):
     """A stage returned although items were still coming to it; they would have been lost."""
 
 
+class StageAbortedError(PipelineError):
+    """A stage, or a task of one, ended neither by returning nor with an error: a cancellation that nobody had asked for came out of it, or an
+    exception that is none, such as `GeneratorExit`.
+    """
+
+
 class ItemDroppedError(PipelineError):
     """Someone awaits an item that no stage will ever resolve."""
 
@@ -185,6 +191,24 @@ class DuplicateContentError(RepositoryVersionError):
 
 
 # --- a sync as a whole ---------------------------------------------------------------------------
+
+
+class EngineClosedError(FlowsyncError):
+    """The engine was closed before the work was done, or could begin; nothing half-done is visible."""
+
+
+class SyncTimeoutError(FlowsyncError, TimeoutError):
+    """A sync was not done within its `timeout`. `seconds` is what it was given, `reached` says how far it came; nothing became visible."""
+
+    def __init__(self, repository: str, seconds: float, reached: str) -> None:
+        super().__init__(repository, seconds, reached)
+        self.repository, self.seconds, self.reached = repository, seconds, reached
+
+    def __str__(self) -> str:
+        return (
+            f"the sync of {self.repository!r} was not done within its timeout of {self.seconds:g} s; "
+            f"it had come to: {self.reached}"
+        )
 
 
 class TooManyLeftOutError(FlowsyncError):

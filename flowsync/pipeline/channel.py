@@ -6,7 +6,9 @@
 3. Sending and receiving only touch the loop when they have to wait; in between they are plain method calls. That is what brings a hop
    under a microsecond (`bench/pipeline/bench_hops.py`).
 4. Any number of tasks may send, and they are served in the order in which they came; one task receives at a time.
-5. An item is in the channel when `send` returns, and is not when it raises, cancelled or otherwise. An item that was taken and could not be
+5. An item that cannot be sent any more is noted as lost (`Losses`), because the task that sends it may be one that nobody awaits.
+6. After `break_off`, sending and waiting to receive raise `CancelledError`: the pipeline ends, also where a stage has caught its cancellation.
+7. An item is in the channel when `send` returns, and is not when it raises, cancelled or otherwise. An item that was taken and could not be
    used is put back (`restore`), so that nothing is lost either.
 
 Decided: a sender that waits is promised a place instead of having its item moved into the channel, which would save a switch of tasks a
@@ -36,14 +38,33 @@ class ChannelStatistics(msgspec.Struct, frozen=True, kw_only=True):
     receiver_waited: float
 
 
+class Losses:
+    """The first error of an item that could not be handed on. Made by a pipeline, which it outlives."""
+
+    __slots__ = ("error", "told")
+
+    def __init__(self) -> None:
+        self.error: PipelineError | None = None
+        self.told = asyncio.Event()
+
+    def note(self, error: PipelineError) -> PipelineError:
+        """Keep `error`, if it is the first, tell the pipeline, and return it."""
+        if self.error is None:
+            self.error = error
+            self.told.set()
+        return error
+
+
 class Channel(Generic[T]):
     """The way from one stage to the next. Lives as long as its pipeline runs, in one loop."""
 
     __slots__ = (
+        "_broken",
         "_closed",
         "_free",
         "_items",
         "_left_by",
+        "_losses",
         "_maxsize",
         "_open",
         "_peak",
@@ -54,7 +75,7 @@ class Channel(Generic[T]):
         "_sent",
     )
 
-    def __init__(self, maxsize: int = 1) -> None:
+    def __init__(self, maxsize: int = 1, losses: Losses | None = None) -> None:
         if maxsize < 1:
             raise PipelineError(f"a channel holds at least 1 item, found maxsize {maxsize}")
         self._maxsize = maxsize
@@ -65,7 +86,9 @@ class Channel(Generic[T]):
         self._free = maxsize
         self._open = True
         self._closed = False
+        self._broken = False
         self._left_by: str | None = None
+        self._losses = losses or Losses()
         self._sent = 0
         self._peak = 0
         self._sender_waited = 0.0
@@ -143,6 +166,8 @@ class Channel(Generic[T]):
         """Wait until an item comes, the channel is closed, or `wake` is called; whatever comes first."""
         if self._receiver is not None:
             raise PipelineError("two tasks of one stage wait for its next item at the same time")
+        if self._broken:
+            raise asyncio.CancelledError
         loop = asyncio.get_running_loop()
         started = loop.time()
         self._receiver = loop.create_future()
@@ -151,6 +176,8 @@ class Channel(Generic[T]):
         finally:
             self._receiver = None
             self._receiver_waited += loop.time() - started
+        if self._broken:
+            raise asyncio.CancelledError
 
     @property
     def wake(self) -> Callable[[], None]:
@@ -188,6 +215,13 @@ class Channel(Generic[T]):
         self._left_by = stage
         self._open = False
         self._release_senders()
+
+    def break_off(self) -> None:
+        """End all waiting at both ends, now and later: the pipeline ends before its stream does."""
+        self._broken = True
+        self._open = False
+        self._release_senders()
+        self._wake_receiver()
 
     def statistics(self) -> ChannelStatistics:
         """Return what went through so far."""
@@ -255,14 +289,15 @@ class Channel(Generic[T]):
 
     def _check_open(self) -> None:
         if self._left_by is not None:
-            raise StageEndedEarlyError(
-                f"stage {self._left_by} returned although items were still coming to it; "
-                "a stage must read its input to the end"
+            early = f"stage {self._left_by} returned although items were still coming to it; "
+            raise self._losses.note(
+                StageEndedEarlyError(f"{early}a stage must read its input to the end")
             )
         if self._closed:
-            raise PipelineError(
-                "an item was put by a task that its stage had left behind: run() had returned"
-            )
+            late = "an item was put by a task that its stage had left behind: run() had returned"
+            raise self._losses.note(PipelineError(late))
+        if self._broken:
+            raise asyncio.CancelledError
 
     def _wake_receiver(self) -> None:
         if self._receiver is not None and not self._receiver.done():

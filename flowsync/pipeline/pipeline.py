@@ -3,18 +3,18 @@
 1. Everything that can be refused is refused before any stage starts.
 2. A stage that fails cancels all others, with all their children, and waits for them; so does cancelling the pipeline from outside.
 3. The first error comes out as itself, with a note that names the stage; errors of other stages are attached to it.
-4. A stage that returns while items are still coming to it is an error: they would be lost, and a mirror would take them for removed.
-5. When all stages wait for each other while someone awaits an item that none of them holds, nothing can ever move again. That is noticed after
-   `stall_timeout` seconds and is an error that names the item.
-
-Decided: a stall is inferred from what channels and items know, instead of tracing which task belongs to which stage. Of the first stage nothing
-is known while it does not await an item itself: it counts as waiting when nothing else moves, because it often waits for children of its own
-(`gather` over resolutions). A first stage that is slow on its own account, while others await an item that was dropped, says so by `working()`.
+4. A stage ends by returning, by an error, or because the pipeline cancelled it. Whatever else comes out of it is a `StageAbortedError`;
+   `SystemExit` and `KeyboardInterrupt` come out as themselves, after the clean-up.
+5. A stage that returns while items are still coming to it is an error: they would be lost, and a mirror would take them for removed. So is an item
+   that is put by a task which its stage has left behind.
+6. A stage that catches its cancellation gets no further at a channel, and is cancelled again after `INSIST` seconds.
+7. When nothing can ever move again (`stall.py`), that is noticed after `stall_timeout` seconds and is an error that names item and stage.
 """
 
 import asyncio
+import logging
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -22,13 +22,20 @@ from flowsync.model.errors import (
     PipelineError,
     PipelineStalledError,
     RepeatedStageError,
+    StageAbortedError,
     StageEndedEarlyError,
 )
-from flowsync.pipeline.channel import Channel, ChannelStatistics
+from flowsync.pipeline.channel import Channel, ChannelStatistics, Losses
 from flowsync.pipeline.progress import Progress
 from flowsync.pipeline.resolution import Waiting
 from flowsync.pipeline.stage import Stage
-from flowsync.pipeline.tasks import break_ring
+from flowsync.pipeline.stall import Standstill
+from flowsync.pipeline.tasks import STOPS, StoppedError, break_ring, first_come
+
+_log = logging.getLogger(__name__)
+
+INSIST: Final = 10.0
+"""Seconds after which a stage that goes on although it was cancelled is cancelled again: more than a clean-up takes."""
 
 STALL_TIMEOUT = 300.0
 """Seconds without any movement, with someone awaiting a dropped item, after which a pipeline is given up."""
@@ -91,13 +98,19 @@ class Pipeline:
             raise PipelineError(
                 f"stall_timeout must be positive seconds or None, found {stall_timeout}"
             )
-        self._channels: list[Channel[Any]] = [Channel(maxsize) for _ in self._stages[1:]]
+        self._losses = Losses()
+        self._channels: list[Channel[Any]] = [
+            Channel(maxsize, self._losses) for _ in self._stages[1:]
+        ]
         self._context = context
         self._progress = progress
         self._stall_timeout = stall_timeout
         self._waiting = Waiting()
         self._tasks: list[asyncio.Task[None]] = []
-        self._errors: list[Exception] = []
+        self._errors: list[BaseException] = []
+        self._owner: asyncio.Task[Any] | None = None
+        self._cancellations = 0
+        self._standstill = Standstill(self._stages, self._channels, self._tasks, self._waiting)
 
     async def run(self) -> None:
         """Run all stages to their end. Raise `PipelineError` when called again."""
@@ -116,6 +129,19 @@ class Pipeline:
                 stage.disconnect()
             # An error holds the frames it passed; a frame that held it in turn would keep every item in flight alive.
             del failure
+
+    def movement(self) -> int:
+        """Return a number that grows with every item that goes from one stage to the next."""
+        return sum(channel.sent for channel in self._channels)
+
+    def is_idle(self) -> bool:
+        """Say whether no stage works on what it has, as far as can be known; of the first stage nothing is."""
+        return self._standstill.is_idle()
+
+    def expect_no_loss(self) -> None:
+        """Raise `PipelineError` when an item was put that could not be handed on, also since the end."""
+        if self._losses.error is not None:
+            raise self._losses.error
 
     def statistics(self) -> list[StageStatistics]:
         """Return, stage by stage, what has passed so far."""
@@ -140,6 +166,7 @@ class Pipeline:
                     in_q,
                     out_q,
                     waiting=self._waiting,
+                    losses=self._losses,
                     progress=self._progress,
                     context=self._context,
                     receiver=receiver,
@@ -151,17 +178,11 @@ class Pipeline:
             raise
 
     async def _run_stages(self) -> None:
+        self._owner = asyncio.current_task()
+        self._cancellations = 0 if self._owner is None else self._owner.cancelling()
         try:
-            async with asyncio.TaskGroup() as watch:
-                guard = watch.create_task(self._guard_against_stall())
-                async with asyncio.TaskGroup() as group:
-                    for number, stage in enumerate(self._stages):
-                        self._tasks.append(
-                            group.create_task(
-                                self._host(number, stage), name=f"flowsync stage {stage}"
-                            )
-                        )
-                guard.cancel()
+            async with asyncio.TaskGroup() as group:
+                self._start(group)
         except BaseExceptionGroup as failed:
             if not self._errors:
                 raise
@@ -170,14 +191,49 @@ class Pipeline:
             self._tasks.clear()
         if self._errors:
             raise self._first_error()
+        self.expect_no_loss()
+
+    def _start(self, group: asyncio.TaskGroup) -> None:
+        # In a frame of its own: one that an error passes must not hold the error's task.
+        guard = group.create_task(self._guard())
+        if not self._stages:
+            guard.cancel()
+        for number, stage in enumerate(self._stages):
+            task = group.create_task(self._host(number, stage), name=f"flowsync stage {stage}")
+            self._tasks.append(task)
+            task.add_done_callback(lambda _: self._end_guard(guard))
 
     async def _host(self, number: int, stage: Stage) -> None:
+        where = f"in stage {number + 1} of {len(self._stages)}, {stage}"
         try:
             await stage()
-            self._check_read_to_end(number, stage)
+            if not self._is_ending():
+                self._check_read_to_end(number, stage)
+        except asyncio.CancelledError as error:
+            if self._is_ending():
+                raise
+            what = f"a CancelledError came out of stage {stage}, which nobody had cancelled"
+            raise self._noted(StageAbortedError(what), where) from error
+        except PipelineError as error:
+            # What a stage leaves undone when it was told to end is no error.
+            if not self._is_ending():
+                raise self._noted(error, where) from error.__cause__
         except Exception as error:
-            self._note_error(error, f"in stage {number + 1} of {len(self._stages)}, {stage}")
+            self._noted(error, where)
             raise
+        except STOPS as stop:
+            # In a task it would break the loop off, with all other tasks.
+            stopped = self._noted(StoppedError(), where)
+            stop.add_note(where)
+            raise stopped from stop
+        except BaseException as error:
+            what = f"stage {stage} ended with {error!r}, which is no error and no return"
+            raise self._noted(StageAbortedError(what), where) from error
+
+    def _is_ending(self) -> bool:
+        if self._errors:
+            return True
+        return self._owner is not None and self._owner.cancelling() > self._cancellations
 
     def _check_read_to_end(self, number: int, stage: Stage) -> None:
         if number == 0:
@@ -191,48 +247,57 @@ class Pipeline:
         if not channel.exhausted:
             channel.abandon(str(stage))
 
-    def _note_error(self, error: Exception, where: str) -> None:
+    def _noted(self, error: Exception, where: str) -> Exception:
         error.add_note(where)
         self._errors.append(error)
+        return error
 
-    def _first_error(self) -> Exception:
-        first, *others = self._errors
+    def _first_error(self) -> BaseException:
+        first, others = first_come(self._errors)
         self._errors.clear()
         for other in others:
             first.add_note(f"then also {' '.join(other.__notes__)}: {other!r}")
         return first
 
-    async def _guard_against_stall(self) -> None:
-        if self._stall_timeout is None:
-            return
-        while True:
-            moved = self._movement()
-            await asyncio.sleep(self._stall_timeout)
-            if self._movement() == moved and self._stalled():
-                raise self._stall_error(self._stall_timeout)
+    def _end_guard(self, guard: asyncio.Task[None]) -> None:
+        if all(task.done() for task in self._tasks):
+            guard.cancel()
 
-    def _stall_error(self, seconds: float) -> PipelineStalledError:
-        error = PipelineStalledError(
-            f"nothing moved for {seconds:g} s: all stages wait for each other while someone awaits "
-            f"{self._waiting.describe()}, which a stage dropped without calling resolve()"
+    async def _guard(self) -> None:
+        """Fail when an item is lost, or nothing can move any more; when the pipeline ends, see to it that all stages do."""
+        told = asyncio.ensure_future(self._losses.told.wait())
+        try:
+            while True:
+                moved = self.movement()
+                await asyncio.wait((told,), timeout=self._stall_timeout)
+                if self._is_ending():
+                    return
+                if self._losses.error is not None:
+                    raise self._noted(self._losses.error, "while watching all stages")
+                stalled = self._standstill.stall() if self.movement() == moved else None
+                if stalled:
+                    raise self._noted(self._stall_error(stalled), "while watching all stages")
+        except PipelineError:
+            for task in self._tasks:
+                task.cancel()
+            raise
+        finally:
+            told.cancel()
+            for channel in self._channels:
+                channel.break_off()
+            await self._insist()
+
+    def _stall_error(self, found: str) -> PipelineStalledError:
+        return PipelineStalledError(
+            f"nothing moved for {self._stall_timeout:g} s: all stages wait for each other while {found}"
         )
-        self._note_error(error, "while watching all stages")
-        return error
 
-    def _movement(self) -> int:
-        return sum(channel.sent for channel in self._channels)
-
-    def _stalled(self) -> bool:
-        """Whether someone awaits an item that no stage holds in its channel, in its hands or in those of its children."""
-        running = [number for number, task in enumerate(self._tasks) if not task.done()]
-        if not self._waiting or any(self._stages[number]._busy for number in running):
-            return False
-        waiters = self._waiting.tasks()
-        return all(
-            self._stands_still(number) or self._tasks[number] in waiters for number in running
-        )
-
-    def _stands_still(self, number: int) -> bool:
-        if number == 0 or self._channels[number - 1].receiver_waits:
-            return True
-        return number < len(self._channels) and self._channels[number].sender_waits
+    async def _insist(self) -> None:
+        while running := [task for task in self._tasks if not task.done()]:
+            await asyncio.wait(running, timeout=INSIST)
+            for task in running:
+                if not task.done():
+                    _log.warning(
+                        "%s goes on although it was cancelled: cancelling it again", task.get_name()
+                    )
+                    task.cancel()

@@ -70,6 +70,10 @@ class Progress:
             meter.total = total
         return meter
 
+    def count(self) -> int:
+        """Return a number that grows with whatever is counted."""
+        return sum(meter.done + meter.size for meter in self._meters.values())
+
     def read(self) -> tuple[Reading, ...]:
         """Return all meters as they stand."""
         return tuple(meter.read() for meter in self._meters.values())

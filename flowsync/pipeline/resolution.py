@@ -10,10 +10,12 @@
 """
 
 import asyncio
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, Final
 
 from flowsync.model.errors import ItemDroppedError
+
+_SHOWN: Final = 3
 
 
 class Waiting:
@@ -47,11 +49,13 @@ class Waiting:
         """Return the tasks that await an item themselves."""
         return {task for item in self._items.values() for task in item.waiting_tasks()}
 
+    def items(self) -> "list[Resolvable]":
+        """Return the awaited items."""
+        return list(self._items.values())
+
     def describe(self) -> str:
         """Name a few of the awaited items for an error."""
-        shown = [str(item) for item in list(self._items.values())[:3]]
-        more = len(self._items) - len(shown)
-        return ", ".join(shown) + (f" and {more} more" if more else "")
+        return describe(self.items())
 
     def end(self, cause: BaseException | None) -> None:
         """Give everyone who still waits an `ItemDroppedError`, caused by what ended the pipeline."""
@@ -64,6 +68,13 @@ class Waiting:
 
     def _dropped(self, item: "Resolvable") -> ItemDroppedError:
         return ItemDroppedError(f"{item} will never be resolved: {self._end}")
+
+
+def describe(items: "Sequence[Resolvable]", name: "Callable[[Resolvable], str]" = str) -> str:
+    """Name a few of the items for an error."""
+    shown = [name(item) for item in items[:_SHOWN]]
+    more = len(items) - len(shown)
+    return ", ".join(shown) + (f" and {more} more" if more else "")
 
 
 def _reason(cause: BaseException | None) -> str:
@@ -93,6 +104,11 @@ class Resolvable:
     def resolved(self) -> bool:
         """Whether `resolve` was called."""
         return self._resolved
+
+    @property
+    def was_put(self) -> bool:
+        """Whether the item was ever put into a pipeline."""
+        return self._waiting is not None
 
     @property
     def awaited(self) -> bool:

@@ -12,12 +12,13 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
+from flowsync.model.errors import WorkerError
 from flowsync.pipeline.crossing import NEW, Answer, Question, WorkerCodec, pack_error
 from flowsync.pipeline.pipeline import Pipeline
 from flowsync.pipeline.progress import Progress
 from flowsync.pipeline.resolution import Resolvable
 from flowsync.pipeline.stage import Stage
-from flowsync.pipeline.tasks import task_group
+from flowsync.pipeline.tasks import STOPS, task_group
 
 T = TypeVar("T")
 
@@ -60,6 +61,9 @@ async def answer(
         found = Answer(stopped=True)
     except Exception as error:  # noqa: BLE001 -- raised again by the pipeline that sent the batch
         found = Answer(failure=pack_error(error))
+    except STOPS as stop:
+        # What stops a process is meant for the worker at most; whoever sent the batch gets an error.
+        found = Answer(failure=pack_error(WorkerError(f"a worker was stopped by {stop!r}")))
     return msgspec.msgpack.encode(found)
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from flowsync.model.errors import PipelineError, RepeatedStageError, UnboundStageError
 from flowsync.pipeline.batch import BatchBuffer
-from flowsync.pipeline.channel import Channel
+from flowsync.pipeline.channel import Channel, Losses
 from flowsync.pipeline.progress import Meter, Progress
 from flowsync.pipeline.resolution import Resolvable, Waiting
 from flowsync.pipeline.signal import Signal
@@ -35,6 +35,7 @@ class Stage:
     _in_q: Channel[Any] | None = None
     _out_q: Channel[Any] | None = None
     _waiting: Waiting | None = None
+    _losses: Losses | None = None
     _progress: Progress | None = None
     _context: Any = None
     _busy = 0
@@ -162,6 +163,7 @@ class Stage:
         out_q: Channel[Any] | None,
         *,
         waiting: Waiting,
+        losses: Losses | None = None,
         progress: Progress | None = None,
         context: Any = None,
         receiver: "Stage | None" = None,
@@ -171,11 +173,15 @@ class Stage:
             raise RepeatedStageError(f"stage {self} is part of another running pipeline")
         self._in_q, self._out_q = in_q, out_q
         self._waiting, self._progress, self._context = waiting, progress, context
+        self._losses = losses
         if receiver is not None and not vars(type(self)).get("hands_on", False):
             self._check = type(receiver).accepts
 
     def disconnect(self) -> None:
-        """Undo `connect`; the pipeline calls it when all stages have ended."""
+        """Undo `connect`; the pipeline calls it when all stages have ended.
+
+        What tasks that were left behind put later is noted as lost all the same.
+        """
         self._in_q = self._out_q = self._waiting = self._progress = self._context = None
         self._check = None
 
@@ -188,6 +194,9 @@ class Stage:
 
     def _output(self) -> Channel[Any]:
         if self._out_q is None:
+            if self._waiting is None and self._losses is not None:
+                late = f"an item was put by a task that stage {self} had left behind: its pipeline had ended"
+                raise self._losses.note(PipelineError(late))
             raise PipelineError(
                 f"stage {self} has no stage behind it to take its items: end the pipeline with EndStage()"
             )

@@ -1,20 +1,36 @@
-"""Task groups whose first error comes out as itself.
+"""Task groups whose first error comes out as itself, and whose tasks cannot end unnoticed.
 
-`asyncio.TaskGroup` wraps every error in a group. A caller of a stage wants the error that happened first, as it was raised, so that
-`except TransferError` works; the others are attached to it as notes.
+1. `asyncio.TaskGroup` wraps every error in a group. A caller of a stage wants the error that happened first, as it was raised, so that
+   `except TransferError` works; the others are attached to it as notes.
+2. `asyncio.TaskGroup` takes a task out of which a `CancelledError` comes for one that was cancelled, and forgets it. Here that is a
+   `StageAbortedError`, unless the task was cancelled: what the task had in hand would be lost.
+3. `SystemExit` and `KeyboardInterrupt` come out as themselves once all tasks have ended, instead of breaking the loop off.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import asynccontextmanager
+from contextvars import Context
 from traceback import clear_frames
+from typing import Any, Final, TypeVar
+
+from flowsync.model.errors import StageAbortedError
+
+T = TypeVar("T")
+
+STOPS: Final = (SystemExit, KeyboardInterrupt)
+"""What a task would throw through its loop."""
+
+
+class StoppedError(Exception):
+    """Takes the place of one of `STOPS`, its cause, on the way out of a task."""
 
 
 @asynccontextmanager
 async def task_group() -> AsyncIterator[asyncio.TaskGroup]:
     """Open a `TaskGroup`; raise its first error unwrapped. All its tasks have ended when the block has."""
     try:
-        async with asyncio.TaskGroup() as group:
+        async with _WatchedGroup() as group:
             yield group
     except BaseExceptionGroup as failed:
         errors = leaves(failed)
@@ -25,6 +41,40 @@ async def task_group() -> AsyncIterator[asyncio.TaskGroup]:
         raise _first_of(errors)
     finally:
         del errors
+
+
+class _WatchedGroup(asyncio.TaskGroup):
+    def create_task(
+        self,
+        coro: Coroutine[Any, Any, T],
+        *,
+        name: str | None = None,
+        context: Context | None = None,
+    ) -> asyncio.Task[T]:
+        work = _watched(coro)
+        try:
+            task = super().create_task(work, name=name, context=context)
+        except BaseException:
+            work.close()
+            coro.close()
+            raise
+        # A task that is cancelled before it has begun does not come to await it.
+        task.add_done_callback(lambda _: coro.close())
+        return task
+
+
+async def _watched(work: Coroutine[Any, Any, T]) -> T:
+    try:
+        return await work
+    except asyncio.CancelledError as error:
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
+        raise StageAbortedError(
+            f"a CancelledError came out of a task that nobody had cancelled, {work.__qualname__}"
+        ) from error
+    except STOPS as stop:
+        raise StoppedError from stop
 
 
 def break_ring(group: BaseExceptionGroup[BaseException], *, keep: Sequence[BaseException]) -> None:
@@ -46,8 +96,17 @@ def leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
     return found
 
 
+def first_come(errors: Sequence[BaseException]) -> tuple[BaseException, list[BaseException]]:
+    """Return the error that goes on, and the others: one of `STOPS` if there is any, or else the first."""
+    stops = [error.__cause__ for error in errors if isinstance(error, StoppedError)]
+    first = next((stop for stop in stops if stop is not None), errors[0])
+    stood_for = [error for error in errors if isinstance(error, StoppedError)]
+    others = [error for error in errors if error is not first and error not in stood_for]
+    return first, others
+
+
 def _first_of(errors: list[BaseException]) -> BaseException:
-    first, *others = errors
+    first, others = first_come(errors)
     for other in others:
         first.add_note(f"then also: {other!r}")
     return first

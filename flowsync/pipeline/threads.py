@@ -6,6 +6,7 @@ tidy up. Jobs are short (one batch), so the wait is.
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TypeVar
 
 R = TypeVar("R")
@@ -21,5 +22,7 @@ async def finished(future: "asyncio.Future[R]") -> R:
     try:
         return await asyncio.shield(future)
     except asyncio.CancelledError:
-        await asyncio.wait((future,))
+        while not future.done():
+            with suppress(asyncio.CancelledError):  # it is cancelled already
+                await asyncio.wait((future,))
         raise

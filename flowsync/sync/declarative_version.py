@@ -6,12 +6,13 @@ used again.
 """
 
 import asyncio
+import math
 from collections.abc import Sequence
 
 import uvloop
 
 from flowsync.catalog.new_version import NewVersion
-from flowsync.model.errors import FlowsyncError
+from flowsync.model.errors import EngineClosedError, FlowsyncError, SettingsError
 from flowsync.model.events import Observer
 from flowsync.model.plan import SyncPlan
 from flowsync.model.repository import ErrorPolicy, Repository, RepositoryVersion, SyncResult
@@ -59,6 +60,8 @@ class DeclarativeVersion:
     (`TooManyLeftOutError`). A mirror that would lose more than the share `max_removal` of more than 100 units fails too (`MassRemovalError`), and
     so does one that would lose all of its units, however few, unless that share is 1.
 
+    `timeout` is how many seconds the sync may take from its turn on; then it fails with a `SyncTimeoutError`, and nothing of it is visible.
+
     `observers` get this sync's events, besides the engine's own. `maxsize` is the number of items
     between two stages, `stall_timeout` as in `create_pipeline`.
 
@@ -83,8 +86,13 @@ class DeclarativeVersion:
         observers: Sequence[Observer] = (),
         maxsize: int = QUEUE_SIZE,
         stall_timeout: float | None = STALL_TIMEOUT,
+        timeout: float | None = None,
         plan: SyncPlan | None = None,
     ) -> None:
+        if timeout is not None and not 0 < timeout < math.inf:
+            raise SettingsError(
+                f"a sync's timeout is a positive number of seconds or None, found {timeout}"
+            )
         self.first_stage = first_stage
         self.repository = repository
         self.mirror = mirror
@@ -101,6 +109,7 @@ class DeclarativeVersion:
             max_removal=max_removal,
             maxsize=maxsize,
             stall_timeout=stall_timeout,
+            timeout=timeout,
             plan=plan,
         )
         self._observers = tuple(observers)
@@ -128,7 +137,7 @@ class DeclarativeVersion:
     def create(self) -> RepositoryVersion | None:
         """Do the whole sync in a loop of its own and return the new version, or `None` when it would not differ from the latest.
 
-        Raises `FlowsyncError` inside a running loop, where `acreate()` is to be awaited, and whatever the sync fails with.
+        Raises `FlowsyncError` inside a running loop, where `acreate()` is to be awaited, `SyncTimeoutError`, and whatever the sync fails with.
         """
         try:
             asyncio.get_running_loop()
@@ -139,11 +148,14 @@ class DeclarativeVersion:
         )
 
     async def acreate(self) -> RepositoryVersion | None:
-        """Do the whole sync in the running loop, with the open engine that was given, and return as `create()` does."""
+        """Do the whole sync in the running loop, with the open engine that was given, and return as `create()` does.
+
+        Raises `EngineClosedError` when the engine is closed before the sync is done, `SyncTimeoutError`, and whatever the sync fails with.
+        """
         engine = self._open_engine("acreate()")
         run = SyncRun(engine, self.repository, self._options, self._observers)
         try:
-            version = await run.run(self._all_stages)
+            version = await run.run(self._all_stages, self.first_stage)
         finally:
             self.result, self.statistics = run.result, run.statistics
         return version
@@ -165,7 +177,9 @@ class DeclarativeVersion:
 
     def _open_engine(self, caller: str) -> Engine:
         if self._engine is None or not self._engine.is_open:
-            raise FlowsyncError(
+            closed = self._engine is not None and self._engine.was_closed
+            kind = EngineClosedError if closed else FlowsyncError
+            raise kind(
                 f"{caller} needs an open engine: "
                 "DeclarativeVersion(…, engine=engine) inside `async with Engine(…) as engine`"
             )

@@ -1,7 +1,7 @@
 """The engine: owner of everything a process shares between its syncs.
 
 1. It is opened explicitly, and closes what it opened, in reverse order, also when opening fails half-way.
-2. Many syncs use it at once. It belongs to the loop it was opened in.
+2. Many syncs use it at once. It belongs to the loop it was opened in. Closing ends all that uses it (`operations`), and leaves nothing behind.
 3. Without a database URL it starts the embedded PostgreSQL in its home, or joins one that another process started there.
 4. Nothing here reads the environment, but `from_environment`, which says so.
 """
@@ -9,7 +9,7 @@
 import asyncio
 import os
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -18,14 +18,13 @@ from flowsync.catalog.catalog import Catalog
 from flowsync.catalog.embedded import EmbeddedPostgres
 from flowsync.catalog.new_version import NewVersion
 from flowsync.digest.pool import Hasher
-from flowsync.download.fetcher import open_fetcher
+from flowsync.download.fetcher import UrlFetcher, open_fetcher
 from flowsync.download.retry import Backoff
 from flowsync.model.digest import DigestPolicy
 from flowsync.model.errors import FlowsyncError, SettingsError
 from flowsync.model.events import Observer
 from flowsync.model.remote import Remote
 from flowsync.model.repository import Repository
-from flowsync.model.transfer import Fetcher
 from flowsync.pipeline import descriptors
 from flowsync.pipeline.budget import Budget
 from flowsync.pipeline.workers import WorkerPool
@@ -35,6 +34,7 @@ from flowsync.stages.single_flight import SingleFlight
 from flowsync.store.blobs import BlobStore
 from flowsync.store.local import LocalBlobStore
 from flowsync.sync.home import default_home, make_home
+from flowsync.sync.operations import Operations
 from flowsync.sync.turns import Turns
 
 DOWNLOAD_WORKERS = 0
@@ -98,16 +98,18 @@ class Engine:
         self.syncs_at_once = syncs_at_once
         self._backoff = backoff or Backoff()
         self._resources: AsyncExitStack | None = None
+        self._closing: asyncio.Task[None] | None = None
         self.alternate_remotes: dict[str, Remote] = {}
         self.embedded: EmbeddedPostgres | None = None
         self.catalog: Catalog
         self.store: BlobStore
-        self.fetcher: Fetcher
+        self.fetcher: UrlFetcher
         self.hasher: Hasher
         self.workers: DownloadWorkers | None = None
         self.budget: Budget
         self.single_flight: SingleFlight
         self.turns: Turns
+        self.operations = Operations(self.home)
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Self:
@@ -117,8 +119,13 @@ class Engine:
 
     @property
     def is_open(self) -> bool:
-        """Whether the engine holds its resources."""
-        return self._resources is not None
+        """Whether the engine holds its resources, and is not being closed."""
+        return self._resources is not None and self._closing is None
+
+    @property
+    def was_closed(self) -> bool:
+        """Whether the engine was open once, and was closed, or is being closed."""
+        return self._closing is not None
 
     async def __aenter__(self) -> Self:
         await self.open()
@@ -139,17 +146,35 @@ class Engine:
         when the home cannot be written, `CatalogUnavailableError` when no database answers, and
         `SchemaTooNewError` when it belongs to a newer flowsync.
         """
-        if self.is_open:
+        if self._resources is not None:
             raise FlowsyncError(f"the engine at {self.home} is open already")
         async with AsyncExitStack() as resources:
             await self._open(resources)
-            self._resources = resources.pop_all()
+            self._resources, self._closing = resources.pop_all(), None
 
-    async def close(self) -> None:
-        """Close everything that was opened; the last process that uses an embedded PostgreSQL stops it."""
-        resources, self._resources = self._resources, None
-        if resources is not None:
-            await resources.aclose()
+    async def close(self, *, drain: float = 0.0) -> None:
+        """Close everything that was opened; the last process that uses an embedded PostgreSQL stops it.
+
+        Syncs and other work of the engine that go on may do so for `drain` seconds more; what has not begun, and then the rest, ends with an
+        `EngineClosedError`, and nothing half-done is visible. Closing goes on to its end also when the caller is cancelled. Called again meanwhile,
+        it waits for the same end, and may bring it nearer.
+        """
+        if self._resources is None:
+            return
+        if self._closing is None:
+            self._closing = asyncio.create_task(self._close(self._resources, drain))
+        else:
+            self.operations.end_within(drain)
+        await asyncio.shield(self._closing)
+
+    async def _close(self, resources: AsyncExitStack, drain: float) -> None:
+        try:
+            await self.operations.close(drain)
+        finally:
+            try:
+                await resources.aclose()
+            finally:
+                self._resources = None
 
     def bind(self, remote: Remote) -> Remote:
         """Let downloaders of `remote` use this engine's connections and limits, and return it."""
@@ -165,11 +190,15 @@ class Engine:
         await self.catalog.remotes.add_alternate_source(name, ids[remote.name], priority)
         self.alternate_remotes[remote.name] = remote
 
-    def new_version(
+    @asynccontextmanager
+    async def new_version(
         self, repository: Repository, *, wait: bool = True
-    ) -> AbstractAsyncContextManager[NewVersion]:
+    ) -> AsyncIterator[NewVersion]:
         """Open a new version of `repository` to add and remove content by hand; it is completed when the block ends without an error."""
-        return self.catalog.repositories.new_version(repository, wait=wait)
+        opened = self.catalog.repositories.new_version(repository, wait=wait)
+        async with self.operations.endable() as operation, opened as version:
+            version.this_sync = lambda _: operation.settle()
+            yield version
 
     async def _open(self, resources: AsyncExitStack) -> None:
         if descriptors.allowed() < descriptors.LEAST:
@@ -188,10 +217,13 @@ class Engine:
             open_fetcher(scratch, self._allowed_roots, backoff=self._backoff)
         )
         self.hasher = await resources.enter_async_context(Hasher(self._hash_workers))
+        self.operations = Operations(self.home)
         self.budget = Budget(size=self.in_flight_bytes, items=self.in_flight_items)
         self.single_flight = SingleFlight()
         self.turns = Turns(
-            min(self.syncs_at_once, descriptors.syncs()), self.budget.waits_for_relief
+            min(self.syncs_at_once, descriptors.syncs()),
+            self.budget.waits_for_relief,
+            self.fetcher.traffic,
         )
         self.workers = await self._open_workers(resources, scratch)
         self.store = store

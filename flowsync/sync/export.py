@@ -9,8 +9,10 @@ from flowsync.model.errors import ExportError
 from flowsync.model.repository import RepositoryVersion, VersionEntry
 from flowsync.store.export import Entry, ExportReport, export_tree
 from flowsync.sync.engine import Engine
+from flowsync.sync.operations import ends_with_engine
 
 
+@ends_with_engine
 async def export_version(
     engine: Engine, repository: str, folder: str | os.PathLike[str], number: int | None = None
 ) -> tuple[RepositoryVersion, ExportReport]:

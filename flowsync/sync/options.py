@@ -22,6 +22,7 @@ class SyncOptions(msgspec.Struct, frozen=True, kw_only=True):
     max_removal: float
     maxsize: int
     stall_timeout: float | None
+    timeout: float | None = None
     plan: SyncPlan | None = None
 
     def terms(self, remotes: Sequence[Remote]) -> RunTerms:

@@ -25,7 +25,7 @@ from flowsync.stages.upstream import UpstreamUnchanged
 from flowsync.sync.engine import Engine
 from flowsync.sync.observe import observed
 from flowsync.sync.options import SyncOptions
-from flowsync.sync.surroundings import bind_remotes, recollect, run_context
+from flowsync.sync.surroundings import bind_remotes, origins_of, recollect, remotes_of, run_context
 from flowsync.sync.turns import Turn
 
 
@@ -38,8 +38,24 @@ async def plan_sync(
 ) -> SyncPlan:
     """Return what a sync would do now."""
     name = repository.name
-    taken, opened = engine.turns.taken(), open_planning(engine.catalog.database, name)
-    async with taken as turn, opened as planning:
+    async with (
+        engine.operations.entered() as operation,
+        operation.endable(),
+        engine.turns.taken(origins_of(first_stage)) as turn,
+    ):
+        operation.began = True
+        return await _plan_in_turn(engine, first_stage, name, options, observers, turn)
+
+
+async def _plan_in_turn(
+    engine: Engine,
+    first_stage: Stage,
+    name: str,
+    options: SyncOptions,
+    observers: Sequence[Observer],
+    turn: Turn,
+) -> SyncPlan:
+    async with open_planning(engine.catalog.database, name) as planning:
         stages = [first_stage, QueryExistingArtifacts(), PlanContent(planning), EndStage()]
         remotes = bind_remotes(engine, stages)
         base = await planning.base()
@@ -81,7 +97,9 @@ async def _collect(
                 stall_timeout=options.stall_timeout,
             )
             async with observed(name, progress, (*engine.observers, *observers)):
-                await pipeline.run()
+                names = [remote.name for remote in remotes_of(stages)]
+                with turn.life.watched(pipeline.movement, pipeline.is_idle, names):
+                    await pipeline.run()
 
 
 def _no_change(name: str, base: Base, options: SyncOptions, remotes: Sequence[Remote]) -> SyncPlan:

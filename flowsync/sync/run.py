@@ -7,6 +7,7 @@
 """
 
 import time
+from collections import ChainMap
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -14,10 +15,11 @@ from typing import Any
 import msgspec
 
 from flowsync.catalog.new_version import NewVersion
-from flowsync.model.errors import PlanOutdatedError
+from flowsync.model.errors import PlanOutdatedError, SyncTimeoutError
 from flowsync.model.events import Observer, SyncEnded, SyncStarted
 from flowsync.model.plan import SyncPlan
 from flowsync.model.repository import LeftOut, Repository, RepositoryVersion, RunState, SyncResult
+from flowsync.model.url import Origin
 from flowsync.pipeline.pipeline import Pipeline, StageStatistics
 from flowsync.pipeline.progress import Meter, Progress
 from flowsync.pipeline.stage import Stage
@@ -26,9 +28,10 @@ from flowsync.stages.context import RunContext
 from flowsync.stages.upstream import UpstreamMemory, UpstreamUnchanged
 from flowsync.sync.engine import Engine
 from flowsync.sync.observe import observed, tell
+from flowsync.sync.operations import Operation
 from flowsync.sync.options import SyncOptions
 from flowsync.sync.recording import Recording
-from flowsync.sync.surroundings import bind_remotes, recollect, run_context
+from flowsync.sync.surroundings import bind_remotes, origins_of, recollect, remotes_of, run_context
 from flowsync.sync.turns import Turn
 
 
@@ -50,20 +53,34 @@ class SyncRun:
         self._options = options
         self._observers = (*engine.observers, *observers)
         self._progress = Progress()
+        self._operation = Operation()
+        self._pipeline: Pipeline | None = None
+        self._origins: list[Origin] = []
         self._started = time.monotonic()
         self._left_out: list[LeftOut] = []
         self._recording = Recording(self._catalog.runs, self._progress, self._left_out)
 
-    async def run(self, stages: Callable[[NewVersion], list[Stage]]) -> RepositoryVersion | None:
-        """Do the sync; `stages` gives the whole pipeline for the version that was opened."""
-        version: RepositoryVersion | None = None
+    async def run(
+        self, stages: Callable[[NewVersion], list[Stage]], first_stage: Stage
+    ) -> RepositoryVersion | None:
+        """Do the sync; `stages` gives the whole pipeline, which begins with `first_stage`, for the version that was opened."""
+        self._origins = origins_of(first_stage)
+        async with self._engine.operations.entered() as self._operation:
+            return await self._recorded(stages)
+
+    async def _recorded(
+        self, stages: Callable[[NewVersion], list[Stage]]
+    ) -> RepositoryVersion | None:
+        """Do the sync and record how it ended."""
         try:
-            async with self._engine.turns.taken() as turn:
+            async with self._operation.endable(), self._engine.turns.taken(self._origins) as turn:
                 self._started = time.monotonic()
+                self._operation.begin(self._options.timeout, self._late)
                 version = await self._make_version(stages, turn)
             await self._end("completed", await self._result(version))
         except UpstreamUnchanged:
             await self._end("skipped", await self._result(None, skipped=True))
+            return None
         except BaseException as error:
             await self._end(
                 "failed" if isinstance(error, Exception) else "canceled", self._failure(error)
@@ -103,7 +120,7 @@ class SyncRun:
                         upstream=upstream,
                         turn=turn,
                     )
-                    await self._run_pipeline(pipeline_stages, context)
+                    await self._run_pipeline(pipeline_stages, context, turn)
             # Stages of one's own need not have told.
             turn.nearly_fetched()
             if self._options.plan is not None:
@@ -117,7 +134,13 @@ class SyncRun:
     def _this_sync(
         self, upstream: UpstreamMemory, previous: int, latest: int
     ) -> dict[str, Any] | None:
-        """Return what is to be remembered when the sync leaves the repository at version `latest`, which was `previous`."""
+        """Return what is to be remembered when the sync leaves the repository at version `latest`, which was `previous`.
+
+        Asked in the last moment before that: raise what speaks against it, and let nothing end the sync any more.
+        """
+        if self._pipeline is not None:
+            self._pipeline.expect_no_loss()
+        self._operation.settle()
         plan, record = self._options.plan, upstream.record(latest)
         fails = plan is not None and plan.changes and latest == previous
         # What was left out is to be tried again, so the next sync must not be skipped.
@@ -152,8 +175,15 @@ class SyncRun:
                 "nothing was changed, make a new plan"
             )
 
-    async def _run_pipeline(self, stages: list[Stage], context: RunContext) -> None:
-        pipeline = Pipeline(
+    def _count(self) -> int:
+        moved = 0 if self._pipeline is None else self._pipeline.movement()
+        return moved + self._progress.count()
+
+    async def _run_pipeline(self, stages: list[Stage], context: RunContext, turn: Turn) -> None:
+        names = ChainMap(
+            {remote.name: 0 for remote in remotes_of(stages)}, context.known_remote_ids
+        )
+        pipeline = self._pipeline = Pipeline(
             stages,
             self._options.maxsize,
             context=context,
@@ -163,7 +193,8 @@ class SyncRun:
         watched = observed(self._repository.name, self._progress, self._observers)
         async with watched, self._recording.kept():
             try:
-                await pipeline.run()
+                with turn.life.watched(self._count, pipeline.is_idle, names):
+                    await pipeline.run()
             except UpstreamUnchanged:
                 self._expect_no_change()
                 raise
@@ -188,6 +219,16 @@ class SyncRun:
             left_out=tuple(self._left_out),
             seconds=time.monotonic() - self._started,
         )
+
+    def _late(self) -> SyncTimeoutError:
+        readings = [
+            f"{reading.message} {reading.done}"
+            + ("" if reading.total is None else f" of {reading.total}")
+            for reading in self._progress.read()
+        ]
+        reached = ", ".join(readings) or "nothing, upstream has sent nothing yet"
+        seconds = self._options.timeout or 0.0
+        return SyncTimeoutError(self._repository.name, seconds, reached)
 
     def _failure(self, error: BaseException) -> SyncResult:
         downloads = self._downloads()

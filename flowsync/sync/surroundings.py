@@ -1,12 +1,14 @@
 """What a run, or the plan of one, needs around its pipeline: the ports of the engine, the remotes of its stages, what the last sync saw."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import msgspec
 
 from flowsync.model.remote import Remote
 from flowsync.model.repository import LeftOut
+from flowsync.model.url import Origin, origin
 from flowsync.pipeline.budget import Account
 from flowsync.pipeline.stage import Stage
 from flowsync.stages.context import RunContext
@@ -18,13 +20,27 @@ from flowsync.sync.turns import Turn
 
 def bind_remotes(engine: Engine, stages: Sequence[Stage]) -> list[Remote]:
     """Bind the remotes that stages keep in their attributes to the engine, and return them, each once."""
+    return [engine.bind(remote) for remote in remotes_of(stages)]
+
+
+def remotes_of(stages: Sequence[Stage]) -> list[Remote]:
+    """Return the remotes that stages keep in their attributes, each once."""
     found = {
         id(value): value
         for stage in stages
         for value in vars(stage).values()
         if isinstance(value, Remote)
     }
-    return [engine.bind(remote) for remote in found.values()]
+    return list(found.values())
+
+
+def origins_of(stage: Stage) -> list[Origin]:
+    """Return the upstreams of the remotes that a stage keeps in its attributes. Folders are none, and a URL without host is told when it is asked."""
+    found = []
+    for remote in remotes_of([stage]):
+        with suppress(ValueError):
+            found.append(origin(remote.url))
+    return [each for each in found if each[0] != "file"]
 
 
 def recollect(

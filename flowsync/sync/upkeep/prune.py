@@ -36,6 +36,7 @@ from flowsync.model.content import Content
 from flowsync.model.upkeep import PruneReport
 from flowsync.store.blobs import StoreUsage
 from flowsync.sync.engine import Engine
+from flowsync.sync.operations import ends_with_engine
 
 _log = logging.getLogger(__name__)
 
@@ -46,6 +47,7 @@ _BLOBS: Final = 500
 """Blobs that are removed while savers wait: some tens of milliseconds."""
 
 
+@ends_with_engine
 async def prune(
     engine: Engine,
     *,

@@ -16,8 +16,10 @@ from contextlib import aclosing
 from flowsync.catalog.reclaiming import Scope, Verdict
 from flowsync.model.upkeep import LISTED, ReclaimReport
 from flowsync.sync.engine import Engine
+from flowsync.sync.operations import ends_with_engine
 
 
+@ends_with_engine
 async def reclaim(
     engine: Engine,
     repository: str,

@@ -28,6 +28,7 @@ from flowsync.pipeline.progress import Progress
 from flowsync.pipeline.tasks import task_group
 from flowsync.sync.engine import Engine
 from flowsync.sync.observe import observed
+from flowsync.sync.operations import ends_with_engine
 from flowsync.sync.upkeep.inspection import Inspector, Suspect
 from flowsync.sync.upkeep.pace import Pace
 from flowsync.sync.upkeep.repair import FindRemote, Repairer
@@ -40,6 +41,7 @@ _WINDOW_BYTES: Final = 1 << 30
 """Bytes after which what was found right is noted, so that little is done again after a kill, also at a slow pace."""
 
 
+@ends_with_engine
 async def verify(
     engine: Engine,
     repository: str | None = None,
