@@ -41,7 +41,8 @@ class Shelves(msgspec.Struct, frozen=True):
     def holds(self, name: str, size: int | None) -> bool:
         """Return whether the blob is there with the right size (bytes) and digest; one that cannot be read is not."""
         try:
-            with open(self.path(name), "rb", buffering=0) as blob:
+            # What stands there may be no file: opening a pipe must not wait.
+            with open(self.path(name), "rb", buffering=0, opener=_without_waiting) as blob:
                 return os.fstat(blob.fileno()).st_size == size and _digest(blob.fileno()) == name
         except OSError:
             return False
@@ -54,6 +55,10 @@ class Shelves(msgspec.Struct, frozen=True):
             os.rename(source, target)
         except FileNotFoundError:
             os.makedirs(self.folder(name), exist_ok=True)
+            os.rename(source, target)
+        except IsADirectoryError:
+            # No blob has such a name, so nobody looks at it again.
+            os.rename(target, f"{target}.{os.urandom(4).hex()}")
             os.rename(source, target)
 
     def missing(self, names: Iterable[str]) -> set[str]:
@@ -107,6 +112,10 @@ def _measure(folder: str) -> StoreUsage:
                 continue
             blobs += 1
     return StoreUsage(blobs, total)
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def _digest(fd: int) -> str:
