@@ -22,4 +22,7 @@ async def finished(future: "asyncio.Future[R]") -> R:
         return await asyncio.shield(future)
     except asyncio.CancelledError:
         await asyncio.wait((future,))
+        if not future.cancelled():
+            # Nobody is told of its failure any more, and the loop need not complain of that.
+            future.exception()
         raise
