@@ -19,7 +19,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
 
-from flowsync.catalog.serving import FolderPage, PathQuestion, ServedFile
+from flowsync.catalog.serving import FolderPage, PathQuestion, ServedFile, ServedVersion
 from flowsync.model.errors import (
     CatalogError,
     CatalogUnavailableError,
@@ -37,7 +37,7 @@ from flowsync.serve.lookups import LookUps
 from flowsync.serve.metrics import CONTENT_TYPE, Metrics
 from flowsync.serve.missing import Missing
 from flowsync.serve.negotiation import Offer, negotiate
-from flowsync.serve.published import PublishedFiles
+from flowsync.serve.published import PublishedFile, PublishedFiles
 from flowsync.serve.ranges import Slice
 from flowsync.serve.reading import SCARCE, open_part
 from flowsync.serve.refusals import refusal
@@ -177,14 +177,25 @@ class Site:
             if below.children:
                 return _moved(with_slash(asked.target))
             return plain(404, f"version {version.number} of {version.name} has no such path")
-        offer = negotiate(
-            asked.headers, address, Representation(made.sha256, version.created), made.size
-        )
+        answer = await self._made(asked, address, version, made)
+        if answer is None:
+            # Its folder was removed: it is made anew.
+            self._published.forget(version, address.path)
+            made = await self._published.find(version, address.path)
+            if made is not None:
+                answer = await self._made(asked, address, version, made)
+        return answer or plain(503, "the file is being made", Retry_After="1")
+
+    async def _made(
+        self, asked: Asked, address: Address, version: ServedVersion, made: PublishedFile
+    ) -> Answer | None:
+        """Answer with a metadata file, or return `None` when it is gone."""
+        now = Representation(made.sha256, version.created)
+        offer = negotiate(asked.headers, address, now, made.size)
         if offer.part is not None and asked.method != "HEAD":
             body = await in_thread(open_part, made.file, made.size, offer.part)
             if isinstance(body, Unreadable):
-                self._published.forget(version, address.path)
-                return plain(503, "the file is being made", Retry_After="1")
+                return None
             offer.answer.body = body
         return offer.answer
 
