@@ -66,6 +66,12 @@ def test_a_running_answer_is_finished_when_the_server_is_told_to_stop(
     assert stopped.status == 0
 
 
+@pytest.fixture
+def other(tmp_path: Path, empty_conninfo: str) -> CommandLine:
+    """Give the command line with another home and another database."""
+    return CommandLine(tmp_path, database_url=empty_conninfo, home=tmp_path / "other")
+
+
 def free_port() -> int:
     with closing(socket.socket()) as free:
         free.bind(("127.0.0.1", 0))
@@ -100,13 +106,11 @@ def test_a_port_in_use_is_an_error(
     options: tuple[str, ...],
     beside: tuple[str, ...],
     flowsync: CommandLine,
-    tmp_path: Path,
+    other: CommandLine,
 ) -> None:
     """Also when flowsync itself uses it, with the same home or with another one."""
     port = free_port()
     running, _ = serving(flowsync, f"127.0.0.1:{port}", *options)
-    database_url = flowsync.environment["FLOWSYNC_DATABASE_URL"]
-    other = CommandLine(tmp_path, database_url=database_url, home=tmp_path / "other")
 
     done = [other.run("serve", "--bind", f"{host}:{port}", *beside)]
     if not (options and beside):
@@ -131,18 +135,21 @@ def test_a_port_of_another_program_is_not_shared(flowsync: CommandLine) -> None:
     assert f"cannot listen at 127.0.0.1:{port}: another program listens there" in done.err
 
 
-def test_two_homes_that_begin_at_once_never_share(flowsync: CommandLine, tmp_path: Path) -> None:
+def test_two_homes_that_begin_at_once_never_share(
+    flowsync: CommandLine, other: CommandLine
+) -> None:
     bind = f"127.0.0.1:{free_port()}"
-    database_url = flowsync.environment["FLOWSYNC_DATABASE_URL"]
-    other = CommandLine(tmp_path, database_url=database_url, home=tmp_path / "other")
     begun = [each.start("serve", "--bind", bind, "--share-port") for each in (flowsync, other)]
 
-    heads = [str(each.process.stdout and each.process.stdout.readline()) for each in begun]
+    heads = []
     for each in begun:
-        if each.process.poll() is None:
-            each.stop(signal.SIGTERM)
+        assert each.process.stdout is not None
+        heads.append(each.process.stdout.readline())
+    for each, head in zip(begun, heads, strict=True):
+        done = each.stop(signal.SIGTERM) if head else each.wait()
+        assert done.status == (0 if head else 1)
 
-    assert sum("serving" in head for head in heads) <= 1
+    assert b"" in heads
 
 
 @pytest.mark.parametrize("bind", ["{}", ":{}", "localhost:{}", "[::1]:{}", "0.0.0.0:{}", "[::]:{}"])
