@@ -9,16 +9,14 @@
 
 import asyncio
 import logging
-import os
-import socket
-import struct
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, aclosing, suppress
+from contextlib import AsyncExitStack, aclosing
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Self
 
 import msgspec
 from aiohttp import HttpVersion11, web
+from aiohttp.http_exceptions import HttpProcessingError
 from multidict import CIMultiDict
 
 from flowsync.model.remote import COOL_DOWN
@@ -33,13 +31,10 @@ from flowsync.serve.metrics import Metrics
 from flowsync.serve.missing import FindRemote, Missing
 from flowsync.serve.published import PublishedFiles
 from flowsync.serve.scratch import Scratch
-from flowsync.serve.sending import UnreadableFileError, send_part
+from flowsync.serve.sending import UnreadableFileError, reset, send_part
 from flowsync.serve.site import PATIENCE, Site
 from flowsync.sync.engine import Engine
 from flowsync.sync.source import MetadataFile
-
-_RESET: Final = struct.pack("ii", 1, 0)
-"""Lets a connection end by a reset (`SO_LINGER`)."""
 
 _DEFAULT_LIMITS = (64 * 1024, 16 * 1024)
 """Bytes that a transport may hold before a writer waits, and from which on it goes on."""
@@ -141,6 +136,8 @@ class ContentServer:
             keepalive_timeout=self._limits.idle,
             lingering_time=0.0,
             max_line_size=LONGEST_LINE,
+            auto_decompress=False,
+            logger=_ServerLog(logging.getLogger("aiohttp.server"), {}),
         )
         shared = str(self._engine.home / "listening") if self._share_port else None
         self._listening = await resources.enter_async_context(
@@ -252,14 +249,18 @@ class ContentServer:
         """End the connection in a way that no client can take for the end of a body."""
         self.metrics.broken_answers += 1
         _log.info("broke off the answer to %s: %s", request.raw_path, error)
-        transport = request.transport
-        if transport is None or transport.is_closing():
-            return
-        # What belongs to the connection, and not to a descriptor of it, is set by a copy.
-        number = os.dup(transport.get_extra_info("socket").fileno())
-        with suppress(OSError), socket.socket(fileno=number) as connection:
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-        transport.abort()
+        if request.transport is not None:
+            reset(request.transport)
+
+
+class _ServerLog(logging.LoggerAdapter[logging.Logger]):
+    """The HTTP server's log. What a client sent that is no request is no failure of the server's."""
+
+    def exception(self, msg: object, *args: object, exc_info: Any = True, **how: Any) -> None:
+        if isinstance(exc_info, HttpProcessingError):
+            self.debug(f"{msg}: %s", *args, type(exc_info).__name__)
+        else:
+            self.error(msg, *args, exc_info=exc_info, **how)
 
 
 class _Server(web.Server):

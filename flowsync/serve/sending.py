@@ -12,6 +12,9 @@ Decided: the system call here instead of the loop's `sendfile`, because uvloop h
 import asyncio
 import errno
 import os
+import socket
+import struct
+from contextlib import suppress
 from typing import Final
 
 from flowsync.pipeline.threads import in_thread
@@ -20,6 +23,9 @@ from flowsync.serve.answer import OpenPart
 _PIECE: Final = 4 << 20
 """Bytes of one call: as much as a connection's buffer takes at most."""
 
+
+_RESET: Final = struct.pack("ii", 1, 0)
+"""Lets a connection end by a reset (`SO_LINGER`)."""
 
 _OF_THE_FILE: Final = frozenset({errno.EIO, errno.EBADMSG, errno.EUCLEAN, errno.ESTALE})
 """What the kernel says when it cannot read a file."""
@@ -40,14 +46,14 @@ class UnreadableFileError(Exception):
         self.offset, self.reason = offset, reason
 
 
-async def send_part(socket: int, body: OpenPart, stall: float) -> None:
-    """Send the part over the connected, non-blocking socket, which nobody else writes to meanwhile.
+async def send_part(number: int, body: OpenPart, stall: float) -> None:
+    """Send the part over the connected, non-blocking socket of that number, which nobody else writes to meanwhile.
 
     Raise `ConnectionError` when the client is gone or takes nothing for `stall` seconds, and
     `UnreadableFileError` when the file cannot be read or has become shorter.
     """
     # A descriptor of our own stays valid whatever becomes of the transport, and may be watched beside it.
-    connection = os.dup(socket)
+    connection = os.dup(number)
     try:
         offset, end = body.part.offset, body.part.end
         while offset < end:
@@ -65,6 +71,17 @@ async def send_part(socket: int, body: OpenPart, stall: float) -> None:
                 offset += sent
     finally:
         os.close(connection)
+
+
+def reset(transport: asyncio.Transport) -> None:
+    """End a connection by a reset, and not in order: what was sent of an answer is not its end."""
+    if transport.is_closing():
+        return
+    # What belongs to the connection, and not to a descriptor of it, can be set by a copy.
+    number = os.dup(transport.get_extra_info("socket").fileno())
+    with suppress(OSError), socket.socket(fileno=number) as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+    transport.abort()
 
 
 def _send(connection: int, file: int, offset: int, count: int) -> int | None:
