@@ -85,6 +85,7 @@ async def ensure_repository(database: Database, repository: Repository) -> tuple
     }
     row = await database.fetch_one("find_repository", settings)
     if row is None:
+        repository.check_new()
         empty = {"state": EMPTY_STATE, "root": root_of(EMPTY_STATE)}
         row = await database.fetch_one("create_repository", {**settings, **empty})
     # Another one may have created it in between.

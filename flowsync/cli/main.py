@@ -7,6 +7,7 @@ import click
 
 from flowsync.cli.outcome import run_command
 from flowsync.cli.place import Place
+from flowsync.pipeline.descriptors import raise_limit
 
 _COMMANDS = {
     "sync": "Sync repositories from their upstreams into new versions.",
@@ -89,4 +90,5 @@ def cli(
 
 def main() -> None:
     """Run the command line and exit with its status."""
+    raise_limit()
     sys.exit(run_command(cli))

@@ -1,5 +1,6 @@
 """Repositories and their versions, as values. Reading and changing them is the catalog's work."""
 
+import re
 from datetime import datetime
 from typing import Any, Final, Literal
 
@@ -7,6 +8,15 @@ import msgspec
 
 from flowsync.model.errors import DeclarationError
 from flowsync.model.text import problem_with_text
+
+LONGEST_NAME: Final = 255
+"""Bytes of the name of a new repository."""
+
+_RESERVED: Final = frozenset({"-", "v2"})
+"""First segments of addresses that mean the server's own pages and the registry of images."""
+
+_VERSION_OF_ANOTHER: Final = re.compile(r".*\.v[0-9]+", re.ASCII | re.DOTALL)
+"""How clients of a registry write version 3 of `NAME`: `NAME.v3`."""
 
 HIDDEN: Final = "acs:"
 """How the names of repositories begin that hold what alternate sources list. They are found by name, and not listed."""
@@ -33,6 +43,22 @@ class Repository(msgspec.Struct, kw_only=True, frozen=True):
     name: str
     allowed_types: frozenset[str] | None = None
     retain_versions: int | None = None
+
+    def check_new(self) -> None:
+        """Raise `DeclarationError` when a repository of the name could not be addressed where it is served."""
+        if self.name.startswith(HIDDEN):
+            # Made by flowsync, and never served.
+            return
+        if self.name in _RESERVED or _VERSION_OF_ANOTHER.fullmatch(self.name):
+            raise DeclarationError(
+                f"a repository cannot be made with the name {self.name!r}: served, that would be "
+                "the address of something else"
+            )
+        if len(self.name.encode()) > LONGEST_NAME:
+            raise DeclarationError(
+                f"a repository's name has at most {LONGEST_NAME} bytes, found "
+                f"{len(self.name.encode())}"
+            )
 
     def __post_init__(self) -> None:
         for allowed in self.allowed_types or ():

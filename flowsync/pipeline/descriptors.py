@@ -1,10 +1,12 @@
 """How many files and sockets this process may have open at once, and how they are shared out.
 
-The limit is the soft one of the process as it is now: nothing here changes it. What is shared out
-leaves room for the loop, the database's sessions and the files that threads have open for a moment.
+The limit is the soft one of the process as it is now. A program raises it when it starts; the library
+leaves it alone. What is shared out leaves room for the loop, the database's sessions and the files that
+threads have open for a moment.
 """
 
 import resource
+from contextlib import suppress
 from typing import Final
 
 LEAST: Final = 64
@@ -20,6 +22,17 @@ _A_SYNC: Final = 10
 _A_WORKER: Final = 16
 
 _UNLIMITED: Final = 1 << 20
+
+
+def raise_limit() -> int:
+    """Raise the soft limit as far as the hard one lets it, and return it. For the start of a program."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _UNLIMITED if hard == resource.RLIM_INFINITY else min(hard, _UNLIMITED)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        # Some systems allow less than the hard limit says.
+        with suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    return allowed()
 
 
 def allowed() -> int:

@@ -25,4 +25,7 @@ async def finished(future: "asyncio.Future[R]") -> R:
         while not future.done():
             with suppress(asyncio.CancelledError):  # it is cancelled already
                 await asyncio.wait((future,))
+        if not future.cancelled():
+            # Nothing is told of its failure any more, and the loop need not complain of that.
+            future.exception()
         raise

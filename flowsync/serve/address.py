@@ -7,8 +7,8 @@
     /-/WORD                             what the server says of itself
 
 1. A path with a slash at its end, or none, means a folder.
-2. Each segment is decoded on its own and after the target was split: an encoded slash is no separator, and since no path of a version can have one in
-   a segment, it leads nowhere. Nor does a segment that is empty, `.` or `..`: paths are looked up as they are, never resolved.
+2. Behind the repository an encoded slash is a slash. Then the segments `.` and `..` are removed as RFC 3986 (5.2.4) says, however they are encoded;
+   what would leave the repository, or has an empty segment, leads nowhere.
 3. What can be no path at all (broken percent signs, bytes that are not UTF-8, control characters) is a bad request.
 4. What alternate sources list (names that begin with `acs:`) is recorded for syncs to fetch from, and is nobody's to read here.
 5. A moment needs a time zone. In a URL, `+` may stand as it is.
@@ -24,8 +24,12 @@ import msgspec
 from flowsync.model.repository import HIDDEN
 
 LONGEST_PATH: Final = 4096
-"""Bytes of a target before its query. No path of a version is longer, or a client could not ask for it."""
+"""Bytes of a target before its query, once decoded: more than the name of a repository and the path of a version have together."""
 
+LONGEST_LINE: Final = 32 * 1024
+"""Bytes of a request line: a path, and as much again in the query of a folder, where each byte takes three."""
+
+_DOTS: Final = frozenset({".", ".."})
 _BROKEN_ESCAPE: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _NUMBER: Final = re.compile(r"0|[1-9][0-9]{0,8}")
@@ -41,7 +45,7 @@ class BadTargetError(ValueError):
 class Address(msgspec.Struct, frozen=True, kw_only=True):
     """A place below a repository; at the root of all, `repository` is empty. A folder's `path` is empty or ends with a slash.
 
-    `bare` says that the slash behind the repository was left out; `found` is false for what no version can have (`NOWHERE`).
+    `bare` says that it is a folder and its target does not end with a slash; `found` is false for what no version can have (`NOWHERE`).
     """
 
     repository: str = ""
@@ -71,16 +75,19 @@ def parse_target(target: str) -> tuple[Address, str]:
     path, _, query = target.partition("#")[0].partition("?")
     if not path.startswith("/"):
         path = _path_of_absolute_form(path)
-    if len(path) > LONGEST_PATH:
+    decoded = [_decoded(segment) for segment in path[1:].split("/")]
+    if sum(len(segment.encode()) + 1 for segment in decoded) > LONGEST_PATH:
         raise BadTargetError(f"the path is longer than {LONGEST_PATH} bytes")
-    first, *rest = path[1:].split("/")
-    segments = [_decoded(segment) for segment in rest]
-    return _address(_decoded(first), segments, bare=not rest), query
+    while len(decoded) > 1 and decoded[0] in _DOTS:
+        del decoded[0]
+    first, *rest = decoded
+    return _address("" if first in _DOTS else first, rest), query
 
 
-def folder_target(address: Address, folder: str) -> str:
-    """Return the target of a folder of the address's version, whose path is empty or ends with a slash."""
-    return quote(f"/{_selector(address)}/{folder}", safe="/@:~")
+def with_slash(target: str) -> str:
+    """Return how a target that means a folder, without a slash at its end, is asked for with one: relative to it, so below any prefix of a proxy."""
+    last = target.partition("#")[0].partition("?")[0].rpartition("/")[2]
+    return f"./{quote(_decoded(last).strip('/'), safe='/@:~+')}/"
 
 
 def _path_of_absolute_form(target: str) -> str:
@@ -102,12 +109,11 @@ def _decoded(segment: str) -> str:
     return text
 
 
-def _address(first: str, segments: list[str], *, bare: bool) -> Address:
+def _address(first: str, rest: list[str]) -> Address:
     if not first:
-        return Address() if bare else NOWHERE
-    if "/" in first or any("/" in each or each in {".", ".."} for each in segments):
-        return NOWHERE
-    if "" in segments[:-1]:
+        return NOWHERE if rest else Address()
+    segments = _without_dots([part for segment in rest for part in segment.split("/")])
+    if "/" in first or segments is None or "" in segments[:-1]:
         return NOWHERE
     repository, at, selector = first.partition("@")
     number, moment = _version(selector) if at else (None, None)
@@ -122,8 +128,25 @@ def _address(first: str, segments: list[str], *, bare: bool) -> Address:
         number=number,
         moment=moment,
         path="/".join(segments),
-        bare=bare,
+        bare=not segments or (segments[-1] == "" != rest[-1]),
     )
+
+
+def _without_dots(segments: list[str]) -> list[str] | None:
+    """Return the segments that are left when the dots are resolved, or `None` where they lead out of the repository."""
+    if _DOTS.isdisjoint(segments):
+        return segments
+    left: list[str] = []
+    for segment in segments:
+        if segment == "..":
+            if not left:
+                return None
+            left.pop()
+        elif segment != ".":
+            left.append(segment)
+    if segments[-1] in _DOTS:
+        left.append("")
+    return left
 
 
 def _version(selector: str) -> tuple[int | None, datetime | None]:
@@ -135,11 +158,3 @@ def _version(selector: str) -> tuple[int | None, datetime | None]:
         return None, datetime.fromisoformat(selector)
     except ValueError:
         return None, None
-
-
-def _selector(address: Address) -> str:
-    if address.number is not None:
-        return f"{address.repository}@{address.number}"
-    if address.moment is not None:
-        return f"{address.repository}@{address.moment.isoformat().replace('+00:00', 'Z')}"
-    return address.repository

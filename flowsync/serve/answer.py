@@ -13,11 +13,15 @@ from flowsync.serve.ranges import Slice
 
 
 class Asked(msgspec.Struct, frozen=True):
-    """A request: method and target as in its first line, and its headers, whose names compare in any case."""
+    """A request: method and target as in its first line, and its headers, whose names compare in any case.
+
+    `chunks` says that its client understands chunks: only these show whether a body whose length nobody knew is whole.
+    """
 
     method: str
     target: str
     headers: Mapping[str, str]
+    chunks: bool = True
 
 
 class OpenPart(msgspec.Struct, frozen=True):
@@ -25,6 +29,13 @@ class OpenPart(msgspec.Struct, frozen=True):
 
     file: BinaryIO
     part: Slice
+
+
+class Unreadable(msgspec.Struct, frozen=True):
+    """Why a part of a file cannot be had; `there` says that something stands under its name."""
+
+    reason: str
+    there: bool
 
 
 class Flow(msgspec.Struct, frozen=True):
@@ -40,13 +51,15 @@ Body = bytes | OpenPart | Flow
 class Answer(msgspec.Struct, kw_only=True):
     """A status, headers, and a body; `length` is what `Content-Length` says, `None` while nobody knows.
 
-    Without a body the length is that of the body which a HEAD request does not get.
+    Without a body the length is that of the body which a HEAD request does not get. When an open part cannot be read to its end, `rest` gives the
+    bytes from an offset of the file on.
     """
 
     status: int = 200
     headers: dict[str, str] = {}
     body: Body = b""
     length: int | None = 0
+    rest: Callable[[int], Awaitable["Flow"]] | None = None
 
 
 def plain(status: int, text: str, **headers: str) -> Answer:

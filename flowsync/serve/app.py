@@ -1,37 +1,41 @@
 """The HTTP server: connections in, requests to the site, answers out. The only file that knows which HTTP server it is.
 
 1. What is answered is decided elsewhere (`site.py`); here it goes on the wire: bytes, a part of a file by the kernel, or a flow with back-pressure.
-2. An answer that cannot be finished is broken off, so that no client takes a part for the whole.
+2. An answer that cannot be finished is broken off by a reset, so that no client takes a part for the whole, whatever HTTP it speaks.
 3. An answer ends when its client goes away, also while it waits for upstream; what it waits for goes on (`missing.py`).
 4. Closing stops accepting, lets running answers end for `grace` seconds, and breaks off the rest.
-5. Several processes may serve one home, also on one address (`reuse_port`).
+5. Several processes may serve one home, with `share_port` also on one address (`listening.py`).
 """
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Self
 
 import msgspec
-from aiohttp import web
+from aiohttp import HttpVersion11, web
+from aiohttp.http_exceptions import HttpProcessingError
+from multidict import CIMultiDict
 
 from flowsync.model.remote import COOL_DOWN
 from flowsync.pipeline.tasks import task_group
 from flowsync.pipeline.threads import in_thread
+from flowsync.serve.address import LONGEST_LINE
 from flowsync.serve.answer import Answer, Asked, Flow, OpenPart
 from flowsync.serve.connections import Connections
+from flowsync.serve.listening import listening
 from flowsync.serve.lookups import LookUps
 from flowsync.serve.metrics import Metrics
 from flowsync.serve.missing import FindRemote, Missing
 from flowsync.serve.published import PublishedFiles
-from flowsync.serve.sending import send_part
+from flowsync.serve.scratch import Scratch
+from flowsync.serve.sending import UnreadableFileError, reset, send_part
 from flowsync.serve.site import PATIENCE, Site
 from flowsync.sync.engine import Engine
 from flowsync.sync.source import MetadataFile
 
-_BACKLOG: Final = 1024
 _DEFAULT_LIMITS = (64 * 1024, 16 * 1024)
 """Bytes that a transport may hold before a writer waits, and from which on it goes on."""
 
@@ -57,7 +61,7 @@ class ContentServer:
     """Serves the versions of an open engine. `async with ContentServer(engine) as server`, then `server.addresses` are where.
 
     `metadata` is what versions have beside their content; `find_remote` gives remotes with their credentials.
-    `reuse_port` lets other processes listen at the same address.
+    An empty `host` means all addresses. `share_port` lets other processes of the same home listen at the same address.
     """
 
     def __init__(
@@ -69,7 +73,7 @@ class ContentServer:
         metadata: Sequence[MetadataFile] = (),
         limits: ServerLimits | None = None,
         find_remote: FindRemote | None = None,
-        reuse_port: bool = False,
+        share_port: bool = False,
     ) -> None:
         self.metrics = Metrics()
         self._engine = engine
@@ -78,7 +82,7 @@ class ContentServer:
         self._metadata = metadata
         self._limits = limits or ServerLimits()
         self._find_remote = find_remote
-        self._reuse_port = reuse_port
+        self._share_port = share_port
         self._connections = Connections(self._limits.connections, self._limits.idle, self.metrics)
         self._resources = AsyncExitStack()
         self._listening: asyncio.Server
@@ -86,13 +90,13 @@ class ContentServer:
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as resources:
-            folder = await resources.enter_async_context(self._engine.store.staging())
+            scratch = await resources.enter_async_context(Scratch(self._engine.store))
             group = await resources.enter_async_context(task_group())
-            published = PublishedFiles(self._engine, self._metadata, folder, group)
+            published = PublishedFiles(self._engine, self._metadata, scratch, group)
             resources.callback(published.stop)
             missing = Missing(
                 self._engine,
-                folder,
+                scratch,
                 group,
                 self.metrics,
                 find_remote=self._find_remote,
@@ -131,13 +135,13 @@ class ContentServer:
             handler_cancellation=True,
             keepalive_timeout=self._limits.idle,
             lingering_time=0.0,
+            max_line_size=LONGEST_LINE,
+            auto_decompress=False,
+            logger=_ServerLog(logging.getLogger("aiohttp.server"), {}),
         )
-        self._listening = await asyncio.get_running_loop().create_server(
-            server,
-            self._host,
-            self._port,
-            backlog=_BACKLOG,
-            reuse_port=self._reuse_port,
+        shared = str(self._engine.home / "listening") if self._share_port else None
+        self._listening = await resources.enter_async_context(
+            listening(server, self._host, self._port, shared=shared)
         )
         resources.push_async_callback(self._close, server)
 
@@ -152,7 +156,9 @@ class ContentServer:
         self.metrics.running_requests += 1
         self._connections.works(request.protocol)
         try:
-            asked = Asked(request.method, request.raw_path, request.headers)
+            chunks = request.version >= HttpVersion11
+            headers = _combined(request.headers)
+            asked = Asked(request.method, request.raw_path, headers, chunks)
             answer = await self._site.answer(asked)
             self.metrics.requests[_method(request), answer.status] += 1
             return await self._send(request, answer)
@@ -180,6 +186,8 @@ class ContentServer:
         if isinstance(answer.body, OpenPart):
             try:
                 await self._send_file(request, response, answer.body)
+            except UnreadableFileError as failure:
+                await self._send_rest(request, response, answer, failure)
             finally:
                 await in_thread(answer.body.file.close)
         elif isinstance(answer.body, bytes):
@@ -190,6 +198,21 @@ class ContentServer:
             finally:
                 await answer.body.leave()
         await response.write_eof()
+
+    async def _send_rest(
+        self,
+        request: web.BaseRequest,
+        response: web.StreamResponse,
+        answer: Answer,
+        failure: UnreadableFileError,
+    ) -> None:
+        if answer.rest is None:
+            raise ConnectionAbortedError(failure.reason) from failure
+        body = await answer.rest(failure.offset)
+        try:
+            await self._send_flow(request, response, body)
+        finally:
+            await body.leave()
 
     async def _send_flow(
         self, request: web.BaseRequest, response: web.StreamResponse, body: Flow
@@ -206,16 +229,20 @@ class ContentServer:
     ) -> None:
         writer = await response.prepare(request)
         transport = request.transport
-        if transport is None or writer is None:
+        if transport is None or transport.is_closing() or writer is None:
             raise ConnectionResetError("the client is gone")
         # No buffer: the headers must be out before the kernel writes behind them.
         transport.set_write_buffer_limits(high=0)
         try:
             async with asyncio.timeout(self._limits.stall):
                 await writer.drain()
+            if transport.is_closing():
+                # Its number may be another connection's by now.
+                raise ConnectionResetError("the client is gone")
             await send_part(transport.get_extra_info("socket").fileno(), body, self._limits.stall)
         finally:
-            transport.set_write_buffer_limits(*_DEFAULT_LIMITS)
+            if not transport.is_closing():
+                transport.set_write_buffer_limits(*_DEFAULT_LIMITS)
         self.metrics.sent_bytes += body.part.count
 
     def _break(self, request: web.BaseRequest, error: Exception) -> None:
@@ -223,7 +250,17 @@ class ContentServer:
         self.metrics.broken_answers += 1
         _log.info("broke off the answer to %s: %s", request.raw_path, error)
         if request.transport is not None:
-            request.transport.abort()
+            reset(request.transport)
+
+
+class _ServerLog(logging.LoggerAdapter[logging.Logger]):
+    """The HTTP server's log. What a client sent that is no request is no failure of the server's."""
+
+    def exception(self, msg: object, *args: object, exc_info: Any = True, **how: Any) -> None:
+        if isinstance(exc_info, HttpProcessingError):
+            self.debug(f"{msg}: %s", *args, type(exc_info).__name__)
+        else:
+            self.error(msg, *args, exc_info=exc_info, **how)
 
 
 class _Server(web.Server):
@@ -242,6 +279,16 @@ class _Server(web.Server):
     ) -> None:
         self._watched.closed(handler)
         super().connection_lost(handler, exc)
+
+
+def _combined(headers: Mapping[str, str]) -> Mapping[str, str]:
+    """Return the headers, each name once: several lines of a name are one list (RFC 9110, 5.3)."""
+    if len({name.lower() for name in headers}) == len(headers):
+        return headers
+    combined: CIMultiDict[str] = CIMultiDict()
+    for name, value in headers.items():
+        combined[name] = f"{combined[name]}, {value}" if name in combined else value
+    return combined
 
 
 def _method(request: web.BaseRequest) -> str:

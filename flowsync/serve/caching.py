@@ -1,15 +1,14 @@
 """How long what is served may be kept, and what it is: the headers that depend on the address alone.
 
-Decided: only a version's number makes a path immutable. A moment does not, although its versions are: the version that was begun before it may still
-be at work and show up later, or be deleted.
+Decided: caches may keep everything and ask each time whether it is still right, which costs no
+bytes: the entity tag is the digest. No address is immutable. A number proves no bytes, because a
+database that is restored from a backup gives numbers again; nor does a moment, because the version
+that was begun before it may still be at work and show up later.
 """
 
 from mimetypes import MimeTypes
 from typing import Final
 
-from flowsync.serve.address import Address
-
-FOR_EVER: Final = "public, max-age=31536000, immutable"
 REVALIDATE: Final = "public, no-cache"
 NOT_AT_ALL: Final = "no-store"
 
@@ -23,11 +22,6 @@ _PACKED: Final = {
     "compress": "application/x-compress",
     "br": "application/x-brotli",
 }
-
-
-def cache_control(address: Address) -> str:
-    """Return for how long whoever asked for the address may keep the answer."""
-    return REVALIDATE if address.number is None else FOR_EVER
 
 
 def content_type(path: str) -> str:

@@ -61,7 +61,8 @@ def range_counts(headers: Mapping[str, str], now: Representation) -> bool:
     if condition is None:
         return True
     if '"' in condition:
-        return _matches(condition, now.digest, weak=False)
+        tag = _TAG.fullmatch(condition.strip())
+        return tag is not None and not tag[1] and tag[2] == now.digest
     return _date(condition) == _seconds(now.since)
 
 
@@ -74,7 +75,8 @@ def _matches(header: str, digest: str | None, *, weak: bool) -> bool:
 
 
 def _date(header: str | None) -> datetime | None:
-    if header is None:
+    # Of two dates, as from a field that came twice, neither counts.
+    if header is None or header.count(",") > 1:
         return None
     try:
         date = parsedate_to_datetime(header)

@@ -1,6 +1,7 @@
 """The open connections of a server: how many there may be, and how long one may keep the server waiting for a request.
 
-1. Over the limit a connection is told so and closed; those that are open go on. The limit leaves descriptors for files, whatever was asked for.
+1. Over the limit a connection is told so and closed; those that are open go on. The limit leaves descriptors for files, whatever was asked for. The
+   log has a line when it is reached first.
 2. From the moment it is open, and again from the end of each answer, a connection has `idle` seconds until its next request is there whole. So
    neither a silent client nor one that sends its headers letter by letter keeps a place for ever. While it is answered, the sender bounds its stalls.
 
@@ -8,10 +9,11 @@ Knows no HTTP server: a connection is any object, with the transport that ends i
 """
 
 import asyncio
-import resource
+import logging
 from collections.abc import Hashable
 from typing import Final
 
+from flowsync.pipeline import descriptors
 from flowsync.serve.metrics import Metrics
 
 REFUSAL: Final = (
@@ -22,12 +24,19 @@ REFUSAL: Final = (
 _DESCRIPTORS_EACH: Final = 4
 """What a connection may take: itself, once more while the kernel sends, its file, and one for all else."""
 
+_DESCRIPTORS_ASIDE: Final = 64
+"""What the engine takes: its store, its database sessions and its processes."""
+
+_log = logging.getLogger(__name__)
+
 
 class Connections:
     """The connections of one server; used from its loop."""
 
     def __init__(self, limit: int, idle: float, metrics: Metrics) -> None:
-        self._limit = min(limit, max(1, _descriptors() // _DESCRIPTORS_EACH))
+        self._descriptors = descriptors.allowed()
+        possible = (self._descriptors - _DESCRIPTORS_ASIDE) // _DESCRIPTORS_EACH
+        self._limit = min(limit, max(1, possible))
         self._idle = idle
         self._metrics = metrics
         self._open: dict[Hashable, asyncio.Transport] = {}
@@ -36,7 +45,7 @@ class Connections:
     def opened(self, connection: Hashable, transport: asyncio.Transport) -> None:
         """Take a connection, or refuse it when there are too many."""
         if len(self._open) >= self._limit:
-            self._metrics.refused_connections += 1
+            self._refused()
             transport.write(REFUSAL)
             transport.close()
             return
@@ -59,6 +68,15 @@ class Connections:
         if connection in self._open:
             self._waiting[connection] = asyncio.get_running_loop().time()
 
+    def _refused(self) -> None:
+        if not self._metrics.refused_connections:
+            _log.warning(
+                "%d connections are open, the most with %d open files: others are refused",
+                self._limit,
+                self._descriptors,
+            )
+        self._metrics.refused_connections += 1
+
     async def end_idle_ones(self) -> None:
         """End those that wait for too long, again and again until cancelled."""
         loop = asyncio.get_running_loop()
@@ -68,8 +86,3 @@ class Connections:
             for connection in [each for each, since in self._waiting.items() if since < late]:
                 self._waiting.pop(connection, None)
                 self._open[connection].abort()
-
-
-def _descriptors() -> int:
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return 1 << 20 if soft == resource.RLIM_INFINITY else soft

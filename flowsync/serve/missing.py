@@ -1,33 +1,28 @@
 """Brings what is missing: once for all who ask, from the best source that has it, and into the store.
 
 1. All requests for the same missing bytes share one passage, in one task of the server's; so whoever leaves stops nothing, and a thousand clients are
-   one request to upstream. Over processes a claim makes them wait for each other (`claims.py`); who waited finds the bytes stored.
+   one request to upstream. With the syncs of its engine the server shares what either is fetching (`single_flight`), unless that takes a sync longer
+   than `FOLLOWED`. Over processes a claim makes servers wait for each other (`claims.py`); who waited finds the bytes stored.
 2. Bytes that are here already, under another path or by another process, are linked and not fetched.
 3. Sources are tried in order: alternate ones, then by priority, those without failures first. Each is asked with its own remote: its credentials, its
    limits, its tries, through the engine's own fetcher and under its own budget. One whose bytes were wrong is left alone for `cool_down` seconds.
 4. What is stored was verified; what a `streamed` remote gives is verified as well, and forgotten when the last reader has left.
 5. That something cannot be stored is logged and is no client's concern: he gets his bytes.
-
-| what happened | answer |
-|---|---|
-| no source of the bytes is recorded | 404 |
-| every source failed, or all of them gave wrong bytes lately | 502 |
-| the only failures were time-outs | 504 |
-| the server's disk cannot take the body | 503 |
-| any of these when some bytes had been sent already | the connection is broken off |
+6. What is answered when the bytes cannot be had stands in `refusals.py`.
 """
 
 import asyncio
 import logging
 import os
 from collections.abc import Callable, Sequence
+from typing import Final
 
 from msgspec.structs import replace
 
 from flowsync.catalog.serving import ServedFile, ServingSource
 from flowsync.digest.hashing import verify
 from flowsync.download.spool import fresh_path
-from flowsync.model.artifact import Artifact, StoredArtifact, staged_artifact
+from flowsync.model.artifact import Artifact, StagedArtifact, StoredArtifact, staged_artifact
 from flowsync.model.errors import (
     CatalogError,
     DeclarationError,
@@ -42,7 +37,6 @@ from flowsync.model.transfer import FetchRequest
 from flowsync.model.transfer_errors import (
     AllSourcesFailedError,
     TransferError,
-    TransferTimeoutError,
 )
 from flowsync.model.url import redact
 from flowsync.pipeline.tasks import task_group
@@ -50,29 +44,27 @@ from flowsync.pipeline.threads import in_thread
 from flowsync.serve.claims import claimed
 from flowsync.serve.metrics import Metrics
 from flowsync.serve.passage import Passage, Reading
+from flowsync.serve.refusals import no_source
+from flowsync.serve.scratch import Scratch
+from flowsync.stages.single_flight import key as digest_key
 from flowsync.sync.engine import Engine
 
 FindRemote = Callable[[str], Remote | None]
 """Gives the remote of that name with its credentials, or `None`. A `SettingsError` says why it cannot be had."""
 
+FOLLOWED: Final = 30.0
+"""Seconds that clients wait for a sync to bring the bytes: proxies in front give up after sixty."""
+
 _log = logging.getLogger(__name__)
 
 
-class NoSourceError(FlowsyncError):
-    """Nobody is recorded to have the bytes."""
-
-
-class CoolingError(FlowsyncError):
-    """All who are recorded to have the bytes gave wrong ones lately."""
-
-
 class Missing:
-    """What one server is bringing. `group` owns its tasks, `folder` is a staging folder of the engine's store."""
+    """What one server is bringing. `group` owns its tasks, `scratch` is where they come."""
 
     def __init__(
         self,
         engine: Engine,
-        folder: str,
+        scratch: Scratch,
         group: asyncio.TaskGroup,
         metrics: Metrics,
         *,
@@ -80,7 +72,7 @@ class Missing:
         cool_down: float = COOL_DOWN,
     ) -> None:
         self._engine = engine
-        self._folder = folder
+        self._scratch = scratch
         self._claims = str(engine.home / "store" / "claims")
         self._group = group
         self._metrics = metrics
@@ -89,16 +81,20 @@ class Missing:
         self._passages: dict[str, Passage] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def read(self, found: ServedFile) -> Reading:
-        """Return a reader of the file's bytes, whose fetch begins now unless it is under way. It is to be left in any case."""
+    def read(self, found: ServedFile, *, unreadable: bool = False) -> Reading:
+        """Return a reader of the file's bytes, whose fetch begins now unless it is under way. It is to be left in any case.
+
+        `unreadable` says that the stored bytes are not to be used: the fetched ones take their place.
+        """
         key = found.sha256 or f"{found.content_id.hex()}-{os.fsencode(found.relative_path).hex()}"
         passage = self._passages.get(key)
         if passage is not None:
             self._metrics.joined_fetches += 1
             return passage.enter()
-        passage = self._passages[key] = Passage(fresh_path(self._folder), found.size)
+        passage = self._passages[key] = Passage(found.size)
         reading = passage.enter()
-        task = self._group.create_task(self._bring(key, passage, found))
+        unread = found.blake3 if unreadable else None
+        task = self._group.create_task(self._bring(key, passage, found, unread))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return reading
@@ -108,12 +104,14 @@ class Missing:
         for task in self._tasks:
             task.cancel()
 
-    async def _bring(self, key: str, passage: Passage, found: ServedFile) -> None:
+    async def _bring(
+        self, key: str, passage: Passage, found: ServedFile, unread: str | None
+    ) -> None:
         self._metrics.running_fetches += 1
         outcome = "failed"
         try:
             async with claimed(self._claims, key[:128]):
-                outcome = await self._settle(passage, found)
+                outcome = await self._settle(passage, found, unread)
         except FlowsyncError as failure:
             _log.warning("cannot serve %s: %s", found.relative_path, failure)
             passage.fail(failure)
@@ -132,32 +130,94 @@ class Missing:
             await in_thread(passage.file.discard)
             await passage.leave()
 
-    async def _settle(self, passage: Passage, found: ServedFile) -> str:
+    async def _settle(self, passage: Passage, found: ServedFile, unread: str | None) -> str:
         # Asked side by side, because a client waits for its first byte.
         async with task_group() as group:
-            here = group.create_task(self._here(passage, found, [_recorded(found)]))
+            here = group.create_task(self._here(passage, found, [_recorded(found)], unread))
             sources = await self._engine.catalog.serving.sources(
                 found, self._engine.digest_policy.allowed, self._cool_down
             )
         # What an alternate source says of bytes that it has not given yet proves nothing about these.
         own = [source.artifact for source in sources if not source.alternate]
-        if here.result() or (found.sha256 is None and await self._here(passage, found, own)):
+        if here.result() or (
+            found.sha256 is None and await self._here(passage, found, own, unread)
+        ):
             return "found"
         usable = [source for source in sources if not source.cooling]
         if not usable:
-            raise _nobody(found, sources)
-        failures: list[FlowsyncError] = []
+            raise no_source(found, sources, unread)
         lease = await self._engine.budget.acquire(found.size or 0)
         try:
-            for source in usable:
-                try:
-                    return await self._fetch(passage, found, source, _own_policy(sources))
-                except (TransferError, IntegrityError, DeclarationError, SettingsError) as failure:
-                    _log.warning("source %s failed: %s", source.remote.name, failure)
-                    failures.append(failure)
-                    await passage.settle()
+            brought = await self._once(passage, found, usable)
+            if isinstance(brought, StoredArtifact):
+                await self._engine.catalog.serving.link(found, brought)
+                return "shared"
+            if _own_policy(sources) == "streamed" and found.blake3 is None:
+                if found.sha256 is None:
+                    # Upstream never said which bytes are right. From now on these are.
+                    assert brought.sha256 is not None
+                    assert brought.size is not None
+                    await self._engine.catalog.serving.note_bytes(
+                        found, brought.sha256, brought.size
+                    )
+                return "streamed"
+            return await self._store(found, brought)
         finally:
             lease.release()
+
+    async def _once(
+        self, passage: Passage, found: ServedFile, sources: Sequence[ServingSource]
+    ) -> StagedArtifact | StoredArtifact:
+        """Bring the bytes into the passage: those that a sync of the engine is fetching, or else from the sources, and then for the syncs too."""
+        wanted = _wanted(found, sources[0])
+        digest = digest_key(wanted, self._engine.digest_policy.allowed)
+        folder = await self._scratch.folder()
+        passage.file.path = fresh_path(folder)
+        if digest is None:
+            return await self._fetch_from_any(passage, found, sources)
+
+        async def fetch() -> StagedArtifact:
+            following.reschedule(None)
+            return await self._fetch_from_any(passage, found, sources)
+
+        following = asyncio.timeout(FOLLOWED)
+        try:
+            async with following:
+                brought = await self._engine.single_flight.bring(digest, wanted, folder, fetch)
+        except TimeoutError:
+            if not following.expired():
+                raise
+            return await self._fetch_from_any(passage, found, sources)
+        if passage.verified or await self._take(passage, brought):
+            return brought
+        return await self._fetch_from_any(passage, found, sources)
+
+    async def _take(self, passage: Passage, shared: StagedArtifact | StoredArtifact) -> bool:
+        """Let readers have what a sync fetched; return whether it can be had."""
+        if isinstance(shared, StoredArtifact):
+            return await self._open(passage, shared)
+        assert shared.size is not None
+        if shared.body is not None:
+            await passage.write(shared.body)
+            await passage.finish()
+        elif shared.file is not None:
+            passage.file.path = shared.file
+            if not await in_thread(passage.file.open_verified, shared.file, shared.size):
+                return False
+        passage.vouch(shared.size)
+        return True
+
+    async def _fetch_from_any(
+        self, passage: Passage, found: ServedFile, sources: Sequence[ServingSource]
+    ) -> StagedArtifact:
+        failures: list[FlowsyncError] = []
+        for source in sources:
+            try:
+                return await self._fetch(passage, found, source)
+            except (TransferError, IntegrityError, DeclarationError, SettingsError) as failure:
+                _log.warning("source %s failed: %s", source.remote.name, failure)
+                failures.append(failure)
+                await passage.settle()
         raise (
             failures[0]
             if len(failures) == 1
@@ -165,13 +225,19 @@ class Missing:
         )
 
     async def _here(
-        self, passage: Passage, found: ServedFile, declared: Sequence[Artifact]
+        self,
+        passage: Passage,
+        found: ServedFile,
+        declared: Sequence[Artifact],
+        unread: str | None,
     ) -> bool:
-        """Say whether bytes with the declared digests are here after all; then the passage has them."""
+        """Say whether bytes with the declared digests are here after all; then the passage has them. The blob `unread` does not count."""
         wanted = [artifact for artifact in declared if artifact.digests()]
         allowed = self._engine.digest_policy.allowed
         for stored in await self._engine.catalog.artifacts.find(wanted, allowed):
-            if stored is not None and await self._open(passage, stored):
+            if stored is None or stored.blake3 == unread:
+                continue
+            if await self._open(passage, stored):
                 await self._engine.catalog.serving.link(found, stored)
                 return True
         return False
@@ -180,17 +246,15 @@ class Missing:
         assert stored.blake3 is not None
         assert stored.size is not None
         blob = self._engine.store.path(stored.blake3)
-        if not await in_thread(passage.file.open_stored, blob, stored.size):
+        if not await in_thread(passage.file.open_verified, blob, stored.size):
             return False
         passage.vouch(stored.size)
         return True
 
     async def _fetch(
-        self, passage: Passage, found: ServedFile, source: ServingSource, policy: str
-    ) -> str:
-        wanted = source.artifact
-        if found.sha256 is not None:
-            wanted = replace(wanted, sha256=found.sha256)
+        self, passage: Passage, found: ServedFile, source: ServingSource
+    ) -> StagedArtifact:
+        wanted = _wanted(found, source)
         self._engine.digest_policy.check_expected(found.relative_path, wanted.digests())
         remote = self._with_credentials(source.remote)
         failures: list[Exception] = []
@@ -207,13 +271,7 @@ class Missing:
                     await self._engine.catalog.serving.mark_failed(source)
                 continue
             passage.vouch(passage.received)
-            if policy == "streamed" and found.blake3 is None:
-                if found.sha256 is None:
-                    # Nobody said which bytes are right. From now on these are.
-                    sha256, size = digests["sha256"], passage.received
-                    await self._engine.catalog.serving.note_bytes(found, sha256, size)
-                return "streamed"
-            return await self._store(passage, found, digests)
+            return staged_artifact(passage.received, digests, file=passage.file.path)
         if len(failures) == 1:
             raise failures[0]
         raise AllSourcesFailedError(found.relative_path, failures)
@@ -229,17 +287,20 @@ class Missing:
         verify(shown, expected, digests)
         return digests
 
-    async def _store(self, passage: Passage, found: ServedFile, digests: dict[str, str]) -> str:
-        staged = staged_artifact(passage.received, digests, file=passage.file.path)
+    async def _store(self, found: ServedFile, staged: StagedArtifact) -> str:
         store, catalog = self._engine.store, self._engine.catalog
+        recording = self._engine.single_flight.take_over([staged])
         try:
             async with store.storing():
                 await store.persist([staged])
                 (stored,) = await catalog.artifacts.save([staged])
                 await catalog.serving.link(found, stored)
+            await recording.land([stored])
         except (StoreError, CatalogError) as failure:
             _log.warning("served %s but could not store it: %s", found.relative_path, failure)
             return "not stored"
+        finally:
+            recording.end()
         return "stored"
 
     def _with_credentials(self, recorded: Remote) -> Remote:
@@ -248,23 +309,10 @@ class Missing:
         return given or self._engine.alternate_remotes.get(name) or recorded
 
 
-def status_of(failure: FlowsyncError) -> int:
-    """Return the status that tells of the failure."""
-    if isinstance(failure, NoSourceError):
-        return 404
-    if isinstance(failure, AllSourcesFailedError):
-        return (
-            504 if all(isinstance(one, TransferTimeoutError) for one in failure.failures) else 502
-        )
-    if isinstance(failure, TransferTimeoutError):
-        return 504
-    return 503 if isinstance(failure, (StoreError, CatalogError)) else 502
-
-
-def _nobody(found: ServedFile, sources: Sequence[ServingSource]) -> FlowsyncError:
-    if sources:
-        return CoolingError(f"all sources of {found.relative_path} gave wrong bytes lately")
-    return NoSourceError(f"no source of {found.relative_path} is recorded")
+def _wanted(found: ServedFile, source: ServingSource) -> Artifact:
+    if found.sha256 is None:
+        return source.artifact
+    return replace(source.artifact, sha256=found.sha256)
 
 
 def _recorded(found: ServedFile) -> Artifact:

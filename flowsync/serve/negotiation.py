@@ -6,7 +6,7 @@ import msgspec
 
 from flowsync.serve.address import Address
 from flowsync.serve.answer import Answer, plain
-from flowsync.serve.caching import cache_control, content_type
+from flowsync.serve.caching import REVALIDATE, content_type
 from flowsync.serve.conditions import Representation, evaluate, range_counts
 from flowsync.serve.ranges import (
     Slice,
@@ -31,7 +31,7 @@ def negotiate(
     """Return what the headers of a request get of a file of `size` bytes, or of one whose size nobody knows yet."""
     known = {
         "Last-Modified": now.last_modified,
-        "Cache-Control": cache_control(address),
+        "Cache-Control": REVALIDATE,
         **({} if now.etag is None else {"ETag": now.etag}),
     }
     verdict = evaluate(headers, now)

@@ -34,8 +34,8 @@ class BrokenPassageError(ConnectionError):
 class Passage:
     """One body. The sink of the transfer that brings it, and what its readers read; `file` is where it lies until somebody moves it."""
 
-    def __init__(self, path: str, size: int | None = None) -> None:
-        self.file = PassageFile(path)
+    def __init__(self, size: int | None = None) -> None:
+        self.file = PassageFile()
         self.size = size
         self.received = 0
         self.failure: FlowsyncError | None = None
@@ -174,6 +174,13 @@ class Reading:
         offset = 0 if part is None else part.offset
         while passage.available(part) <= offset and not passage.verified:
             await passage.change()
+
+    async def whole(self) -> int:
+        """Wait until all bytes are there and right, and return how many they are. Raise the failure when they do not come."""
+        passage = self._passage
+        while not passage.verified or passage.size is None:
+            await passage.change()
+        return passage.size
 
     async def pieces(self, part: Slice | None) -> AsyncGenerator[bytes, None]:
         """Yield the bytes of the part, or of the whole, as they come. Raise `BrokenPassageError` when they do not, or are others than before."""

@@ -13,6 +13,7 @@ from contextlib import suppress
 from typing import Final
 
 from flowsync.download.spool_file import store_error
+from flowsync.serve.reading import open_whole
 
 LARGEST_IN_MEMORY: Final = 64 << 20
 """Bytes of a body that is passed on although the disk is full."""
@@ -22,10 +23,13 @@ _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 class PassageFile:
-    """A file of which `end` bytes are there; the next go to `position`, which is less while a body comes again. One writer at a time."""
+    """A file of which `end` bytes are there; the next go to `position`, which is less while a body comes again. One writer at a time.
 
-    def __init__(self, path: str) -> None:
-        self.path = path
+    `path` is where it will be, and to be set before the first byte comes.
+    """
+
+    def __init__(self) -> None:
+        self.path = ""
         self.position = self.end = 0
         self._file: int | None = None
         self._in_memory = False
@@ -66,14 +70,11 @@ class PassageFile:
             with suppress(OSError):
                 os.unlink(self.path)
 
-    def open_stored(self, path: str, size: int) -> bool:
-        """Be the file of a blob that is stored already; return whether it is there and has that size."""
+    def open_verified(self, path: str, size: int) -> bool:
+        """Be a file whose bytes were verified; return whether it can be opened and has that size."""
         try:
-            file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        except FileNotFoundError:
-            return False
-        if os.fstat(file).st_size != size:
-            os.close(file)
+            file = open_whole(path, size)
+        except OSError:
             return False
         self._file, self.position, self.end = file, size, size
         return True

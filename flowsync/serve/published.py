@@ -12,7 +12,7 @@ import hashlib
 import os
 from collections import OrderedDict
 from collections.abc import Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from itertools import count
 from typing import BinaryIO, Final
 
@@ -22,6 +22,7 @@ from flowsync.catalog.serving import ServedVersion
 from flowsync.model.repository import VersionEntry
 from flowsync.pipeline.threads import in_thread
 from flowsync.serve.flights import Flights
+from flowsync.serve.scratch import Scratch
 from flowsync.sync.engine import Engine
 from flowsync.sync.source import MetadataFile
 
@@ -40,18 +41,18 @@ class PublishedFile(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PublishedFiles:
-    """The metadata files of one server, made below `folder` when they are first asked for. `group` owns the tasks that make them."""
+    """The metadata files of one server, made in `scratch` when they are first asked for. `group` owns the tasks that make them."""
 
     def __init__(
         self,
         engine: Engine,
         files: Sequence[MetadataFile],
-        folder: str,
+        scratch: Scratch,
         group: asyncio.TaskGroup,
     ) -> None:
         self._engine = engine
         self._files = {file.path: file for file in files}
-        self._folder = folder
+        self._scratch = scratch
         self._flights: Flights[_Key, PublishedFile | None] = Flights(group)
         self._made: OrderedDict[_Key, PublishedFile | None] = OrderedDict()
         self._numbers = count()
@@ -81,14 +82,14 @@ class PublishedFiles:
 
     async def _make(self, key: _Key, version: ServedVersion) -> PublishedFile | None:
         metadata = self._files[key[2]]
-        file = f"{self._folder}/{next(self._numbers)}.published"
+        file = f"{await self._scratch.folder()}/{next(self._numbers)}.published"
         writing = _Writing(file)
         try:
             complete = await self._write(metadata, version, writing)
         finally:
             await in_thread(writing.close)
         if version.present and not writing.entries:
-            await in_thread(os.unlink, file)
+            await in_thread(_remove, file)
             made = None
         else:
             made = PublishedFile(file=file, size=writing.size, sha256=writing.sha256)
@@ -114,7 +115,12 @@ class PublishedFiles:
         while len(self._made) > KEPT:
             _, old = self._made.popitem(last=False)
             if old is not None:
-                await in_thread(os.unlink, old.file)
+                await in_thread(_remove, old.file)
+
+
+def _remove(path: str) -> None:
+    with suppress(FileNotFoundError):
+        os.unlink(path)
 
 
 class _Writing:

@@ -4,6 +4,7 @@
 2. Several ranges at once are not answered as such: the whole body is, which the RFC allows and every client understands.
 3. Units other than bytes do not count.
 4. A range that begins behind the body, or that cannot be understood, is refused with the size, so that the client can do better.
+5. Positions count as numbers, however many digits they have.
 """
 
 import re
@@ -11,7 +12,10 @@ from typing import Final
 
 import msgspec
 
-_RANGE: Final = re.compile(r"([0-9]{0,19})\s*-\s*([0-9]{0,19})", re.ASCII)
+_RANGE: Final = re.compile(r"([0-9]*)\s*-\s*([0-9]*)", re.ASCII)
+
+_DIGITS: Final = 20
+"""Digits that tell all sizes apart: a number with more is larger than each of them."""
 
 
 class UnsatisfiableRangeError(ValueError):
@@ -38,15 +42,14 @@ def parse_range(header: str | None, size: int) -> Slice | None:
     match = _RANGE.fullmatch(wanted.strip())
     if match is None or wanted.strip() == "-":
         raise UnsatisfiableRangeError
-    first, last = match[1], match[2]
-    if not first:
-        return _from_on(max(0, size - int(last)), size) if int(last) else _refuse()
-    offset = int(first)
-    if not last:
-        return _from_on(offset, size)
-    if int(last) < offset or offset >= size:
+    first, last = _number(match[1]), _number(match[2])
+    if first is None:
+        return _from_on(max(0, size - last), size) if last else _refuse()
+    if last is None:
+        return _from_on(first, size)
+    if last < first or first >= size:
         raise UnsatisfiableRangeError
-    return Slice(offset, min(int(last) + 1, size) - offset)
+    return Slice(first, min(last + 1, size) - first)
 
 
 def content_range(part: Slice, size: int) -> str:
@@ -57,6 +60,13 @@ def content_range(part: Slice, size: int) -> str:
 def unsatisfied_range(size: int) -> str:
     """Return the value of `Content-Range` that tells the size to whoever asked for too much."""
     return f"bytes */{size}"
+
+
+def _number(digits: str) -> int | None:
+    if not digits:
+        return None
+    significant = digits.lstrip("0")
+    return int(significant or "0") if len(significant) <= _DIGITS else 10**_DIGITS
 
 
 def _from_on(offset: int, size: int) -> Slice:

@@ -10,7 +10,11 @@ Decided: the system call here instead of the loop's `sendfile`, because uvloop h
 """
 
 import asyncio
+import errno
 import os
+import socket
+import struct
+from contextlib import suppress
 from typing import Final
 
 from flowsync.pipeline.threads import in_thread
@@ -20,34 +24,76 @@ _PIECE: Final = 4 << 20
 """Bytes of one call: as much as a connection's buffer takes at most."""
 
 
+_RESET: Final = struct.pack("ii", 1, 0)
+"""Lets a connection end by a reset (`SO_LINGER`)."""
+
+_OF_THE_FILE: Final = frozenset({errno.EIO, errno.EBADMSG, errno.EUCLEAN, errno.ESTALE})
+"""What the kernel says when it cannot read a file."""
+
+_BY_HAND: Final = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP})
+"""What it says when a file system cannot hand its files to a connection."""
+
+
 class StalledClientError(ConnectionError):
     """The client took nothing for too long."""
 
 
-async def send_part(socket: int, body: OpenPart, stall: float) -> None:
-    """Send the part over the connected, non-blocking socket, which nobody else writes to meanwhile.
+class UnreadableFileError(Exception):
+    """The file cannot be read from `offset` on; what is before it was sent."""
 
-    Raise `ConnectionError` when the client is gone or takes nothing for `stall` seconds, or the file has become shorter.
+    def __init__(self, offset: int, reason: str) -> None:
+        super().__init__(offset, reason)
+        self.offset, self.reason = offset, reason
+
+
+async def send_part(number: int, body: OpenPart, stall: float) -> None:
+    """Send the part over the connected, non-blocking socket of that number, which nobody else writes to meanwhile.
+
+    Raise `ConnectionError` when the client is gone or takes nothing for `stall` seconds, and
+    `UnreadableFileError` when the file cannot be read or has become shorter.
     """
     # A descriptor of our own stays valid whatever becomes of the transport, and may be watched beside it.
-    connection = os.dup(socket)
+    connection = os.dup(number)
     try:
         offset, end = body.part.offset, body.part.end
         while offset < end:
-            sent = await in_thread(_send, connection, body.file.fileno(), offset, end - offset)
+            try:
+                sent = await in_thread(_send, connection, body.file.fileno(), offset, end - offset)
+            except OSError as error:
+                if error.errno in _OF_THE_FILE:
+                    raise UnreadableFileError(offset, str(error.strerror)) from error
+                raise
             if sent is None:
                 await _room(connection, stall)
             elif sent == 0:
-                raise ConnectionAbortedError("the file has become shorter")
+                raise UnreadableFileError(offset, "it has become shorter")
             else:
                 offset += sent
     finally:
         os.close(connection)
 
 
+def reset(transport: asyncio.Transport) -> None:
+    """End a connection by a reset, and not in order: what was sent of an answer is not its end."""
+    if transport.is_closing():
+        return
+    # What belongs to the connection, and not to a descriptor of it, can be set by a copy.
+    number = os.dup(transport.get_extra_info("socket").fileno())
+    with suppress(OSError), socket.socket(fileno=number) as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+    transport.abort()
+
+
 def _send(connection: int, file: int, offset: int, count: int) -> int | None:
     try:
         return os.sendfile(connection, file, offset, min(count, _PIECE))
+    except BlockingIOError:
+        return None
+    except OSError as error:
+        if error.errno not in _BY_HAND:
+            raise
+    try:
+        return os.write(connection, os.pread(file, min(count, _PIECE), offset))
     except BlockingIOError:
         return None
 

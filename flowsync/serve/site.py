@@ -7,10 +7,10 @@
 | what | answer |
 |---|---|
 | no repository, no version, no path | 404 |
-| a path in the version whose bytes cannot be had | see `missing.py` |
+| a path in the version whose bytes cannot be had | see `refusals.py` |
 | neither GET nor HEAD | 405 |
 | a target or a header that cannot be understood | 400 |
-| the database does not answer | 503 |
+| the database does not answer, or the process may open no more files | 503 |
 """
 
 import asyncio
@@ -19,7 +19,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
 
-from flowsync.catalog.serving import FolderPage, PathQuestion, ServedFile
+from flowsync.catalog.serving import FolderPage, PathQuestion, ServedFile, ServedVersion
 from flowsync.model.errors import (
     CatalogError,
     CatalogUnavailableError,
@@ -29,17 +29,18 @@ from flowsync.model.errors import (
     VersionNotFoundError,
 )
 from flowsync.pipeline.threads import in_thread
-from flowsync.serve.address import Address, BadTargetError, folder_target, parse_target
-from flowsync.serve.answer import Answer, Asked, Flow, plain
+from flowsync.serve.address import Address, BadTargetError, parse_target, with_slash
+from flowsync.serve.answer import Answer, Asked, Flow, Unreadable, plain
 from flowsync.serve.conditions import Representation
 from flowsync.serve.folders import Folders
 from flowsync.serve.lookups import LookUps
 from flowsync.serve.metrics import CONTENT_TYPE, Metrics
-from flowsync.serve.missing import Missing, status_of
-from flowsync.serve.negotiation import negotiate
-from flowsync.serve.published import PublishedFiles
+from flowsync.serve.missing import Missing
+from flowsync.serve.negotiation import Offer, negotiate
+from flowsync.serve.published import PublishedFile, PublishedFiles
 from flowsync.serve.ranges import Slice
-from flowsync.serve.reading import open_part
+from flowsync.serve.reading import SCARCE, open_part
+from flowsync.serve.refusals import refusal
 from flowsync.sync.engine import Engine
 
 PATIENCE: Final = 5.0
@@ -47,12 +48,8 @@ PATIENCE: Final = 5.0
 
 _RETRY_AFTER: Final = "5"
 
-_REASONS: Final = {
-    404: "no source of this file is known",
-    502: "no source gave the right bytes; the server's log says why",
-    503: "this server cannot take the bytes now; its log says why",
-    504: "no source answered in time",
-}
+_TOLD: Final = 10_000
+"""Blobs that cannot be read of which is remembered that the log has them."""
 
 _log = logging.getLogger(__name__)
 
@@ -77,6 +74,7 @@ class Site:
         self._published = published
         self._metrics = metrics
         self._folders = Folders(engine, published.paths)
+        self._told: set[str] = set()
 
     async def answer(self, asked: Asked) -> Answer:
         """Answer a request, whatever becomes of it."""
@@ -93,17 +91,16 @@ class Site:
         except CatalogUnavailableError as error:
             _log.warning("cannot answer %s: %s", asked.target, error)
             return plain(503, "the catalog does not answer", Retry_After=_RETRY_AFTER)
-        except (CatalogError, StoreError, OSError):
-            _log.exception("cannot answer %s", asked.target)
-            return plain(500, "the server cannot read what it has; its log says why")
+        except (CatalogError, StoreError, OSError) as error:
+            return _failed(asked, error)
 
     async def _answer(self, asked: Asked, address: Address, query: str) -> Answer:
         if not address.found:
             return plain(404, "no version can have such a path")
         if address.is_own:
             return await self._own(address.path)
-        if address.bare and address.repository:
-            return _moved(folder_target(address, ""))
+        if address.bare:
+            return _moved(with_slash(asked.target))
         async with self._patient():
             if address.is_folder:
                 return await self._folders.answer(asked, address, query)
@@ -119,26 +116,51 @@ class Site:
         offer = negotiate(asked.headers, address, now, found.size)
         if asked.method == "HEAD" or not (offer.part or offer.whole):
             return offer.answer
+        unreadable = False
         if offer.part and found.blake3 is not None and found.size is not None:
             blob = self._engine.store.path(found.blake3)
             body = await in_thread(open_part, blob, found.size, offer.part)
-            if body is not None:
+            if not isinstance(body, Unreadable):
                 offer.answer.body = body
+                offer.answer.rest = lambda offset: self._rest(found, offer.part, offset)
                 return offer.answer
-        return await self._missing_file(offer.answer, offer.part, found)
+            unreadable = body.there
+            if unreadable:
+                self._tell(found, body.reason)
+        return await self._missing_file(asked, offer, found, unreadable=unreadable)
 
-    async def _missing_file(self, answer: Answer, part: Slice | None, found: ServedFile) -> Answer:
-        reading = self._missing.read(found)
+    async def _missing_file(
+        self, asked: Asked, offer: Offer, found: ServedFile, *, unreadable: bool
+    ) -> Answer:
+        reading = self._missing.read(found, unreadable=unreadable)
+        answer, part = offer.answer, offer.part
         try:
             await reading.first(part)
+            if answer.length is None and not asked.chunks:
+                answer.length = await reading.whole()
         except FlowsyncError as failure:
             await reading.leave()
-            return plain(status_of(failure), _REASONS[status_of(failure)])
+            return refusal(failure)
         except BaseException:
             await reading.leave()
             raise
         answer.body = Flow(reading.pieces(part), reading.leave)
         return answer
+
+    async def _rest(self, found: ServedFile, part: Slice | None, offset: int) -> Flow:
+        """Return from elsewhere what of a part could not be read."""
+        self._tell(found, "it cannot be read to its end")
+        end = found.size if part is None else part.end
+        rest = Slice(offset, (end or offset) - offset)
+        reading = self._missing.read(found, unreadable=True)
+        return Flow(reading.pieces(rest), reading.leave)
+
+    def _tell(self, found: ServedFile, reason: str) -> None:
+        """Let the log have a line of a blob that cannot be read, once."""
+        blob = str(found.blake3)
+        if blob not in self._told and len(self._told) < _TOLD:
+            self._told.add(blob)
+            _log.warning("cannot read blob %s of %s: %s", blob, found.relative_path, reason)
 
     async def _beside(self, asked: Asked, address: Address) -> Answer:
         """Answer for a path that no unit of the version has: a metadata file, or a folder without its slash."""
@@ -153,16 +175,27 @@ class Site:
                     version, f"{address.path}/", count=1
                 )
             if below.children:
-                return _moved(folder_target(address, f"{address.path}/"))
+                return _moved(with_slash(asked.target))
             return plain(404, f"version {version.number} of {version.name} has no such path")
-        offer = negotiate(
-            asked.headers, address, Representation(made.sha256, version.created), made.size
-        )
+        answer = await self._made(asked, address, version, made)
+        if answer is None:
+            # Its folder was removed: it is made anew.
+            self._published.forget(version, address.path)
+            made = await self._published.find(version, address.path)
+            if made is not None:
+                answer = await self._made(asked, address, version, made)
+        return answer or plain(503, "the file is being made", Retry_After="1")
+
+    async def _made(
+        self, asked: Asked, address: Address, version: ServedVersion, made: PublishedFile
+    ) -> Answer | None:
+        """Answer with a metadata file, or return `None` when it is gone."""
+        now = Representation(made.sha256, version.created)
+        offer = negotiate(asked.headers, address, now, made.size)
         if offer.part is not None and asked.method != "HEAD":
             body = await in_thread(open_part, made.file, made.size, offer.part)
-            if body is None:
-                self._published.forget(version, address.path)
-                return plain(503, "the file is being made", Retry_After="1")
+            if isinstance(body, Unreadable):
+                return None
             offer.answer.body = body
         return offer.answer
 
@@ -187,7 +220,15 @@ class Site:
         return plain(404, "the server's own pages are /-/health and /-/metrics")
 
 
-def _moved(target: str) -> Answer:
-    answer = plain(301, target, Location=target)
+def _failed(asked: Asked, error: CatalogError | StoreError | OSError) -> Answer:
+    if isinstance(error, OSError) and error.errno in SCARCE:
+        _log.warning("cannot answer %s: %s", asked.target, error.strerror)
+        return plain(503, "the server is at its limit", Retry_After=_RETRY_AFTER)
+    _log.error("cannot answer %s", asked.target, exc_info=error)
+    return plain(500, "the server cannot read what it has; its log says why")
+
+
+def _moved(reference: str) -> Answer:
+    answer = plain(301, reference, Location=reference)
     answer.headers["Cache-Control"] = "public, no-cache"
     return answer

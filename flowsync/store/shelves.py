@@ -49,7 +49,8 @@ class Shelves(msgspec.Struct, frozen=True):
     def holds(self, name: str, size: int | None) -> bool:
         """Return whether the blob is there with the right size (bytes) and digest; one that cannot be read is not."""
         try:
-            with open(self.path(name), "rb", buffering=0) as blob:
+            # What stands there may be no file: opening a pipe must not wait.
+            with open(self.path(name), "rb", buffering=0, opener=_without_waiting) as blob:
                 return os.fstat(blob.fileno()).st_size == size and digest_of(blob.fileno()) == name
         except OSError:
             return False
@@ -62,6 +63,10 @@ class Shelves(msgspec.Struct, frozen=True):
             _move(source, target)
         except FileNotFoundError:
             os.makedirs(self.folder(name), exist_ok=True)
+            _move(source, target)
+        except IsADirectoryError:
+            # No blob has such a name, so nothing looks at it again.
+            os.rename(target, f"{target}.{os.urandom(4).hex()}")
             _move(source, target)
 
     def missing(self, names: Iterable[str]) -> set[str]:
@@ -160,6 +165,10 @@ def _measure(folder: str) -> StoreUsage:
     except OSError as error:
         _log.warning("the blobs in %s cannot all be counted: %s", folder, error.strerror)
     return StoreUsage(blobs, total)
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def digest_of(fd: int) -> str:

@@ -13,7 +13,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Final
 
 from flowsync.store.blobs import StoreUsage
@@ -76,6 +76,8 @@ def _claim_new(parent: str) -> tuple[str, int]:
     # Someone who tidies may get the lock between its creation and our claim. Then this one is theirs; take another.
     while True:
         folder = f"{parent}/{secrets.token_hex(8)}"
+        # Someone may have removed it since the store was opened.
+        os.makedirs(parent, exist_ok=True)
         lock = claim(folder + _LOCK, os.O_CREAT | os.O_EXCL)
         if lock is not None:
             return folder, lock
@@ -87,6 +89,7 @@ def _discard(folder: str, lock: int) -> None:
         shutil.rmtree(folder, ignore_errors=True)
         # What could not be removed keeps its lock file, and is tried again by the next who tidies.
         if not os.path.lexists(folder):
-            os.unlink(folder + _LOCK)
+            with suppress(FileNotFoundError):
+                os.unlink(folder + _LOCK)
     finally:
         os.close(lock)

@@ -1,6 +1,8 @@
 """`flowsync serve`: versions over HTTP."""
 
 import asyncio
+import re
+from typing import Final
 
 import click
 
@@ -12,7 +14,13 @@ from flowsync.cli.plans import find_remote
 from flowsync.cli.settings import load
 from flowsync.serve.app import ContentServer
 
-_DEFAULT = "127.0.0.1:8080"
+_LOOPBACK: Final = "127.0.0.1"
+_DEFAULT: Final = f"{_LOOPBACK}:8080"
+_BIND: Final = re.compile(
+    r"(?:(?:\[(?P<ipv6>[0-9A-Fa-f:.]+(?:%[^\s\]]+)?)\]|(?P<host>[^\s:\[\]/]*))(?P<colon>:))?"
+    r"(?P<port>[0-9]{1,5})",
+    re.ASCII,
+)
 
 
 @click.command("serve")
@@ -20,11 +28,16 @@ _DEFAULT = "127.0.0.1:8080"
     "--bind",
     default=_DEFAULT,
     show_default=True,
-    metavar="HOST:PORT",
-    help="Where to listen; port 0 takes a free one. Several processes may share one address.",
+    metavar="[HOST:]PORT",
+    help="Where to listen: HOST:PORT, [IPV6]:PORT, :PORT for all addresses, or PORT for this machine alone. Port 0 takes a free one.",
+)
+@click.option(
+    "--share-port",
+    is_flag=True,
+    help="Let several processes that serve this home listen at one address.",
 )
 @click.pass_obj
-def command(place: Place, bind: str) -> None:
+def command(place: Place, bind: str, share_port: bool) -> None:
     """Serve all repositories over HTTP, read-only, until stopped.
 
     \b
@@ -37,10 +50,10 @@ def command(place: Place, bind: str) -> None:
     Ctrl-C let running answers end.
     """  # noqa: D301 - the \b is meant: click does not wrap the paragraph behind it
     host, port = _split(bind)
-    run_until_stopped(_serve(place, host, port))
+    run_until_stopped(_serve(place, host, port, share_port=share_port))
 
 
-async def _serve(place: Place, host: str, port: int) -> None:
+async def _serve(place: Place, host: str, port: int, *, share_port: bool) -> None:
     configuration = load(place)
     async with configuration.engine() as engine:
         await register(engine, configuration.file)
@@ -51,21 +64,27 @@ async def _serve(place: Place, host: str, port: int) -> None:
                 port=port,
                 metadata=metadata_files(),
                 find_remote=find_remote(configuration.file),
-                reuse_port=port != 0,
+                share_port=share_port and port != 0,
             )
             async with server:
                 for address, number in server.addresses:
-                    shown = f"[{address}]" if ":" in address else address
-                    click.echo(f"serving {engine.home} at http://{shown}:{number}/")
+                    click.echo(f"serving {engine.home} at http://{_shown(address)}:{number}/")
                 await asyncio.get_running_loop().create_future()
         except OSError as error:
             raise click.ClickException(
-                f"cannot listen at {host}:{port}: {error.strerror}"
+                f"cannot listen at {_shown(host)}:{port}: {error.strerror}"
             ) from error
 
 
 def _split(bind: str) -> tuple[str, int]:
-    host, colon, port = bind.rpartition(":")
-    if not colon or not host or not port.isdecimal() or int(port) > 65535:
-        raise click.UsageError(f"--bind must be HOST:PORT, found {bind!r}")
-    return host.removeprefix("[").removesuffix("]"), int(port)
+    """Return host and port; the host is empty where all addresses are meant."""
+    found = _BIND.fullmatch(bind)
+    if found is None or int(found["port"]) > 65535:
+        raise click.UsageError(f"--bind must be HOST:PORT, :PORT or PORT, found {bind!r}")
+    if found["colon"] is None:
+        return _LOOPBACK, int(found["port"])
+    return found["ipv6"] or found["host"] or "", int(found["port"])
+
+
+def _shown(host: str) -> str:
+    return f"[{host}]" if ":" in host else host

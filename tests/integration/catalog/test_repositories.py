@@ -7,7 +7,12 @@ import pytest
 
 from flowsync.catalog.database import Database
 from flowsync.catalog.repositories import Repositories
-from flowsync.model.errors import PlanOutdatedError, RepositoryNotFoundError, VersionNotFoundError
+from flowsync.model.errors import (
+    DeclarationError,
+    PlanOutdatedError,
+    RepositoryNotFoundError,
+    VersionNotFoundError,
+)
 from flowsync.model.repository import Repository, RepositoryVersion
 from tests.integration.catalog.units import Shelf
 
@@ -144,3 +149,44 @@ async def test_what_a_version_that_failed_saw_is_not_kept(
 
     async with repositories.new_version(Repository(name="r")) as version:
         assert version.last_sync is None
+
+
+@pytest.mark.parametrize("name", ["-", "v2", "r.v3", "images.v007", "é" * 128])
+async def test_no_repository_is_made_that_could_not_be_addressed(
+    name: str, repositories: Repositories, database: Database
+) -> None:
+    """Where versions are served, `/-/` is the server's own and `/v2/` the registry's."""
+    with pytest.raises(DeclarationError, match="a repository"):
+        await repositories.ensure(Repository(name=name))
+    with pytest.raises(DeclarationError, match="a repository"):
+        async with repositories.new_version(Repository(name=name)):
+            pass
+
+    assert await settings(database) == []
+
+
+@pytest.mark.parametrize("name", ["-a", "v2x", "v2.1", "r.v", "r.v3x", "a" * 255])
+async def test_names_like_those_are_fine(name: str, repositories: Repositories) -> None:
+    await repositories.ensure(Repository(name=name))
+
+    assert await repositories.names() == [name]
+
+
+async def test_a_repository_that_has_such_a_name_can_be_used(
+    repositories: Repositories, database: Database
+) -> None:
+    await repositories.ensure(Repository(name="r"))
+    async with database.connection() as connection:
+        await connection.execute("UPDATE repository SET name = '-'")
+
+    await repositories.ensure(Repository(name="-", retain_versions=3))
+    async with repositories.new_version(Repository(name="-")):
+        pass
+
+    assert (await repositories.version("-")).number == 0
+
+
+async def test_names_of_alternate_sources_are_free_of_these_rules(
+    repositories: Repositories,
+) -> None:
+    await repositories.ensure(Repository(name="acs:dvd:" + "x" * 300 + ".v3"))

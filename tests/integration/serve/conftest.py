@@ -73,6 +73,7 @@ async def _read_body(
         while size := int(await reader.readuntil(b"\r\n"), 16):
             body += await reader.readexactly(size)
             await reader.readexactly(2)
+        await reader.readexactly(2)
         return body, True
     except (OSError, asyncio.IncompleteReadError):
         return body, False

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 from datetime import timedelta
+from urllib.parse import quote
 
 import pytest
 
@@ -49,7 +50,7 @@ async def test_a_file_comes_with_its_digest_its_length_and_how_long_it_may_be_ke
     assert newest.headers["accept-ranges"] == "bytes"
     assert newest.headers["cache-control"] == "public, no-cache"
     assert newest.headers["x-content-type-options"] == "nosniff"
-    assert fixed.headers["cache-control"] == "public, max-age=31536000, immutable"
+    assert fixed.headers["cache-control"] == "public, no-cache"
 
 
 @pytest.mark.parametrize(
@@ -61,6 +62,11 @@ async def test_a_file_comes_with_its_digest_its_length_and_how_long_it_may_be_ke
         ("/files/empty", b""),
         ("http://elsewhere/files/a.txt", b"one"),
         ("/files/a.txt?x=1", b"one"),
+        ("/files/./a.txt", b"one"),
+        ("/files/sub/../a.txt", b"one"),
+        ("/files/sub/%2E%2e/./sub/b.txt", b"two"),
+        ("/files/sub%2Fb.txt", b"two"),
+        ("/files/sub%2fb.txt", b"two"),
     ],
 )
 async def test_paths_are_decoded(
@@ -180,8 +186,9 @@ async def test_nothing_but_reading_is_allowed(method: str, client: Client) -> No
         ("/files/a.txt/below", 404),
         ("/files@9/a.txt", 404),
         ("/files/../files/a.txt", 404),
+        ("/files/sub/%2e%2e/%2e%2e%2ffiles/a.txt", 404),
         ("/files/%2e%2e/a.txt", 404),
-        ("/files/sub%2Fb.txt", 404),
+        ("/files%2Fsub/b.txt", 404),
         ("/files//a.txt", 404),
         ("//files/a.txt", 404),
         ("/files/%00", 400),
@@ -275,3 +282,70 @@ async def test_health_and_metrics(publish: Publish, file_sync: Sync, client: Cli
     assert 'flowsync_serve_requests_total{method="GET",status="404"} 1' in lines
     assert "flowsync_serve_running_requests 1" in lines
     assert json.dumps(lines).count("# TYPE") == 9
+
+
+async def test_a_path_of_many_bytes_is_found_however_it_is_encoded(
+    publish: Publish, file_sync: Sync, client: Client
+) -> None:
+    """Each byte of a path may take three on its way."""
+    folder = "/".join(["é" * 120] * 8)
+    await file_sync(publish({f"{folder}/ü": b"deep"})).acreate()
+
+    file = await client.get("/files/" + quote(f"{folder}/ü"))
+    page = await client.get(f"/files/{quote(folder)}/?after={quote(f'{folder}/a', safe='')}")
+
+    assert (file.status, file.body) == (200, b"deep")
+    assert page.status == 200
+    assert quote("ü").encode() in page.body
+
+
+@pytest.mark.parametrize(
+    ("lines", "status"),
+    [
+        ('If-None-Match: "x"\r\nIf-None-Match: {tag}', 304),
+        ('If-None-Match: {tag}\r\nif-none-match: W/"x"', 304),
+        ('If-Match: "x"\r\nIf-Match: {tag}', 200),
+        ('If-Match: "x"\r\nIf-Match: "y"', 412),
+        ("Range: bytes=0-0\r\nRange: bytes=2-2", 200),
+        ("Range: bytes=0-0\r\nIf-Range: {tag}", 206),
+        ('Range: bytes=0-0\r\nIf-Range: "x"\r\nIf-Range: {tag}', 200),
+        ("Accept-Encoding: gzip\r\nAccept-Encoding: br", 200),
+    ],
+)
+async def test_several_lines_of_a_header_are_one_list(
+    lines: str, status: int, publish: Publish, file_sync: Sync, client: Client
+) -> None:
+    await file_sync(publish(FILES)).acreate()
+    tag = f'"{hashlib.sha256(b"one").hexdigest()}"'
+    head = "GET /files/a.txt HTTP/1.1\r\nHost: h\r\n" + lines.replace("{tag}", tag)
+
+    reply = await client.say(f"{head}\r\nConnection: close\r\n\r\n".encode())
+
+    assert reply.status == status
+    assert reply.body in {b"one", b"o", b""} or status == 412
+
+
+async def test_a_client_may_say_what_it_accepts_in_several_lines(
+    publish: Publish, file_sync: Sync, client: Client
+) -> None:
+    await file_sync(publish(FILES)).acreate()
+    accept = b"Accept: text/html;q=0.1\r\nAccept: application/json\r\n"
+
+    reply = await client.say(b"GET /files/ HTTP/1.1\r\n" + accept + b"Host: h\r\n\r\n")
+
+    assert reply.headers["content-type"] == "application/json"
+
+
+async def test_a_connection_ends_when_any_line_says_so(
+    publish: Publish, file_sync: Sync, client: Client
+) -> None:
+    await file_sync(publish(FILES)).acreate()
+    reader, writer = await asyncio.open_connection("127.0.0.1", client.port)
+    writer.write(
+        b"GET /files/a.txt HTTP/1.1\r\nHost: h\r\n"
+        b"Connection: keep-alive\r\nConnection: close\r\n\r\n"
+    )
+
+    assert (await read_reply(reader)).body == b"one"
+    assert await reader.read() == b""
+    writer.close()

@@ -99,10 +99,12 @@ async def test_a_folder_without_its_slash_is_sent_to_it(
     await file_sync(publish({"x y/z": b"1"})).acreate()
 
     for target, location in [
-        ("/files", "/files/"),
-        ("/files@1", "/files@1/"),
-        ("/files/x%20y", "/files/x%20y/"),
-        ("/files@1/x%20y", "/files@1/x%20y/"),
+        ("/files", "./files/"),
+        ("/files@1", "./files@1/"),
+        ("/files/x%20y", "./x%20y/"),
+        ("/files@1/x%20y", "./x%20y/"),
+        ("/files/x%20y/.", "././"),
+        ("/files/x%20y%2f", "./x%20y/"),
     ]:
         reply = await client.get(target)
         assert (reply.status, reply.headers["location"]) == (301, location)

@@ -124,6 +124,47 @@ async def test_without_a_database_it_is_503_and_recovers_by_itself(
     assert (again.status, again.body) == (200, b"one")
 
 
+@pytest.mark.parametrize("setting", ["idle_session_timeout", None])
+async def test_sessions_that_the_server_ended_are_no_failure(
+    setting: str | None,
+    engine: Engine,
+    conninfo: str,
+    postgres: str,
+    publish: Publish,
+    file_sync: Sync,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """By its own setting, or by an administrator."""
+    await file_sync(publish({"a": b"one"})).acreate()
+    database = str(conninfo_to_dict(conninfo)["dbname"])
+
+    def end_sessions() -> None:
+        with psycopg.connect(make_conninfo(postgres), autocommit=True) as connection:
+            if setting is not None:
+                statement = f'ALTER DATABASE "{database}" SET {setting} = 50'
+                connection.execute(statement.encode())
+            connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s",
+                [database],
+            )
+            alive = "SELECT count(*) FROM pg_stat_activity WHERE datname = %s"
+            while connection.execute(alive, [database]).fetchone() != (0,):
+                pass
+
+    targets = ["/files/a", "/files/", "/-/health", "/files@1/a"]
+    async with ContentServer(engine) as server:
+        client = Client(server.addresses[0][1])
+        replies = []
+        for target in targets:
+            replies += [await client.get(target)]
+            await asyncio.to_thread(end_sessions)
+            replies += [await client.get(target)]
+
+    assert {reply.status for reply in replies} <= {200, 503}
+    assert replies[0].status == 200
+    assert [record for record in caplog.records if record.exc_info] == []
+
+
 async def test_no_secret_of_a_remote_is_in_an_answer_or_a_log(
     engine: Engine,
     upstream: Upstream,

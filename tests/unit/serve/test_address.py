@@ -1,8 +1,9 @@
 from datetime import UTC, datetime, timedelta, timezone
+from urllib.parse import urljoin
 
 import pytest
 
-from flowsync.serve.address import NOWHERE, Address, BadTargetError, folder_target, parse_target
+from flowsync.serve.address import NOWHERE, Address, BadTargetError, parse_target, with_slash
 
 
 @pytest.mark.parametrize(
@@ -22,6 +23,17 @@ from flowsync.serve.address import NOWHERE, Address, BadTargetError, folder_targ
         ("/files/%252e", Address(repository="files", path="%2e")),
         ("http://host:1/files/a", Address(repository="files", path="a")),
         ("/-/health", Address(repository="-", path="health")),
+        ("/files/./a", Address(repository="files", path="a")),
+        ("/files/%2e/a/b/%2E%2e/c", Address(repository="files", path="a/c")),
+        ("/./files/a", Address(repository="files", path="a")),
+        ("/../files/a", Address(repository="files", path="a")),
+        ("/files/a/.", Address(repository="files", path="a/", bare=True)),
+        ("/files/a/..", Address(repository="files", path="", bare=True)),
+        ("/files/a/../", Address(repository="files", path="")),
+        ("/files/@scope%2fname", Address(repository="files", path="@scope/name")),
+        ("/files/a%2Fb/c", Address(repository="files", path="a/b/c")),
+        ("/files/a%2F", Address(repository="files", path="a/", bare=True)),
+        ("/files/" + "%C3%A9" * 1024, Address(repository="files", path="é" * 1024)),
         (
             "/files@2026-11-23T10:00:00Z/a",
             Address(repository="files", moment=datetime(2026, 11, 23, 10, tzinfo=UTC), path="a"),
@@ -45,9 +57,12 @@ def test_target_means_a_place(target: str, address: Address) -> None:
         "//evil.example/",
         "/files/../secret",
         "/files/%2e%2e/secret",
-        "/files/a%2Fb",
+        "/files/a/../../secret",
+        "/files/a%2F..%2F..%2Fsecret",
+        "/files/..",
         "/files%2Fa",
-        "/files/./a",
+        "/files/%2Fa",
+        "/files/a%2F%2Fb",
         "/files//a",
         "/@3/a",
         "/files@/a",
@@ -79,6 +94,7 @@ def test_what_no_version_can_have_is_nowhere(target: str) -> None:
         "*",
         "ftp://h/a",
         "/" + "a" * 5000,
+        "/files/" + "%C3%A9" * 2048,
     ],
 )
 def test_what_can_be_no_path_is_a_bad_request(target: str) -> None:
@@ -92,12 +108,22 @@ def test_query_is_told_apart() -> None:
     assert (address.path, query) == ("a/", "after=b")
 
 
-def test_a_folder_is_addressed_in_the_version_that_was_asked_for() -> None:
-    moment = datetime(2026, 11, 23, 10, tzinfo=UTC)
+@pytest.mark.parametrize(
+    ("target", "place"),
+    [
+        ("/files", "/prefix/files/"),
+        ("/files?after=x", "/prefix/files/"),
+        ("/files@2026-11-23T10:00:00+01:00", "/prefix/files@2026-11-23T10:00:00+01:00/"),
+        ("/files/a%20b", "/prefix/files/a%20b/"),
+        ("/files/x/http:", "/prefix/files/x/http:/"),
+        ("/files/x/.", "/prefix/files/x/"),
+        ("/files/x/..", "/prefix/files/"),
+        ("/files/x/%2e%2E", "/prefix/files/"),
+        ("/files/x%2Fy%2F", "/prefix/files/x/y/"),
+        ("/files/x%3Fy", "/prefix/files/x%3Fy/"),
+    ],
+)
+def test_a_folder_is_found_below_any_prefix_of_a_proxy(target: str, place: str) -> None:
+    seen = f"http://proxy.example/prefix{target}"
 
-    assert folder_target(Address(repository="files"), "a b/") == "/files/a%20b/"
-    assert folder_target(Address(repository="files", number=3), "") == "/files@3/"
-    assert (
-        folder_target(Address(repository="files", moment=moment), "x/")
-        == "/files@2026-11-23T10:00:00Z/x/"
-    )
+    assert urljoin(seen, with_slash(target)) == f"http://proxy.example{place}"

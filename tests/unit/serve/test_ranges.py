@@ -19,6 +19,10 @@ from flowsync.serve.ranges import (
         ("bytes=-99", 0, 10),
         ("bytes=9-99", 9, 1),
         ("Bytes = 1-2", 1, 2),
+        ("bytes=0-18446744073709551615", 0, 10),
+        ("bytes=4-99999999999999999999999999", 4, 6),
+        ("bytes=-18446744073709551616", 0, 10),
+        ("bytes=" + "0" * 5000 + "2-" + "9" * 5000, 2, 8),
     ],
 )
 def test_one_range_is_a_slice(header: str, offset: int, count: int) -> None:
@@ -44,6 +48,8 @@ def test_what_is_not_one_range_of_bytes_means_the_whole(header: str | None) -> N
         "bytes=-1-5",
         "bytes=+1-2",
         "bytes=99999999999999999999-",
+        "bytes=" + "9" * 5000 + "-",
+        "bytes=99999999999999999999-5",
     ],
 )
 def test_a_range_outside_of_the_body_is_refused(header: str) -> None:
