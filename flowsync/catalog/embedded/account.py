@@ -34,10 +34,15 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
         """The owner of the cluster's files, seen from the caller."""
         return self.owner[0] if self.owner else os.geteuid()
 
-    def give(self, folder: Path) -> None:
-        """Make the folder the account's own."""
+    @property
+    def passes(self) -> bool:
+        """Whether no folder is closed to it."""
+        return self.identity.endswith("+pass")
+
+    def give(self, path: Path) -> None:
+        """Make the file or folder the account's own."""
         if self.owner:
-            os.chown(folder, *self.owner)
+            os.chown(path, *self.owner, follow_symlinks=False)
 
     def run(self, doing: str, command: Sequence[str | Path], deadline: float) -> None:
         """Run a program to its end. Raises `EmbeddedPostgresError` when it fails or is still running at the deadline (monotonic seconds)."""
