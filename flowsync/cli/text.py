@@ -1,7 +1,4 @@
-"""Numbers, URLs and messages as people read them."""
-
-from urllib.parse import urlsplit
-
+"""Numbers and messages as people read them."""
 
 def format_bytes(count: float) -> str:
     """Return a number of bytes with the decimal unit that leaves one to three digits before the point."""
@@ -16,15 +13,6 @@ def format_bytes(count: float) -> str:
 def one_line(text: str) -> str:
     """Return the text as one line without anything that a terminal would obey: upstream's words may be in it."""
     return "".join(map(_shown, " ".join(text.split())))
-
-
-def without_password(conninfo: str) -> str:
-    """Return a database URL without user, password and parameters; any other text that holds a connection is not shown at all."""
-    parts = urlsplit(conninfo)
-    if not parts.hostname:
-        return "set (not shown)"
-    port = f":{parts.port}" if parts.port else ""
-    return f"{parts.scheme}://{parts.hostname}{port}{parts.path}"
 
 
 def _shown(character: str) -> str:

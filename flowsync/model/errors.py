@@ -134,6 +134,10 @@ class EmbeddedPostgresError(CatalogUnavailableError):
         return f"embedded PostgreSQL: {self.doing}: {self.found}{advice}"
 
 
+class UnfitDatabaseError(CatalogError):
+    """The database cannot hold a catalog: its server is too old, or its encoding cannot hold every text."""
+
+
 class SchemaTooNewError(CatalogError):
     """The database was migrated by a newer flowsync than this one."""
 

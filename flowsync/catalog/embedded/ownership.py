@@ -1,8 +1,8 @@
 """Who runs PostgreSQL: the rules that choose the account. PostgreSQL itself refuses to run as root.
 
 1. An existing cluster is run by whoever owns it: root's by root inside a user namespace, any other by its owner.
-2. A plain user runs it as themselves; one without a name (a container started with a bare user number), inside a user namespace,
-   because `initdb` asks for the name.
+2. A plain user runs it as themselves. For one without a name (a container started with a bare user number) the cluster is made
+   inside a user namespace, or by an account with a name if the caller may change to it, because `initdb` asks for the name.
 3. Root hands a new cluster to the account `flowsync`, `postgres` or `nobody`, the first that exists and can reach the programs and
    the folder as they are: no permission of an existing folder is ever changed to make it reachable.
 4. Where none can (programs below root's own home, a folder closed to others, a container with a single user), root runs it inside
@@ -17,6 +17,8 @@ import pwd
 import stat
 import time
 from pathlib import Path
+
+import msgspec
 
 from flowsync.catalog.embedded.account import Account
 from flowsync.catalog.embedded.binaries import Binaries
@@ -33,7 +35,7 @@ def owner_of(cluster: Path, binaries: Binaries) -> Account:
     found = cluster.stat()
     caller = os.geteuid()
     if found.st_uid == caller:
-        return in_namespace() if _must_hide(caller) else _own_account()
+        return in_namespace() if caller == 0 else _own_account()
     if caller == 0:
         return _reaching(found.st_uid, found.st_gid, binaries, cluster)
     raise EmbeddedPostgresError(
@@ -46,7 +48,7 @@ def owner_of(cluster: Path, binaries: Binaries) -> Account:
 def choose_account(binaries: Binaries, folder: Path) -> Account:
     """Return who shall make and run a new cluster in the folder. Raises `EmbeddedPostgresError` with every refusal when nobody can."""
     caller = os.geteuid()
-    if not _must_hide(caller):
+    if caller != 0 and _has_name(caller):
         return _own_account()
     refusals: list[str] = []
     for name, account in _candidates(binaries, folder, caller):
@@ -70,11 +72,7 @@ def able(account: Account, cluster: Path, binaries: Binaries) -> Account:
     if os.geteuid() != 0 or account.owner or _refusal("namespace", account, binaries) is None:
         return account
     other = choose_account(binaries, cluster)
-    # The folder itself goes last, because it says whose the cluster is: whoever is killed before that is followed by another try.
-    for folder, _, names in os.walk(cluster, topdown=False):
-        for name in names:
-            other.give(Path(folder, name))
-        other.give(Path(folder))
+    other.give_whole(cluster)
     return other
 
 
@@ -101,15 +99,12 @@ def _may_pass(found: os.stat_result, uid: int) -> bool:
     return bool(found.st_mode & bit)
 
 
-def _must_hide(uid: int) -> bool:
-    """Whether PostgreSQL would refuse to be run by this user: root, or one without a name."""
-    if uid == 0:
-        return True
+def _has_name(uid: int) -> bool:
     try:
         pwd.getpwuid(uid)
     except KeyError:
-        return True
-    return False
+        return False
+    return True
 
 
 def _candidates(
@@ -117,7 +112,10 @@ def _candidates(
 ) -> list[tuple[str, Account]]:
     hidden = ("namespace", in_namespace())
     if caller != 0:
-        return [hidden]
+        own = _own_account()
+        named = setuid(_named_uid(), os.getegid(), passing=True)
+        makers = [("another user", named), hidden] if own.passes else [hidden]
+        return [(name, msgspec.structs.replace(own, maker=maker)) for name, maker in makers]
     known = {entry.pw_name: entry for entry in pwd.getpwall()}
     accounts = [
         (name, _reaching(known[name].pw_uid, known[name].pw_gid, binaries, folder))
@@ -150,7 +148,9 @@ def _refusal(name: str, account: Account, binaries: Binaries) -> str | None:
     doing = f"running postgres as {name}"
     deadline = time.monotonic() + _TRIAL_SECONDS
     try:
-        account.run(doing, [binaries.postgres, "--version"], deadline)
+        for each in (account.maker, account):
+            if each is not None:
+                each.run(doing, [binaries.postgres, "--version"], deadline)
     except EmbeddedPostgresError as error:
         return error.found
     return None
