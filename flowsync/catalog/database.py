@@ -29,6 +29,7 @@ from psycopg.conninfo import make_conninfo
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from flowsync.catalog.address import described, parsed, shown
+from flowsync.catalog.identity import LockClasses, StoreBinding, lock_classes
 from flowsync.catalog.repeating import repeated
 from flowsync.catalog.schema import migrate
 from flowsync.catalog.server_traits import expect_fitting
@@ -52,7 +53,7 @@ _CONFLICTS: Final = frozenset({"40001", "40P01"})
 class Database:
     """A PostgreSQL database with the catalog's schema. Made by the engine, lives as long as it; any number of tasks of one loop may use it.
 
-    `conninfo` is a URL or `key=value` text, and `shown` what of it may be shown; `timeout` (seconds) bounds connecting, and waiting for a free connection of the pool.
+    `conninfo` is a URL or `key=value` text, and `shown` what of it may be shown; `locks` and `binding` are known once it is open; `timeout` (seconds) bounds connecting, and waiting for a free connection of the pool.
     `round_trips` counts what was sent to the server, for benches.
     """
 
@@ -60,6 +61,8 @@ class Database:
         settings = parsed(conninfo)
         self.name = described(settings)
         self.shown = shown(conninfo)
+        self.binding: StoreBinding
+        self.locks: LockClasses
         self.round_trips = 0
         self._timeout = timeout
         self._conninfo = make_conninfo(**{**ASKED, **settings, "client_encoding": "UTF8"})
@@ -77,6 +80,9 @@ class Database:
             async with self.dedicated() as connection:
                 expect_fitting(connection.info, self.name)
                 await migrate(connection)
+                row = await (await connection.execute(statement("identity"))).fetchone()
+                self.binding = _binding(row, self.name)
+                self.locks = lock_classes(self.binding.catalog)
         except BaseException:
             await self.close()
             raise
@@ -200,6 +206,13 @@ class Database:
         if state in _CONFLICTS:
             kind = CatalogConflictError
         return kind(f"{doing}: {said(error)}")
+
+
+def _binding(row: tuple[Any, ...] | None, name: str) -> StoreBinding:
+    if row is None:
+        raise CatalogError(f"{name}: the table catalog_identity is empty, so the catalog has no id")
+    catalog, store = row
+    return StoreBinding(catalog=catalog, store=store)
 
 
 def _ends_session(error: psycopg.Error) -> bool:

@@ -223,6 +223,10 @@ class StoreUnwritableError(StoreError):
     """The folder of the store, or of flowsync's home, cannot be created or written."""
 
 
+class StoreMismatchError(StoreError):
+    """The store does not hold the bytes of the catalog: home and database do not belong together."""
+
+
 class StoreFullError(StoreError):
     """The disk of the store is full, or a quota is used up."""
 
