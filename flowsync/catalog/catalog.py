@@ -14,6 +14,7 @@ from flowsync.catalog.remotes import Remotes
 from flowsync.catalog.repositories import Repositories
 from flowsync.catalog.runs import Runs
 from flowsync.catalog.serving import Serving
+from flowsync.catalog.store_binding import StoreBindings
 from flowsync.catalog.verification import Verification
 
 
@@ -37,6 +38,7 @@ class Catalog:
         self.verification = Verification(self.database)
         self.reclaiming = Reclaiming(self.database)
         self.serving = Serving(self.database)
+        self.store_bindings = StoreBindings(self.database)
 
     async def __aenter__(self) -> Self:
         await self.database.open()

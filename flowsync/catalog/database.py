@@ -25,11 +25,15 @@ from typing import Any, Final
 
 import psycopg
 from psycopg import AsyncCursor
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.conninfo import make_conninfo
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
+from flowsync.catalog.address import described, parsed, shown
+from flowsync.catalog.identity import LockClasses, StoreBinding, lock_classes
 from flowsync.catalog.repeating import repeated
 from flowsync.catalog.schema import migrate
+from flowsync.catalog.server_traits import expect_fitting
+from flowsync.catalog.session_settings import ASKED
 from flowsync.catalog.sessions import DROP_TABLES, Connection, Sessions, configure_pooled, said
 from flowsync.catalog.statements import statement
 from flowsync.model.errors import (
@@ -38,12 +42,11 @@ from flowsync.model.errors import (
     CatalogUnavailableError,
     ConnectionLostError,
     EngineClosedError,
-    SettingsError,
 )
 from flowsync.pipeline.visits import Visits
 
-_UNAVAILABLE: Final = frozenset({"53300", "57P01", "57P02", "57P03"})
-"""SQLSTATEs of a server that is there but takes no work: too many connections, shutting down, crashed, starting."""
+_FATAL: Final = frozenset({"FATAL", "PANIC"})
+"""Severities of an error with which the server ends the session, whatever the reason: a shutdown, a crash, a session that was idle for too long."""
 
 _CONFLICTS: Final = frozenset({"40001", "40P01"})
 """SQLSTATEs of a transaction that was rolled back for the sake of another: serialisation failure, deadlock."""
@@ -52,18 +55,19 @@ _CONFLICTS: Final = frozenset({"40001", "40P01"})
 class Database:
     """A PostgreSQL database with the catalog's schema. Made by the engine, lives as long as it; any number of tasks of one loop may use it.
 
-    `conninfo` is a URL or `key=value` text; `timeout` (seconds) bounds connecting, and waiting for a free connection of the pool.
+    `conninfo` is a URL or `key=value` text, and `shown` what of it may be shown; `locks` and `binding` are known once it is open; `timeout` (seconds) bounds connecting, and waiting for a free connection of the pool.
     `round_trips` counts what was sent to the server, for benches.
     """
 
     def __init__(self, conninfo: str, *, max_connections: int = 8, timeout: float = 30.0) -> None:
-        settings = _parse(conninfo)
-        self.name = _describe(settings)
+        settings = parsed(conninfo)
+        self.name = described(settings)
+        self.shown = shown(conninfo)
+        self.binding: StoreBinding
+        self.locks: LockClasses
         self.round_trips = 0
         self._timeout = timeout
-        self._conninfo = make_conninfo(
-            **{"application_name": "flowsync", **settings, "client_encoding": "UTF8"}
-        )
+        self._conninfo = make_conninfo(**{**ASKED, **settings, "client_encoding": "UTF8"})
         self._max_connections = max_connections
         self._sessions = Sessions(self._conninfo, self.name, timeout)
         self._pool: AsyncConnectionPool[Connection] | None = None
@@ -72,12 +76,17 @@ class Database:
     async def open(self) -> None:
         """Connect, migrate the schema and open the pool.
 
-        Raise `CatalogUnavailableError` when the server refuses or does not answer, `SchemaTooNewError` when a newer flowsync migrated the database.
+        Raise `CatalogUnavailableError` when the server refuses, does not answer or takes no writes, `UnfitDatabaseError` when the
+        database cannot hold a catalog, `SchemaTooNewError` when a newer flowsync migrated it.
         """
         self._visits = self._new_visits()
         try:
             async with self.dedicated() as connection:
+                expect_fitting(connection.info, self.name)
                 await migrate(connection)
+                row = await (await connection.execute(statement("identity"))).fetchone()
+                self.binding = _binding(row, self.name)
+                self.locks = lock_classes(self.binding.catalog)
         except BaseException:
             await self.close()
             raise
@@ -208,13 +217,25 @@ class Database:
     def _translate(self, error: psycopg.Error, name: str | None = None) -> CatalogError:
         doing = self.name if name is None else f"{self.name}, statement {name}"
         state = error.sqlstate
-        lost = isinstance(error, psycopg.OperationalError) and (
-            state is None or state.startswith("08") or state in _UNAVAILABLE
-        )
-        kind: type[CatalogError] = ConnectionLostError if lost else CatalogError
+        kind: type[CatalogError] = ConnectionLostError if _ends_session(error) else CatalogError
         if state in _CONFLICTS:
             kind = CatalogConflictError
         return kind(f"{doing}: {said(error)}")
+
+
+def _binding(row: tuple[Any, ...] | None, name: str) -> StoreBinding:
+    if row is None:
+        raise CatalogError(f"{name}: the table catalog_identity is empty, so the catalog has no id")
+    catalog, store = row
+    return StoreBinding(catalog=catalog, store=store)
+
+
+def _ends_session(error: psycopg.Error) -> bool:
+    if error.diag.severity_nonlocalized in _FATAL:
+        return True
+    state = error.sqlstate
+    broken = state is None or state.startswith("08")
+    return broken and isinstance(error, psycopg.OperationalError)
 
 
 def _cancellations() -> int:
@@ -225,24 +246,3 @@ def _cancellations() -> int:
     """
     task = asyncio.current_task()
     return 0 if task is None else task.cancelling()
-
-
-def _parse(conninfo: str) -> dict[str, Any]:
-    try:
-        settings = conninfo_to_dict(conninfo)
-    except psycopg.ProgrammingError:
-        # libpq quotes the text in its complaint, and with it a password.
-        raise SettingsError("the database's connection text cannot be understood") from None
-    if "@" in str(settings.get("host", ""))[1:]:
-        raise SettingsError(
-            "the database URL has '@' in its host: percent-encode the one in the password"
-        )
-    return settings
-
-
-def _describe(settings: Mapping[str, Any]) -> str:
-    host = settings.get("host") or settings.get("hostaddr") or "the default host"
-    port = settings.get("port")
-    where = f"{host}:{port}" if port and not str(host).startswith("/") else host
-    database = settings.get("dbname") or settings.get("user")
-    return f"{'the default database' if database is None else f'database {database!r}'} at {where}"

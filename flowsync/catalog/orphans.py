@@ -27,7 +27,6 @@ from typing import Any, Final
 import msgspec
 
 from flowsync.catalog.database import Database
-from flowsync.catalog.repository_lock import LOCK_CLASS
 from flowsync.catalog.sessions import Connection
 from flowsync.model.errors import CatalogError, CatalogUnavailableError
 
@@ -67,7 +66,7 @@ class Orphans:
 
     async def cutoff(self, older_than: timedelta) -> datetime:
         """Return the moment after which what was touched would not be removed by a batch that began now."""
-        row = await self._database.fetch_one("prune_cutoff", _protection(older_than))
+        row = await self._database.fetch_one("prune_cutoff", _protection(database, older_than))
         assert row is not None
         moment: datetime = row[0]
         return moment
@@ -153,10 +152,10 @@ async def removal(
     """Open the transaction of a batch of removals; give its connection, and the moment after which what was touched must stay."""
     async with database.transaction() as connection:
         await database.run(connection, "durable_commit")
-        cursor = await database.run(connection, "prune_cutoff", _protection(older_than))
+        cursor = await database.run(connection, "prune_cutoff", _protection(database, older_than))
         ((cutoff,),) = await cursor.fetchall()
         yield connection, cutoff
 
 
-def _protection(older_than: timedelta) -> dict[str, Any]:
-    return {"lock": LOCK_CLASS, "older_than": older_than}
+def _protection(database: Database, older_than: timedelta) -> dict[str, Any]:
+    return {"lock": database.locks.repositories, "older_than": older_than}

@@ -18,10 +18,6 @@ from flowsync.catalog.database import Database
 from flowsync.catalog.sessions import Connection
 from flowsync.model.errors import RepositoryBusyError
 
-LOCK_CLASS: Final = 0x666C6F77
-"""First number of the advisory locks of repositories ("flow" in ASCII); the second is the repository's id, or 0 for the lock that
-all holders share."""
-
 _SCRATCH: Final = (
     "create_seen",
     "create_base",
@@ -39,7 +35,7 @@ async def locked_connection(
 
     Raise `RepositoryBusyError` when somebody else has it and `wait` is false.
     """
-    key = {"lock": LOCK_CLASS, "repository": repository_id}
+    key = {"lock": database.locks.repositories, "repository": repository_id}
     entering = database.dedicated("enter_session", *_SCRATCH, leaving="empty_scratch")
     async with entering as connection:
         taking = "lock_repository" if wait else "try_lock_repository"

@@ -25,9 +25,6 @@ from flowsync.model.events import Reading
 from flowsync.model.repository import LeftOut, RunState
 from flowsync.model.run import Run, RunTerms
 
-LOCK_CLASS: Final = 0x72756E73
-"""First number of the advisory locks of runs ("runs" in ASCII); the second is the run's number."""
-
 _BATCH: Final = 500
 
 
@@ -47,7 +44,7 @@ class Runs:
     async def start(self, version: NewVersion, actor: str, terms: RunTerms) -> RunKey:
         """Record that a run begins which makes `version`; it counts as alive as long as somebody has that version in hand."""
         ((run, number, _),) = await version._session.fetch(
-            "start_run", actor=actor, terms=_json(terms), lock=LOCK_CLASS
+            "start_run", actor=actor, terms=_json(terms), lock=self._database.locks.runs
         )
         return RunKey(run, number)
 
@@ -80,7 +77,7 @@ class Runs:
 
     async def newest(self, repository: str | None = None, limit: int = 20) -> list[Run]:
         """Return the newest runs, newest first, of one repository or of all. Raise `RepositoryNotFoundError` when there is no such repository."""
-        params = {"name": repository, "number": None, "limit": limit, "lock": LOCK_CLASS}
+        params = {"name": repository, "number": None, "limit": limit, "lock": self._database.locks.runs}
         rows = await self._database.fetch("list_runs", params)
         if not rows and repository is not None:
             known = await self._database.fetch_one("find_repository", {"name": repository})
@@ -90,7 +87,7 @@ class Runs:
 
     async def run(self, number: int, repository: str | None = None) -> Run:
         """Return the run of that number. Raise `RunNotFoundError` when there is none, or it is of another repository than is named."""
-        params = {"name": repository, "number": number, "limit": 1, "lock": LOCK_CLASS}
+        params = {"name": repository, "number": number, "limit": 1, "lock": self._database.locks.runs}
         row = await self._database.fetch_one("list_runs", params)
         if row is None:
             of = "" if repository is None else f" of repository {repository!r}"

@@ -1,6 +1,6 @@
 """The schema of the database: numbered SQL files, applied in order and each once.
 
-1. Files are `migrations/NNNN_name.sql`. Those not yet applied run in one transaction, under one advisory lock: of several first starts one
+1. Files are `migrations/NNNN_name.sql`. Those not yet applied run in one transaction, under one advisory lock a schema: of several first starts one
    migrates and the others find it done; a migration that fails leaves the database as it was.
 2. The table `schema_version` records number, name and digest of each. A database that a newer flowsync migrated is refused, and so is one whose
    applied migrations read differently than ours: both are told apart from a broken database.
@@ -17,7 +17,10 @@ from psycopg import AsyncConnection
 from flowsync.model.errors import CatalogError, SchemaTooNewError
 
 _LOCK: Final = 0x666C6F7773796E63
-"""Key of the advisory lock ("flowsync" in ASCII): one number, apart from the two-number keys of repositories."""
+"""What the key of the advisory lock is made of, with the name of the schema ("flowsync" in ASCII): one number, apart from the two-number
+keys of repositories."""
+
+_KEY: Final = "hashtextextended(coalesce(current_schema(), ''), %s)"
 
 
 class Migration(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,7 +72,7 @@ async def migrate(connection: AsyncConnection[Any], known: list[Migration] | Non
     if not pending_migrations(known, await _applied(connection)):
         return 0
     # Locked before the transaction begins: a session that waited inside one may not see yet which tables exist.
-    await connection.execute("SELECT pg_advisory_lock(%s)", (_LOCK,))
+    await connection.execute(f"SELECT pg_advisory_lock({_KEY})", (_LOCK,))
     try:
         async with connection.transaction():
             pending = pending_migrations(known, await _applied(connection))
@@ -77,7 +80,7 @@ async def migrate(connection: AsyncConnection[Any], known: list[Migration] | Non
                 await _apply(connection, migration)
     finally:
         if not connection.closed:
-            await connection.execute("SELECT pg_advisory_unlock(%s)", (_LOCK,))
+            await connection.execute(f"SELECT pg_advisory_unlock({_KEY})", (_LOCK,))
     return len(pending)
 
 

@@ -26,6 +26,7 @@ from psycopg import AsyncConnection
 from psycopg.pq import TransactionStatus
 from psycopg.types.numeric import Int8BinaryDumper, Int8Dumper
 
+from flowsync.catalog.session_settings import alike
 from flowsync.model.errors import CatalogUnavailableError
 
 Connection = AsyncConnection[tuple[Any, ...]]
@@ -46,12 +47,7 @@ _PREPARED_MAX: Final = 500
 _UNPREPARED_USES: Final = 2
 """Uses of a statement on a connection before the one that prepares it."""
 
-_ALIKE: Final = b"SET TimeZone = 'UTC'; SET jit = off;"
-"""Makes sessions alike whatever the server's settings."""
-
-_BEGIN: Final = (
-    _ALIKE + b"SET plan_cache_mode = force_custom_plan; SET client_min_messages = warning;"
-)
+_BEGIN: Final = b"SET plan_cache_mode = force_custom_plan; SET client_min_messages = warning;"
 """Begins a loan: what is prepared is planned for the repository at hand, and nothing is told of tables that are there already."""
 
 _CLEAR: Final = b"""
@@ -123,7 +119,7 @@ class Sessions:
         while self._kept:
             connection, born, ending = self._kept.pop()
             ending.cancel()
-            with suppress(psycopg.OperationalError):
+            with suppress(psycopg.OperationalError, psycopg.InternalError):
                 await _begin_or_close(connection, beginning)
                 return connection, born
         return None
@@ -160,7 +156,7 @@ class Sessions:
 async def configure_pooled(connection: Connection) -> None:
     """Set a session of the pool up, whose statements are look-ups by key (`database.py`)."""
     _adapt(connection)
-    await connection.execute(_ALIKE + b"SET enable_seqscan = off")
+    await connection.execute(alike(connection.info.server_version) + b"SET enable_seqscan = off")
 
 
 def _adapt(connection: Connection) -> None:
@@ -173,7 +169,7 @@ def _adapt(connection: Connection) -> None:
 
 async def _begin_or_close(connection: Connection, beginning: bytes) -> None:
     try:
-        await connection.execute(beginning)
+        await connection.execute(alike(connection.info.server_version) + beginning)
     except BaseException:
         await connection.close()
         raise

@@ -53,14 +53,14 @@ class _LazyGroup(click.Group):
     "--home",
     envvar="FLOWSYNC_HOME",
     show_envvar=True,
-    type=click.Path(file_okay=False),
+    type=click.Path(file_okay=False, readable=False),
     help="Folder of the store and of the embedded database.",
 )
 @click.option(
     "--config",
     envvar="FLOWSYNC_CONFIG",
     show_envvar=True,
-    type=click.Path(dir_okay=False),
+    type=click.Path(dir_okay=False, readable=False),
     help="Settings file; by default flowsync.toml here, or in the home.",
 )
 @click.option(

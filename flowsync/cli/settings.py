@@ -8,6 +8,8 @@ from typing import Any
 import msgspec
 
 import flowsync
+from flowsync.catalog.libpq_environment import forget_libpq_environment
+from flowsync.cli.owner import become_owner
 from flowsync.cli.place import Place
 from flowsync.cli.settings_file import SettingsFile, expect_expanded, read_settings_file
 from flowsync.model.errors import SettingsError
@@ -25,6 +27,9 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
 
     def engine(self, workers: int | None = None) -> "flowsync.Engine":
         """Return an engine with these settings, not yet open. `workers` replaces that of the file, unless it is `None`."""
+        if self.database_url is None:
+            # The environment is this program's own, and only a server of the user's is looked up in it.
+            forget_libpq_environment()
         settings = self.file.settings
         roots = settings.allowed_roots
         limits: dict[str, Any] = {
@@ -44,19 +49,24 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def load(place: Place, environ: Mapping[str, str] = os.environ) -> Configuration:
-    """Read the settings file, if there is one, and put the options over it. Raise `SettingsError` that names file and field."""
+    """Read the settings file, if there is one, and put the options over it. Raise `SettingsError` that names file and field.
+
+    Root becomes the owner of the home first (`owner.py`).
+    """
     given_home = Path(os.path.expanduser(place.home)).absolute() if place.home else None
     path = _named_file(place.config) if place.config else _found_file(given_home, environ)
     file = SettingsFile() if path is None else read_settings_file(path, environ)
-    home, database_url = file.settings.home, file.settings.database_url
+    named_home, database_url = file.settings.home, file.settings.database_url
     expect_expanded(file.settings.allowed_roots, f"{path}")
-    if given_home is None and home is not None:
-        expect_expanded(home, f"{path}")
-        given_home = file.resolved(home)
+    if given_home is None and named_home is not None:
+        expect_expanded(named_home, f"{path}")
+        given_home = file.resolved(named_home)
     if place.database_url is None:
         expect_expanded(database_url, f"{path}")
+    home = given_home or default_home(environ)
+    become_owner(home)
     return Configuration(
-        home=given_home or default_home(environ),
+        home=home,
         database_url=place.database_url or database_url,
         file=file,
     )

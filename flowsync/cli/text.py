@@ -1,8 +1,7 @@
-"""Numbers, URLs and messages as people read them."""
+"""Numbers, units and messages as people read them."""
 
 from collections.abc import Mapping
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 import msgspec
 
@@ -28,15 +27,6 @@ def describe_unit(type_name: str, fields: Mapping[str, Any]) -> str:
     """Return a unit that has no path as its type and its fields, of long ones the beginning, in one line."""
     text = one_line(f"{type_name} {msgspec.json.encode(fields).decode()}")
     return text if len(text) <= _LONGEST_UNIT else f"{text[:_LONGEST_UNIT]}…"
-
-
-def without_password(conninfo: str) -> str:
-    """Return a database URL without user, password and parameters; any other text that holds a connection is not shown at all."""
-    parts = urlsplit(conninfo)
-    if not parts.hostname:
-        return "set (not shown)"
-    port = f":{parts.port}" if parts.port else ""
-    return f"{parts.scheme}://{parts.hostname}{port}{parts.path}"
 
 
 def _shown(character: str) -> str:

@@ -142,6 +142,10 @@ class EmbeddedPostgresError(CatalogUnavailableError):
         return f"embedded PostgreSQL: {self.doing}: {self.found}{advice}"
 
 
+class UnfitDatabaseError(CatalogError):
+    """The database cannot hold a catalog: its server is too old, or its encoding cannot hold every text."""
+
+
 class SchemaTooNewError(CatalogError):
     """The database was migrated by a newer flowsync than this one."""
 
@@ -243,6 +247,10 @@ class StoreError(FlowsyncError):
 
 class StoreUnwritableError(StoreError):
     """The folder of the store, or of flowsync's home, cannot be created or written."""
+
+
+class StoreMismatchError(StoreError):
+    """The store does not hold the bytes of the catalog: home and database do not belong together."""
 
 
 class StoreFullError(StoreError):

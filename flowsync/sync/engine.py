@@ -33,6 +33,7 @@ from flowsync.stages.download_worker import warm_up
 from flowsync.stages.single_flight import SingleFlight
 from flowsync.store.blobs import BlobStore
 from flowsync.store.local import LocalBlobStore
+from flowsync.sync.binding import bind_store
 from flowsync.sync.home import default_home, make_home
 from flowsync.sync.operations import Operations
 from flowsync.sync.turns import Turns
@@ -142,9 +143,10 @@ class Engine:
     async def open(self) -> None:
         """Open everything.
 
-        Raises `SettingsError` when the process may have too few files open, `StoreUnwritableError`
-        when the home cannot be written, `CatalogUnavailableError` when no database answers, and
-        `SchemaTooNewError` when it belongs to a newer flowsync.
+        Raises `SettingsError` when the process may have too few files open, `StoreUnwritableError` when the
+        home cannot be written, `CatalogUnavailableError` when no database answers,
+        `UnfitDatabaseError` when it cannot hold a catalog, `SchemaTooNewError` when it belongs to a newer flowsync, and
+        `StoreMismatchError` when home and database do not belong together.
         """
         if self._resources is not None:
             raise FlowsyncError(f"the engine at {self.home} is open already")
@@ -213,6 +215,8 @@ class Engine:
         conninfo = self.database_url or await self._start_embedded(resources)
         catalog = Catalog(conninfo, locate=store.path, max_connections=self._max_connections)
         self.catalog = await resources.enter_async_context(catalog)
+        same_home = self.embedded is not None
+        await bind_store(catalog, store, self.home / "store", same_home=same_home)
         self.fetcher = await resources.enter_async_context(
             open_fetcher(scratch, self._allowed_roots, backoff=self._backoff)
         )

@@ -24,20 +24,36 @@ _KEPT_VARIABLES = ("PATH", "LD_LIBRARY_PATH")
 
 
 class Account(msgspec.Struct, frozen=True, kw_only=True):
-    """Who runs PostgreSQL. `identity` is the word for `run_as.py`; `owner` is the user and group to give new folders to, if not the caller's."""
+    """Who runs PostgreSQL. `identity` is the word for `run_as.py`; `owner` is the user and group to give new folders to, if not the caller's.
+
+    `maker` makes the cluster in place of one that cannot.
+    """
 
     identity: str = "self"
     owner: tuple[int, int] | None = None
+    maker: "Account | None" = None
 
     @property
     def uid(self) -> int:
         """The owner of the cluster's files, seen from the caller."""
         return self.owner[0] if self.owner else os.geteuid()
 
-    def give(self, folder: Path) -> None:
-        """Make the folder the account's own."""
+    @property
+    def passes(self) -> bool:
+        """Whether no folder is closed to it."""
+        return self.identity.endswith("+pass")
+
+    def give(self, path: Path) -> None:
+        """Make the file or folder the account's own."""
         if self.owner:
-            os.chown(folder, *self.owner)
+            os.chown(path, *self.owner, follow_symlinks=False)
+
+    def give_whole(self, folder: Path) -> None:
+        """Make all that is in the folder the account's own. The folder goes last: whoever is killed before that finds it as it was."""
+        owner = self.owner or (os.geteuid(), os.getegid())
+        for place, _, names in os.walk(folder, topdown=False):
+            for path in (*(Path(place, name) for name in names), Path(place)):
+                os.chown(path, *owner, follow_symlinks=False)
 
     def run(self, doing: str, command: Sequence[str | Path], deadline: float) -> None:
         """Run a program to its end. Raises `EmbeddedPostgresError` when it fails or is still running at the deadline (monotonic seconds)."""
@@ -67,4 +83,4 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
             said = (answer.stderr or answer.stdout).decode(errors="replace").strip()
             found = f"{said[-1500:]} (exit status {answer.returncode})"
             raise EmbeddedPostgresError(doing, found)
-        return answer.stdout.decode()
+        return answer.stdout.decode(errors="replace")

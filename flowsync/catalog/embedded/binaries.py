@@ -86,7 +86,7 @@ def folders_to_try() -> Iterator[Path]:
 def examine(folder: Path) -> Binaries | str:
     """Return the programs in the folder, or, as a clause of a sentence, what is wrong with them."""
     for name in ("postgres", "initdb"):
-        if not os.access(folder / name, os.X_OK):
+        if not os.access(folder / name, os.X_OK, effective_ids=True):
             return f"has no {name} that can be executed"
     try:
         answer = subprocess.run(

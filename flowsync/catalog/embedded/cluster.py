@@ -15,6 +15,8 @@ from flowsync.catalog.embedded.settings import initdb_command
 from flowsync.model.errors import EmbeddedPostgresError
 
 _PREFIX = ".init-"
+# The server cuts paths off at 1024 bytes, and those of its files are longer.
+_LONGEST_PATH = 900
 
 
 def cluster_folder(folder: Path, major: int) -> Path:
@@ -32,6 +34,12 @@ def make_folder(folder: Path) -> None:
     """Make the folder that holds everything, unless it exists. Raises `EmbeddedPostgresError` when it cannot be made."""
     # Root may have to let the server's account pass through; whatever lies in the folder is closed to others by itself.
     mode = 0o711 if os.geteuid() == 0 else 0o700
+    if len(os.fsencode(folder)) > _LONGEST_PATH:
+        raise EmbeddedPostgresError(
+            f"making the folder {folder}",
+            f"its path has more than {_LONGEST_PATH} bytes",
+            "choose a home with a shorter path",
+        )
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         folder.mkdir(mode=mode, exist_ok=True)
@@ -49,8 +57,11 @@ def make_cluster(cluster: Path, binaries: Binaries, account: Account, deadline: 
     try:
         fresh = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=cluster.parent))
         try:
-            account.give(fresh)
-            account.run(doing, initdb_command(binaries.initdb, binaries.major, fresh), deadline)
+            maker = account.maker or account
+            maker.give(fresh)
+            maker.run(doing, initdb_command(binaries.initdb, binaries.major, fresh), deadline)
+            if maker.owner != account.owner:
+                account.give_whole(fresh)
             fresh.rename(cluster)
         finally:
             shutil.rmtree(fresh, ignore_errors=True)

@@ -10,6 +10,7 @@
 5. Lock files are never removed: a lock on a removed file excludes nobody.
 """
 
+import errno
 import fcntl
 import os
 import time
@@ -87,11 +88,20 @@ class Hold:
 def _open(path: Path) -> int:
     try:
         return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except PermissionError as error:
+        advice = "what lies in a home belongs to the owner of the home: correct that, or choose another home"
+        raise EmbeddedPostgresError(f"opening the lock {path}", _refused(path), advice) from error
     except OSError as error:
-        found = error.strerror or str(error)
-        raise EmbeddedPostgresError(
-            f"opening the lock {path}", found, "choose a home that this user can write"
-        ) from error
+        raise EmbeddedPostgresError(f"opening the lock {path}", error.strerror) from error
+
+
+def _refused(path: Path) -> str:
+    refused = os.strerror(errno.EACCES)
+    try:
+        owner = (path if path.exists() else path.parent).stat().st_uid
+    except OSError:
+        return refused
+    return f"{refused}; it belongs to user {owner}, this process runs as user {os.geteuid()}"
 
 
 def _lock(file: int, kind: int, path: Path, deadline: float) -> None:

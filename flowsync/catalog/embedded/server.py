@@ -97,13 +97,13 @@ class EmbeddedPostgres:
         binaries = self._find_binaries()
         data = cluster.cluster_folder(self.folder, binaries.major)
         if (data / "PG_VERSION").exists():
-            account = ownership.owner_of(data)
+            account = ownership.owner_of(data, binaries)
         else:
             account = ownership.choose_account(binaries, self.folder)
             cluster.make_cluster(data, binaries, account, deadline)
         Startup(
             cluster=data,
-            postgres=binaries.postgres,
+            binaries=binaries,
             account=account,
             settings=self._settings,
             log=self.folder / "server.log",

@@ -1,8 +1,11 @@
 """Where a server is spoken to: the folder of its socket, the connection string, and whether it answers.
 
-1. The socket lies in the cluster's own folder, which is closed to others. Where that cannot be addressed (the path is longer than the kernel
-   allows, or holds a comma, by which libpq separates hosts), it lies in a folder of our own below the temporary one, closed and checked.
-2. Alive means that the socket accepts, ready means that a session can be opened. That a process id exists means nothing.
+1. The socket lies in the cluster's own folder, which is closed to others. Where that cannot be addressed (the path is longer than
+   the kernel allows, or holds a character that libpq or an encoding could take for something else), it lies in a folder of our own
+   below the temporary one, closed and checked.
+2. A connection takes nothing from the caller's environment that libpq lets a connection string decide: each of its parameters is
+   given. What it reads from the environment alone (`libpq_environment.py`) is the program's to clean.
+3. Alive means that the socket accepts, ready means that a session can be opened. That a process id exists means nothing.
 
 Decided: a session is opened, instead of asking `PQping`, because psycopg's binding of it keeps the interpreter's lock, and a server that
 hangs would stop the event loop in the next thread.
@@ -10,15 +13,18 @@ hangs would stop the event loop in the next thread.
 
 import hashlib
 import os
+import re
 import socket
 import stat
 import struct
 import tempfile
 from contextlib import suppress
 from pathlib import Path
+from typing import Final
 
 import psycopg
 from psycopg.conninfo import make_conninfo
+from psycopg.pq import Conninfo
 
 from flowsync.catalog.embedded.account import Account
 from flowsync.model.errors import EmbeddedPostgresError
@@ -26,6 +32,45 @@ from flowsync.model.errors import EmbeddedPostgresError
 SOCKET = ".s.PGSQL.5432"
 # sockaddr_un has 108 bytes, the last one is zero.
 LONGEST_ADDRESS = 107
+_ADDRESSABLE: Final = re.compile(rb"/[A-Za-z0-9 ._+~=/-]*")
+"""Paths that mean the same to libpq, to the server and in every encoding."""
+
+_NEUTRAL: Final = {
+    "hostaddr": "",
+    "port": "5432",
+    "user": "postgres",
+    "password": "",
+    "passfile": f"{os.devnull}/none",
+    "connect_timeout": "0",
+    "client_encoding": "UTF8",
+    "options": "",
+    "application_name": "flowsync",
+    "sslmode": "disable",
+    "sslnegotiation": "postgres",
+    "sslcompression": "0",
+    "sslcert": "",
+    "sslkey": "",
+    "sslcertmode": "disable",
+    "sslrootcert": "",
+    "sslcrl": "",
+    "sslcrldir": "",
+    "sslsni": "0",
+    "ssl_min_protocol_version": "",
+    "ssl_max_protocol_version": "",
+    "requirepeer": "",
+    "require_auth": "",
+    "channel_binding": "disable",
+    "min_protocol_version": "3.0",
+    "max_protocol_version": "3.0",
+    "gssencmode": "disable",
+    "krbsrvname": "postgres",
+    "gsslib": "",
+    "gssdelegation": "0",
+    "target_session_attrs": "any",
+    "load_balance_hosts": "disable",
+}
+"""What each parameter is that could come from a `PG*` variable, if libpq knows it."""
+
 _PATIENCE_SECONDS = 2
 # What SO_PEERCRED answers: process, user, group.
 _CREDENTIALS = struct.Struct("3i")
@@ -36,12 +81,13 @@ def planned_socket_folder(cluster: Path) -> Path:
     digest = hashlib.sha256(os.fsencode(cluster)).hexdigest()[:16]
     aside = Path(tempfile.gettempdir(), f"flowsync-{digest}")
     for folder in (cluster, aside):
-        if len(os.fsencode(folder / SOCKET)) <= LONGEST_ADDRESS and "," not in str(folder):
+        address = os.fsencode(folder / SOCKET)
+        if len(address) <= LONGEST_ADDRESS and _ADDRESSABLE.fullmatch(address):
             return folder
     raise EmbeddedPostgresError(
         f"finding a place for the socket of {cluster}",
-        f"{aside / SOCKET} has a comma or more than {LONGEST_ADDRESS} bytes",
-        "set TMPDIR to a shorter path",
+        f"{aside / SOCKET} has more than {LONGEST_ADDRESS} bytes, or others than letters, digits and ' ._+~=-'",
+        "set TMPDIR to a shorter or plainer path",
     )
 
 
@@ -66,10 +112,10 @@ def prepare_socket_folder(folder: Path, cluster: Path, account: Account) -> None
 
 
 def conninfo(socket_folder: Path, database: str) -> str:
-    """Return the libpq connection string. It names all that says where, so that no `PG*` variable leads elsewhere."""
-    return make_conninfo(
-        host=str(socket_folder), hostaddr="", port=5432, user="postgres", dbname=database
-    )
+    """Return the libpq connection string. It gives every parameter, so that no `PG*` variable does."""
+    known = {option.keyword.decode() for option in Conninfo.get_defaults()}
+    given = {name: value for name, value in _NEUTRAL.items() if name in known}
+    return make_conninfo(host=str(socket_folder), dbname=database, **given)
 
 
 def listener(socket_folder: Path) -> int | None:
@@ -93,7 +139,7 @@ def refusal(socket_folder: Path) -> str | None:
     where = conninfo(socket_folder, "postgres")
     try:
         psycopg.connect(where, connect_timeout=_PATIENCE_SECONDS).close()
-    except psycopg.OperationalError as error:
+    except psycopg.Error as error:
         return str(error)
     return None
 

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import msgspec
 
-from flowsync.catalog.embedded import memory, postmaster, sockets
+from flowsync.catalog.embedded import memory, ownership, postmaster, sockets
 from flowsync.catalog.embedded.account import Account
+from flowsync.catalog.embedded.binaries import Binaries
 from flowsync.catalog.embedded.settings import server_command
 from flowsync.model.errors import EmbeddedPostgresError
 
@@ -39,7 +40,7 @@ class Startup(msgspec.Struct, frozen=True, kw_only=True):
     """All that is needed to start the server of one cluster. The caller holds the lock of the starters."""
 
     cluster: Path
-    postgres: Path
+    binaries: Binaries
     account: Account
     settings: Mapping[str, str]
     log: Path
@@ -78,12 +79,15 @@ class Startup(msgspec.Struct, frozen=True, kw_only=True):
 
     def _launch(self) -> Launch:
         place = sockets.planned_socket_folder(self.cluster)
-        sockets.prepare_socket_folder(place, self.cluster, self.account)
+        account = ownership.able(self.account, self.cluster, self.binaries)
+        sockets.prepare_socket_folder(place, self.cluster, account)
         postmaster.remove_stale_locks(self.cluster, place)
         offset = _shorten(self.log)
         at_hand = memory.bytes_at_hand()
-        command = server_command(self.postgres, self.cluster, place, self.settings, at_hand)
-        pid = self.account.launch(self._doing, command, self.log)
+        command = server_command(
+            self.binaries.postgres, self.cluster, place, self.settings, at_hand
+        )
+        pid = account.launch(self._doing, command, self.log)
         return Launch(pid=pid, log_offset=offset, at=time.monotonic())
 
     def _expect_passing_reason(self, launches: list[Launch]) -> None:

@@ -6,12 +6,8 @@
 -- side once; single units are looked up in scalar subqueries, which stay probes of an index; and rows are changed by their place, `ctid`.
 
 -- name: enter_session
--- Let the session wait for the lock as long as it takes, and let a machine that vanished lose it within two minutes. Commits of the unfinished
--- version need not be durable one by one: the log is flushed in order when the version is completed.
-SELECT
-    set_config('lock_timeout', '0', false), set_config('statement_timeout', '0', false), set_config('idle_session_timeout', '0', false),
-    set_config('tcp_keepalives_idle', '60', false), set_config('tcp_keepalives_interval', '10', false),
-    set_config('tcp_keepalives_count', '6', false), set_config('synchronous_commit', 'off', false);
+-- Commits of the unfinished version need not be durable one by one: the log is flushed in order when the version is completed.
+SELECT set_config('synchronous_commit', 'off', false);
 
 -- name: lock_repository
 -- Wait for the lock of a repository, and with it in hand tell clean-up that from now on rows may be found here and used later; wait while it is at a

@@ -11,7 +11,7 @@ from flowsync.cli.text import format_bytes
 
 @click.command("export")
 @click.argument("name")
-@click.argument("folder", type=click.Path(file_okay=False))
+@click.argument("folder", type=click.Path(file_okay=False, readable=False))
 @click.option("--version", "number", type=int, help="Which version; by default the latest.")
 @click.pass_obj
 def command(place: Place, name: str, folder: str, number: int | None) -> None:

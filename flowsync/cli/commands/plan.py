@@ -21,7 +21,7 @@ from flowsync.model.repository import ErrorPolicy
 @click.option(
     "-o",
     "--output",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=click.Path(dir_okay=False, readable=False, path_type=Path),
     help="Write the plan to a file, for `flowsync sync --plan FILE`.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a repository.")

@@ -10,7 +10,7 @@ import flowsync
 from flowsync.cli.interruption import run_async
 from flowsync.cli.place import Place
 from flowsync.cli.settings import Configuration, load
-from flowsync.cli.text import format_bytes, without_password
+from flowsync.cli.text import format_bytes
 
 
 @click.command("status")
@@ -68,7 +68,7 @@ def _verified(facts: dict[str, Any]) -> str:
 
 def _database(engine: "flowsync.Engine") -> str:
     if engine.embedded is None:
-        return without_password(engine.database_url or "")
+        return engine.catalog.database.shown
     return f"embedded PostgreSQL {engine.embedded.version} in {engine.embedded.data_folder}"
 
 

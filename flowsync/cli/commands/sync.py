@@ -20,7 +20,7 @@ from flowsync.model.repository import ErrorPolicy, SyncResult
 @click.option(
     "--plan",
     "plan_file",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=click.Path(dir_okay=False, readable=False, path_type=Path),
     help="Do exactly what `flowsync plan --output FILE` wrote down, or stop.",
 )
 @click.option(

@@ -7,15 +7,18 @@ import sysconfig
 from collections.abc import Callable
 from pathlib import Path
 
+import psycopg
 import pytest
 
-from flowsync.catalog.embedded import EmbeddedPostgres, run_as
-from flowsync.model.errors import EmbeddedPostgresError
+from flowsync.catalog.embedded import EmbeddedPostgres, postmaster, run_as
+from flowsync.catalog.embedded.sockets import conninfo
 from tests.integration.catalog_embedded.processes import REPOSITORY, Holder, servers_of, user_of
 
 Hold = Callable[..., Holder]
 
 PLAIN_USER = 65534
+PASSING_ONLY = {2}
+"""Rights of root's: to read and pass all (CAP_DAC_READ_SEARCH)."""
 PACKAGES = sysconfig.get_path("platlib")
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become someone else")
 
@@ -57,6 +60,28 @@ def as_plain_user() -> dict[str, object]:
         if tried.returncode == 0:
             return {"python": [python], "environment": environment, "user": PLAIN_USER}
     pytest.skip("no interpreter and packages that a plain user can reach")
+
+
+@pytest.fixture(scope="module")
+def confined() -> list[str]:
+    """Return the start of a command of root's in surroundings like those of a container with the usual profile."""
+    prefix = [sys.executable, "-I", "-S", str(REPOSITORY / "tests" / "confined.py")]
+    tried = subprocess.run([*prefix, "/bin/true"], capture_output=True, check=False, text=True)
+    if tried.returncode:
+        pytest.skip(f"no filter of system calls here: {tried.stderr.strip()}")
+    return [*prefix, sys.executable]
+
+
+def rights_of(pid: int) -> set[int]:
+    """Return the numbers of the rights of root (capabilities) that a process has."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    effective = int(status.partition("CapEff:")[2].split()[0], 16)
+    return {number for number in range(64) if effective >> number & 1}
+
+
+def conninfo_of(database: Path) -> str:
+    cluster = database / "pg18"
+    return conninfo(postmaster.socket_folder(cluster), "postgres")
 
 
 @pytest.fixture(scope="module")
@@ -106,17 +131,79 @@ def test_folder_of_root_is_refused_to_a_plain_user_with_a_reason(
 
 
 @needs_root
-def test_folder_closed_to_the_owner_of_the_cluster_is_an_error_that_names_it(
+def test_folder_closed_to_the_owner_of_the_cluster_is_passed_by_a_right_of_root(
     handed_over: EmbeddedPostgres,
 ) -> None:
     handed_over.folder.chmod(0o700)
 
-    with pytest.raises(EmbeddedPostgresError) as caught:
-        handed_over.start()
+    handed_over.start()
 
+    (pid,) = servers_of(handed_over.folder)
+    assert user_of(pid) == handed_over.data_folder.stat().st_uid != 0
+    assert rights_of(pid) == PASSING_ONLY
+    assert handed_over.stop() is True
     handed_over.folder.chmod(0o711)
-    assert f"starting the server of {handed_over.data_folder}: " in str(caught.value)
-    assert "Permission denied" in str(caught.value)
+
+
+@needs_root
+def test_root_without_user_namespaces_makes_and_runs_it_in_a_closed_folder(
+    confined: list[str], home: Path, hold: Hold
+) -> None:
+    closed = home / "closed"
+    closed.mkdir(mode=0o700)
+    holder = hold(closed / "database", python=confined)
+
+    holder.wait_ready()
+
+    (pid,) = servers_of(closed)
+    assert user_of(pid) != 0
+    assert rights_of(pid) == {1}
+    assert closed.stat().st_mode & 0o777 == 0o700
+    assert holder.let_go() is True
+    # Outside of the container, root runs it as that account.
+    outside = EmbeddedPostgres(closed / "database")
+    outside.start()
+    assert outside.stop() is True
+
+
+@needs_root
+def test_cluster_that_root_made_in_a_namespace_is_run_where_there_are_none(
+    namespaces: None, confined: list[str], home: Path, database: Path, hold: Hold
+) -> None:
+    home.chmod(0o700)
+    first = EmbeddedPostgres(database)
+    first.start()
+    with psycopg.connect(first.conninfo()) as connection:
+        connection.execute("CREATE TABLE kept (number int)")
+    assert first.stop() is True
+    before = first.data_folder.stat()
+    assert before.st_uid == 0
+    holder = hold(database, python=confined)
+
+    holder.wait_ready()
+
+    with psycopg.connect(conninfo_of(database)) as connection:
+        connection.execute("DROP TABLE kept")
+    assert holder.let_go() is True
+    assert first.data_folder.stat().st_uid != 0
+    for path in (first.data_folder, *first.data_folder.rglob("*")):
+        os.chown(path, before.st_uid, before.st_gid)
+
+
+@needs_root
+def test_where_nobody_can_run_it_every_refusal_and_a_way_out_are_told(
+    namespaces: None, confined: list[str], home: Path, hold: Hold
+) -> None:
+    """The root of a container with a single user, where no further namespace can be made."""
+    holder = hold(home / "database", python=[*namespace_of(0)[:-1], *confined])
+
+    with pytest.raises(AssertionError) as caught:
+        holder.wait_ready()
+
+    assert "as namespace: " in str(caught.value)
+    assert "unshare of a user namespace: Operation not permitted" in str(caught.value)
+    assert "as nobody: " in str(caught.value)
+    assert "set FLOWSYNC_DATABASE_URL" in str(caught.value)
 
 
 @needs_root

@@ -1,6 +1,6 @@
 import pytest
 
-from flowsync.cli.text import format_bytes, one_line, without_password
+from flowsync.cli.text import format_bytes, one_line
 
 
 @pytest.mark.parametrize(
@@ -23,19 +23,3 @@ def test_a_message_is_one_line_that_no_terminal_obeys() -> None:
     said = one_line("failed:\n  evil\x1b[31m\x9b  name\tü \u202e")
 
     assert said == "failed: evil\\x1b[31m\\x9b name ü \\u202e"
-
-
-@pytest.mark.parametrize(
-    ("conninfo", "text"),
-    [
-        (
-            "postgresql://me:secret@db:5433/flowsync?sslmode=require",
-            "postgresql://db:5433/flowsync",
-        ),
-        ("postgres://db/flowsync", "postgres://db/flowsync"),
-        ("host=db password=secret", "set (not shown)"),
-        ("postgresql:///flowsync?host=/run&password=secret", "set (not shown)"),
-    ],
-)
-def test_a_database_url_is_shown_without_its_secrets(conninfo: str, text: str) -> None:
-    assert without_password(conninfo) == text

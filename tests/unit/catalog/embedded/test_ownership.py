@@ -50,12 +50,12 @@ def test_file_that_others_may_not_execute_is_unreachable(tmp_path: Path) -> None
 @pytest.mark.skipif(os.geteuid() == 0, reason="for a plain user")
 def test_plain_user_runs_it_as_themselves(tmp_path: Path) -> None:
     assert choose_account(programs(tmp_path), tmp_path) == Account()
-    assert owner_of(tmp_path) == Account()
+    assert owner_of(tmp_path, programs(tmp_path)) == Account()
 
 
 @needs_root
 def test_roots_cluster_is_run_in_a_namespace(tmp_path: Path) -> None:
-    account = owner_of(tmp_path)
+    account = owner_of(tmp_path, programs(tmp_path))
 
     assert account.identity.startswith("namespace:")
     assert account.owner is None
@@ -63,10 +63,14 @@ def test_roots_cluster_is_run_in_a_namespace(tmp_path: Path) -> None:
 
 @needs_root
 def test_cluster_of_another_user_is_run_by_its_owner(tmp_path: Path) -> None:
+    binaries = programs(tmp_path)
     os.chown(tmp_path, STRANGER, 54320)
 
-    assert owner_of(tmp_path) == setuid(STRANGER, 54320)
-    assert owner_of(tmp_path).identity == "account:54321:54320"
+    account = owner_of(tmp_path, binaries)
+
+    # The folders above are closed to that user.
+    assert account == setuid(STRANGER, 54320, passing=True)
+    assert account.identity == "account:54321:54320+pass"
 
 
 @needs_root
@@ -86,6 +90,7 @@ def test_when_nobody_can_run_it_every_refusal_is_told(tmp_path: Path) -> None:
         choose_account(programs(tmp_path, "echo kernel says no; exit 5"), tmp_path)
 
     assert "as namespace: kernel says no (exit status 5)" in str(caught.value)
+    assert "as nobody: kernel says no (exit status 5)" in str(caught.value)
     assert "run as a user that is not root" in str(caught.value)
 
 

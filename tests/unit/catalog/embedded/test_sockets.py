@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from psycopg.conninfo import conninfo_to_dict
+from psycopg.pq import Conninfo
 
 from flowsync.catalog.embedded.account import Account
 from flowsync.catalog.embedded.sockets import (
@@ -37,8 +38,9 @@ def test_length_is_counted_in_bytes() -> None:
     assert planned_socket_folder(Path("/" + 50 * "é")).parent == Path(tempfile.gettempdir())
 
 
-def test_comma_would_separate_hosts() -> None:
-    assert planned_socket_folder(Path("/srv/a,b")).parent == Path(tempfile.gettempdir())
+@pytest.mark.parametrize("name", ["a,b", "a@b", "@", "a%41", "it's", 'a"b', "a\\b", "a\nb", "é", "\udcff", "a$b", "a:b"])
+def test_path_that_could_be_taken_for_something_else_is_no_address(name: str) -> None:
+    assert planned_socket_folder(Path("/srv", name)).parent == Path(tempfile.gettempdir())
 
 
 def test_two_clusters_never_share_a_socket_folder() -> None:
@@ -49,7 +51,7 @@ def test_no_place_for_the_socket_is_an_error(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(tempfile, "tempdir", "/" + 90 * "t")
 
     with pytest.raises(
-        EmbeddedPostgresError, match=r"more than 107 bytes; set TMPDIR to a shorter"
+        EmbeddedPostgresError, match=r"more than 107 bytes, .*; set TMPDIR to a shorter"
     ):
         planned_socket_folder(Path("/a,b"))
 
@@ -94,13 +96,21 @@ def test_link_in_the_place_of_the_socket_folder_is_refused(tmp_path: Path) -> No
 def test_connection_string_survives_spaces_quotes_and_backslashes() -> None:
     awkward = Path('/srv/it\'s "a" \\ home')
 
-    assert conninfo_to_dict(conninfo(awkward, "o'db")) == {
-        "host": '/srv/it\'s "a" \\ home',
-        "hostaddr": "",
-        "port": "5432",
-        "user": "postgres",
-        "dbname": "o'db",
+    found = conninfo_to_dict(conninfo(awkward, "o'db"))
+
+    assert found["host"] == '/srv/it\'s "a" \\ home'
+    assert (found["hostaddr"], found["port"]) == ("", "5432")
+    assert (found["user"], found["dbname"]) == ("postgres", "o'db")
+
+
+def test_connection_string_leaves_no_parameter_to_the_environment() -> None:
+    found = conninfo_to_dict(conninfo(Path("/srv"), "db"))
+
+    from_variables = {
+        option.keyword.decode() for option in Conninfo.get_defaults() if option.envvar
     }
+    # A service is looked up in any case; to name one would only make it a must.
+    assert from_variables - set(found) == {"service"}
 
 
 def test_listener_is_the_process_that_listens(tmp_path: Path) -> None:

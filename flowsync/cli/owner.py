@@ -1,0 +1,45 @@
+"""The command as the owner of the home: what it makes there belongs to that user, and it may still do all that root may.
+
+Root starts the same command again under the other identity, before it has done anything: so threads and worker processes have it
+too. Exports are links into the store where they can be, so they belong to the owner as well.
+"""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Final
+
+from flowsync.catalog.embedded import run_as
+from flowsync.sync.home import owner_to_become
+
+_TRIAL_SECONDS: Final = 30
+
+
+def become_owner(home: Path) -> None:
+    """Turn into the same command as the owner of the home, when root runs it and the home is another user's.
+
+    Return when there is nothing to do, and where the kernel does not let root do that; the engine says then what is wrong.
+    """
+    owner = owner_to_become(home)
+    if owner is None or not sys.orig_argv:
+        return
+    start = [sys.executable, "-I", "-S", run_as.__file__, f"account:{owner[0]}:{owner[1]}+all", ""]
+    if _works(start):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os.execv(sys.executable, [*start, sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - no shell is meant
+
+
+def _works(start: list[str]) -> bool:
+    try:
+        tried = subprocess.run(
+            [*start, sys.executable, "-I", "-S", "-c", ""],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            check=False,
+            timeout=_TRIAL_SECONDS,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return tried.returncode == 0
