@@ -11,7 +11,7 @@ import flowsync
 from flowsync.cli.place import Place
 from flowsync.cli.settings_file import SettingsFile, expect_expanded, read_settings_file
 from flowsync.model.errors import SettingsError
-from flowsync.sync.home import default_home
+from flowsync.sync.home import absolute, default_home
 
 FILE_NAME = "flowsync.toml"
 
@@ -45,7 +45,7 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
 
 def load(place: Place, environ: Mapping[str, str] = os.environ) -> Configuration:
     """Read the settings file, if there is one, and put the options over it. Raise `SettingsError` that names file and field."""
-    given_home = Path(os.path.expanduser(place.home)).absolute() if place.home else None
+    given_home = absolute(os.path.expanduser(place.home), "home") if place.home else None
     path = _named_file(place.config) if place.config else _found_file(given_home, environ)
     file = SettingsFile() if path is None else read_settings_file(path, environ)
     home, database_url = file.settings.home, file.settings.database_url
@@ -63,15 +63,15 @@ def load(place: Place, environ: Mapping[str, str] = os.environ) -> Configuration
 
 
 def _named_file(config: str) -> Path:
-    path = Path(os.path.expanduser(config)).absolute()
+    path = absolute(os.path.expanduser(config), "settings file")
     if not os.path.isfile(path):
         raise SettingsError(f"there is no settings file {path}")
     return path
 
 
 def _found_file(given_home: Path | None, environ: Mapping[str, str]) -> Path | None:
-    here = Path.cwd() / FILE_NAME
-    if os.path.isfile(here):
-        return here
+    # Relative, so that a working directory that was removed has no file, and is no error.
+    if os.path.isfile(FILE_NAME):
+        return absolute(FILE_NAME, "settings file")
     at_home = (given_home or default_home(environ)) / FILE_NAME
     return at_home if os.path.isfile(at_home) else None

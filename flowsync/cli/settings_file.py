@@ -19,6 +19,7 @@
 3. Every field is checked when the file is read, also of repositories that nobody asks for. Errors name file, repository and field.
 """
 
+import codecs
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -29,6 +30,7 @@ import msgspec
 from flowsync.model.errors import SettingsError
 from flowsync.model.remote import Policy, Remote
 from flowsync.model.repository import ErrorPolicy
+from flowsync.sync.home import absolute
 
 T = TypeVar("T")
 
@@ -101,17 +103,18 @@ class SettingsFile(msgspec.Struct, frozen=True, kw_only=True):
 
     def resolved(self, path: str) -> Path:
         """Return a path of the file as an absolute one."""
-        folder = Path.cwd() if self.path is None else self.path.parent
-        return folder / os.path.expanduser(path)
+        folder = Path() if self.path is None else self.path.parent
+        return absolute(folder / os.path.expanduser(path), "path")
 
 
 def read_settings_file(path: Path, environ: Mapping[str, str]) -> SettingsFile:
     """Read the file at an absolute path. Raise `SettingsError` when it cannot be read or understood."""
     try:
-        raw = _expand(msgspec.toml.decode(path.read_bytes()), environ)
+        text = path.read_bytes().removeprefix(codecs.BOM_UTF8)
+        raw = _expand(msgspec.toml.decode(text), environ)
     except OSError as error:
         raise SettingsError(f"cannot read the settings file {path}: {error.strerror}") from error
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, SettingsError) as error:
         raise SettingsError(f"{path}: {error}") from error
     tables = dict[str, dict[str, Any]]
     repositories = _convert(raw.pop("repositories", {}), tables, f"{path}")
@@ -165,8 +168,22 @@ def _expand(value: Any, environ: Mapping[str, str]) -> Any:
     if isinstance(value, list):
         return [_expand(item, environ) for item in value]
     if isinstance(value, str) and value.startswith(_ENVIRONMENT):
-        return environ.get(value.removeprefix(_ENVIRONMENT), value)
+        found = _variable(value.removeprefix(_ENVIRONMENT), environ)
+        return value if found is None else found
     return value
+
+
+def _variable(name: str, environ: Mapping[str, str]) -> str | None:
+    text = environ.get(name)
+    if text is not None and not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            # Neither the bytes nor the cause are shown: it may be a password.
+            raise SettingsError(
+                f"the environment variable {name} holds bytes that are no UTF-8"
+            ) from None
+    return text
 
 
 def _texts(value: object) -> Iterator[str]:

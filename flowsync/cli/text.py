@@ -18,6 +18,20 @@ def one_line(text: str) -> str:
     return "".join(map(_shown, " ".join(text.split())))
 
 
+def visible(text: str) -> str:
+    """Return the text, of one line or several, without anything that a terminal would obey."""
+    if text.isprintable():
+        return text
+    return "\n".join(
+        line if line.isprintable() else "".join(map(_shown, line)) for line in text.split("\n")
+    )
+
+
+def visible_line(text: str) -> str:
+    """Return the text as one line without anything that a terminal would obey, its blanks as they are."""
+    return text if text.isprintable() else "".join(map(_shown, text))
+
+
 def without_password(conninfo: str) -> str:
     """Return a database URL without user, password and parameters; any other text that holds a connection is not shown at all."""
     parts = urlsplit(conninfo)
@@ -28,4 +42,8 @@ def without_password(conninfo: str) -> str:
 
 
 def _shown(character: str) -> str:
-    return character if character.isprintable() else ascii(character)[1:-1]
+    if character.isprintable():
+        return character
+    # How Python says a byte of a path or an argument that is no text.
+    byte = ord(character) - 0xDC00
+    return f"\\x{byte:02x}" if 0x80 <= byte <= 0xFF else ascii(character)[1:-1]

@@ -1,11 +1,11 @@
-"""How a worker process comes to life: spawned, light, deaf to Ctrl-C.
+"""How a worker process comes to life: spawned, light, deaf to Ctrl-C and to the end of its terminal.
 
 1. Spawned, never forked: the parent has threads and an event loop.
 2. The caller's `__main__` is not run again in the worker. The `spawn` of the standard library does that so that functions defined there can be
    unpickled; ours are defined in modules of flowsync. Without it a script needs no `if __name__ == "__main__"` guard to sync, and a worker
    of a large application starts as fast as one of a small one.
-3. SIGINT is blocked before the worker exists, so a Ctrl-C that reaches the whole process group is the parent's alone to handle, even while
-   the worker's interpreter starts.
+3. SIGINT and SIGHUP are blocked before the worker exists: what the terminal sends to the whole process group is the parent's alone to handle,
+   even while the worker's interpreter starts.
 
 Decided: `_launch` of the standard library's launcher is replaced, because it offers no other way to leave `__main__` out. Hiding the module while a
 worker starts would be seen by other threads; a fork server is one a process, shared with the caller, and its children run `__main__` as well. The
@@ -37,7 +37,7 @@ class WorkerContext(context.SpawnContext):
 
 
 class WorkerProcess(context.SpawnProcess):
-    """A process that is launched without the caller's `__main__`, with SIGINT blocked."""
+    """A process that is launched without the caller's `__main__`, with SIGINT and SIGHUP blocked."""
 
     @staticmethod
     def _Popen(process_obj: BaseProcess) -> "_Launch":  # noqa: N802
@@ -93,7 +93,7 @@ def _tracker() -> int:
 def _spawn(inlet: int, tracker: int, inherited: list[int]) -> int:
     """Start an interpreter that reads its luggage from `inlet`; return its process id."""
     command = spawn.get_command_line(tracker_fd=tracker, pipe_handle=inlet)
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
     try:
         return util.spawnv_passfds(os.fsencode(spawn.get_executable()), command, inherited)
     finally:

@@ -73,6 +73,10 @@ async def add(
         raise DeclarationError(
             f"an alternate source's name must be non-empty and without ':', found {name!r}"
         )
+    if not -(2**31) <= priority < 2**31:
+        raise DeclarationError(
+            f"alternate source {name!r}: priority has at most 9 digits, found {priority}"
+        )
     for path in paths or ("",):
         _repository(name, path)
     if len(set(paths)) < len(paths):

@@ -3,11 +3,12 @@
 from collections import Counter
 
 import click
-import msgspec
 
 from flowsync.cli.interruption import run_async
+from flowsync.cli.output import is_heard, json_text, tell
 from flowsync.cli.place import Place
 from flowsync.cli.settings import load
+from flowsync.cli.text import visible_line
 from flowsync.model.repository import Change, VersionEntry
 
 _SIGNS = {"added": "+", "removed": "-", "changed": "~"}
@@ -29,27 +30,29 @@ async def _diff(place: Place, name: str, a: int, b: int, as_json: bool) -> None:
     async with load(place).engine() as engine:
         async for changes in engine.catalog.repositories.difference(name, a, b):
             counts.update(change.kind for change in changes)
-            click.echo("\n".join(map(_as_json if as_json else _as_text, changes)))
+            tell("\n".join(map(_as_json if as_json else _as_text, changes)))
+            if not is_heard():
+                return
     if not as_json:
-        click.echo(
+        tell(
             f"{counts['added']} added, {counts['removed']} removed, {counts['changed']} changed "
             f"from version {a} to {b} of {name}"
         )
 
 
 def _as_text(change: Change) -> str:
-    return f"{_SIGNS[change.kind]} {change.relative_path}"
+    return f"{_SIGNS[change.kind]} {visible_line(change.relative_path)}"
 
 
 def _as_json(change: Change) -> str:
-    return msgspec.json.encode(
+    return json_text(
         {
             "kind": change.kind,
             "relative_path": change.relative_path,
             "before": _facts(change.before),
             "after": _facts(change.after),
         }
-    ).decode()
+    )
 
 
 def _facts(entry: VersionEntry | None) -> dict[str, object] | None:

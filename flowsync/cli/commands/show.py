@@ -4,9 +4,11 @@ import click
 import msgspec
 
 from flowsync.cli.interruption import run_async
+from flowsync.cli.output import is_heard, json_text, tell
 from flowsync.cli.place import Place
 from flowsync.cli.settings import load
-from flowsync.cli.text import format_bytes
+from flowsync.cli.text import format_bytes, visible_line
+from flowsync.model.errors import VersionNotFoundError
 from flowsync.model.repository import VersionEntry
 
 
@@ -29,23 +31,27 @@ async def _show(
     async with load(place).engine() as engine:
         repositories = engine.catalog.repositories
         version = await repositories.version(name, number)
+        if number is None and version.number == 0:
+            raise VersionNotFoundError(f"repository {name!r} has no complete version yet")
         paths = size = 0
         async for entries in repositories.entries(name, version.number, pattern):
-            click.echo("\n".join(map(_as_json if as_json else _as_text, entries)))
+            tell("\n".join(map(_as_json if as_json else _as_text, entries)))
             paths += len(entries)
             size += sum(entry.size or 0 for entry in entries)
+            if not is_heard():
+                return
     if not as_json:
-        click.echo(f"{paths} paths, {format_bytes(size)} in version {version.number} of {name}")
+        tell(f"{paths} paths, {format_bytes(size)} in version {version.number} of {name}")
 
 
 def _as_text(entry: VersionEntry) -> str:
     size = "?" if entry.size is None else str(entry.size)
     digest = (entry.sha256 or "?")[:12]
     where = "" if entry.stored else "  (on demand)"
-    return f"{size:>12}  {digest:<12}  {entry.relative_path}{where}"
+    return f"{size:>12}  {digest:<12}  {visible_line(entry.relative_path)}{where}"
 
 
 def _as_json(entry: VersionEntry) -> str:
     fields = msgspec.to_builtins(entry)
     fields["content_id"] = entry.content_id.hex()
-    return msgspec.json.encode(fields).decode()
+    return json_text(fields)
