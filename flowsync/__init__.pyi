@@ -1,4 +1,4 @@
-"""The public names with their types; at run time `__init__.py` loads them when they are first used."""
+# The public names with their types. At run time `__init__.py` loads them when they are first used.
 
 from flowsync.catalog.new_version import NewVersion
 from flowsync.declare import (

@@ -8,6 +8,7 @@ import click
 from flowsync.cli.interruption import run_async
 from flowsync.cli.place import Place
 from flowsync.cli.plan_file import plans_of, read_plan_file
+from flowsync.cli.plans import Plan, Unusable
 from flowsync.cli.settings import load
 from flowsync.cli.syncing import Manner, sync_all
 from flowsync.cli.wanted import SourcesCommand, sync_arguments, wanted_plans
@@ -67,7 +68,7 @@ def command(
                 "--plan says it all: only --workers, --no-wait and --json go with it"
             )
         content = read_plan_file(plan_file)
-        wanted = plans_of(content, configuration.file)
+        wanted: list[Plan | Unusable] = [*plans_of(content, configuration.file)]
         force, max_removal = content.force, content.max_removal
     else:
         wanted = wanted_plans(
