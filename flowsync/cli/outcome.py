@@ -41,10 +41,9 @@ def run_command(command: click.Command) -> int:
         signal.signal(number, _stop)
     status = _run(command)
     sys.stdout.flush()
-    if out.lost is not None:
-        complain(f"not all output could be written: {out.lost.strerror}")
-        return status or 1
-    return status
+    if out.complaint is not None:
+        complain(out.complaint)
+    return status or (0 if out.lost is None else 1)
 
 
 def signals_to_heed() -> list[int]:

@@ -7,6 +7,7 @@ r"""The way out: all that commands print goes through here.
 3. A character that the encoding of the output has not is escaped too.
 """
 
+import errno
 import io
 import json
 import select
@@ -19,11 +20,23 @@ from flowsync.cli.text import one_line, visible
 
 
 class Outlet(io.FileIO):
-    """A descriptor to which every write succeeds. `lost` is the first error, after which nothing is written any more."""
+    """A descriptor to which every write succeeds.
+
+    `lost` is the first error, after which nothing is written any more. `matters` says that the
+    command does more than print: a reader that leaves does not end it, and is told of.
+    """
 
     def __init__(self, descriptor: int) -> None:
         super().__init__(descriptor, "wb", closefd=False)
         self.lost: OSError | None = None
+        self.matters = False
+
+    @property
+    def complaint(self) -> str | None:
+        """What is to be said of lost output. A reader that has seen enough of a listing needs no word."""
+        if self.lost is None or (self.lost.errno == errno.EPIPE and not self.matters):
+            return None
+        return f"not all output could be written: {self.lost.strerror}"
 
     def write(self, data: Any, /) -> int:
         """Write some of the bytes, or drop them all; return how many are dealt with."""
@@ -57,8 +70,15 @@ def tell(text: str) -> None:
 
 def is_heard() -> bool:
     """Say whether anybody still reads what is printed; a long listing ends early when not."""
-    outlet = getattr(getattr(sys.stdout, "buffer", None), "raw", None)
-    return not (isinstance(outlet, Outlet) and outlet.lost)
+    outlet = _outlet()
+    return outlet is None or outlet.lost is None
+
+
+def go_on_unheard() -> None:
+    """Take note that the command does more than print."""
+    outlet = _outlet()
+    if outlet is not None:
+        outlet.matters = True
 
 
 def tell_json(value: object) -> None:
@@ -96,6 +116,12 @@ def json_text(value: object) -> str:
         sign if sign.isprintable() and (takes_all or sign.isascii()) else json.dumps(sign)[1:-1]
         for sign in text
     )
+
+
+def _outlet() -> Outlet | None:
+    """Return what stands behind stdout, if it is guarded."""
+    outlet = getattr(getattr(sys.stdout, "buffer", None), "raw", None)
+    return outlet if isinstance(outlet, Outlet) else None
 
 
 def _write(stream: TextIO, text: str) -> None:

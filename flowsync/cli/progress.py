@@ -13,7 +13,7 @@ from typing import Final
 
 import msgspec
 
-from flowsync.cli.output import complain, note, tell
+from flowsync.cli.output import complain, go_on_unheard, note, tell
 from flowsync.cli.text import format_bytes
 from flowsync.model.events import Event, Observer, Reading, SyncProgressed
 
@@ -36,6 +36,7 @@ def display(*, quiet: bool, expected: int | None = None) -> Iterator[Display]:
 
     `expected` is how many results are to come, where that is known.
     """
+    go_on_unheard()
     if sys.stderr.isatty() and find_spec("rich") is not None:
         # Optional, and slow to load.
         from flowsync.cli.bars import bars_display, can_redraw  # noqa: PLC0415

@@ -44,8 +44,8 @@ def errors_that_docstrings_name() -> dict[str, str]:
     found = {}
     for name in flowsync.__all__:
         value = getattr(flowsync, name)
-        members = vars(value).items() if inspect.isclass(value) else [(name, value)]
-        for member, function in members:
+        members = dict(vars(value)) if inspect.isclass(value) else {}
+        for member, function in {name: value, **members}.items():
             text = inspect.getdoc(function) if not member.startswith("_") else None
             for sentence in re.findall(r"\bRaises? [^.]*", text or ""):
                 for error in re.findall(r"`(\w+Error)`", sentence):
