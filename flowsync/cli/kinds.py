@@ -2,6 +2,7 @@
 
 from importlib.metadata import entry_points
 
+from flowsync.cli.outcome import StoppedError
 from flowsync.cli.output import complain
 from flowsync.cli.text import one_line
 from flowsync.model.errors import SettingsError
@@ -20,7 +21,9 @@ def kind(name: str) -> SourceKind:
     for point in entry_points(group=GROUP, name=name):
         try:
             loaded = point.load()
-        except (Exception, SystemExit) as error:
+        except (KeyboardInterrupt, StoppedError):
+            raise
+        except BaseException as error:
             # It is the code of somebody else: whatever it raises makes its own kind unusable.
             raise SettingsError(
                 f"source {name!r} cannot be loaded: {_said(error)} ({point.value})"
