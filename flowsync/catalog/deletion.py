@@ -18,7 +18,7 @@ import msgspec
 
 from flowsync.catalog.database import Database
 from flowsync.catalog.repository_lock import locked_connection
-from flowsync.catalog.version_lookup import find_version, version_not_found
+from flowsync.catalog.version_lookup import find_version, repository_not_found, version_not_found
 from flowsync.catalog.version_session import RepositorySession
 from flowsync.model.errors import VersionKeptError
 from flowsync.model.repository import RepositoryVersion
@@ -76,6 +76,9 @@ async def delete_version(
 
 def _check_deletable(name: str, number: int, versions: Mapping[int, bool]) -> None:
     """Raise the error of what speaks against deleting a version, given all complete ones in order with their protection."""
+    if not versions:
+        # The whole repository was removed while we waited for the lock.
+        raise repository_not_found(name)
     if number not in versions:
         # It was there before we waited for the lock.
         raise version_not_found(name, number, max(versions))

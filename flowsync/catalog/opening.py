@@ -25,7 +25,7 @@ from flowsync.catalog.sessions import Connection
 from flowsync.catalog.version_lookup import find_version, repository_not_found
 from flowsync.catalog.version_session import RepositorySession, Start, VersionSession
 from flowsync.model.content_set import EMPTY_STATE, root_of
-from flowsync.model.errors import CatalogError
+from flowsync.model.errors import CatalogError, RepositoryNotFoundError
 from flowsync.model.repository import Repository
 
 _PATIENCE: Final = 1.0
@@ -52,7 +52,12 @@ async def open_version(
     base_params = await _find_base(database, base)
     locked = locked_connection(database, repository.name, repository_id, wait=wait)
     async with locked as connection:
-        session, start, last_sync = await _begin(database, connection, repository_id, base_params)
+        begun = await _begin(database, connection, repository_id, base_params)
+        if begun is None:
+            raise RepositoryNotFoundError(
+                f"repository {repository.name!r} was removed while a new version of it waited for its turn"
+            )
+        session, start, last_sync = begun
         version = NewVersion(
             session,
             repository=repository.name,
@@ -120,12 +125,14 @@ async def _begin(
     connection: Connection,
     repository_id: int,
     base_params: Mapping[str, int | None],
-) -> tuple[VersionSession, Start, Any]:
+) -> tuple[VersionSession, Start, Any] | None:
     unnumbered = RepositorySession(database, connection, repository_id)
     rows = await unnumbered.fetch("open_version", **base_params)
     if not rows:
         await unnumbered.execute("discard_incomplete")
         rows = await unnumbered.fetch("open_version", **base_params)
+    if not rows:
+        return None
     ((number, previous, present, root_state, last_sync),) = rows
     session = VersionSession(database, connection, repository_id, number)
     start = Start(previous=previous, present=present, root_state=root_state, **base_params)

@@ -164,6 +164,8 @@ class Repositories:
 
     async def protect_version(self, name: str, number: int, *, protected: bool = True) -> None:
         """Keep a version from being deleted, by retention and by anyone; or, with `protected=False`, no longer."""
+        await find_version(self._database, name, number)
         params = {"name": name, "number": number, "protected": protected}
         if not await self._database.execute("protect_version", params):
+            # It was deleted in between.
             await find_version(self._database, name, number)

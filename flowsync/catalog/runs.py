@@ -11,6 +11,7 @@ dead from slow as it is patient, and costs writes.
 """
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
+from datetime import timedelta
 from typing import Any, Final
 from uuid import UUID
 
@@ -19,13 +20,16 @@ import msgspec
 from flowsync.catalog.cursors import server_cursor
 from flowsync.catalog.database import Database
 from flowsync.catalog.new_version import NewVersion
-from flowsync.catalog.version_lookup import repository_not_found
+from flowsync.catalog.version_lookup import LARGEST_NUMBER, repository_not_found
 from flowsync.model.errors import RunNotFoundError
 from flowsync.model.events import Reading
 from flowsync.model.repository import LeftOut, RunState
 from flowsync.model.run import Run, RunTerms
 
 _BATCH: Final = 500
+
+_REMOVED_AT_ONCE: Final = 200
+"""Records of runs that go in one statement; each may have a thousand rows of what it left out."""
 
 
 class RunKey(msgspec.Struct, frozen=True):
@@ -77,25 +81,51 @@ class Runs:
 
     async def newest(self, repository: str | None = None, limit: int = 20) -> list[Run]:
         """Return the newest runs, newest first, of one repository or of all. Raise `RepositoryNotFoundError` when there is no such repository."""
-        params = {"name": repository, "number": None, "limit": limit, "lock": self._database.locks.runs}
+        most = min(max(limit, 0), LARGEST_NUMBER)
+        params = {"name": repository, "number": None, "limit": most, "lock": self._database.locks.runs}
         rows = await self._database.fetch("list_runs", params)
         if not rows and repository is not None:
-            known = await self._database.fetch_one("find_repository", {"name": repository})
-            if known is None:
-                raise repository_not_found(repository)
+            await self._expect(repository)
         return [_run(row) for row in rows]
 
     async def run(self, number: int, repository: str | None = None) -> Run:
         """Return the run of that number. Raise `RunNotFoundError` when there is none, or it is of another repository than is named."""
         params = {"name": repository, "number": number, "limit": 1, "lock": self._database.locks.runs}
-        row = await self._database.fetch_one("list_runs", params)
+        possible = 0 <= number <= LARGEST_NUMBER
+        row = await self._database.fetch_one("list_runs", params) if possible else None
         if row is None:
             of = "" if repository is None else f" of repository {repository!r}"
             raise RunNotFoundError(f"no run{of} has the number {number}")
         return _run(row)
 
+    async def remove(
+        self, older_than: timedelta, repository: str | None = None, *, apply: bool = True
+    ) -> int:
+        """Remove the records of runs that ended, or were lost, longer ago, of one repository or of all; return their number.
+
+        Of each repository the last run stays, and the last that went well. With `apply=False` they
+        are only counted. Raise `RepositoryNotFoundError` when there is no such repository.
+        """
+        if repository is not None:
+            await self._expect(repository)
+        params = {"name": repository, "older_than": older_than, "lock": LOCK_CLASS}
+        if not apply:
+            ((count,),) = await self._database.fetch("count_old_runs", params)
+            return int(count)
+        removed = 0
+        batch = {**params, "limit": _REMOVED_AT_ONCE}
+        while count := await self._database.execute("delete_old_runs", batch):
+            removed += count
+        return removed
+
+    async def _expect(self, repository: str) -> None:
+        if await self._database.fetch_one("find_repository", {"name": repository}) is None:
+            raise repository_not_found(repository)
+
     async def left_out(self, number: int) -> AsyncGenerator[list[LeftOut], None]:
         """Yield what a run left out, in the order in which it gave it up, in batches."""
+        if not 0 <= number <= LARGEST_NUMBER:
+            return
         async with server_cursor(self._database, "run_left_out", {"number": number}) as cursor:
             while rows := await cursor.fetchmany(_BATCH):
                 yield [

@@ -1,12 +1,15 @@
 """Finding a complete version by its repository's name and its number, with errors that say which of the two is missing."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from flowsync.catalog.database import Database
 from flowsync.catalog.version_roots import add_missing_roots
 from flowsync.model.errors import RepositoryNotFoundError, VersionNotFoundError
 from flowsync.model.repository import RepositoryVersion
+
+LARGEST_NUMBER: Final = 2**31 - 1
+"""No version and no run has a larger number."""
 
 
 async def find_version(
@@ -16,6 +19,9 @@ async def find_version(
 
     Raise `RepositoryNotFoundError` or `VersionNotFoundError` when there is none.
     """
+    if number is not None and not 0 <= number <= LARGEST_NUMBER:
+        _, latest = await find_version(database, name)
+        raise version_not_found(name, number, latest.number)
     params = {"name": name, "number": number}
     row = await database.fetch_one("find_version", params)
     if row is not None and _lacks_root(row):

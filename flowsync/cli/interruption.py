@@ -1,19 +1,16 @@
-"""Coroutines that Ctrl-C and SIGTERM stop: cancelled, cleaned up, and told apart from what fails by itself."""
+"""Coroutines that Ctrl-C, SIGTERM and SIGHUP stop: cancelled, cleaned up, and told apart from what fails by itself."""
 
 import asyncio
 import signal
 from collections.abc import Coroutine
-from contextlib import suppress
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 import uvloop
 
-from flowsync.cli.outcome import StoppedError
+from flowsync.cli.outcome import StoppedError, signals_to_heed
 from flowsync.pipeline.collector import collect_rarely
 
 T = TypeVar("T")
-
-_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
 
 def run_async(work: Coroutine[Any, Any, T]) -> T:
@@ -23,13 +20,23 @@ def run_async(work: Coroutine[Any, Any, T]) -> T:
     """
     # By now nearly all modules are imported, and this process is the command line's own.
     collect_rarely()
-    return uvloop.run(_interruptible(work))
+    try:
+        return uvloop.run(_interruptible(work))
+    finally:
+        # A signal may have come before the loop began.
+        work.close()
 
 
 def run_until_stopped(work: Coroutine[Any, Any, None]) -> None:
-    """Run a coroutine that goes on until a signal comes: for it, being stopped is the way to end well."""
-    with suppress(StoppedError):
+    """Run a coroutine that goes on until Ctrl-C or SIGTERM comes: for it, that is the way to end well.
+
+    A SIGHUP raises `StoppedError`: the terminal is gone, and nobody meant it to end.
+    """
+    try:
         run_async(work)
+    except StoppedError as stopped:
+        if stopped.number == signal.SIGHUP:
+            raise
 
 
 async def _interruptible(work: Coroutine[Any, Any, T]) -> T:
@@ -42,7 +49,8 @@ async def _interruptible(work: Coroutine[Any, Any, T]) -> T:
         received.append(number)
         task.cancel()
 
-    for number in _SIGNALS:
+    before = {number: signal.getsignal(number) for number in signals_to_heed()}
+    for number in before:
         loop.add_signal_handler(number, stop, number)
     try:
         return await work
@@ -52,5 +60,6 @@ async def _interruptible(work: Coroutine[Any, Any, T]) -> T:
             raise StoppedError(received[0]) from error
         raise
     finally:
-        for number in _SIGNALS:
+        for number, handler in before.items():
             loop.remove_signal_handler(number)
+            signal.signal(number, handler)

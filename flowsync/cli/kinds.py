@@ -2,6 +2,9 @@
 
 from importlib.metadata import entry_points
 
+from flowsync.cli.outcome import StoppedError
+from flowsync.cli.output import complain
+from flowsync.cli.text import one_line
 from flowsync.model.errors import SettingsError
 from flowsync.sync.source import MetadataFile, SourceKind
 
@@ -10,7 +13,7 @@ GROUP = "flowsync.sources"
 
 def kind_names() -> list[str]:
     """Return the names of all kinds, without loading any."""
-    return sorted(point.name for point in entry_points(group=GROUP))
+    return sorted({point.name for point in entry_points(group=GROUP)})
 
 
 def kind(name: str) -> SourceKind:
@@ -18,8 +21,13 @@ def kind(name: str) -> SourceKind:
     for point in entry_points(group=GROUP, name=name):
         try:
             loaded = point.load()
-        except (ImportError, AttributeError) as error:
-            raise SettingsError(f"source {name!r} cannot be loaded: {error}") from error
+        except (KeyboardInterrupt, StoppedError):
+            raise
+        except BaseException as error:
+            # It is the code of somebody else: whatever it raises makes its own kind unusable.
+            raise SettingsError(
+                f"source {name!r} cannot be loaded: {_said(error)} ({point.value})"
+            ) from error
         if not isinstance(loaded, SourceKind):
             raise SettingsError(f"source {name!r}: its entry point {point.value} is no SourceKind")
         return loaded
@@ -34,19 +42,27 @@ def summaries() -> list[tuple[str, str]]:
 
 
 def metadata_files() -> list[MetadataFile]:
-    """Return what served versions have beside their content, by all kinds that can be loaded."""
+    """Return what served versions have beside their content, by all kinds that can be loaded; warn of the others."""
     return [file for name in kind_names() for file in _loadable_metadata(name)]
 
 
 def _loadable_metadata(name: str) -> tuple[MetadataFile, ...]:
     try:
         return kind(name).metadata
-    except SettingsError:
+    except SettingsError as error:
+        complain(f"warning: {error}")
         return ()
 
 
 def _summary(name: str) -> str:
     try:
-        return kind(name).summary
+        return one_line(kind(name).summary)
     except SettingsError as error:
+        return one_line(str(error))
+
+
+def _said(error: BaseException) -> str:
+    """Return the error as words; one that is no failed import with its class."""
+    if isinstance(error, ImportError | AttributeError) and str(error):
         return str(error)
+    return f"{type(error).__name__}: {error}" if str(error) else repr(error)

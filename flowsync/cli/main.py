@@ -7,7 +7,9 @@ import click
 
 from flowsync.cli.outcome import run_command
 from flowsync.cli.place import Place
+from flowsync.cli.words import expect_text
 from flowsync.pipeline.descriptors import raise_limit
+from flowsync.sync.descriptors import open_missing_descriptors
 
 _COMMANDS = {
     "sync": "Sync repositories from their upstreams into new versions.",
@@ -22,6 +24,7 @@ _COMMANDS = {
     "serve": "Serve versions over HTTP, read-only.",
     "rollback": "Make a new version that equals an old one.",
     "delete": "Delete a version; all others stay as they are.",
+    "remove": "Remove a repository with all its versions and runs.",
     "protect": "Protect a version from deletion.",
     "unprotect": "Let a version be deleted again.",
     "verify": "Check stored bytes against their digests, and repair them.",
@@ -41,6 +44,7 @@ class _LazyGroup(click.Group):
             return None
         command = import_module(f"flowsync.cli.commands.{cmd_name}").command
         assert isinstance(command, click.Command)
+        expect_text(command)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -82,13 +86,16 @@ def cli(
       flowsync versions files
       flowsync export files ./files
 
-    Options of a command: flowsync COMMAND --help. Exit status: 0 when all went well, 1 when something failed, 2 on wrong usage,
-    3 when a sync went on without something that could not be fetched, or stored bytes are missing or damaged.
+    Options of a command: flowsync COMMAND --help. Exit status: 0 when all went well, 1 when something failed, or not all
+    output could be written, 2 on wrong usage or settings, 3 when a sync went on without something that could not be fetched, or stored bytes are
+    missing or damaged; 129, 130 and 143 after SIGHUP, Ctrl-C and SIGTERM.
     """  # noqa: D301 - the \b is meant: click does not wrap the paragraph behind it
     context.obj = Place(home=home, config=config, database_url=database_url)
 
 
 def main() -> None:
     """Run the command line and exit with its status."""
+    open_missing_descriptors()
     raise_limit()
+    expect_text(cli)
     sys.exit(run_command(cli))

@@ -1,22 +1,33 @@
 """How a command ends: its exit status, and the one line that says why.
 
-0 when all went well, 1 when something failed, 2 on wrong usage or wrong settings, 3 when a sync went on without something or a verification left
-something damaged, 130 and 143 when interrupted by Ctrl-C or SIGTERM. An error that flowsync raises on purpose is one line on stderr; anything else
-is a bug and keeps its traceback.
+0 when all went well, 1 when something failed, 2 on wrong usage or wrong settings, 3 when a sync
+went on without something or a verification left something damaged, 129, 130 and 143 when stopped by
+SIGHUP, Ctrl-C or SIGTERM. Output that could not be written makes a 0 a 1: what was asked for was
+done, and not told. An error that flowsync raises on purpose is one line on stderr; anything else is
+a bug and keeps its traceback.
 """
 
-import os
+import io
 import signal
 import sys
+from types import FrameType
+from typing import Final
 
 import click
 
-from flowsync.cli.text import one_line
+from flowsync.cli.output import complain, guard_output, note
 from flowsync.model.errors import FlowsyncError, SettingsError
 
+STOPPING: Final = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
+"""The signals that ask a command to stop."""
 
-class StoppedError(Exception):
-    """The user or the system asked the command to stop, by the signal of that number."""
+
+class StoppedError(BaseException):
+    """The user or the system asked the command to stop, by the signal of that number.
+
+    No `Exception`: what runs meanwhile, such as the import of a plugin, does not take it for a
+    failure of its own.
+    """
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
@@ -25,11 +36,32 @@ class StoppedError(Exception):
 
 def run_command(command: click.Command) -> int:
     """Run a click command and return its exit status."""
+    out = guard_output()
+    for number in signals_to_heed():
+        signal.signal(number, _stop)
+    status = _run(command)
+    sys.stdout.flush()
+    if out.complaint is not None:
+        complain(out.complaint)
+    return status or (0 if out.lost is None else 1)
+
+
+def signals_to_heed() -> list[int]:
+    """Return the signals that stop a command: all but a SIGHUP that `nohup` lets it ignore."""
+    return [
+        number
+        for number in STOPPING
+        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN
+    ]
+
+
+def _run(command: click.Command) -> int:
     try:
         status = command.main(prog_name="flowsync", standalone_mode=False)
-        sys.stdout.flush()
     except click.ClickException as error:
-        error.show()
+        shown = io.StringIO()
+        error.show(shown)
+        note(shown.getvalue().rstrip("\n"))
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         return _interrupted(signal.SIGINT)
@@ -38,28 +70,13 @@ def run_command(command: click.Command) -> int:
     except FlowsyncError as error:
         complain(str(error))
         return 2 if isinstance(error, SettingsError) else 1
-    except BrokenPipeError:
-        return _unheard()
     return status if isinstance(status, int) else 0
 
 
-def complain(text: str) -> None:
-    """Write one line about a failure to stderr."""
-    print(complaint(text), file=sys.stderr)
-
-
-def complaint(text: str) -> str:
-    """Return the line that tells of a failure."""
-    return f"flowsync: {one_line(text)}"
+def _stop(number: int, _frame: FrameType | None) -> None:
+    raise StoppedError(number)
 
 
 def _interrupted(number: int) -> int:
     complain(f"stopped by {signal.Signals(number).name}; nothing half-done is visible")
     return 128 + number
-
-
-def _unheard() -> int:
-    """Whoever read our output has seen enough. What is still buffered goes nowhere, or the interpreter would complain at its exit."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())
-    return 1

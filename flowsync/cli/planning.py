@@ -4,30 +4,36 @@ from collections.abc import Sequence
 
 import flowsync
 from flowsync.cli.plan_report import as_text
-from flowsync.cli.plans import Plan
+from flowsync.cli.plans import Plan, Unusable
 from flowsync.cli.progress import Display, display
 from flowsync.cli.settings import Configuration
-from flowsync.cli.syncing import Manner, about, declare_sync
+from flowsync.cli.syncing import Manner, about, declare_sync, tell_bug
 from flowsync.model.errors import FlowsyncError
 from flowsync.model.plan import SyncPlan
 
 
 async def plan_all(
-    configuration: Configuration, plans: Sequence[Plan], manner: Manner
+    configuration: Configuration, plans: Sequence[Plan | Unusable], manner: Manner
 ) -> list[SyncPlan | None]:
     """Plan all syncs and tell each plan; `None` stands for one that failed, which is told on stderr."""
-    with display(quiet=manner.as_json) as shown:
+    with display(quiet=manner.as_json, expected=len(plans)) as shown:
         async with configuration.engine() as engine:
             return [await _plan(engine, plan, manner, shown) for plan in plans]
 
 
 async def _plan(
-    engine: "flowsync.Engine", plan: Plan, manner: Manner, shown: Display
+    engine: "flowsync.Engine", plan: Plan | Unusable, manner: Manner, shown: Display
 ) -> SyncPlan | None:
+    if isinstance(plan, Unusable):
+        shown.complain(plan.reason)
+        return None
     try:
         found = await declare_sync(engine, plan, manner, shown).aplan()
     except FlowsyncError as error:
         shown.complain(f"plan of the {about(plan)} failed: {error}")
+        return None
+    except Exception as error:  # noqa: BLE001 - a bug, most likely in a plugin
+        tell_bug(shown, f"plan of the {about(plan)}", error)
         return None
     if not manner.as_json:
         shown.tell(as_text(found))

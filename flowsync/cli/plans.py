@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from flowsync.cli.kinds import kind, kind_names
+from flowsync.cli.kinds import kind
 from flowsync.cli.settings_file import RepositorySettings, SettingsFile, expect_expanded
 from flowsync.model.errors import DeclarationError, SettingsError
 from flowsync.model.plan import SyncPlan
@@ -27,6 +27,13 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     planned: SyncPlan | None = None
 
 
+class Unusable(msgspec.Struct, frozen=True):
+    """A repository of the settings that cannot be synced as they are now, and why."""
+
+    name: str
+    reason: str
+
+
 def plans(
     repositories: Mapping[str, RepositorySettings], file: SettingsFile | None = None
 ) -> list[Plan]:
@@ -35,25 +42,41 @@ def plans(
     return [_plan(name, settings, where) for name, settings in repositories.items()]
 
 
+def usable_plans(
+    repositories: Mapping[str, RepositorySettings], file: SettingsFile
+) -> list[Plan | Unusable]:
+    """Return the plans for repositories of `file`; those whose settings cannot be used stand apart, with the reason.
+
+    Raise the `SettingsError` of the first when none can be used.
+    """
+    found: list[Plan | Unusable] = []
+    errors = []
+    for name, settings in repositories.items():
+        try:
+            found.append(_plan(name, settings, f"{file.path}: "))
+        except SettingsError as error:
+            found.append(Unusable(name, str(error)))
+            errors.append(error)
+    if errors and len(errors) == len(found):
+        raise errors[0]
+    return found
+
+
 def find_remote(file: SettingsFile) -> Callable[[str], Remote | None]:
     """Return what gives the remotes of the file's repositories by name: a remote is named as its repository is."""
 
     def find(name: str) -> Remote | None:
         known = file.repositories.get(name)
-        return None if known is None else _plan(name, known, f"{file.path}: ").remote
+        return None if known is None else _usable_remote(name, known, f"{file.path}: ")
 
     return find
 
 
 def check_name(name: str, where: str = "") -> None:
-    """Raise `SettingsError` when a repository cannot have that name: `flowsync sync NAME` would not know what is meant, or nobody would see it."""
+    """Raise `SettingsError` when a repository cannot have that name, because it would not be listed."""
     if name.startswith(HIDDEN):
         raise SettingsError(
             f"{where}a repository cannot be named {name!r}: alternate sources have names that begin with {HIDDEN!r}"
-        )
-    if name in kind_names():
-        raise SettingsError(
-            f"{where}a repository cannot be named {name!r}: that is a kind of source"
         )
 
 
@@ -77,6 +100,16 @@ def _plan(name: str, settings: RepositorySettings, where: str) -> Plan:
             max_removal=settings.max_removal,
         )
     except (DeclarationError, SettingsError) as error:
+        raise SettingsError(f"{about}: {error}") from error
+
+
+def _usable_remote(name: str, settings: RepositorySettings, where: str) -> Remote:
+    """Return the remote alone: bytes can be had also of a kind that is not installed any more."""
+    about = f"{where}repository {name!r}"
+    expect_expanded(msgspec.to_builtins(settings), about)
+    try:
+        return _remote(name, settings)
+    except SettingsError as error:
         raise SettingsError(f"{about}: {error}") from error
 
 

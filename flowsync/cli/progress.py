@@ -11,10 +11,9 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import Final
 
-import click
 import msgspec
 
-from flowsync.cli.outcome import complaint
+from flowsync.cli.output import complain, go_on_unheard, note, tell
 from flowsync.cli.text import format_bytes
 from flowsync.model.events import Event, Observer, Reading, SyncProgressed
 
@@ -23,28 +22,34 @@ LINE_INTERVAL: Final = 5.0
 
 
 class Display(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a command shows what happens: events of syncs, results (lines of stdout), failures (lines of stderr)."""
+    """Where a command shows what happens: events of syncs, results (lines of stdout), failures and notes (lines of stderr)."""
 
     observe: Observer
     tell: Callable[[str], None]
     complain: Callable[[str], None]
+    note: Callable[[str], None]
 
 
 @contextmanager
-def display(*, quiet: bool) -> Iterator[Display]:
-    """Give a display while the block runs. With `quiet` it shows no progress unless stderr is a terminal."""
+def display(*, quiet: bool, expected: int | None = None) -> Iterator[Display]:
+    """Give a display while the block runs. With `quiet` it shows no progress unless stderr is a terminal.
+
+    `expected` is how many results are to come, where that is known.
+    """
+    go_on_unheard()
     if sys.stderr.isatty() and find_spec("rich") is not None:
         # Optional, and slow to load.
         from flowsync.cli.bars import bars_display, can_redraw  # noqa: PLC0415
 
         if can_redraw():
-            with bars_display() as shown:
+            with bars_display(expected) as shown:
                 yield shown
             return
     yield Display(
         observe=_take_no_notice if quiet else Lines(),
-        tell=click.echo,
-        complain=lambda text: click.echo(complaint(text), err=True),
+        tell=tell,
+        complain=complain,
+        note=note,
     )
 
 
@@ -78,7 +83,7 @@ class Lines:
             return
         self._shown[key] = (now, reading.state)
         if reading.state != "running" or state:
-            click.echo(f"{repository}: {_line(reading)}", err=True)
+            note(f"{repository}: {_line(reading)}")
 
 
 def _line(reading: Reading) -> str:

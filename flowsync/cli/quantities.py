@@ -1,5 +1,6 @@
 """Durations and rates as people write them on a command line: `24h`, `7d`, `50MB/s`."""
 
+import math
 import re
 from datetime import timedelta
 from typing import Any, Final
@@ -54,4 +55,5 @@ def _amount(text: str, units: dict[str, int]) -> float | None:
     match = _AMOUNT.fullmatch(text.strip())
     if match is None or match[2].lower() not in units:
         return None
-    return float(match[1]) * units[match[2].lower()]
+    amount = float(match[1]) * units[match[2].lower()]
+    return amount if math.isfinite(amount) else None

@@ -4,6 +4,7 @@ from typing import Any
 
 import msgspec
 
+from flowsync.cli.output import json_text
 from flowsync.cli.text import format_bytes
 from flowsync.model.repository import SyncResult
 
@@ -13,7 +14,7 @@ def as_json(result: SyncResult) -> str:
     fields: dict[str, Any] = msgspec.to_builtins(result)
     if not result.left_out:
         del fields["left_out"]
-    return msgspec.json.encode(fields).decode()
+    return json_text(fields)
 
 
 def as_text(result: SyncResult) -> str:

@@ -5,8 +5,9 @@ from typing import Any
 
 import msgspec
 
+from flowsync.cli.output import json_text
 from flowsync.cli.progress import has_something_to_tell
-from flowsync.cli.text import format_bytes, one_line
+from flowsync.cli.text import format_bytes, one_line, visible_line
 from flowsync.model.events import Reading
 from flowsync.model.repository import LeftOut
 from flowsync.model.run import Run
@@ -18,13 +19,13 @@ HEADER = (
 
 def as_json(run: Run) -> str:
     """Return the record as a JSON object in one line."""
-    return msgspec.json.encode(run).decode()
+    return json_text(run)
 
 
 def left_out_as_json(run: Run, left_out: LeftOut) -> str:
     """Return one left-out artifact as a JSON object in one line, which names its run."""
     fields: dict[str, Any] = {"run": run.number, **msgspec.to_builtins(left_out)}
-    return msgspec.json.encode(fields).decode()
+    return json_text(fields)
 
 
 def as_row(run: Run) -> str:
@@ -60,7 +61,9 @@ def as_text(run: Run) -> list[str]:
 
 def left_out_as_text(left_out: LeftOut) -> str:
     """Return one left-out artifact as an indented line."""
-    return f"  {left_out.relative_path}: {one_line(left_out.reason)} ({left_out.action})"
+    return (
+        f"  {visible_line(left_out.relative_path)}: {one_line(left_out.reason)} ({left_out.action})"
+    )
 
 
 def what_came_of(run: Run) -> str:

@@ -13,7 +13,7 @@ from flowsync.cli.owner import become_owner
 from flowsync.cli.place import Place
 from flowsync.cli.settings_file import SettingsFile, expect_expanded, read_settings_file
 from flowsync.model.errors import SettingsError
-from flowsync.sync.home import default_home
+from flowsync.sync.home import absolute, default_home
 
 FILE_NAME = "flowsync.toml"
 
@@ -53,7 +53,7 @@ def load(place: Place, environ: Mapping[str, str] = os.environ) -> Configuration
 
     Root becomes the owner of the home first (`owner.py`).
     """
-    given_home = Path(os.path.expanduser(place.home)).absolute() if place.home else None
+    given_home = absolute(os.path.expanduser(place.home), "home") if place.home else None
     path = _named_file(place.config) if place.config else _found_file(given_home, environ)
     file = SettingsFile() if path is None else read_settings_file(path, environ)
     named_home, database_url = file.settings.home, file.settings.database_url
@@ -73,15 +73,15 @@ def load(place: Place, environ: Mapping[str, str] = os.environ) -> Configuration
 
 
 def _named_file(config: str) -> Path:
-    path = Path(os.path.expanduser(config)).absolute()
+    path = absolute(os.path.expanduser(config), "settings file")
     if not os.path.isfile(path):
         raise SettingsError(f"there is no settings file {path}")
     return path
 
 
 def _found_file(given_home: Path | None, environ: Mapping[str, str]) -> Path | None:
-    here = Path.cwd() / FILE_NAME
-    if os.path.isfile(here):
-        return here
+    # Relative, so that a working directory that was removed has no file, and is no error.
+    if os.path.isfile(FILE_NAME):
+        return absolute(FILE_NAME, "settings file")
     at_home = (given_home or default_home(environ)) / FILE_NAME
     return at_home if os.path.isfile(at_home) else None

@@ -30,6 +30,7 @@ import msgspec
 from flowsync.model.errors import SettingsError
 from flowsync.model.remote import Policy, Remote
 from flowsync.model.repository import ErrorPolicy
+from flowsync.sync.home import absolute
 
 T = TypeVar("T")
 
@@ -102,8 +103,8 @@ class SettingsFile(msgspec.Struct, frozen=True, kw_only=True):
 
     def resolved(self, path: str) -> Path:
         """Return a path of the file as an absolute one."""
-        folder = Path.cwd() if self.path is None else self.path.parent
-        return folder / os.path.expanduser(path)
+        folder = Path() if self.path is None else self.path.parent
+        return absolute(folder / os.path.expanduser(path), "path")
 
 
 def read_settings_file(path: Path, environ: Mapping[str, str]) -> SettingsFile:
@@ -112,7 +113,7 @@ def read_settings_file(path: Path, environ: Mapping[str, str]) -> SettingsFile:
         raw = _expand(msgspec.toml.decode(_text(path)), environ)
     except OSError as error:
         raise SettingsError(f"cannot read the settings file {path}: {error.strerror}") from error
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, SettingsError) as error:
         raise SettingsError(f"{path}: {error}") from error
     tables = dict[str, dict[str, Any]]
     repositories = _convert(raw.pop("repositories", {}), tables, f"{path}")
@@ -137,12 +138,12 @@ def _text(path: Path) -> str:
     """Return the text of the file, which may begin with a byte-order mark, as some editors write one."""
     content = path.read_bytes()
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        raise SettingsError(f"{path}: it is UTF-16 text; it must be UTF-8")
+        raise SettingsError("it is UTF-16 text; it must be UTF-8")
     try:
         return content.removeprefix(codecs.BOM_UTF8).decode()
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        raise SettingsError(f"{path}: line {line} is not UTF-8 text") from error
+        raise SettingsError(f"line {line} is not UTF-8 text") from error
 
 
 def expect_expanded(value: object, where: str) -> None:
@@ -178,8 +179,22 @@ def _expand(value: Any, environ: Mapping[str, str]) -> Any:
     if isinstance(value, list):
         return [_expand(item, environ) for item in value]
     if isinstance(value, str) and value.startswith(_ENVIRONMENT):
-        return environ.get(value.removeprefix(_ENVIRONMENT), value)
+        found = _variable(value.removeprefix(_ENVIRONMENT), environ)
+        return value if found is None else found
     return value
+
+
+def _variable(name: str, environ: Mapping[str, str]) -> str | None:
+    text = environ.get(name)
+    if text is not None and not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            # Neither the bytes nor the cause are shown: it may be a password.
+            raise SettingsError(
+                f"the environment variable {name} holds bytes that are no UTF-8"
+            ) from None
+    return text
 
 
 def _texts(value: object) -> Iterator[str]:

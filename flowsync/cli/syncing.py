@@ -1,6 +1,6 @@
 """Runs the plans of one `flowsync sync` in one engine, and tells how each ended.
 
-1. A failure keeps no other repository from its sync, nor does a bug in a source; that one keeps its traceback.
+1. A failure keeps no other repository from its sync, nor do settings of it that cannot be used, nor a bug in a source; that one keeps its traceback.
 2. Every plan gets one result, also when the engine cannot be opened.
 3. Alternate sources are asked first as soon as there are any; who records one wants it to be used.
 4. What failed is one line on stderr each: the result of another sync may stand between it and the end.
@@ -15,7 +15,7 @@ import msgspec
 
 import flowsync
 from flowsync.cli.alternates import register
-from flowsync.cli.plans import Plan
+from flowsync.cli.plans import Plan, Unusable
 from flowsync.cli.progress import Display, display
 from flowsync.cli.results import as_json, as_text
 from flowsync.cli.settings import Configuration
@@ -38,10 +38,10 @@ class Manner(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def sync_all(
-    configuration: Configuration, plans: Sequence[Plan], manner: Manner
+    configuration: Configuration, plans: Sequence[Plan | Unusable], manner: Manner
 ) -> list[SyncResult]:
     """Sync all repositories, as many at a time as the engine lets begin, and return the results in the order of the plans."""
-    with display(quiet=manner.as_json) as shown:
+    with display(quiet=manner.as_json, expected=len(plans)) as shown:
         engine = configuration.engine(manner.workers)
         try:
             acs = await _open(engine, configuration)
@@ -49,7 +49,7 @@ async def sync_all(
             raise
         except FlowsyncError as error:
             shown.complain(str(error))
-            return [_tell(_failed(plan, error), manner, shown) for plan in plans]
+            return [_tell(_failed(plan, str(error)), manner, shown) for plan in plans]
         try:
             async with asyncio.TaskGroup() as group:
                 tasks = [
@@ -71,14 +71,16 @@ async def _open(engine: "flowsync.Engine", configuration: Configuration) -> bool
 
 
 async def _sync(
-    engine: "flowsync.Engine", plan: Plan, manner: Manner, shown: Display, *, acs: bool
+    engine: "flowsync.Engine", plan: Plan | Unusable, manner: Manner, shown: Display, *, acs: bool
 ) -> SyncResult:
+    if isinstance(plan, Unusable):
+        shown.complain(plan.reason)
+        return _tell(_failed(plan, plan.reason), manner, shown)
     try:
         result = await _run(engine, plan, manner, shown, acs=acs)
     except Exception as error:  # noqa: BLE001 - a bug, most likely in a plugin
-        shown.complain(f"{about(plan)} failed by a bug: {error!r}")
-        traceback.print_exception(error)
-        result = _failed(plan, error)
+        tell_bug(shown, about(plan), error)
+        result = _failed(plan, str(error) or repr(error))
     return _tell(result, manner, shown)
 
 
@@ -109,9 +111,15 @@ async def _run(
         await sync.acreate()
     except FlowsyncError as error:
         shown.complain(f"{about(plan)} failed: {error}")
-        return sync.result or _failed(plan, error)
+        return sync.result or _failed(plan, str(error))
     assert sync.result is not None
     return sync.result
+
+
+def tell_bug(shown: Display, what: str, error: Exception) -> None:
+    """Say that something failed in a way that nobody meant, and where."""
+    shown.complain(f"{what} failed by a bug: {error!r}")
+    shown.note("".join(traceback.format_exception(error)).rstrip("\n"))
 
 
 def about(plan: Plan) -> str:
@@ -125,8 +133,9 @@ def _limits(plan: Plan, manner: Manner) -> dict[str, Any]:
     return {name: limit for name, limit in limits.items() if limit is not None}
 
 
-def _failed(plan: Plan, error: Exception) -> SyncResult:
-    return SyncResult(repository=plan.repository.name, error=str(error) or repr(error))
+def _failed(plan: Plan | Unusable, reason: str) -> SyncResult:
+    name = plan.name if isinstance(plan, Unusable) else plan.repository.name
+    return SyncResult(repository=name, error=reason)
 
 
 def _tell(result: SyncResult, manner: Manner, shown: Display) -> SyncResult:

@@ -29,5 +29,23 @@ def describe_unit(type_name: str, fields: Mapping[str, Any]) -> str:
     return text if len(text) <= _LONGEST_UNIT else f"{text[:_LONGEST_UNIT]}…"
 
 
+def visible(text: str) -> str:
+    """Return the text, of one line or several, without anything that a terminal would obey."""
+    if text.isprintable():
+        return text
+    return "\n".join(
+        line if line.isprintable() else "".join(map(_shown, line)) for line in text.split("\n")
+    )
+
+
+def visible_line(text: str) -> str:
+    """Return the text as one line without anything that a terminal would obey, its blanks as they are."""
+    return text if text.isprintable() else "".join(map(_shown, text))
+
+
 def _shown(character: str) -> str:
-    return character if character.isprintable() else ascii(character)[1:-1]
+    if character.isprintable():
+        return character
+    # How Python says a byte of a path or an argument that is no text.
+    byte = ord(character) - 0xDC00
+    return f"\\x{byte:02x}" if 0x80 <= byte <= 0xFF else ascii(character)[1:-1]

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 import click
 
 from flowsync.cli.kinds import kind_names, summaries
-from flowsync.cli.plans import Plan, check_name, plans
+from flowsync.cli.plans import Plan, Unusable, check_name, plans, usable_plans
 from flowsync.cli.settings_file import RepositorySettings, SettingsFile
 from flowsync.model.remote import Policy
 from flowsync.model.repository import ErrorPolicy
@@ -26,7 +26,7 @@ def sync_arguments(function: F) -> F:
     """Give a command the arguments that say what to sync, and how."""
     for decorate in reversed(
         (
-            click.argument("target", nargs=-1, metavar="[SOURCE URL | NAME]"),
+            click.argument("target", nargs=-1, metavar="[SOURCE URL | NAME...]"),
             click.option(
                 "-r", "--repository", help="The repository to sync into; made on its first sync."
             ),
@@ -56,6 +56,11 @@ def sync_arguments(function: F) -> F:
     return function
 
 
+def is_described(target: tuple[str, ...]) -> bool:
+    """Say whether the words are SOURCE and URL; otherwise all are names of the settings."""
+    return len(target) > 1 and "://" in target[1]
+
+
 def wanted_plans(
     file: SettingsFile,
     target: tuple[str, ...],
@@ -64,13 +69,11 @@ def wanted_plans(
     mirror: bool,
     policy: Policy | None,
     on_error: ErrorPolicy | None,
-) -> list[Plan]:
-    """Return what is to be synced. Raise a usage error when the arguments contradict each other."""
-    if len(target) > 2:
-        raise click.UsageError(
-            f"expected SOURCE URL, NAME or nothing, found {len(target)} arguments"
-        )
-    if len(target) == 2:
+) -> list[Plan | Unusable]:
+    """Return what is to be synced, and which of it cannot be. Raise a usage error when the arguments contradict each other."""
+    if is_described(target):
+        if len(target) > 2:
+            raise click.UsageError(f"expected SOURCE URL, found {len(target)} arguments")
         settings = RepositorySettings(
             source=target[0],
             url=target[1],
@@ -78,12 +81,16 @@ def wanted_plans(
             policy=policy or "immediate",
             on_error=on_error or "fail",
         )
-        return _described(repository, settings)
+        return [*_described(repository, settings)]
     if repository or mirror or policy or on_error:
         raise click.UsageError(
-            "--repository, --mirror, --policy and --on-error need SOURCE and URL"
+            f"--repository, --mirror, --policy and --on-error need SOURCE and URL{_found(target)}"
         )
     return _configured(file, target)
+
+
+def _found(target: tuple[str, ...]) -> str:
+    return f"; {target[1]!r} is no URL such as https://example.org/" if len(target) == 2 else ""
 
 
 def _described(repository: str | None, settings: RepositorySettings) -> list[Plan]:
@@ -96,25 +103,25 @@ def _described(repository: str | None, settings: RepositorySettings) -> list[Pla
     return plans({repository: settings})
 
 
-def _configured(file: SettingsFile, target: tuple[str, ...]) -> list[Plan]:
+def _configured(file: SettingsFile, target: tuple[str, ...]) -> list[Plan | Unusable]:
     known = file.repositories
     for name in known:
         check_name(name, f"{file.path}: ")
     if target:
-        known = {target[0]: _find(target[0], file)}
+        known = {name: _find(name, target, file) for name in target}
     elif not known:
         raise click.UsageError(
             "no repositories in flowsync.toml; name one: flowsync sync file URL --repository NAME"
         )
-    return plans(known, file)
+    return usable_plans(known, file)
 
 
-def _find(name: str, file: SettingsFile) -> RepositorySettings:
-    if name in kind_names():
+def _find(name: str, target: tuple[str, ...], file: SettingsFile) -> RepositorySettings:
+    if name in file.repositories:
+        return file.repositories[name]
+    if name in kind_names() and name == target[0]:
         raise click.UsageError(
-            f"source {name!r} needs a URL: flowsync sync {name} URL --repository NAME"
+            f"source {name!r} needs a URL: flowsync sync {name} URL --repository NAME{_found(target)}"
         )
-    if name not in file.repositories:
-        known = ", ".join(file.repositories) or "none"
-        raise click.UsageError(f"there is no repository {name!r} in flowsync.toml; it has: {known}")
-    return file.repositories[name]
+    known = ", ".join(file.repositories) or "none"
+    raise click.UsageError(f"there is no repository {name!r} in flowsync.toml; it has: {known}")

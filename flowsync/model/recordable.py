@@ -16,7 +16,7 @@ import msgspec
 
 from flowsync.model.content import (
     Content,
-    content_id,
+    key_id,
     encode_fields,
     fields_beyond_key,
     repo_key_id,
@@ -92,7 +92,7 @@ def _problem_in_full(content: Content, encoded: bytes) -> str | None:
 
 def _problem_with_key(content: Content) -> str | None:
     try:
-        content_id(content)
+        key_id(content)
         repo_key_id(content)
     except DeclarationError as error:
         return str(error)

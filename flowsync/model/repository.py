@@ -80,6 +80,11 @@ class Repository(msgspec.Struct, kw_only=True, frozen=True):
                 f"repository {self.name!r}: retain_versions must be at least 1, "
                 f"found {self.retain_versions}"
             )
+        if self.retain_versions is not None and self.retain_versions >= 2**31:
+            raise DeclarationError(
+                f"repository {self.name!r}: retain_versions must be less than 2**31, "
+                f"found {self.retain_versions}"
+            )
 
 
 class RepositoryVersion(msgspec.Struct, kw_only=True, frozen=True):

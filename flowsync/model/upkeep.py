@@ -78,6 +78,21 @@ class VerifyReport(msgspec.Struct, frozen=True, kw_only=True):
         return self.missing + self.damaged + self.unreadable - self.repaired
 
 
+class RemovalReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What went with a repository or, when it was not `applied`, would go.
+
+    `versions` are those that were made, `protected` those of them that keep the repository from
+    being removed; `units` counts each unit once.
+    """
+
+    repository: str
+    applied: bool = False
+    versions: int = 0
+    protected: int = 0
+    units: int = 0
+    runs: int = 0
+
+
 class ReclaimReport(msgspec.Struct, frozen=True, kw_only=True):
     """What a reclaiming released or, when it was not `applied`, would release: `artifacts` with their `bytes`.
 

@@ -1,4 +1,4 @@
-"""How a worker process comes to life: spawned, light, deaf to Ctrl-C.
+"""How a worker process comes to life: spawned, light, deaf to Ctrl-C and to the end of its terminal.
 
 1. Spawned, never forked: the parent has threads and an event loop.
 2. The caller's `__main__` is not run again in the worker. The `spawn` of the standard library does that so that functions defined there can be
@@ -6,8 +6,8 @@
    of a large application starts as fast as one of a small one.
 3. No semaphore is made, and so no process that watches over them: a machine without a usable
    /dev/shm can have workers.
-4. SIGINT is blocked before the worker exists, so a Ctrl-C that reaches the whole process group is
-   the parent's alone to handle, even while the worker's interpreter starts.
+4. SIGINT and SIGHUP are blocked before the worker exists: what the terminal sends to the whole
+   process group is the parent's alone to handle, even while the worker's interpreter starts.
 
 Decided: `_launch` of the standard library's launcher is replaced, because it offers no other way to leave `__main__` out. Hiding the module while a
 worker starts would be seen by other threads; a fork server is one a process, shared with the caller, and its children run `__main__` as well. The
@@ -23,7 +23,7 @@ from multiprocessing.process import BaseProcess
 
 
 class WorkerProcess(context.SpawnProcess):
-    """A process that is launched without the caller's `__main__`, with SIGINT blocked."""
+    """A process that is launched without the caller's `__main__`, with SIGINT and SIGHUP blocked."""
 
     @staticmethod
     def _Popen(process_obj: BaseProcess) -> "_Launch":  # noqa: N802
@@ -72,7 +72,7 @@ class _Launch(popen_spawn_posix.Popen):
 def _spawn(inlet: int, inherited: list[int]) -> int:
     """Start an interpreter that reads its luggage from `inlet`; return its process id."""
     command = spawn.get_command_line(pipe_handle=inlet)
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
     try:
         return util.spawnv_passfds(os.fsencode(spawn.get_executable()), command, inherited)
     finally:

@@ -54,7 +54,7 @@ def work_off(line: socket.socket, memory: int) -> None:
 def settle_in() -> None:
     """Make this process one that can be ended: by SIGTERM, whatever the parent does with it, and by the parent's death. Called once, first of all."""
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_SETMASK, {signal.SIGINT})
+    signal.pthread_sigmask(signal.SIG_SETMASK, {signal.SIGINT, signal.SIGHUP})
     threading.Thread(target=_end_with_parent, name="end-with-parent", daemon=True).start()
     collect_rarely()
 

@@ -20,7 +20,15 @@ import msgspec
 from flowsync.model.errors import BlobMissingError, ExportError
 from flowsync.pipeline.threads import in_thread
 from flowsync.store.failures import describe
-from flowsync.store.tree import MARKER, new_tree, publish, rename_marker
+from flowsync.store.tree import (
+    FILE_MODE,
+    FOLDER_MODE,
+    MARKER,
+    give_mode,
+    new_tree,
+    publish,
+    rename_marker,
+)
 
 Entry = tuple[str, str]
 """A relative path in the exported folder, and the path of the blob."""
@@ -51,7 +59,7 @@ async def export_tree(
     Raise `ExportError` when the folder holds anything else, when a path leads out of it or two paths collide, and when the system refuses;
     `BlobMissingError` when a blob is not there.
     """
-    target = await in_thread(os.path.realpath, str(folder))
+    target = await in_thread(_target, str(folder))
     held = ExitStack()
     try:
         new = new_tree(target, msgspec.json.encode(marker))
@@ -62,6 +70,15 @@ async def export_tree(
         return tree.report()
     finally:
         await in_thread(held.close)
+
+
+def _target(folder: str) -> str:
+    try:
+        return os.path.realpath(folder)
+    except FileNotFoundError as error:
+        raise ExportError(
+            f"cannot export to {folder!r}: it is relative, and the working directory does not exist any more"
+        ) from error
 
 
 class _Tree:
@@ -97,7 +114,7 @@ class _Tree:
         try:
             self._link_or_copy(blob, destination)
         except FileNotFoundError:
-            os.makedirs(os.path.dirname(destination), exist_ok=True)
+            _make_folder(os.path.dirname(destination))
             self._link_or_copy(blob, destination)
         self._bytes += os.stat(destination).st_size
 
@@ -116,6 +133,16 @@ class _Tree:
 def _copy(blob: str, destination: str) -> None:
     with open(blob, "rb") as source, open(destination, "xb") as copy:
         shutil.copyfileobj(source, copy, 1 << 20)
+        give_mode(copy.fileno(), FILE_MODE)
+
+
+def _make_folder(path: str) -> None:
+    """Make the folder and those above it, as far as they are missing."""
+    if os.path.isdir(path):
+        return
+    _make_folder(os.path.dirname(path))
+    os.mkdir(path)
+    give_mode(path, FOLDER_MODE)
 
 
 def _check_path(path: str) -> None:

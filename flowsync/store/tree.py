@@ -4,7 +4,9 @@
 2. The first file in it is the marker `.flowsync-export.json`; where a file of the tree has that name, the marker takes another one, with 16
    hexadecimal digits. It says that the folder was made here and may be replaced whole, and while the
    folder is being built its lock says that the builder lives. Siblings whose lock can be had are left-overs and are removed.
-3. A folder that holds anything and no marker is never replaced. This is asked before the work, and again of what the swap took away: if somebody
+3. Files are read-only, and everybody may read them and enter the folders, whatever the umask is. Who may come so far is what the folder
+   above says.
+4. A folder that holds anything and no marker is never replaced. This is asked before the work, and again of what the swap took away: if somebody
    put another folder there meanwhile, it is put back.
 """
 
@@ -29,6 +31,15 @@ MARKER: Final = ".flowsync-export.json"
 
 _MARKERS: Final = re.compile(r"\.flowsync-export(-[0-9a-f]{16})?\.json")
 
+FILE_MODE: Final = 0o444
+"""The mode of all files: that of blobs, which is also that of links to them."""
+
+FOLDER_MODE: Final = 0o755
+"""The mode of all folders: whoever reaches the exported folder may read it, such as a web server."""
+
+# What chmod answers on file systems that keep no modes.
+_NO_MODES: Final = frozenset({errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP})
+
 # What rename answers when the target is a folder that holds files; an empty one is replaced.
 _TAKEN: Final = frozenset({errno.ENOTEMPTY, errno.EEXIST})
 
@@ -47,11 +58,21 @@ def new_tree(target: str, marker: bytes) -> Iterator[str]:
     try:
         with export_errors(f"cannot export to {target}"), open(lock, "wb", closefd=False) as file:
             file.write(marker)
+            give_mode(lock, FILE_MODE)
         yield folder
     finally:
         # After a swap this is the old tree.
         _remove(folder)
         os.close(lock)
+
+
+def give_mode(file: str | int, mode: int) -> None:
+    """Give a file or folder its mode, whatever the umask is, where the file system has modes."""
+    try:
+        os.chmod(file, mode)
+    except OSError as error:
+        if error.errno not in _NO_MODES:
+            raise
 
 
 def publish(folder: str, target: str) -> None:
@@ -129,6 +150,7 @@ def _claim_new(target: str) -> tuple[str, int]:
     while True:
         folder = _sibling(target)
         os.mkdir(folder)
+        give_mode(folder, FOLDER_MODE)
         try:
             lock = claim(f"{folder}/{MARKER}", os.O_CREAT | os.O_EXCL, 0o644)
         except FileNotFoundError:

@@ -30,6 +30,7 @@ from flowsync.stages.query_existing_artifacts import QueryExistingArtifacts
 from flowsync.stages.query_existing_contents import QueryExistingContents
 from flowsync.stages.remote_artifact_saver import RemoteArtifactSaver
 from flowsync.stages.resolve_content_futures import ResolveContentFutures
+from flowsync.sync.descriptors import open_missing_descriptors
 from flowsync.sync.engine import Engine
 from flowsync.sync.options import SyncOptions
 from flowsync.sync.planning import plan_sync
@@ -139,6 +140,7 @@ class DeclarativeVersion:
 
         Raises `FlowsyncError` inside a running loop, where `acreate()` is to be awaited, `SyncTimeoutError`, and whatever the sync fails with.
         """
+        open_missing_descriptors()
         try:
             asyncio.get_running_loop()
         except RuntimeError:

@@ -27,6 +27,7 @@ from flowsync.model.remote import Remote
 from flowsync.model.repository import Repository
 from flowsync.pipeline import descriptors
 from flowsync.pipeline.budget import Budget
+from flowsync.pipeline.threads import in_thread
 from flowsync.pipeline.workers import WorkerPool
 from flowsync.stages.context import DownloadWorkers
 from flowsync.stages.download_worker import warm_up
@@ -34,7 +35,8 @@ from flowsync.stages.single_flight import SingleFlight
 from flowsync.store.blobs import BlobStore
 from flowsync.store.local import LocalBlobStore
 from flowsync.sync.binding import bind_store
-from flowsync.sync.home import default_home, make_home
+from flowsync.sync.descriptors import open_missing_descriptors
+from flowsync.sync.home import absolute, default_home, make_home
 from flowsync.sync.operations import Operations
 from flowsync.sync.turns import Turns
 
@@ -86,7 +88,7 @@ class Engine:
     ) -> None:
         if syncs_at_once < 1:
             raise SettingsError(f"syncs_at_once is at least 1, found {syncs_at_once}")
-        self.home = Path(home).absolute()
+        self.home = absolute(home, "home")
         self.database_url = database_url
         self.digest_policy = digest_policy or DigestPolicy()
         self.observers = tuple(observers)
@@ -150,6 +152,7 @@ class Engine:
         """
         if self._resources is not None:
             raise FlowsyncError(f"the engine at {self.home} is open already")
+        open_missing_descriptors()
         async with AsyncExitStack() as resources:
             await self._open(resources)
             self._resources, self._closing = resources.pop_all(), None
@@ -256,10 +259,9 @@ class Engine:
 async def _running(server: EmbeddedPostgres) -> AsyncIterator[None]:
     starting = asyncio.get_running_loop().run_in_executor(None, server.start)
     try:
-        # A thread cannot be cancelled: it is awaited in any case, so that a server it starts is also stopped.
         await asyncio.shield(starting)
         yield
     finally:
-        await asyncio.wait([starting])
-        if starting.exception() is None:
-            await asyncio.to_thread(server.stop)
+        # A thread cannot be cancelled. Stopping waits in another one until starting has ended, so
+        # the server is stopped however often this task is cancelled.
+        await in_thread(server.stop)

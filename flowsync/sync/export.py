@@ -19,10 +19,14 @@ async def export_version(
     """Write version `number` of the repository, by default the latest, out as `folder`, and say which version and how much it was.
 
     Files are hard links to the store where possible and copies otherwise; the folder appears whole, in one step. Raise
-    `RepositoryNotFoundError`, `VersionNotFoundError`, or `ExportError` when the folder holds anything but an earlier export, or when bytes of the
-    version were never fetched.
+    `RepositoryNotFoundError`, `VersionNotFoundError`, or `ExportError` when the folder holds anything but an earlier export or has no name, when
+    bytes of the version were never fetched, or when it is version 0, which stands for a repository without any.
     """
+    if not os.fspath(folder):
+        raise ExportError(f"cannot export {repository!r}: the folder has no name")
     version = await engine.catalog.repositories.version(repository, number)
+    if version.number == 0:
+        raise ExportError(f"cannot export {repository!r}: it has no complete version yet")
     marker = {
         "repository": repository,
         "version": version.number,

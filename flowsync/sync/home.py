@@ -14,6 +14,16 @@ from pathlib import Path
 from flowsync.model.errors import SettingsError, StoreUnwritableError
 
 
+def absolute(path: str | os.PathLike[str], what: str) -> Path:
+    """Return the path as an absolute one. Raise `SettingsError` when it is relative and the working directory was removed."""
+    try:
+        return Path(path).absolute()
+    except FileNotFoundError as error:
+        raise SettingsError(
+            f"the {what} {os.fspath(path)!r} is relative, and the working directory does not exist any more"
+        ) from error
+
+
 def default_home(environ: Mapping[str, str]) -> Path:
     """Return the home for those who name none: `flowsync` in the user's data folder. Raise `SettingsError` when the user has none."""
     data = environ.get("XDG_DATA_HOME", "")

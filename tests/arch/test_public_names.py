@@ -1,23 +1,56 @@
 import ast
+import builtins
+import inspect
+import re
 import subprocess
 import sys
-from pathlib import Path
 
 import flowsync
-from tests.arch.tree import ROOT, modules
+from flowsync.model import errors, transfer_errors
+from tests.arch.tree import ROOT
 
-TOP = next(tree for path, tree in modules("flowsync") if path == Path("flowsync/__init__.py"))
+TOP = ast.parse((ROOT / "flowsync/__init__.py").read_text())
+STUB = ast.parse((ROOT / "flowsync/__init__.pyi").read_text())
+ERRORS = {
+    name
+    for module in (errors, transfer_errors)
+    for name, value in vars(module).items()
+    if isinstance(value, type) and issubclass(value, Exception)
+}
 
 
 def homes_for_the_type_checker() -> dict[str, str]:
-    """Return the module of each name that is imported under TYPE_CHECKING."""
-    block = next(statement for statement in TOP.body if isinstance(statement, ast.If))
+    """Return the module of each name that the stub imports."""
     return {
-        alias.asname or alias.name: statement.module or ""
-        for statement in block.body
+        alias.name: statement.module or ""
+        for statement in STUB.body
         if isinstance(statement, ast.ImportFrom)
         for alias in statement.names
     }
+
+
+def spelled_out_in_the_stub() -> list[str]:
+    """Return the names of `__all__`."""
+    (names,) = [
+        ast.literal_eval(statement.value)
+        for statement in STUB.body
+        if isinstance(statement, ast.Assign)
+    ]
+    return list(names)
+
+
+def errors_that_docstrings_name() -> dict[str, str]:
+    """Return the errors that the docstrings of public functions and methods tell their callers of, with the function."""
+    found = {}
+    for name in flowsync.__all__:
+        value = getattr(flowsync, name)
+        members = dict(vars(value)) if inspect.isclass(value) else {}
+        for member, function in {name: value, **members}.items():
+            text = inspect.getdoc(function) if not member.startswith("_") else None
+            for sentence in re.findall(r"\bRaises? [^.]*", text or ""):
+                for error in re.findall(r"`(\w+Error)`", sentence):
+                    found[error] = f"{name}.{member}"
+    return found
 
 
 def loaded_by(module: str) -> set[str]:
@@ -53,6 +86,7 @@ def test_every_public_name_is_what_the_type_checker_sees() -> None:
     }
 
     assert sorted(flowsync.__all__) == sorted(homes)
+    assert sorted(spelled_out_in_the_stub()) == sorted(homes)
     assert all(getattr(flowsync, name) is value for name, value in found.items())
 
 
@@ -64,3 +98,22 @@ def test_the_top_package_defines_nothing_but_its_lazy_names() -> None:
     ]
 
     assert defined == ["__getattr__", "__dir__"]
+
+
+def test_every_error_of_the_tree_is_exported() -> None:
+    assert sorted(ERRORS - set(flowsync.__all__)) == []
+
+
+def test_every_error_that_a_public_docstring_names_is_exported() -> None:
+    named = errors_that_docstrings_name()
+
+    assert named.keys() >= {"StoreUnwritableError", "SchemaTooNewError"}
+    assert {
+        error: where
+        for error, where in named.items()
+        if error not in flowsync.__all__ and not hasattr(builtins, error)
+    } == {}
+
+
+def test_what_a_plugin_asks_a_fetcher_for_is_public() -> None:
+    assert flowsync.FetchRequest.__module__ == "flowsync.model.transfer"

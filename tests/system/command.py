@@ -62,6 +62,10 @@ class CommandLine:
 
     def start(self, *arguments: str, **how: Any) -> "Running":
         """Start a command; `how` is for `subprocess.Popen`."""
+        return self.start_program([sys.executable, "-m", "flowsync", *arguments], **how)
+
+    def start_program(self, command: Iterable[str], **how: Any) -> "Running":
+        """Start another program where and as a command would be started."""
         environment = self.environment | how.pop("env", {})
         streams: dict[str, Any] = {
             "stdin": subprocess.DEVNULL,
@@ -70,7 +74,7 @@ class CommandLine:
         }
         return Running(
             subprocess.Popen(
-                [*self._prefix, sys.executable, "-m", "flowsync", *arguments],
+                [*self._prefix, *command],
                 cwd=self.folder,
                 env=environment,
                 start_new_session=True,

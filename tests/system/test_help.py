@@ -20,6 +20,7 @@ COMMANDS = [
     "serve",
     "rollback",
     "delete",
+    "remove",
     "protect",
     "unprotect",
     "verify",
@@ -64,7 +65,7 @@ def test_help_of_sync_shows_its_three_forms_and_the_installed_sources(
 ) -> None:
     done = flowsync.run("sync", "--help")
 
-    assert "\n  flowsync sync NAME                 one repository of flowsync.toml\n" in done.out
+    assert "\n  flowsync sync NAME...              repositories of flowsync.toml\n" in done.out
     assert "\nSources:\n  file  A PULP_MANIFEST: " in done.out
 
 

@@ -1,11 +1,12 @@
 """Kinds of source that other packages bring: found by their entry points, shown in the help, kept apart when they break."""
 
+import signal
 from pathlib import Path
 
 import pytest
 
 from tests.system.command import REPOSITORY, CommandLine
-from tests.system.publishing import publish
+from tests.system.publishing import install, publish
 from tests.upstream.server import Upstream
 
 PLUGIN = """
@@ -102,3 +103,63 @@ def test_a_bug_in_one_source_keeps_no_other_repository_from_its_sync(
         in done.err
     )
     assert 'one_page.py", line' in done.err
+
+
+RAISING = {
+    "value": "raise ValueError('no licence')",
+    "exit": "import sys; sys.exit('please configure me')",
+    "interrupt": "class Own(BaseException): pass\nraise Own",
+    "syntax": "def (",
+    "escape": "raise RuntimeError('\\x1b[31mred\\nline')",
+}
+
+
+@pytest.mark.parametrize("kind", RAISING)
+def test_a_plugin_that_raises_at_import_is_named_and_only_its_kind_is_unusable(
+    flowsync: CommandLine, upstream: Upstream, kind: str
+) -> None:
+    install(flowsync, kind, RAISING[kind])
+    good = {"url": publish(upstream, {"a": b"1"})}
+    bad = {"source": kind, "url": upstream.url("/x")}
+    flowsync.configure(repositories={"good": good, "bad": bad})
+
+    helped = flowsync.run("sync", "--help")
+    one = flowsync.run("sync", "bad")
+    both = flowsync.run("sync", "--json")
+    served = flowsync.start("serve", "--bind", "127.0.0.1:0")
+    assert served.process.stdout is not None
+    line = served.process.stdout.readline().decode()
+    stopped = served.stop(signal.SIGTERM)
+
+    said = f"source {kind!r} cannot be loaded: "
+    assert helped.status == 0
+    assert said in " ".join(helped.out.split())
+    assert (one.status, len(one.err.splitlines())) == (2, 1)
+    assert said in one.err
+    results = {result["repository"]: result for result in both.objects}
+    assert (both.status, results["good"]["version"]) == (1, 1)
+    assert said in results["bad"]["error"]
+    assert (stopped.status, line.startswith("serving ")) == (0, True)
+    warnings = [line for line in stopped.err.splitlines() if f"{kind}_source" in line]
+    assert len(warnings) == 1
+    assert warnings[0].startswith(f"flowsync: warning: {said}")
+    for done in (helped, one, both, stopped):
+        assert "Traceback" not in done.err
+        assert "\x1b" not in done.out + done.err
+
+
+def test_a_repository_may_have_the_name_of_a_kind(
+    flowsync: CommandLine, upstream: Upstream
+) -> None:
+    """Installing a plugin makes no settings unusable."""
+    tools = {"url": publish(upstream, {"a": b"1"}, "/tools")}
+    page = {"url": publish(upstream, {"b": b"2"}, "/page")}
+    flowsync.configure(repositories={"tools": tools, "page": page})
+
+    named = flowsync.run("sync", "page", "--json")
+    both = flowsync.run("sync", "page", "tools", "--json")
+    described = flowsync.run("sync", "file", page["url"], "-r", "file", "--json")
+
+    assert [(one["repository"], one["version"]) for one in named.objects] == [("page", 1)]
+    assert {one["repository"]: one["version"] for one in both.objects} == {"page": None, "tools": 1}
+    assert [(one["repository"], one["version"]) for one in described.objects] == [("file", 1)]

@@ -8,7 +8,7 @@ import pytest
 
 from tests.integration.catalog_embedded.processes import servers_of
 from tests.system.command import CommandLine
-from tests.system.publishing import numbered, publish
+from tests.system.publishing import install, numbered, publish
 from tests.system.records import (
     expect_whole,
     recorded_artifacts,
@@ -22,7 +22,7 @@ from tests.upstream.behaviours import Good, Hang, Hold
 from tests.upstream.server import Upstream
 
 FILES = numbered(40)
-STATUS = {signal.SIGINT: 130, signal.SIGTERM: 143}
+STATUS = {signal.SIGHUP: 129, signal.SIGINT: 130, signal.SIGTERM: 143}
 LIMIT = 2.0
 """Seconds that stopping may take."""
 
@@ -31,7 +31,7 @@ LIMIT_WITH_SERVER = 15.0
 tests keep busy at the same time. On a quiet machine it is well below two seconds."""
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", STATUS)
 def test_a_signal_in_the_middle_of_downloads_leaves_no_version_and_no_process(
     flowsync: CommandLine, upstream: Upstream, conninfo: str, number: signal.Signals
 ) -> None:
@@ -144,32 +144,108 @@ def test_a_signal_stops_a_command_whose_database_never_answers(tmp_path: Path) -
     assert (stopped.status, stopped.seconds < LIMIT) == (130, True)
 
 
-def test_a_signal_stops_the_embedded_server_too(tmp_path: Path, upstream: Upstream) -> None:
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGINT])
+def test_a_signal_stops_the_embedded_server_too(
+    tmp_path: Path, upstream: Upstream, number: signal.Signals
+) -> None:
     flowsync = CommandLine(tmp_path, database_url=None)
     url = publish(upstream, FILES)
     upstream.always("/files/0007.txt", Hang(after=10))
     running = flowsync.start("sync", "file", url, "-r", "files")
     upstream.wait_for(41, timeout=30)
 
-    stopped = running.stop(signal.SIGINT)
+    stopped = running.stop(number)
 
-    assert (stopped.status, stopped.seconds < LIMIT_WITH_SERVER) == (130, True)
+    assert (stopped.status, stopped.seconds < LIMIT_WITH_SERVER) == (STATUS[number], True)
     assert servers_of(flowsync.home) == []
     upstream.always("/files/0007.txt", Good())
     again = flowsync.run("sync", "file", url, "-r", "files")
     assert (again.status, servers_of(flowsync.home)) == (0, [])
 
 
-def test_a_signal_stops_the_very_first_start(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", STATUS)
+def test_a_signal_stops_the_very_first_start(tmp_path: Path, number: signal.Signals) -> None:
     flowsync = CommandLine(tmp_path, database_url=None)
     running = flowsync.start("status")
     wait_for_file(flowsync.home / "database" / "start.lock")
 
-    stopped = running.stop(signal.SIGINT)
+    stopped = running.stop(number)
 
-    assert (stopped.status, stopped.seconds < LIMIT_WITH_SERVER) == (130, True)
+    assert (stopped.status, stopped.seconds < LIMIT_WITH_SERVER) == (STATUS[number], True)
     assert servers_of(flowsync.home) == []
     assert flowsync.run("status").status == 0
+
+
+@pytest.mark.parametrize("numbers", [(signal.SIGINT,) * 2, (signal.SIGHUP, signal.SIGTERM)])
+def test_signals_in_a_row_leave_no_server_behind(
+    tmp_path: Path, numbers: tuple[signal.Signals, signal.Signals]
+) -> None:
+    """A terminal that closes sends SIGHUP, and what watches the program SIGTERM thereafter."""
+    flowsync = CommandLine(tmp_path, database_url=None)
+    running = flowsync.start("status")
+    wait_for_file(flowsync.home / "database" / "start.lock")
+
+    running.signal(numbers[0])
+    stopped = running.stop(numbers[1])
+
+    # The system may bring both at once, and then in the order of their numbers.
+    assert stopped.status in {STATUS[number] for number in numbers}
+    assert stopped.seconds < LIMIT_WITH_SERVER
+    assert "Traceback" not in stopped.err
+    assert servers_of(flowsync.home) == []
+
+
+def test_a_server_ends_in_order_when_its_terminal_goes(tmp_path: Path) -> None:
+    flowsync = CommandLine(tmp_path, database_url=None)
+    running = flowsync.start("serve", "--bind", "127.0.0.1:0")
+    assert running.process.stdout is not None
+    running.process.stdout.readline()
+
+    stopped = running.stop(signal.SIGHUP)
+
+    assert stopped.status == 129
+    assert stopped.err == "flowsync: stopped by SIGHUP; nothing half-done is visible\n"
+    assert servers_of(flowsync.home) == []
+
+
+def test_a_sync_under_nohup_outlives_its_terminal(
+    flowsync: CommandLine, upstream: Upstream
+) -> None:
+    url = publish(upstream, FILES)
+    upstream.always("/files/0007.txt", Hold())
+    lasting = CommandLine(
+        flowsync.folder,
+        database_url=flowsync.environment["FLOWSYNC_DATABASE_URL"],
+        prefix=["sh", "-c", 'trap "" HUP; exec "$@"', "sh"],
+    )
+    running = lasting.start("sync", "file", url, "-r", "files", "--workers", "1", "--json")
+    upstream.wait_for(41)
+
+    running.signal(signal.SIGHUP)
+    upstream.release()
+    done = running.wait()
+
+    assert (done.status, done.objects[0]["present"]) == (0, 40)
+
+
+def test_a_signal_while_the_program_loads_is_no_traceback(
+    flowsync: CommandLine, tmp_path: Path
+) -> None:
+    """A plugin that takes its time to load is told of nothing: the command ends."""
+    install(
+        flowsync,
+        "slow",
+        "import os, time, pathlib\n"
+        f"pathlib.Path({str(tmp_path / 'loading')!r}).touch()\n"
+        "try:\n    time.sleep(60)\nexcept Exception:\n    pass\n",
+    )
+    running = flowsync.start("sync", "slow", "http://127.0.0.1:1/", "-r", "files")
+    wait_for_file(tmp_path / "loading")
+
+    stopped = running.stop(signal.SIGTERM)
+
+    assert stopped.status == 143
+    assert stopped.err == "flowsync: stopped by SIGTERM; nothing half-done is visible\n"
 
 
 def test_after_kill_9_the_next_sync_fetches_only_what_is_missing(

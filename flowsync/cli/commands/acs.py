@@ -9,7 +9,7 @@ from flowsync.catalog.remotes import AlternateSource
 from flowsync.cli.alternates import described_remote, register
 from flowsync.cli.interruption import run_async
 from flowsync.cli.kinds import kind, kind_names
-from flowsync.cli.outcome import complain
+from flowsync.cli.output import complain, tell, tell_json
 from flowsync.cli.place import Place
 from flowsync.cli.settings import load
 from flowsync.model.errors import DeclarationError, SettingsError
@@ -48,7 +48,7 @@ def _add(
             f"there is no source {source!r}; installed are: {', '.join(kind_names())}"
         )
     run_async(_record(place, name, source, url, paths, priority))
-    click.echo(f"{name}: recorded; flowsync acs refresh {name} reads what it has")
+    tell(f"{name}: recorded; flowsync acs refresh {name} reads what it has")
 
 
 async def _record(
@@ -78,10 +78,10 @@ def _refresh(place: Place, *, names: tuple[str, ...], as_json: bool) -> int:
             complain(f"{where}: {outcome.error}")
         if as_json:
             fields = {"name": name, **msgspec.structs.asdict(outcome)}
-            click.echo(msgspec.json.encode(fields).decode())
+            tell_json(fields)
         elif outcome.error is None:
             changed = "" if outcome.changed else ", unchanged"
-            click.echo(f"{where}: {outcome.units} units{changed}")
+            tell(f"{where}: {outcome.units} units{changed}")
     return 1 if any(outcome.error for _, outcome in outcomes) else 0
 
 
@@ -118,9 +118,9 @@ def _list(place: Place, *, as_json: bool) -> None:
     for source, url in run_async(_sources(place)):
         if as_json:
             fields = {**msgspec.structs.asdict(source), "kind": kind_of(source), "url": url}
-            click.echo(msgspec.json.encode(fields).decode())
+            tell_json(fields)
         else:
-            click.echo(_as_text(source, url))
+            tell(_as_text(source, url))
 
 
 async def _sources(place: Place) -> list[tuple[AlternateSource, str]]:
@@ -148,7 +148,7 @@ def _as_text(source: AlternateSource, url: str) -> str:
 def _remove(place: Place, *, name: str) -> None:
     """Forget alternate source NAME and what it listed. Bytes that came from it stay."""
     run_async(_forget(place, name))
-    click.echo(f"{name}: removed")
+    tell(f"{name}: removed")
 
 
 async def _forget(place: Place, name: str) -> None:

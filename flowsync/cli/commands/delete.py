@@ -1,9 +1,9 @@
 """`flowsync delete`: a version less."""
 
 import click
-import msgspec
 
 from flowsync.cli.interruption import run_async
+from flowsync.cli.output import tell, tell_json
 from flowsync.cli.place import Place
 from flowsync.cli.settings import load
 from flowsync.model.repository import RepositoryVersion
@@ -26,13 +26,13 @@ def command(place: Place, name: str, number: int, no_wait: bool, as_json: bool) 
     successor, latest = run_async(_delete(place, name, number, wait=not no_wait))
     if as_json:
         facts = {"repository": name, "deleted": number, "successor": successor, "latest": latest}
-        click.echo(msgspec.json.encode(facts).decode())
+        tell_json(facts)
     elif successor is None:
-        click.echo(
+        tell(
             f"{name}: version {number} deleted; the latest is version {latest.number} with {latest.present} units"
         )
     else:
-        click.echo(
+        tell(
             f"{name}: version {number} deleted; version {successor.number} now tells its changes: {successor.added} added, "
             f"{successor.removed} removed, {successor.present} units present"
         )

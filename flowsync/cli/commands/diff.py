@@ -6,9 +6,10 @@ import click
 import msgspec
 
 from flowsync.cli.interruption import run_async
+from flowsync.cli.output import is_heard, json_text, tell
 from flowsync.cli.place import Place
 from flowsync.cli.settings import load
-from flowsync.cli.text import describe_unit
+from flowsync.cli.text import describe_unit, visible_line
 from flowsync.model.repository import BareChange, Change, VersionEntry
 
 _SIGNS = {"added": "+", "removed": "-", "changed": "~"}
@@ -33,30 +34,34 @@ async def _diff(place: Place, name: str, a: int, b: int, as_json: bool) -> None:
     async with load(place).engine() as engine:
         async for changes in engine.catalog.repositories.difference(name, a, b):
             counts.update(change.kind for change in changes)
-            click.echo("\n".join(map(_as_json if as_json else _as_text, changes)))
+            tell("\n".join(map(_as_json if as_json else _as_text, changes)))
+            if not is_heard():
+                return
         async for bare in engine.catalog.repositories.bare_difference(name, a, b):
             counts.update(change.kind for change in bare)
-            click.echo("\n".join(map(_bare_as_json if as_json else _bare_as_text, bare)))
+            tell("\n".join(map(_bare_as_json if as_json else _bare_as_text, bare)))
+            if not is_heard():
+                return
     if not as_json:
-        click.echo(
+        tell(
             f"{counts['added']} added, {counts['removed']} removed, {counts['changed']} changed "
             f"from version {a} to {b} of {name}"
         )
 
 
 def _as_text(change: Change) -> str:
-    return f"{_SIGNS[change.kind]} {change.relative_path}"
+    return f"{_SIGNS[change.kind]} {visible_line(change.relative_path)}"
 
 
 def _as_json(change: Change) -> str:
-    return msgspec.json.encode(
+    return json_text(
         {
             "kind": change.kind,
             "relative_path": change.relative_path,
             "before": _facts(change.before),
             "after": _facts(change.after),
         }
-    ).decode()
+    )
 
 
 def _bare_as_text(change: BareChange) -> str:
@@ -68,9 +73,7 @@ def _bare_as_json(change: BareChange) -> str:
     unit["content_id"] = change.unit.content_id.hex()
     sides = {"before": None, "after": None}
     side = "after" if change.kind == "added" else "before"
-    return msgspec.json.encode(
-        {"kind": change.kind, "relative_path": None, **sides, side: unit}
-    ).decode()
+    return json_text({"kind": change.kind, "relative_path": None, **sides, side: unit})
 
 
 def _facts(entry: VersionEntry | None) -> dict[str, object] | None:

@@ -4,6 +4,7 @@ import click
 
 import flowsync
 from flowsync.cli.interruption import run_async
+from flowsync.cli.output import tell
 from flowsync.cli.place import Place
 from flowsync.cli.settings import load
 from flowsync.cli.text import format_bytes
@@ -18,15 +19,18 @@ def command(place: Place, name: str, folder: str, number: int | None) -> None:
     """Write a version of repository NAME out as FOLDER.
 
     FOLDER appears whole, in one step. It may be missing, empty, or an earlier export, which is replaced; anything else is left alone.
-    Files are read-only hard links to the store where that is possible, and copies otherwise.
+    Files are hard links to the store where that is possible, and copies otherwise. They are read-only, and everybody may read them (modes 444, and
+    755 for folders), whatever the umask is.
     """
+    if not folder:
+        raise click.UsageError("FOLDER is empty; for the current folder, name it: .")
     run_async(_export(place, name, folder, number))
 
 
 async def _export(place: Place, name: str, folder: str, number: int | None) -> None:
     async with load(place).engine() as engine:
         version, report = await flowsync.export_version(engine, name, folder, number)
-    click.echo(
+    tell(
         f"{folder}: version {version.number} of {name}, {report.files} files, {format_bytes(report.bytes)} "
         f"({report.linked} linked, {report.copied} copied)"
     )

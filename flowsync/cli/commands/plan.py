@@ -3,15 +3,16 @@
 from pathlib import Path
 
 import click
-import msgspec
 
 from flowsync.cli.interruption import run_async
+from flowsync.cli.output import tell_json
 from flowsync.cli.place import Place
 from flowsync.cli.plan_file import FORMAT, PlanFile, planned, write_plan_file
 from flowsync.cli.planning import plan_all
+from flowsync.cli.plans import Plan
 from flowsync.cli.settings import load
 from flowsync.cli.syncing import Manner
-from flowsync.cli.wanted import SourcesCommand, sync_arguments, wanted_plans
+from flowsync.cli.wanted import SourcesCommand, is_described, sync_arguments, wanted_plans
 from flowsync.model.remote import Policy
 from flowsync.model.repository import ErrorPolicy
 
@@ -57,14 +58,14 @@ def command(
     found = run_async(plan_all(configuration, wanted, manner))
     if as_json:
         for plan in filter(None, found):
-            click.echo(msgspec.json.encode(plan).decode())
+            tell_json(plan)
     if None in found:
         return 1
     if output is not None:
         syncs = [
-            planned(one, plan, configured=len(target) < 2)
+            planned(one, plan, configured=not is_described(target))
             for one, plan in zip(wanted, found, strict=True)
-            if plan is not None
+            if plan is not None and isinstance(one, Plan)
         ]
         write_plan_file(
             output, PlanFile(format=FORMAT, force=force, max_removal=max_removal, syncs=syncs)

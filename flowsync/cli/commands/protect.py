@@ -1,9 +1,9 @@
 """`flowsync protect`: a version that stays."""
 
 import click
-import msgspec
 
 from flowsync.cli.interruption import run_async
+from flowsync.cli.output import tell, tell_json
 from flowsync.cli.place import Place
 from flowsync.cli.settings import load
 
@@ -23,9 +23,9 @@ def set_protection(place: Place, name: str, number: int, *, protected: bool, as_
     run_async(_set_protection(place, name, number, protected))
     if as_json:
         facts = {"repository": name, "version": number, "protected": protected}
-        click.echo(msgspec.json.encode(facts).decode())
+        tell_json(facts)
     else:
-        click.echo(
+        tell(
             f"{name}: version {number} is {'protected' if protected else 'not protected any more'}"
         )
 

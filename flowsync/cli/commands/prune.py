@@ -3,10 +3,10 @@
 from datetime import timedelta
 
 import click
-import msgspec
 
 import flowsync
 from flowsync.cli.interruption import run_async
+from flowsync.cli.output import json_text, tell
 from flowsync.cli.place import Place
 from flowsync.cli.quantities import Duration
 from flowsync.cli.settings import load
@@ -36,7 +36,7 @@ def command(place: Place, *, older_than: timedelta, apply: bool, as_json: bool) 
     Exit status: 0 when all is well, 3 when a file cannot be removed.
     """
     report = run_async(_prune(place, older_than, apply))
-    click.echo(msgspec.json.encode(report).decode() if as_json else _as_text(report))
+    tell(json_text(report) if as_json else _as_text(report))
     return 3 if report.refused else 0
 
 

@@ -1,11 +1,10 @@
 """`flowsync reclaim`: gives up bytes that can be fetched again."""
 
 import click
-import msgspec
 
 import flowsync
 from flowsync.cli.interruption import run_async
-from flowsync.cli.outcome import complain
+from flowsync.cli.output import complain, json_text, tell
 from flowsync.cli.place import Place
 from flowsync.cli.settings import load
 from flowsync.cli.text import format_bytes
@@ -44,7 +43,7 @@ def command(
     report = run_async(_reclaim(place, name, numbers, keep_latest or 0, apply))
     for path in report.refused_paths:
         complain(f"{name}: {path} stays, no source of it is known")
-    click.echo(msgspec.json.encode(report).decode() if as_json else _as_text(report))
+    tell(json_text(report) if as_json else _as_text(report))
 
 
 async def _reclaim(

@@ -1,9 +1,9 @@
 """`flowsync rollback`: an old version's content as the newest version."""
 
 import click
-import msgspec
 
 from flowsync.cli.interruption import run_async
+from flowsync.cli.output import tell, tell_json
 from flowsync.cli.place import Place
 from flowsync.cli.settings import load
 from flowsync.model.repository import RepositoryVersion
@@ -26,13 +26,13 @@ def command(place: Place, name: str, number: int, no_wait: bool, as_json: bool) 
     version, latest = run_async(_roll_back(place, name, number, wait=not no_wait))
     if as_json:
         facts = {"repository": name, "rolled_back_to": number, "version": version, "latest": latest}
-        click.echo(msgspec.json.encode(facts).decode())
+        tell_json(facts)
     elif version is None:
-        click.echo(
+        tell(
             f"{name}: version {latest.number}, the latest, holds what version {number} holds; no version"
         )
     else:
-        click.echo(
+        tell(
             f"{name}: version {version.number}: holds what version {number} holds; {version.added} added, "
             f"{version.removed} removed, {version.present} units present"
         )

@@ -9,6 +9,7 @@ import click
 from flowsync.cli.alternates import register
 from flowsync.cli.interruption import run_until_stopped
 from flowsync.cli.kinds import metadata_files
+from flowsync.cli.output import tell
 from flowsync.cli.place import Place
 from flowsync.cli.plans import find_remote
 from flowsync.cli.settings import load
@@ -68,7 +69,7 @@ async def _serve(place: Place, host: str, port: int, *, share_port: bool) -> Non
             )
             async with server:
                 for address, number in server.addresses:
-                    click.echo(f"serving {engine.home} at http://{_shown(address)}:{number}/")
+                    tell(f"serving {engine.home} at http://{_shown(address)}:{number}/")
                 await asyncio.get_running_loop().create_future()
         except OSError as error:
             raise click.ClickException(

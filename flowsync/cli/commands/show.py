@@ -4,9 +4,11 @@ import click
 import msgspec
 
 from flowsync.cli.interruption import run_async
+from flowsync.cli.output import is_heard, json_text, tell
 from flowsync.cli.place import Place
 from flowsync.cli.settings import load
-from flowsync.cli.text import describe_unit, format_bytes
+from flowsync.cli.text import describe_unit, format_bytes, visible_line
+from flowsync.model.errors import VersionNotFoundError
 from flowsync.model.repository import BareUnit, VersionEntry
 
 
@@ -32,34 +34,38 @@ async def _show(
     async with load(place).engine() as engine:
         repositories = engine.catalog.repositories
         version = await repositories.version(name, number)
+        if number is None and version.number == 0:
+            raise VersionNotFoundError(f"repository {name!r} has no complete version yet")
         paths = size = 0
         async for entries in repositories.entries(name, version.number, pattern):
-            click.echo("\n".join(map(_as_json if as_json else _as_text, entries)))
+            tell("\n".join(map(_as_json if as_json else _as_text, entries)))
             paths += len(entries)
             size += sum(entry.size or 0 for entry in entries)
+            if not is_heard():
+                return
         bare = 0
         if pattern is None:
             async for units in repositories.bare_units(name, version.number):
-                click.echo("\n".join(map(_unit_as_json if as_json else _unit_as_text, units)))
+                tell("\n".join(map(_unit_as_json if as_json else _unit_as_text, units)))
                 bare += len(units)
+                if not is_heard():
+                    return
     if not as_json:
         without = f" and {bare} units without files" if bare else ""
-        click.echo(
-            f"{paths} paths, {format_bytes(size)}{without} in version {version.number} of {name}"
-        )
+        tell(f"{paths} paths, {format_bytes(size)}{without} in version {version.number} of {name}")
 
 
 def _as_text(entry: VersionEntry) -> str:
     size = "?" if entry.size is None else str(entry.size)
     digest = (entry.sha256 or "?")[:12]
     where = "" if entry.stored else "  (on demand)"
-    return f"{size:>12}  {digest:<12}  {entry.relative_path}{where}"
+    return f"{size:>12}  {digest:<12}  {visible_line(entry.relative_path)}{where}"
 
 
 def _as_json(entry: VersionEntry) -> str:
     fields = msgspec.to_builtins(entry)
     fields["content_id"] = entry.content_id.hex()
-    return msgspec.json.encode(fields).decode()
+    return json_text(fields)
 
 
 def _unit_as_text(unit: BareUnit) -> str:
@@ -69,4 +75,4 @@ def _unit_as_text(unit: BareUnit) -> str:
 def _unit_as_json(unit: BareUnit) -> str:
     nothing = dict.fromkeys(("relative_path", "sha256", "blake3", "size", "stored"))
     known = {"content_id": unit.content_id.hex(), "type": unit.type, "fields": unit.fields}
-    return msgspec.json.encode({**known, **nothing}).decode()
+    return json_text({**known, **nothing})

@@ -4,10 +4,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 import click
-import msgspec
 
 import flowsync
 from flowsync.cli.interruption import run_async
+from flowsync.cli.output import tell, tell_json
 from flowsync.cli.place import Place
 from flowsync.cli.settings import Configuration, load
 from flowsync.cli.text import format_bytes
@@ -20,20 +20,18 @@ def command(place: Place, as_json: bool) -> None:
     """Show where home, database and store are, how large they are, when blobs were verified, and the latest version of every repository."""
     facts = run_async(_facts(load(place)))
     if as_json:
-        click.echo(msgspec.json.encode(facts).decode())
+        tell_json(facts)
         return
-    click.echo(f"home      {facts['home']}")
-    click.echo(f"database  {facts['database']}, {format_bytes(facts['database_bytes'])}")
-    click.echo(
-        f"store     {facts['store']}, {facts['blobs']} blobs, {format_bytes(facts['blob_bytes'])}"
-    )
-    click.echo(f"verified  {_verified(facts)}")
+    tell(f"home      {facts['home']}")
+    tell(f"database  {facts['database']}, {format_bytes(facts['database_bytes'])}")
+    tell(f"store     {facts['store']}, {facts['blobs']} blobs, {format_bytes(facts['blob_bytes'])}")
+    tell(f"verified  {_verified(facts)}")
     for repository in facts["repositories"]:
-        click.echo(
+        tell(
             f"  {repository['name']}: version {repository['version']}, {repository['present']} units"
         )
     if not facts["repositories"]:
-        click.echo("no repositories yet: flowsync sync file URL --repository NAME makes one")
+        tell("no repositories yet: flowsync sync file URL --repository NAME makes one")
 
 
 async def _facts(configuration: Configuration) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import click
 from flowsync.cli.interruption import run_async
 from flowsync.cli.place import Place
 from flowsync.cli.plan_file import plans_of, read_plan_file
+from flowsync.cli.plans import Plan, Unusable
 from flowsync.cli.settings import load
 from flowsync.cli.syncing import Manner, sync_all
 from flowsync.cli.wanted import SourcesCommand, sync_arguments, wanted_plans
@@ -52,11 +53,12 @@ def command(
 
     \b
     flowsync sync SOURCE URL -r NAME   one repository, as the options say
-    flowsync sync NAME                 one repository of flowsync.toml
+    flowsync sync NAME...              repositories of flowsync.toml
     flowsync sync                      all repositories of flowsync.toml
     flowsync sync --plan FILE          what was planned, exactly or not at all
 
-    SOURCE is a kind of upstream, see below. When nothing changed, no version is made.
+    SOURCE is a kind of upstream, see below. With a second word that is a URL the first one is a kind, otherwise all are names.
+    When nothing changed, no version is made.
     The options --repository, --mirror, --policy and --on-error belong to the first form; the others take these from flowsync.toml.
     """  # noqa: D301 - the \b is meant: click does not wrap the paragraph behind it
     configuration = load(place)
@@ -66,7 +68,7 @@ def command(
                 "--plan says it all: only --workers, --no-wait and --json go with it"
             )
         content = read_plan_file(plan_file)
-        wanted = plans_of(content, configuration.file)
+        wanted: list[Plan | Unusable] = [*plans_of(content, configuration.file)]
         force, max_removal = content.force, content.max_removal
     else:
         wanted = wanted_plans(

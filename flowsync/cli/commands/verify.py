@@ -6,6 +6,7 @@ import msgspec
 import flowsync
 from flowsync.cli.alternates import register
 from flowsync.cli.interruption import run_async
+from flowsync.cli.output import json_text
 from flowsync.cli.place import Place
 from flowsync.cli.plans import find_remote
 from flowsync.cli.progress import display
@@ -108,4 +109,4 @@ def _as_text(report: "flowsync.VerifyReport") -> str:
 
 def _as_json(report: "flowsync.VerifyReport") -> str:
     fields = {**msgspec.to_builtins(report), "remaining": report.remaining}
-    return msgspec.json.encode(fields).decode()
+    return json_text(fields)

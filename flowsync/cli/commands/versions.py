@@ -1,9 +1,9 @@
 """`flowsync versions`: the versions of a repository."""
 
 import click
-import msgspec
 
 from flowsync.cli.interruption import run_async
+from flowsync.cli.output import tell, tell_json
 from flowsync.cli.place import Place
 from flowsync.cli.settings import load
 from flowsync.model.repository import RepositoryVersion
@@ -21,15 +21,15 @@ def command(place: Place, name: str, as_json: bool) -> None:
     versions = run_async(_versions(place, name))
     if as_json:
         for version in versions:
-            click.echo(msgspec.json.encode(version).decode())
+            tell_json(version)
         return
-    click.echo(
+    tell(
         f"{'version':>7}  {'created':<20}  {'added':>8}  {'removed':>8}  {'present':>8}  {'root':<12}"
     )
     for version in versions:
         created = version.created.astimezone().strftime("%Y-%m-%d %H:%M:%S")
         protected = "  protected" if version.protected else ""
-        click.echo(
+        tell(
             f"{version.number:>7}  {created:<20}  {version.added:>8}  {version.removed:>8}  {version.present:>8}  "
             f"{version.root[:12]}{protected}"
         )

@@ -1,13 +1,13 @@
 """`flowsync why`: what decided that a path is in a version, or is not."""
 
 import click
-import msgspec
 
 from flowsync.catalog.explaining import explain
 from flowsync.cli.interruption import run_async
+from flowsync.cli.output import tell, tell_json
 from flowsync.cli.place import Place
 from flowsync.cli.settings import load
-from flowsync.cli.text import describe_unit, one_line
+from flowsync.cli.text import describe_unit, one_line, visible_line
 from flowsync.model.explanation import Explanation, Failure, Presence, Removal
 
 
@@ -19,16 +19,19 @@ from flowsync.model.explanation import Explanation, Failure, Presence, Removal
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.pass_obj
-def command(place: Place, name: str, path: str, number: int | None, as_json: bool) -> None:
+def command(place: Place, name: str, path: str, number: int | None, as_json: bool) -> int:
     """Say why repository NAME has PATH or lacks it: which version and run decided it, from where, or what failed.
 
     In place of PATH, the id of a unit without files is taken, as `flowsync show` tells it.
+
+    Exit status: 0 when the version has the path, 1 when it lacks it.
     """
     found = run_async(_explain(place, name, path, number))
     if as_json:
-        click.echo(msgspec.json.encode(found).decode())
+        tell_json(found)
     else:
-        click.echo("\n".join(_as_text(found)))
+        tell("\n".join(_as_text(found)))
+    return 0 if found.present else 1
 
 
 async def _explain(place: Place, name: str, path: str, number: int | None) -> Explanation:
@@ -39,11 +42,11 @@ async def _explain(place: Place, name: str, path: str, number: int | None) -> Ex
 def _as_text(found: Explanation) -> list[str]:
     where = f"version {found.version} of {found.repository}"
     if found.present:
-        lines = [f"{where} has {found.path}"]
+        lines = [f"{where} has {visible_line(found.path)}"]
         for presence in found.present:
             lines += _present(presence)
     else:
-        lines = [f"{where} does not have {found.path}"]
+        lines = [f"{where} does not have {visible_line(found.path)}"]
         lines += [] if found.removal is None else [_removed(found.removal)]
     lines += [] if found.failure is None else [_failed(found.failure)]
     return [*lines, f"  next: {_next_step(found)}"]
@@ -65,7 +68,7 @@ def _present(presence: Presence) -> list[str]:
         f"  sha256 {presence.sha256 or '?'}",
         *([f"  blake3 {presence.blake3}"] if presence.blake3 else []),
         *(
-            f"  from {origin.url} (remote {origin.remote}, {origin.policy})"
+            f"  from {visible_line(origin.url)} (remote {origin.remote}, {origin.policy})"
             for origin in presence.origins
         ),
     ]

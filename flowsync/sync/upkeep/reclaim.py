@@ -65,7 +65,7 @@ async def _numbers(
     if versions is not None:
         return sorted(set(versions))
     known = [version.number for version in await engine.catalog.repositories.versions(repository)]
-    return known[: len(known) - keep_latest] if keep_latest else known
+    return known[: max(len(known) - keep_latest, 0)]
 
 
 async def _drop(engine: Engine, scope: Scope, free: Sequence[Verdict], tally: "_Tally") -> None:

@@ -1,6 +1,6 @@
 import pytest
 
-from flowsync.cli.text import format_bytes, one_line
+from flowsync.cli.text import format_bytes, one_line, visible, visible_line
 
 
 @pytest.mark.parametrize(
@@ -23,3 +23,19 @@ def test_a_message_is_one_line_that_no_terminal_obeys() -> None:
     said = one_line("failed:\n  evil\x1b[31m\x9b  name\tü \u202e")
 
     assert said == "failed: evil\\x1b[31m\\x9b name ü \\u202e"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown", "line"),
+    [
+        ("a  b/grün", "a  b/grün", "a  b/grün"),
+        ("a\x1b[31m", "a\\x1b[31m", "a\\x1b[31m"),
+        ("a\x9b\r", "a\\x9b\\r", "a\\x9b\\r"),
+        ("a\nb\t", "a\nb\\t", "a\\nb\\t"),
+        ("a\udcf3", "a\\xf3", "a\\xf3"),
+        ("a\ud800", "a\\ud800", "a\\ud800"),
+    ],
+)
+def test_what_a_terminal_would_obey_is_escaped(text: str, shown: str, line: str) -> None:
+    assert visible(text) == shown
+    assert visible_line(text) == line
