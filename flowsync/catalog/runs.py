@@ -108,7 +108,7 @@ class Runs:
         """
         if repository is not None:
             await self._expect(repository)
-        params = {"name": repository, "older_than": older_than, "lock": LOCK_CLASS}
+        params = {"name": repository, "older_than": older_than, "lock": self._database.locks.runs}
         if not apply:
             ((count,),) = await self._database.fetch("count_old_runs", params)
             return int(count)

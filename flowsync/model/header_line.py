@@ -12,5 +12,5 @@ def why_unsendable(name: str, value: str) -> str | None:
     if not _NAME.fullmatch(name):
         return f"{name!r} cannot be the name of a header"
     if not _VALUE.fullmatch(value):
-        return f"the value of header {name!r} holds control characters"
+        return f"the value of header {name!r} holds control characters or a lone surrogate"
     return None

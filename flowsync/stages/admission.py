@@ -4,7 +4,6 @@ The stages that take declarations name `check_declared` as what they accept, so 
 leads to the line at fault. It is asked when an item is put, not when it is made, because declarations can be changed in between.
 """
 
-import re
 from collections.abc import Mapping
 from typing import Any, Final
 from unicodedata import category
@@ -12,6 +11,7 @@ from unicodedata import category
 from flowsync.declare import DeclarativeArtifact, DeclarativeContent
 from flowsync.model.artifact import LARGEST_SIZE, Artifact
 from flowsync.model.errors import DeclarationError
+from flowsync.model.header_line import why_unsendable
 from flowsync.model.recordable import problem_with_content
 from flowsync.model.relative_path import problem_with_path, shown_path
 from flowsync.model.remote import Remote
@@ -20,7 +20,6 @@ from flowsync.pipeline.stage import Stage
 
 _LONGEST_SHOWN: Final = 300
 _LAST_LINE: Final = (1 << 31) - 1
-_HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
 def check_declared(stage: Stage, item: object) -> None:
@@ -102,20 +101,16 @@ def _problem_with_extra_data(extra_data: object) -> str | None:
     if not isinstance(headers, Mapping):
         return f"has headers of type {type(headers).__name__}, not a mapping"
     for name, value in headers.items():
-        if not isinstance(name, str) or not _HEADER_NAME.fullmatch(name):
-            return f"has the header {_shown(name)}, which cannot be the name of one"
-        # The value is not shown: it may be secret.
-        if not isinstance(value, str) or not _is_header_value(value):
-            return f"has a value of the header {name!r} that cannot be sent"
+        if not isinstance(name, str) or not isinstance(value, str):
+            return f"has the header {_shown(name)}, whose name or value is no text"
+        reason = why_unsendable(name, value)
+        if reason is not None:
+            return f"has a header that cannot be sent: {reason}"
     return None
 
 
 def _is_size(size: object) -> bool:
     return type(size) is int and 0 <= size <= LARGEST_SIZE
-
-
-def _is_header_value(value: str) -> bool:
-    return value.isprintable() or {"Cc", "Cs"}.isdisjoint(map(category, value.replace("\t", "")))
 
 
 def _shown(value: object) -> str:

@@ -132,7 +132,7 @@ NOT_TO_BE_PUT: dict[str, tuple[Any, str]] = {
     "a header's name": (changed(extra_data={"headers": {"a b": "c"}}), "has the header 'a b'"),
     "a header's value": (
         changed(extra_data={"headers": {"Accept": "secret\r\nX: y"}}),
-        "has a value of the header 'Accept' that cannot be sent",
+        "the value of header 'Accept' holds control characters",
     ),
     "artifacts that are none": (unit_with(d_artifacts=[5]), "hold 5, which is no Declarative"),
     "no list of artifacts": (unit_with(d_artifacts=None), "d_artifacts are of type NoneType"),
