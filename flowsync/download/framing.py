@@ -1,7 +1,8 @@
 """Where the head of an answer ends, and what it says about the length of the body, said once. Pure.
 
-Intermediaries repeat `Content-Length`, join it into a list, or leave it beside `Transfer-Encoding`. RFC 9112 (6.3) says what
-such an answer means; the client's parser refuses them all. A head that contradicts itself stays as it came, and is refused.
+Intermediaries repeat `Content-Length`, join it into a list, or leave it beside `Transfer-Encoding`.
+RFC 9112 (6.3) says what such an answer means; the client's parser refuses them all. A head that
+contradicts itself stays as it came, and is refused.
 """
 
 import re

@@ -1,9 +1,12 @@
 """The HTTP client's protocol for one connection, with heads and ends of answers taken more exactly.
 
-1. The parser gets a head as a whole and on its own, so that what follows cannot spoil it. A head is at most 64 KiB long.
-2. What comes after the end of an answer, but for line ends, is dropped, and the connection is closed: on the answer's own connection in whatever read
-   it arrives, and on a free one, where it would pass for the answer to the next request.
-3. What the parser finds wrong is named. Its own errors quote the answer, which may hold signed URLs and cookies.
+1. The parser gets a head as a whole and on its own, so that what follows cannot spoil it. A head is
+   at most 64 KiB long.
+2. What comes after the end of an answer, but for line ends, is dropped, and the connection is
+   closed: on the answer's own connection in whatever read it arrives, and on a free one, where it
+   would pass for the answer to the next request.
+3. What the parser finds wrong is named. Its own errors quote the answer, which may hold signed URLs
+   and cookies.
 """
 
 import re

@@ -1,7 +1,8 @@
-"""Whatever bytes answer a request, it ends with the right body or with an error of its source, which tells no secret.
+"""Whatever bytes answer a request, it ends with the right body or with an error of its source, which
+tells no secret.
 
-Heads and bodies are drawn by hypothesis: answers that are nearly right, bytes changed at random, cut into pieces at random.
-`FLOWSYNC_ANSWERS` says how many transfers are tried.
+Heads and bodies are drawn by hypothesis: answers that are nearly right, bytes changed at random,
+cut into pieces at random. `FLOWSYNC_ANSWERS` says how many transfers are tried.
 """
 
 import asyncio

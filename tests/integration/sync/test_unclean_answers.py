@@ -1,4 +1,6 @@
-"""What comes from outside unclean leaves a sync whole: an error of its source, or clean text, and nothing of this machine."""
+"""What comes from outside unclean leaves a sync whole: an error of its source, or clean text, and
+nothing of this machine.
+"""
 
 import hashlib
 from collections.abc import Iterator
