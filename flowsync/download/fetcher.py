@@ -83,8 +83,8 @@ class UrlFetcher:
     async def stream(self, request: FetchRequest, sink: Sink) -> Received:
         """Bring a body into `sink`.
 
-        Raise `UnsupportedUrlError` for a scheme nobody here knows, `ForbiddenPathError` for a file that a remote of another scheme asks for, and
-        what `Fetcher` says.
+        Raise `UnsupportedUrlError` for a scheme nobody here knows, `ForbiddenPathError` for a file
+        that a remote of another scheme asks for, and what `Fetcher` says.
         """
         if self._closed:
             raise TransferError(redact(request.url), "asked of a fetcher that is closed")

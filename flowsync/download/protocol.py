@@ -26,7 +26,9 @@ _PHRASE: Final = re.compile(r"(?:Bad status line:\n\s*)?([A-Za-z][A-Za-z0-9 /,.'
 
 
 class UnintelligibleAnswerError(aiohttp.ClientError):
-    """What came is not an HTTP answer. The text names the fault and quotes nothing. `final` means that the same would come again."""
+    """What came is not an HTTP answer. The text names the fault and quotes nothing. `final` means
+    that the same would come again.
+    """
 
     def __init__(self, reason: str, *, final: bool = False) -> None:
         super().__init__(reason)
@@ -34,7 +36,7 @@ class UnintelligibleAnswerError(aiohttp.ClientError):
 
 
 class AnswerProtocol(ResponseHandler):
-    """Takes the answers of one connection. Made by the connector, lives as long as the connection."""
+    """Takes the answers of one connection. Made by the connector, lives as long as that."""
 
     _head: bytes = b""
     _heads_due: bool = False

@@ -1,5 +1,5 @@
-"""Answers as they come from real servers, and worse ones: taken for what they mean, or refused by an
-error of their source.
+"""Answers as they come from real servers, and worse ones: taken for what they mean, or refused by
+an error of their source.
 """
 
 import asyncio

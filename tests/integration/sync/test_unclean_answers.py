@@ -24,7 +24,7 @@ def raw() -> Iterator[RawUpstream]:
 
 
 def publish(raw: RawUpstream, **replaced: bytes) -> str:
-    """Let the upstream have FILES, with other answers for some, and return the URL of its folder."""
+    """Let the upstream have FILES, with other answers for some; return the URL of its folder."""
     lines = [
         f"{name},{hashlib.sha256(body).hexdigest()},{len(body)}" for name, body in FILES.items()
     ]
