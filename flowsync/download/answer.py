@@ -1,11 +1,13 @@
-"""What an HTTP answer means, from its status and headers. Pure; what cannot be understood counts as absent.
+"""What an HTTP answer means, from its status and headers. Pure; what cannot be understood counts as
+absent.
 
-A try that asked for the rest of a body gets it only from a 206 that begins at the right byte and comes from the same body. A 200
-or 203 is the whole body anew; so is a 206 to a request for the whole if it holds all of it: digest and size decide. A wrong rest
-voids the validator, so that the next try begins at the first byte. A 416 says that there is no rest: where the same body ends
-after the last byte that came, nothing is missing. A transfer that broke off, or was killed, just before it knew that fetches
-nothing twice.
-What is sent back to upstream, an entity tag or a date, is kept only where it can be sent back as it came.
+A try that asked for the rest of a body gets it only from a 206 that begins at the right byte and
+comes from the same body. A 200 or 203 is the whole body anew; so is a 206 to a request for the
+whole if it holds all of it: digest and size decide. A wrong rest voids the validator, so that the
+next try begins at the first byte. A 416 says that there is no rest: where the same body ends after
+the last byte that came, nothing is missing. A transfer that broke off, or was killed, just before
+it knew that fetches nothing twice. What is sent back to upstream, an entity tag or a date, is kept
+only where it can be sent back as it came.
 """
 
 import enum
@@ -41,7 +43,9 @@ _LENGTH: Final = re.compile(r"[0-9]{1,20}")
 _SECONDS: Final = re.compile(r"[0-9]{1,18}")
 
 _ENTITY_TAG: Final = re.compile(r'(?:W/)?"[!#-~]*"|[!#-+.-~-]+')
-"""A tag as RFC 9110 (8.8.3) has it, or a bare word, as some servers send and take it; ASCII, so that its bytes are known."""
+"""A tag as RFC 9110 (8.8.3) has it, or a bare word, as some servers send and take it; ASCII, so
+that its bytes are known.
+"""
 
 _LONGEST_TAG: Final = 1024
 """Characters of an entity tag that is sent back. Servers refuse requests whose heads are long."""
@@ -163,7 +167,9 @@ def content_length(headers: Headers) -> int | None:
 
 
 def encodings(headers: Headers) -> list[str]:
-    """Return the encodings of the body in the order in which they were applied, in lower case; `identity` is none."""
+    """Return the encodings of the body in the order in which they were applied, in lower case;
+    `identity` is none.
+    """
     return _codings(headers, "content-encoding")
 
 
@@ -218,7 +224,9 @@ def _seconds(date: str | None) -> float | None:
 
 
 def http_date(seconds: float) -> str | None:
-    """Return a moment, in seconds since the epoch, as HTTP writes it, or `None` where the calendar does not reach."""
+    """Return a moment, in seconds since the epoch, as HTTP writes it, or `None` where the calendar
+    does not reach.
+    """
     try:
         return datetime.fromtimestamp(int(seconds), UTC).strftime("%a, %d %b %Y %H:%M:%S GMT")
     except (ArithmeticError, OSError, ValueError):

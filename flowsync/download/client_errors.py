@@ -1,8 +1,10 @@
-"""What the HTTP client raises, said in errors of ours: with the URL redacted, and without a text that may hold a secret.
+"""What the HTTP client raises, said in errors of ours: with the URL redacted, and without a text
+that may hold a secret.
 
-The client raises more than it says: its own errors, those of the system, and those of the codecs and parsers below it for a
-host or a header that upstream sent. All of them are failures of that source. Only what the system said is kept as a cause; the
-rest may hold headers of the request or quote the answer.
+The client raises more than it says: its own errors, those of the system, and those of the codecs
+and parsers below it for a host or a header that upstream sent. All of them are failures of that
+source. Only what the system said is kept as a cause; the rest may hold headers of the request or
+quote the answer.
 """
 
 from collections.abc import Callable
@@ -33,7 +35,9 @@ T = TypeVar("T")
 
 
 def understand(url: str, read: Callable[P, T], *args: P.args, **more: P.kwargs) -> T:
-    """Return what `read` makes of an answer; whatever else than an error of ours it raises becomes a `BrokenBodyError`."""
+    """Return what `read` makes of an answer; whatever else than an error of ours it raises becomes
+    a `BrokenBodyError`.
+    """
     try:
         return read(*args, **more)
     except FlowsyncError:
@@ -80,7 +84,9 @@ def timeout(url: str, error: TimeoutError, remote: Remote) -> TransferError:
 
 
 def cause_of(error: Exception | None) -> Exception | None:
-    """Return the error where it may be kept as a cause: what the system said of a connection, which holds no header and no URL."""
+    """Return the error where it may be kept as a cause: what the system said of a connection, which
+    holds no header and no URL.
+    """
     return error if isinstance(error, OSError) and not isinstance(error, TimeoutError) else None
 
 

@@ -1,17 +1,21 @@
 """GET requests over the HTTP client's pooled connections, without its session.
 
-1. The client's connector gives the connection: it resolves, connects, greets proxies, does TLS, and keeps what is free. Its protocol and its parser
-   take the answer. What is left out is the session, with its objects for requests and answers, redirects, cookies and middlewares, which nobody here
-   uses: with retries, slots and sink a GET of 4 KiB costs 0.8 of the CPU of a bare one through the session (`bench/download/bench_http.py`).
-2. A reply holds its connection until it is released; one whose body was read to its end, here or elsewhere, goes back to the pool, any other is
-   closed.
+1. The client's connector gives the connection: it resolves, connects, greets proxies, does TLS, and
+   keeps what is free. Its protocol and its parser take the answer. What is left out is the session,
+   with its objects for requests and answers, redirects, cookies and middlewares, which nobody here
+   uses: with retries, slots and sink a GET of 4 KiB costs 0.8 of the CPU of a bare one through the
+   session (`bench/download/bench_http.py`).
+2. A reply holds its connection until it is released; one whose body was read to its end, here or
+   elsewhere, goes back to the pool, any other is closed.
 3. What takes the answers is `protocol`, given to the connector in place of the client's own.
-4. A request whose connection breaks before the first byte of an answer is sent once more at once: the server may have closed a free connection in
-   that very moment (RFC 9112, 9.3.1).
-5. Header lines and request targets are checked before they are written: none can hold what would begin another line.
+4. A request whose connection breaks before the first byte of an answer is sent once more at once:
+   the server may have closed a free connection in that very moment (RFC 9112, 9.3.1).
+5. Header lines and request targets are checked before they are written: none can hold what would
+   begin another line.
 
-Decided: the connector's and the protocol's methods are called directly although the client's manual only describes the session, because the
-session is the largest part of the work on a small file. The client is therefore held to the minor version that was tried (`pyproject.toml`).
+Decided: the connector's and the protocol's methods are called directly although the client's manual
+only describes the session, because the session is the largest part of the work on a small file. The
+client is therefore held to the minor version that was tried (`pyproject.toml`).
 """
 
 import asyncio
@@ -111,7 +115,8 @@ class Connections:
 
     def __init__(self, connector: aiohttp.TCPConnector) -> None:
         self._connector = connector
-        connector._factory = partial(AnswerProtocol, asyncio.get_running_loop())  # type: ignore[assignment]
+        loop = asyncio.get_running_loop()
+        connector._factory = partial(AnswerProtocol, loop)  # type: ignore[assignment]
         self._templates: dict[tuple[Origin, SSLContext | bool], aiohttp.ClientRequest] = {}
 
     async def get(
@@ -122,8 +127,8 @@ class Connections:
     ) -> Reply:
         """Send a request and return the reply when its head is there.
 
-        Of `limits`, those on connecting and on waiting for bytes count. Raise what the client raises, which may be anything: its text may hold
-        headers of the request.
+        Of `limits`, those on connecting and on waiting for bytes count. Raise what the client
+        raises, which may be anything: its text may hold headers of the request.
         """
         try:
             return await self._exchange(target, headers, limits)

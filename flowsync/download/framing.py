@@ -1,7 +1,8 @@
 """Where the head of an answer ends, and what it says about the length of the body, said once. Pure.
 
-Intermediaries repeat `Content-Length`, join it into a list, or leave it beside `Transfer-Encoding`. RFC 9112 (6.3) says what
-such an answer means; the client's parser refuses them all. A head that contradicts itself stays as it came, and is refused.
+Intermediaries repeat `Content-Length`, join it into a list, or leave it beside `Transfer-Encoding`.
+RFC 9112 (6.3) says what such an answer means; the client's parser refuses them all. A head that
+contradicts itself stays as it came, and is refused.
 """
 
 import re
@@ -17,19 +18,23 @@ _COMMON: Final = re.compile(rb"\ncontent-length:[ \t]*\d+[ \t]*\r?\n")
 
 
 def end_of_head(data: bytes, seen: int = 0) -> int | None:
-    """Return the index behind the empty line that ends a head, or `None`; the first `seen` bytes hold none."""
+    """Return the index behind the empty line that ends a head, or `None`; the first `seen` bytes
+    hold none.
+    """
     found = _END.search(data, max(0, seen - 2))
     return None if found is None else found.end()
 
 
 def begins_like_http(data: bytes) -> bool:
-    """Say whether the data may be the beginning of an answer. Empty lines before it do not count."""
+    """Say whether the data may begin an answer. Empty lines before it do not count."""
     begin = data.lstrip(b"\r\n")[:5]
     return begin == b"HTTP/"[: len(begin)]
 
 
 def plain(head: bytes) -> bytes:
-    """Return the head with one plain statement of how the body is framed, where it makes several that agree."""
+    """Return the head with one plain statement of how the body is framed, where it makes several
+    that agree.
+    """
     lower = head.lower()
     lengths = lower.count(_LENGTH)
     if _CODING not in lower and (not lengths or (lengths == 1 and _COMMON.search(lower))):

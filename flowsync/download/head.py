@@ -1,13 +1,14 @@
 """What the head of an answer says, as text that every part may keep. Pure; the only way in for it.
 
-1. A name is in lower case; a value is printable. Bytes that are no UTF-8 are read as Latin-1, as HTTP once had it; what cannot be
-   shown is replaced.
-2. A header that comes several times counts once where the values are equal; others are joined with commas (RFC 9110, 5.3).
-3. Where a redirect leads is kept as it came: it is encoded for the wire, byte for byte, and never shown as it is. Several
-   places are none.
+1. A name is in lower case; a value is printable. Bytes that are no UTF-8 are read as Latin-1, as
+   HTTP once had it; what cannot be shown is replaced.
+2. A header that comes several times counts once where the values are equal; others are joined with
+   commas (RFC 9110, 5.3).
+3. Where a redirect leads is kept as it came: it is encoded for the wire, byte for byte, and never
+   shown as it is. Several places are none.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from typing import Final, NamedTuple
 
 from flowsync.model.printable import printable
@@ -17,7 +18,10 @@ LONGEST_REASON: Final = 200
 
 
 class Head(NamedTuple):
-    """Status, phrase and headers of an answer. `location` may hold surrogates, which stand for bytes that are no UTF-8."""
+    """Status, phrase and headers of an answer.
+
+    `location` may hold surrogates, which stand for bytes that are no UTF-8.
+    """
 
     status: int
     reason: str
@@ -25,27 +29,26 @@ class Head(NamedTuple):
     location: str | None
 
 
-def read_head(status: int, reason: str, lines: Iterable[tuple[str, str]]) -> Head:
-    """Return what a head says; `lines` are its headers as the client decodes them, with surrogates for bytes that are no UTF-8."""
-    headers: dict[str, str] = {}
-    several: dict[str, dict[str, None]] = {}
+def read_head(status: int, reason: str, lines: Collection[tuple[str, str]]) -> Head:
+    """Return what a head says.
+
+    `lines` are its headers as the client decodes them, with surrogates for bytes that are no UTF-8.
+    """
+    reason = clean(reason)[:LONGEST_REASON]
+    headers = {name.lower(): value for name, value in lines}
+    # Nearly every head is clean and says everything once.
+    text = "".join([*headers, *headers.values()])
+    if len(headers) == len(lines) and text.isprintable():
+        return Head(status, reason, headers, headers.get("location"))
+    said: dict[str, dict[str, None]] = {}
     places: dict[str, None] = {}
     for name, value in lines:
-        key = name.lower()
+        key = clean(name.lower())
+        said.setdefault(key, {})[clean(value)] = None
         if key == "location":
             places[value] = None
-        # Nearly every name and value is printable.
-        if not key.isprintable():
-            key = clean(key)
-        said = value if value.isprintable() else clean(value)
-        if key in headers:
-            several.setdefault(key, {headers[key]: None})[said] = None
-        else:
-            headers[key] = said
-    for key, values in several.items():
-        headers[key] = ", ".join(values)
     location = next(iter(places)) if len(places) == 1 else None
-    return Head(status, clean(reason)[:LONGEST_REASON], headers, location)
+    return Head(status, reason, {key: ", ".join(said[key]) for key in said}, location)
 
 
 def clean(text: str) -> str:

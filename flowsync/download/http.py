@@ -1,17 +1,23 @@
-"""The HTTP origin: one try at a body over HTTP. Only this module and its parts know the HTTP client: `connections`, `body`, `client_errors`.
+"""The HTTP origin: one try at a body over HTTP. Only this module and its parts know the HTTP
+client: `connections`, `body`, `client_errors`.
 
-1. Bodies arrive as they are stored upstream: `Accept-Encoding: identity`, and nothing is unpacked unless the request allows compression.
-2. A try that follows a broken one asks for the rest with `Range` and `If-Range`. Whatever comes instead of that rest begins the body again, unless it
-   says that there is none.
-3. Whatever a try raises because of what upstream sent is a `TransferError`, with the URL redacted (`client_errors`). What the sink raises, and what a
-   remote's own settings bring about, stays what it is.
-4. A slot of the host is held from sending the request until the last byte of the answer, for each redirect anew. Where the remote limits bytes, the
-   next ones are read when they may come; until then the connection fills up and upstream waits.
+1. Bodies arrive as they are stored upstream: `Accept-Encoding: identity`, and nothing is unpacked
+   unless the request allows compression.
+2. A try that follows a broken one asks for the rest with `Range` and `If-Range`. Whatever comes
+   instead of that rest begins the body again, unless it says that there is none.
+3. Whatever a try raises because of what upstream sent is a `TransferError`, with the URL redacted
+   (`client_errors`). What the sink raises, and what a remote's own settings bring about, stays what
+   it is.
+4. A slot of the host is held from sending the request until the last byte of the answer, for each
+   redirect anew. Where the remote limits bytes, the next ones are read when they may come; until
+   then the connection fills up and upstream waits.
 
-Decided: one pool of connections serves all remotes, because the client keeps them apart by host, TLS context and proxy anyway. There are no cookies:
-remotes share the pool, and one must not see another's.
+Decided: one pool of connections serves all remotes, because the client keeps them apart by host,
+TLS context and proxy anyway. There are no cookies: remotes share the pool, and one must not see
+another's.
 
-Decided: names are resolved by the system in threads even where a faster resolver is installed, because only the system knows its hosts file.
+Decided: names are resolved by the system in threads even where a faster resolver is installed,
+because only the system knows its hosts file.
 """
 
 import asyncio
@@ -52,7 +58,8 @@ _UNBOUNDED: Final = nullcontext()
 
 
 class _Setup(msgspec.Struct, frozen=True, kw_only=True):
-    """What requests of one remote need: made once, used as long as the remote and its files of certificates stay the same.
+    """What requests of one remote need: made once, used as long as the remote and its files of
+    certificates stay the same.
 
     `stamp` is that of `files` as they were before they were read.
     """
@@ -137,12 +144,12 @@ class HttpOrigin:
     async def _answer(
         self, target: Target, sent: headers.Headers, setup: _Setup
     ) -> Reply | Exception:
-        # Returned and not raised: an error that is raised while the client's is handled would carry it along.
+        # Returned and not raised: what is raised while another error is handled carries it along.
         try:
             return await self._connections.get(target, sent, setup.timeout)
         except FlowsyncError:
             raise
-        except Exception as error:  # noqa: BLE001 -- the client raises whatever the codecs below it raise
+        except Exception as error:  # noqa: BLE001 -- the codecs below may raise anything
             return error
 
     def _setup(self, remote: Remote) -> _Setup | None:

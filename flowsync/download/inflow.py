@@ -27,7 +27,9 @@ _MOST_LAYERS: Final = 4
 
 
 class Inflow:
-    """Takes one answer's bytes. `encodings` are those of the body, where the request allowed any, in the order in which they were applied."""
+    """Takes one answer's bytes. `encodings` are those of the body, where the request allowed any,
+    in the order in which they were applied.
+    """
 
     def __init__(
         self, request: FetchRequest, sink: Sink, tally: Tally, encodings: Sequence[str] = ()

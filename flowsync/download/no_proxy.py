@@ -1,8 +1,9 @@
 """Which hosts the environment's proxy is not for: what `NO_PROXY` says. Pure.
 
-Entries are divided by commas or blanks; case does not count. An entry is `*` for all; a name for that host and all below it, with
-a dot before it or not; `*.name` for those below it only; an address, also in brackets; a network in CIDR form; each of the first
-four with `:port` for that port only. This is what curl, Go and Python's libraries take, where one of them takes it; an entry that
+Entries are divided by commas or blanks; case does not count. An entry is `*` for all; a name for
+that host and all below it, with a dot before it or not; `*.name` for those below it only; an
+address, also in brackets; a network in CIDR form; each of the first four with `:port` for that port
+only. This is what curl, Go and Python's libraries take, where one of them takes it; an entry that
 cannot be understood excepts nothing.
 """
 

@@ -1,9 +1,12 @@
 """The HTTP client's protocol for one connection, with heads and ends of answers taken more exactly.
 
-1. The parser gets a head as a whole and on its own, so that what follows cannot spoil it. A head is at most 64 KiB long.
-2. What comes after the end of an answer, but for line ends, is dropped, and the connection is closed: on the answer's own connection in whatever read
-   it arrives, and on a free one, where it would pass for the answer to the next request.
-3. What the parser finds wrong is named. Its own errors quote the answer, which may hold signed URLs and cookies.
+1. The parser gets a head as a whole and on its own, so that what follows cannot spoil it. A head is
+   at most 64 KiB long.
+2. What comes after the end of an answer, but for line ends, is dropped, and the connection is
+   closed: on the answer's own connection in whatever read it arrives, and on a free one, where it
+   would pass for the answer to the next request.
+3. What the parser finds wrong is named. Its own errors quote the answer, which may hold signed URLs
+   and cookies.
 """
 
 import re
@@ -23,7 +26,9 @@ _PHRASE: Final = re.compile(r"(?:Bad status line:\n\s*)?([A-Za-z][A-Za-z0-9 /,.'
 
 
 class UnintelligibleAnswerError(aiohttp.ClientError):
-    """What came is not an HTTP answer. The text names the fault and quotes nothing. `final` means that the same would come again."""
+    """What came is not an HTTP answer. The text names the fault and quotes nothing. `final` means
+    that the same would come again.
+    """
 
     def __init__(self, reason: str, *, final: bool = False) -> None:
         super().__init__(reason)
@@ -31,7 +36,7 @@ class UnintelligibleAnswerError(aiohttp.ClientError):
 
 
 class AnswerProtocol(ResponseHandler):
-    """Takes the answers of one connection. Made by the connector, lives as long as the connection."""
+    """Takes the answers of one connection. Made by the connector, lives as long as that."""
 
     _head: bytes = b""
     _heads_due: bool = False

@@ -25,7 +25,8 @@ class Proxy(msgspec.Struct, frozen=True):
 def choose(remote: Remote, target: Origin) -> Proxy | None:
     """Return the proxy for a request of `remote` to `target`, or `None` for a direct connection.
 
-    Raise `UnsupportedUrlError` when the environment names a proxy that does not speak HTTP, or none.
+    Raise `UnsupportedUrlError` when the environment names a proxy that does not speak HTTP, or
+    none.
     """
     if remote.proxy_url is not None:
         return Proxy(remote.proxy_url, _authorization(remote.proxy_username, remote.proxy_password))

@@ -1,14 +1,19 @@
 """When a failed try is worth another one, and how long to wait before it.
 
-1. Tries again: 408, 429 and 5xx (but for those that say "never"), no connection, a broken body, a time-out, a wrong size, a wrong digest. Everything
-   else gives up at once: other statuses, a certificate that does not hold, a refused redirect, an answer that is refused for what it is, a body over
-   the caller's limit, a file that is not there, a sink that fails; and a wrong size or digest where the origin is steady.
-2. Waits a random time between nothing and a bound that doubles with every failure up to a cap ("full jitter"), so that a thousand waiting
-   requests do not come back at once. What `Retry-After` asks for comes on top, up to the caller's patience, so nobody comes back before the pause
-   that it means for all requests to that upstream (`gate`) is over.
-3. Goes on inside the body where that is possible, otherwise begins again with an empty sink. A body that was whole and wrong is never continued.
-4. A try that went on from bytes of an earlier transfer and made them useless (upstream has other ones, or they are wrong) is followed by another one
-   at once and counts for nothing: neither upstream nor the caller's patience is to blame.
+1. Tries again: 408, 429 and 5xx (but for those that say "never"), no connection, a broken body, a
+   time-out, a wrong size, a wrong digest. Everything else gives up at once: other statuses, a
+   certificate that does not hold, a refused redirect, an answer that is refused for what it is, a
+   body over the caller's limit, a file that is not there, a sink that fails; and a wrong size or
+   digest where the origin is steady.
+2. Waits a random time between nothing and a bound that doubles with every failure up to a cap
+   ("full jitter"), so that a thousand waiting requests do not come back at once. What `Retry-After`
+   asks for comes on top, up to the caller's patience, so nobody comes back before the pause that it
+   means for all requests to that upstream (`gate`) is over.
+3. Goes on inside the body where that is possible, otherwise begins again with an empty sink. A body
+   that was whole and wrong is never continued.
+4. A try that went on from bytes of an earlier transfer and made them useless (upstream has other
+   ones, or they are wrong) is followed by another one at once and counts for nothing: neither
+   upstream nor the caller's patience is to blame.
 5. Holds no connection and no slot while it waits.
 """
 
@@ -38,7 +43,9 @@ from flowsync.model.transfer_errors import (
 
 _BUSY: Final = frozenset({408, 429})
 _NEVER: Final = frozenset({501, 505, 510})
-"""Not implemented, not this version of HTTP, not without an extension: what no later request of the same kind changes."""
+"""Not implemented, not this version of HTTP, not without an extension: what no later request of the
+same kind changes.
+"""
 
 _PASSING: Final = (
     UnreachableError,

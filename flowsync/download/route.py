@@ -1,11 +1,15 @@
-"""Where a request goes: the URL on the wire, where a redirect leads, and whether what proves who we are may go along. Pure.
+"""Where a request goes: the URL on the wire, where a redirect leads, and whether what proves who we
+are may go along. Pure.
 
-1. At most ten redirects in a row; never from https to http; never to another scheme than http and https; never to a URL with a user in it; where a
-   request demands it, never to another party than its own.
-2. What a remote says to prove who it is goes to the party of the remote's own URL: same scheme, host and port, or the same host over https after
-   http on their usual ports. Once it is left behind it stays behind, also when a redirect leads back.
-3. A URL goes over the wire as it was given. Only characters that no URL may hold are percent-encoded, so signed URLs survive; bytes of a redirect
-   that are no UTF-8 stay the same bytes. What is looked at is what goes over the wire: no two readings of one URL.
+1. At most ten redirects in a row; never from https to http; never to another scheme than http and
+   https; never to a URL with a user in it; where a request demands it, never to another party than
+   its own.
+2. What a remote says to prove who it is goes to the party of the remote's own URL: same scheme,
+   host and port, or the same host over https after http on their usual ports. Once it is left
+   behind it stays behind, also when a redirect leads back.
+3. A URL goes over the wire as it was given. Only characters that no URL may hold are
+   percent-encoded, so signed URLs survive; bytes of a redirect that are no UTF-8 stay the same
+   bytes. What is looked at is what goes over the wire: no two readings of one URL.
 """
 
 import re
@@ -27,7 +31,8 @@ _ILLEGAL: Final = re.compile(r"[^!#$%&'()*+,/0-9:;=?@A-Z\[\]_a-z~.-]")
 
 
 class Hop(NamedTuple):
-    """One request of a chain of redirects. `trusted` lets the remote's credentials go along, `first` the request's own.
+    """One request of a chain of redirects. `trusted` lets the remote's credentials go along,
+    `first` the request's own.
 
     `source` is what may be told of the URL that a redirect led to, or `None` before any.
     """
@@ -55,7 +60,9 @@ def start(url: str, remote_url: str) -> Hop:
 
 
 def follow(hop: Hop, location: str | None, *, same_party: bool = False) -> Hop:
-    """Return the hop that a redirect leads to; with `same_party`, to no other party. Raise `RedirectError` when it is refused."""
+    """Return the hop that a redirect leads to; with `same_party`, to no other party. Raise
+    `RedirectError` when it is refused.
+    """
     source = redact(hop.url)
     if not location:
         raise RedirectError(source, "redirects to nowhere")
@@ -77,7 +84,9 @@ def follow(hop: Hop, location: str | None, *, same_party: bool = False) -> Hop:
 
 
 def _look_at(url: str, base: str = "") -> tuple[str, Origin] | str:
-    """Return what goes over the wire for the URL, and whom it leads to; or what is wrong with it, without quoting it."""
+    """Return what goes over the wire for the URL, and whom it leads to; or what is wrong with it,
+    without quoting it.
+    """
     try:
         sent = _wire_form(urljoin(base, url) if base else url)
     except ValueError:

@@ -19,10 +19,14 @@ from flowsync.model.remote import Remote
 _PEM: Final = "-----BEGIN"
 _BLOCK: Final = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----.*?-----END \1-----", re.DOTALL)
 _LONGEST_NAME: Final = 100
-"""Characters of the name of a missing file in an error. Something longer may be a key without its marks."""
+"""Characters of the name of a missing file in an error. Something longer may be a key without its
+marks.
+"""
 
 Stamp = tuple[tuple[int, int, int] | None, ...]
-"""What tells the state of some files from any other: inode, size and date of each, `None` for one that is not there."""
+"""What tells the state of some files from any other: inode, size and date of each, `None` for one
+that is not there.
+"""
 
 
 def files(remote: Remote) -> tuple[str, ...]:
@@ -102,7 +106,9 @@ def _unusable(
 
 
 class _NoFileError(ValueError):
-    """What was given is neither PEM text nor the name of a file, and perhaps a key without its marks."""
+    """What was given is neither PEM text nor the name of a file, and perhaps a key without its
+    marks.
+    """
 
 
 def _readable(path: str) -> str:

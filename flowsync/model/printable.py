@@ -1,7 +1,7 @@
 """Text that came from outside, made fit to be shown, recorded and sent on.
 
-What cannot be shown (a surrogate, a control character, a sign that turns the direction of text) neither fits a
-database nor belongs on a terminal.
+What cannot be shown (a surrogate, a control character, a sign that turns the direction of text)
+neither fits a database nor belongs on a terminal.
 """
 
 from typing import Final
@@ -10,7 +10,9 @@ REPLACEMENT: Final = "\ufffd"
 
 
 def printable(text: str, most: int | None = None) -> str:
-    """Return the text with a space for white space and U+FFFD for what cannot be shown, cut to `most` characters."""
+    """Return the text with a space for white space and U+FFFD for what cannot be shown, cut to
+    `most` characters.
+    """
     if not text.isprintable():
         text = "".join(map(_shown, text))
     if most is not None and len(text) > most:

@@ -27,7 +27,9 @@ COOL_DOWN: Final = 300.0
 """Seconds that a source is left alone whose bytes were wrong, by default."""
 
 _LARGEST: Final = 10**9
-"""The most of any number: a thousand million seconds are 31 years. Timers cannot take every number that there is."""
+"""The most of any number: a thousand million seconds are 31 years. Timers cannot take every number
+that there is.
+"""
 
 _SLOWEST: Final = 1 / _LARGEST
 
@@ -47,21 +49,25 @@ _TEXTS: Final = (
 
 
 class Remote(msgspec.Struct, kw_only=True, eq=False):
-    """An upstream: a name that is unique in the catalog, a URL, a policy, and everything the connection needs.
+    """An upstream: a name that is unique in the catalog, a URL, a policy, and everything the
+    connection needs.
 
-    Numbers are finite and at most a thousand million (rates: the square of it). Time-outs are seconds; `None` means no limit and 0 is
-    refused: `total_timeout` for one try with its body, `connect_timeout` until a connection stands, `stall_timeout` between two pieces
-    of an answer. `max_retries` counts the tries after the first.
+    Numbers are finite and at most a thousand million (rates: the square of it). Time-outs are
+    seconds; `None` means no limit and 0 is refused: `total_timeout` for one try with its body,
+    `connect_timeout` until a connection stands, `stall_timeout` between two pieces of an answer.
+    `max_retries` counts the tries after the first.
 
-    How one host is asked, by all syncs of an engine together: `download_concurrency` requests at a time, or as many as it turns out to take (`None`);
-    at most `rate_limit` requests a second and `bandwidth_limit` bytes a second. Where remotes of one host differ, the more modest ones hold up the
-    others only while it is their turn.
+    How one host is asked, by all syncs of an engine together: `download_concurrency` requests at a
+    time, or as many as it turns out to take (`None`); at most `rate_limit` requests a second and
+    `bandwidth_limit` bytes a second. Where remotes of one host differ, the more modest ones hold up
+    the others only while it is their turn.
 
-    Credentials are user and password (basic) or a `token` (bearer). They and `headers` (repeated names are sent repeatedly; a User-Agent is appended
-    to flowsync's own) go to the host of `url` and to nobody else, wherever redirects lead or upstream's metadata points.
-    Certificates and keys are PEM text or paths of PEM files; an own CA is trusted besides the system's. `trust_env` takes proxies from the
-    environment.
-    Credentials never reach the catalog, a log, an event, an error or `repr`.
+    Credentials are user and password (basic) or a `token` (bearer). They and `headers` (repeated
+    names are sent repeatedly; a User-Agent is appended to flowsync's own) go to the host of `url`
+    and to nobody else, wherever redirects lead or upstream's metadata points. Certificates and keys
+    are PEM text or paths of PEM files; an own CA is trusted besides the system's. `trust_env` takes
+    proxies from the environment. Credentials never reach the catalog, a log, an event, an error or
+    `repr`.
     """
 
     name: str
@@ -117,8 +123,8 @@ class Remote(msgspec.Struct, kw_only=True, eq=False):
     def get_downloader(self, url: str, **request: Any) -> "Downloader":
         """Return a downloader of `url` with this remote's credentials and limits.
 
-        `request` takes the other fields of `FetchRequest`, such as `expected` digests, `validators` for a conditional request, or
-        `same_origin=True` for metadata that no other host may give.
+        `request` takes the other fields of `FetchRequest`, such as `expected` digests, `validators`
+        for a conditional request, or `same_origin=True` for metadata that no other host may give.
         Raise `DeclarationError` when no run has bound the remote yet.
         """
         if self._fetcher is None:

@@ -31,12 +31,13 @@ class Validators(msgspec.Struct, frozen=True):
 class FetchRequest(msgspec.Struct, frozen=True, kw_only=True):
     """One body that is wanted.
 
-    `expected` holds hexadecimal digests by algorithm and `size` bytes; both are checked by `download`. With `validators` the request is
-    conditional. `folder` is where `download` puts the file; without it, the fetcher's own scratch folder.
-    `max_size` (bytes) refuses a longer body: a bound against upstreams that never end.
-    `compressed` lets upstream compress the body on its way; sizes and digests are always those of the bytes that arrive in the sink.
-    `same_origin` refuses redirects to another party than the one of `url`: another scheme, host or port. From http to https on their usual
-    ports the party stays the same.
+    `expected` holds hexadecimal digests by algorithm and `size` bytes; both are checked by
+    `download`. With `validators` the request is conditional. `folder` is where `download` puts the
+    file; without it, the fetcher's own scratch folder. `max_size` (bytes) refuses a longer body: a
+    bound against upstreams that never end. `compressed` lets upstream compress the body on its way;
+    sizes and digests are always those of the bytes that arrive in the sink. `same_origin` refuses
+    redirects to another party than the one of `url`: another scheme, host or port. From http to
+    https on their usual ports the party stays the same.
     """
 
     url: str
@@ -60,11 +61,13 @@ class FetchRequest(msgspec.Struct, frozen=True, kw_only=True):
 class Fetched(msgspec.Struct, frozen=True, kw_only=True):
     """A body that arrived as a file.
 
-    `url` is where the bytes came from: what was asked, or after redirects the last URL, without what may be secret. Relative links of the body
-    are resolved against it. Header names are lower-case; values hold nothing that cannot be shown.
-    `path` is the file, or `None` when a conditional request found nothing newer (`not_modified`). `digests` holds sha256 and what was expected.
-    `proof` is the entity tag by which the next request may find out that the body is still the same, if upstream gave one that proves it
-    (`sameness`).
+    `url` is where the bytes came from: what was asked, or after redirects the last URL, without
+    what may be secret. Relative links of the body are resolved against it. Header names are
+    lower-case; values hold nothing that cannot be shown. `path` is the file, or `None` when a
+    conditional request found nothing newer (`not_modified`). `digests` holds sha256 and what was
+    expected.
+    `proof` is the entity tag by which the next request may find out that the body is still the
+    same, if upstream gave one that proves it (`sameness`).
     """
 
     url: str
@@ -85,9 +88,11 @@ class Fetched(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Received(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known of a body that went into a sink. `size` counts bytes; `url` and `headers` are like those of `Fetched`.
+    """What is known of a body that went into a sink. `size` counts bytes; `url` and `headers` are
+    like those of `Fetched`.
 
-    `not_modified` answers a conditional request: upstream has nothing newer and the sink took nothing.
+    `not_modified` answers a conditional request: upstream has nothing newer and the sink took
+    nothing.
     """
 
     url: str

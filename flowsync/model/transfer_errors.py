@@ -11,7 +11,9 @@ LONGEST_URL: Final = 4096
 
 
 class TransferError(FlowsyncError):
-    """A body could not be fetched. `url` is redacted; neither it nor the reason holds what cannot be shown."""
+    """A body could not be fetched. `url` is redacted; neither it nor the reason holds what cannot
+    be shown.
+    """
 
     def __init__(self, url: str, reason: str) -> None:
         url, reason = printable(url, LONGEST_URL), printable(reason)
@@ -27,7 +29,9 @@ class UnsupportedUrlError(TransferError, ValueError):
 
 
 class ForbiddenPathError(TransferError):
-    """A `file://` URL leads out of the folders that the engine may read, or belongs to a remote that is no `file://` itself."""
+    """A `file://` URL leads out of the folders that the engine may read, or belongs to a remote
+    that is no `file://` itself.
+    """
 
 
 class UnreadableFileError(TransferError):
@@ -54,8 +58,8 @@ class StatusError(TransferError):
 
 
 class RedirectError(TransferError):
-    """A redirect was refused: too many, to another scheme, from https to http, to another party where the request demands
-    the same, or to nowhere. `url` is the one that redirects.
+    """A redirect was refused: too many, to another scheme, from https to http, to another party
+    where the request demands the same, or to nowhere. `url` is the one that redirects.
     """
 
 
@@ -68,8 +72,9 @@ class BrokenBodyError(TransferError):
 
 
 class RefusedAnswerError(BrokenBodyError):
-    """The answer is complete and cannot be taken as the body: it is encoded as nobody asked, or a part of the body where the
-    whole was asked for, or its head is too long. Another try would bring the same.
+    """The answer is complete and cannot be taken as the body: it is encoded as nobody asked, or a
+    part of the body where the whole was asked for, or its head is too long. Another try would bring
+    the same.
     """
 
 

@@ -1,8 +1,9 @@
 """URLs as text: how they may be shown, and whom they lead to.
 
-Decided: `redact` hides the value of every query parameter instead of only those with a suspicious name, because a signed URL carries its secret under
-a name that its maker chose; the names stay, since they tell what kind of URL it was.
-A `file://` URL has no query: there `?` and `#` belong to the name. What cannot be shown is shown percent-encoded.
+Decided: `redact` hides the value of every query parameter instead of only those with a suspicious
+name, because a signed URL carries its secret under a name that its maker chose; the names stay,
+since they tell what kind of URL it was. A `file://` URL has no query: there `?` and `#` belong to
+the name. What cannot be shown is shown percent-encoded.
 """
 
 import re
@@ -49,7 +50,8 @@ def holds_user(url: str) -> bool:
 def origin(url: str) -> Origin:
     """Return whom the URL leads to, the host in ASCII.
 
-    Raise `ValueError` for a URL without host, or with a host or a port that is none; its text holds nothing of the URL.
+    Raise `ValueError` for a URL without host, or with a host or a port that is none; its text holds
+    nothing of the URL.
     """
     found, separator, rest = url.partition("://")
     if not separator:

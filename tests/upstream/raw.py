@@ -9,10 +9,11 @@ from tests.upstream.loopback import LoopbackServer
 
 
 class RawUpstream(LoopbackServer):
-    """Answers each request of a path with the pieces given for it, each in a segment of its own, and keeps the connection open.
+    """Answers each request of a path with the pieces given for it, each in a segment of its own,
+    and keeps the connection open.
 
-    With `close`, the connection ends after the last piece. A path of which several answers are given gets them in turn, the last
-    one again and again.
+    With `close`, the connection ends after the last piece. A path of which several answers are
+    given gets them in turn, the last one again and again.
     """
 
     def __init__(self) -> None:
@@ -39,7 +40,9 @@ class RawUpstream(LoopbackServer):
         return sum(seen.target == path for seen in self.seen)
 
     def wait_for_ends(self, count: int, timeout: float = 20.0) -> None:
-        """Block until so many connections have ended. In a coroutine: `await asyncio.to_thread(...)`."""
+        """Block until so many connections have ended. In a coroutine: `await
+        asyncio.to_thread(...)`.
+        """
         with self._changed:
             if not self._changed.wait_for(lambda: self._ended >= count, timeout):
                 raise TimeoutError(f"{self._ended} connections ended, not {count}")
@@ -68,7 +71,9 @@ class RawUpstream(LoopbackServer):
 
 
 def answer(*lines: str | bytes, body: bytes = b"", status: str = "200 OK") -> bytes:
-    """Return an answer with header lines and body; a `Content-Length` is among the lines where it is wanted."""
+    """Return an answer with header lines and body; a `Content-Length` is among the lines where it
+    is wanted.
+    """
     head = [f"HTTP/1.1 {status}".encode("latin-1")]
     head += [line if isinstance(line, bytes) else line.encode("latin-1") for line in lines]
     return b"\r\n".join([*head, b"", body])

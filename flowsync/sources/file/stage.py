@@ -32,11 +32,16 @@ from flowsync.sources.file.manifest import (
 
 
 class FileFirstStage(Stage):
-    """Declares the files of `remote`, whose URL names a `PULP_MANIFEST`, or with a slash at its end the folder that holds one.
+    """Declares the files of `remote`, whose URL names a `PULP_MANIFEST`, or with a slash at its end
+    the folder that holds one.
 
-    Raises `MetadataError` with number and text of a line that cannot be understood, or with the numbers of two that contradict each other, before
-    anything is declared in the latter case; and `UpstreamUnchanged` when the manifest is the one of the last
-    sync and that sync did all that this one would.
+    A manifest may come by a redirect, also from another host, as from a mirror of upstream's
+    choice. Its files are fetched from beside the URL that was given, wherever the manifest came
+    from, so that upstream's own host decides about each of them.
+
+    Raises `MetadataError` with number and text of a line that cannot be understood, or with the
+    numbers of two that contradict each other, before anything is declared; and `UpstreamUnchanged`
+    when the manifest is the one of the last sync and that sync did all that this one would.
     """
 
     def __init__(self, remote: Remote) -> None:

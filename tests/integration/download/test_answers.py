@@ -1,9 +1,13 @@
-"""Answers as they come from real servers, and worse ones: taken for what they mean, or refused by an error of their source."""
+"""Answers as they come from real servers, and worse ones: taken for what they mean, or refused by
+an error of their source.
+"""
 
 import asyncio
+import base64
 import gzip
 import traceback
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -408,3 +412,61 @@ async def test_backslash_in_a_url_does_not_send_credentials_to_another_host(
         await client.get(url)
 
     assert raw.seen == []
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        answer("X-Seen: planted", status="407 \xf3 planted"),
+        answer("Set-Cookie: \x00planted", status="200 OK"),
+        b"220 planted\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nplanted",
+        answer("X-Long: " + "planted " * 10_000),
+        answer(body=b"planted"),
+        b"",
+    ],
+)
+async def test_answer_of_a_proxy_tells_no_secret(
+    client: Client, raw: RawUpstream, said: bytes
+) -> None:
+    client.fields |= {
+        "max_retries": 0,
+        "token": "planted",
+        "proxy_url": raw.url(),
+        "proxy_username": "aladdin",
+        "proxy_password": "opensesame",
+        "stall_timeout": 0.5,
+    }
+    raw.say("localhost:443", said, close=True)
+    proof = base64.b64encode(b"aladdin:opensesame").decode()
+    url = "https://localhost/a?sig=" + client.fields["token"]
+
+    with pytest.raises(TransferError) as failed:
+        await client.get(url)
+
+    assert raw.seen[0].headers["proxy-authorization"] == f"Basic {proof}"
+    told = everything_said(failed.value)
+    assert not any(secret in told for secret in ("planted", proof, "opensesame"))
+
+
+@pytest.mark.parametrize(("status", "tries"), [(408, 3), (503, 3), (501, 1), (505, 1), (410, 1)])
+async def test_status_that_no_later_request_changes_is_not_tried_again(
+    client: Client, raw: RawUpstream, status: int, tries: int
+) -> None:
+    client.fields["max_retries"] = 2
+    url = raw.say("/a", answer("Content-Length: 0", status=str(status)))
+
+    with pytest.raises(StatusError):
+        await client.get(url)
+
+    assert raw.count("/a") == tries
+
+
+async def test_surplus_behind_a_large_body_is_dropped(client: Client, raw: RawUpstream) -> None:
+    body = bytes(range(256)) * 10_000
+    url = raw.say("/a", answer(f"Content-Length: {len(body)}", body=body + b"surplus"))
+
+    fetched = await client.fetcher.download(client.request(url))
+
+    assert Path(fetched.path or "").read_bytes() == body
+    await asyncio.to_thread(raw.wait_for_ends, 1)

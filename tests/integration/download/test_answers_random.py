@@ -1,7 +1,8 @@
-"""Whatever bytes answer a request, it ends with the right body or with an error of its source, which tells no secret.
+"""Whatever bytes answer a request, it ends with the right body or with an error of its source,
+which tells no secret.
 
-Heads and bodies are drawn by hypothesis: answers that are nearly right, bytes changed at random, cut into pieces at random.
-`FLOWSYNC_ANSWERS` says how many transfers are tried.
+Heads and bodies are drawn by hypothesis: answers that are nearly right, bytes changed at random,
+cut into pieces at random. `FLOWSYNC_ANSWERS` says how many transfers are tried.
 """
 
 import asyncio
@@ -180,7 +181,9 @@ def answers(draw: st.DrawFn) -> Told:
 
 
 class Bench:
-    """A loop for transfers one after another, each with a fetcher of its own: one that had seen the others would spare the upstream."""
+    """A loop for transfers one after another, each with a fetcher of its own: one that had seen the
+    others would spare the upstream.
+    """
 
     def __init__(self, runner: asyncio.Runner, raw: RawUpstream, scratch: Path) -> None:
         self.raw = raw
@@ -198,7 +201,9 @@ class Bench:
         )
 
     def transfer(self, told: list[Told], **fields: Any) -> bytes | Exception | None:
-        """Return the body that a request brings which is answered so; `None` is one that is not modified."""
+        """Return the body that a request brings which is answered so; `None` is one that is not
+        modified.
+        """
         self._count += 1
         path = f"/{self._count}?sig={SECRET}"
         for pieces, close in told:

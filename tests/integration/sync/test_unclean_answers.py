@@ -1,4 +1,6 @@
-"""What comes from outside unclean leaves a sync whole: an error of its source, or clean text, and nothing of this machine."""
+"""What comes from outside unclean leaves a sync whole: an error of its source, or clean text, and
+nothing of this machine.
+"""
 
 import hashlib
 from collections.abc import Iterator
@@ -22,7 +24,7 @@ def raw() -> Iterator[RawUpstream]:
 
 
 def publish(raw: RawUpstream, **replaced: bytes) -> str:
-    """Let the upstream have FILES, with other answers for some, and return the URL of its folder."""
+    """Let the upstream have FILES, with other answers for some; return the URL of its folder."""
     lines = [
         f"{name},{hashlib.sha256(body).hexdigest()},{len(body)}" for name, body in FILES.items()
     ]

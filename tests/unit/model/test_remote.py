@@ -1,5 +1,6 @@
 """A remote that contradicts itself is refused; one that is shown keeps its secrets."""
 
+import math
 from typing import Any, Literal
 
 import pytest
@@ -45,6 +46,41 @@ def test_contradicting_remote_is_refused_without_telling_secrets(
         Remote(**{"name": "r", "url": "http://host/", **fields})
 
     assert "secret" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "field", ["total_timeout", "connect_timeout", "stall_timeout", "rate_limit", "bandwidth_limit"]
+)
+@pytest.mark.parametrize(
+    "value", [math.nan, math.inf, -math.inf, -1, 0, True, "5", 1e300, 10**4000, -(10**4000)]
+)
+def test_number_that_no_timer_takes_is_refused_by_field_and_value(field: str, value: Any) -> None:
+    with pytest.raises(DeclarationError, match=f"remote 'r': {field} must be .* found ") as refused:
+        Remote(name="r", url="http://host/", **{field: value})
+
+    assert len(str(refused.value)) < 200
+
+
+@pytest.mark.parametrize("field", ["download_concurrency", "max_retries"])
+@pytest.mark.parametrize("value", [math.nan, 1.5, True, "5", -1, 10**10, 10**4000])
+def test_count_that_is_none_is_refused_by_field_and_value(field: str, value: Any) -> None:
+    with pytest.raises(DeclarationError, match=f"remote 'r': {field} must be .* found "):
+        Remote(name="r", url="http://host/", **{field: value})
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"name": "secret\0"},
+        {"url": "http://host/secret\udcf3"},
+        {"username": "a", "password": "secret\udcf3"},
+        {"token": "secret\ud800"},
+        {"token": 5},
+    ],
+)
+def test_text_that_cannot_be_sent_or_kept_is_refused(fields: dict[str, Any]) -> None:
+    with pytest.raises(DeclarationError, match=r"holds a zero byte or half|must be text, found"):
+        Remote(**{"name": "r", "url": "http://host/", **fields})
 
 
 def test_remote_is_shown_without_secrets() -> None:

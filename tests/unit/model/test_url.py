@@ -57,3 +57,19 @@ def test_user_is_found_in_the_authority_only() -> None:
 def test_scheme_is_lower_case_and_empty_where_there_is_none() -> None:
     assert scheme("HTTP://host") == "http"
     assert scheme("host/a") == ""
+
+
+def test_url_is_shown_without_what_cannot_be_shown() -> None:
+    shown = redact("http://host/\udcf3\x1b[31m\u202e?a=\0")
+
+    assert shown == "http://host/%F3%1B[31m%E2%80%AE?a=***"
+
+
+@pytest.mark.parametrize(
+    "url", ["http://a..b/", "http://user:secret@h:port/", "http://[secret/", "http://secr et/"]
+)
+def test_party_of_a_malformed_url_is_an_error_that_quotes_nothing(url: str) -> None:
+    with pytest.raises(ValueError, match=r"malformed|port") as refused:
+        origin(url)
+
+    assert "secr" not in str(refused.value)
