@@ -1,6 +1,7 @@
 """flowsync brings remote repositories into immutable, numbered repository versions.
 
-This is the whole public surface. A name is loaded when it is first used (PEP 562), so importing the package is cheap.
+This is the whole public surface. A name is loaded when it is first used (PEP 562), so importing the
+package is cheap.
 """
 
 from importlib import import_module

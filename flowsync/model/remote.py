@@ -133,7 +133,8 @@ def _check_texts(remote: Remote) -> None:
                 raise DeclarationError(f"remote {remote.name!r}: {field} {problem}")
     if not {"Cc"}.isdisjoint(map(category, f"{remote.name}{remote.url}")):
         raise DeclarationError(
-            f"remote {remote.name!r}: name and url cannot hold control characters, url is {redact(remote.url)!r}"
+            f"remote {remote.name!r}: name and url cannot hold control characters, "
+            f"url is {redact(remote.url)!r}"
         )
 
 
@@ -174,7 +175,8 @@ def _check_headers(remote: str, headers: list[tuple[str, str]]) -> None:
             raise DeclarationError(f"remote {remote!r}: {name!r} cannot be the name of a header")
         if not _HEADER_VALUE.fullmatch(value) or problem_with_text(value) is not None:
             raise DeclarationError(
-                f"remote {remote!r}: the value of header {name!r} holds control characters or a lone surrogate"
+                f"remote {remote!r}: the value of header {name!r} holds control characters "
+                "or a lone surrogate"
             )
 
 

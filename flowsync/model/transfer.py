@@ -48,8 +48,9 @@ class FetchRequest(msgspec.Struct, frozen=True, kw_only=True):
 class Fetched(msgspec.Struct, frozen=True, kw_only=True):
     """A body that arrived as a file.
 
-    `path` is the file, or `None` when a conditional request found nothing newer (`not_modified`). `digests` holds sha256 and what was expected.
-    `proof` is the entity tag by which the next request may find out that the body is still the same, if upstream gave one that proves it
+    `path` is the file, or `None` when a conditional request found nothing newer (`not_modified`).
+    `digests` holds sha256 and what was expected. `proof` is the entity tag by which the next
+    request may find out that the body is still the same, if upstream gave one that proves it
     (`sameness`).
     """
 

@@ -1,8 +1,8 @@
 """The first stage of the file source: fetches the manifest and declares a unit for each of its lines.
 
-One conditional request finds out whether there is anything to do, where upstream's entity tags prove it. Otherwise, as from a folder
-(`file://`), the manifest is fetched and its digest compared. It is read from disk in blocks of lines, so that a million lines never sit in memory as
-objects.
+One conditional request finds out whether there is anything to do, where upstream's entity tags
+prove it. Otherwise, as from a folder (`file://`), the manifest is fetched and its digest compared.
+It is read from disk in blocks of lines, so that a million lines never sit in memory as objects.
 """
 
 import asyncio
@@ -34,9 +34,10 @@ from flowsync.sources.file.manifest import (
 class FileFirstStage(Stage):
     """Declares the files of `remote`, whose URL names a `PULP_MANIFEST`, or with a slash at its end the folder that holds one.
 
-    Raises `MetadataError` with number and text of a line that cannot be understood, or with the numbers of two that contradict each other, before
-    anything is declared in the latter case; and `UpstreamUnchanged` when the manifest is the one of the last
-    sync and that sync did all that this one would.
+    Raises `MetadataError` with number and text of a line that cannot be understood, or with the
+    numbers of two that contradict each other, before anything is declared in the latter case; and
+    `UpstreamUnchanged` when the manifest is the one of the last sync and that sync did all that
+    this one would.
     """
 
     def __init__(self, remote: Remote) -> None:
