@@ -154,7 +154,7 @@ async def test_one_path_with_two_contents_is_refused_by_name(
     lines = "\n".join(f"same,{digest},1" for digest in digests)
     url = upstream.put("/PULP_MANIFEST", lines.encode())
 
-    with pytest.raises(MetadataError, match="lines 1 and 2 contradict each other: .* 'same'"):
+    with pytest.raises(MetadataError, match=r"lines 1 and 2 contradict each other: .* 'same'"):
         await file_sync(url).acreate()
 
     assert upstream.count() == 1
