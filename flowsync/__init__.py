@@ -1,7 +1,6 @@
 """flowsync brings remote repositories into immutable, numbered repository versions.
 
-This is the whole public surface. A name is loaded when it is first used (PEP 562), so importing the
-package is cheap.
+This is the whole public surface. A name is loaded when it is first used (PEP 562).
 """
 
 from importlib import import_module
