@@ -35,8 +35,10 @@ class DeclarativeArtifact:
     With `deferred_download` the artifact is recorded but not downloaded. `alternates` are further sources, tried first, each with
     its own remote.
 
-    Raises `DeclarationError` (a `ValueError`) when `artifact`, `url` or `relative_path` is missing, when both `url` and `urls` are given, when
-    `relative_path` breaks the rules of `flowsync/model/relative_path.py`, and when `remote` is missing although the artifact has no file.
+    Raises `DeclarationError` (a `ValueError`) when `artifact`, `url` or `relative_path` is missing,
+    when both `url` and `urls` are given, when `relative_path` breaks the rules of
+    `flowsync/model/relative_path.py`, and when `remote` is missing although the artifact has no
+    file.
     """
 
     __slots__ = (
@@ -69,7 +71,8 @@ class DeclarativeArtifact:
         problem = problem_with_path(relative_path)
         if problem is not None:
             raise DeclarationError(
-                f"DeclarativeArtifact cannot have the relative_path {shown_path(relative_path)}: it {problem}"
+                "DeclarativeArtifact cannot have the relative_path "
+                f"{shown_path(relative_path)}: it {problem}"
             )
         if artifact is None:
             raise DeclarationError("DeclarativeArtifact needs an artifact")

@@ -20,7 +20,8 @@ _ID: Final = re.compile("[0-9a-f]{32}")
 async def explain(
     database: Database, name: str, path: str, number: int | None = None
 ) -> Explanation:
-    """Say why a version (default: the latest) has the path or lacks it. Raise as `find_version` does.
+    """Say why a version (default: the latest) has the path or lacks it. Raise as `find_version`
+    does.
 
     In place of a path, the id of a unit without artifacts can be asked for, in hexadecimal.
     """

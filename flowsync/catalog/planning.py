@@ -35,7 +35,9 @@ _NOBODY: Final = -1
 
 
 class PlannedUnit(msgspec.Struct, frozen=True, kw_only=True):
-    """A unit of the stream. `size` is the bytes of its artifacts as far as known; a `bare` one has none."""
+    """A unit of the stream. `size` is the bytes of its artifacts as far as known; a `bare` one has
+    none.
+    """
 
     content_id: bytes
     key_id: bytes
@@ -100,7 +102,9 @@ class Planning:
         )
 
     async def keep(self, ids: Sequence[bytes], repo_keys: Sequence[bytes | None]) -> None:
-        """Count those units of the latest version as seen that have one of these ids or repository keys, as `NewVersion.keep` does."""
+        """Count those units of the latest version as seen that have one of these ids or repository
+        keys, as `NewVersion.keep` does.
+        """
         await self._session.execute("keep_foreseen", ids=ids, repo_keys=repo_keys)
 
     async def base(self) -> Base:

@@ -91,13 +91,17 @@ class Repositories:
     def bare_units(
         self, name: str, number: int | None = None
     ) -> AsyncGenerator[list[BareUnit], None]:
-        """Yield the units of a version (default: the latest) that have no artifacts, which `entries` lacks, by type and id, in batches."""
+        """Yield the units of a version (default: the latest) that have no artifacts, which
+        `entries` lacks, by type and id, in batches.
+        """
         return version_content.bare_units(self._database, name, number)
 
     def bare_difference(
         self, name: str, before: int, after: int
     ) -> AsyncGenerator[list[BareChange], None]:
-        """Yield the units without artifacts in which two versions differ, which `difference` lacks, by type and id, in batches."""
+        """Yield the units without artifacts in which two versions differ, which `difference` lacks,
+        by type and id, in batches.
+        """
         return version_content.bare_difference(self._database, name, before, after)
 
     def content_ids(

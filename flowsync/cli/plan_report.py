@@ -13,12 +13,16 @@ def as_text(plan: SyncPlan) -> str:
     lines = [
         f"{plan.repository}: from version {plan.base}, a sync would make {version}",
         f"  add       {plan.added} units, {format_bytes(plan.added_bytes)}{_bare(plan.added_bare)}",
-        f"  remove    {plan.removed} units, {format_bytes(plan.removed_bytes)}{_bare(plan.removed_bare)}",
+        f"  remove    {plan.removed} units, {_lost(plan)}",
         f"  download  {plan.downloads} files, {format_bytes(plan.download_bytes)}{unsized}",
         f"  hold      {plan.present} units, root {plan.root[:12]}",
     ]
     lines += [f"  but it would fail: {plan.refusal}"] if plan.refusal else []
     return "\n".join(lines)
+
+
+def _lost(plan: SyncPlan) -> str:
+    return format_bytes(plan.removed_bytes) + _bare(plan.removed_bare)
 
 
 def _bare(count: int) -> str:

@@ -135,7 +135,9 @@ def read_settings_file(path: Path, environ: Mapping[str, str]) -> SettingsFile:
 
 
 def _text(path: Path) -> str:
-    """Return the text of the file, which may begin with a byte-order mark, as some editors write one."""
+    """Return the text of the file, which may begin with a byte-order mark, as some editors write
+    one.
+    """
     content = path.read_bytes()
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         raise SettingsError("it is UTF-16 text; it must be UTF-8")

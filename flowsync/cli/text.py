@@ -24,7 +24,9 @@ def one_line(text: str) -> str:
 
 
 def describe_unit(type_name: str, fields: Mapping[str, Any]) -> str:
-    """Return a unit that has no path as its type and its fields, of long ones the beginning, in one line."""
+    """Return a unit that has no path as its type and its fields, of long ones the beginning, in one
+    line.
+    """
     text = one_line(f"{type_name} {msgspec.json.encode(fields).decode()}")
     return text if len(text) <= _LONGEST_UNIT else f"{text[:_LONGEST_UNIT]}…"
 

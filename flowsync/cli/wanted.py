@@ -44,8 +44,8 @@ def sync_arguments(function: F) -> F:
             click.option(
                 "--max-removal",
                 type=click.FloatRange(0, 1),
-                help="Share of its units that a mirror of more than 100 may lose at once; 0.5 unless set. "
-                "Only with 1 does any mirror lose all of them.",
+                help="Share of its units that a mirror of more than 100 may lose at once; "
+                "0.5 unless set. Only with 1 does any mirror lose all of them.",
             ),
             click.option(
                 "--force", is_flag=True, help="Sync although upstream's metadata is unchanged."

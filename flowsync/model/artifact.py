@@ -25,8 +25,8 @@ LARGEST_SIZE: Final = (1 << 63) - 1
 class Artifact(msgspec.Struct, frozen=True, kw_only=True):
     """A declared artifact: any subset of size (bytes), hexadecimal digests and the path of a local file that holds the bytes.
 
-    A size of `None` means unknown; 0 is a size like any other. Raises `DeclarationError` for a size that is no whole number of bytes, a digest
-    that is none, and a file that is no path.
+    A size of `None` means unknown; 0 is a size like any other. Raises `DeclarationError` for a size
+    that is no whole number of bytes, a digest that is none, and a file that is no path.
     """
 
     size: int | None = None
@@ -40,7 +40,8 @@ class Artifact(msgspec.Struct, frozen=True, kw_only=True):
     file: str | None = None
 
     def __post_init__(self) -> None:
-        size, file = self.size, self.file
+        size: object = self.size
+        file: object = self.file
         if size is not None:
             if type(size) is not int or size > LARGEST_SIZE:
                 raise DeclarationError(
@@ -107,7 +108,9 @@ class StoredArtifact(Artifact, frozen=True, kw_only=True, weakref=True):
         """Digests come from the catalog here; they are not checked again."""
 
     def open(self) -> BinaryIO:
-        """Open the stored bytes. Raise `BlobMissingError` when the store has lost them, and `StoreError` when they cannot be read."""
+        """Open the stored bytes. Raise `BlobMissingError` when the store has lost them, and
+        `StoreError` when they cannot be read.
+        """
         doing = f"cannot open the stored bytes of artifact {self.id}, sha256 {self.sha256}"
         try:
             return super().open()

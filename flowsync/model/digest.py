@@ -30,7 +30,7 @@ DECLARABLE: Final = ("sha256", "sha512", "sha384", "sha224", "sha1", "md5")
 _HEX: Final = re.compile("[0-9a-f]+")
 
 
-def check_hex(algorithm: str, value: str) -> None:
+def check_hex(algorithm: str, value: object) -> None:
     """Raise `DeclarationError` unless `value` is a lower-case hexadecimal digest of the algorithm's length."""
     expected = HEX_LENGTHS[algorithm]
     if not isinstance(value, str) or len(value) != expected or not _HEX.fullmatch(value):

@@ -19,8 +19,9 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True):
 class Presence(msgspec.Struct, frozen=True, kw_only=True):
     """A unit that has the path. `added` is the version that added it, made by `run` if it was a sync that recorded itself.
 
-    The run read metadata from the remotes whose redacted URLs are `read`, and found the unit in that `line`, if it said so. A unit without artifacts,
-    which was asked for by its id instead of a path, has `fields` and nothing that is known of bytes.
+    The run read metadata from the remotes whose redacted URLs are `read`, and found the unit in
+    that `line`, if it said so. A unit without artifacts, which was asked for by its id instead of a
+    path, has `fields` and nothing that is known of bytes.
     """
 
     type: str

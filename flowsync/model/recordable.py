@@ -1,10 +1,12 @@
 """Whether a content unit can be recorded, and read again as it was. Pure.
 
 1. Its fields fit their types: what is written is what is read.
-2. They hold nothing that PostgreSQL's `jsonb` cannot: no NUL, no lone surrogate, no NaN or infinity, no nesting without bound.
+2. They hold nothing that PostgreSQL's `jsonb` cannot: no NUL, no lone surrogate, no NaN or
+   infinity, no nesting without bound.
 3. Its key can be computed.
 
-It is asked once a unit: one encoding and one decoding, both in a fraction of a microsecond. What looks odd is looked at in full.
+It is asked once a unit: one encoding and one decoding, both in a fraction of a microsecond. What
+looks odd is looked at in full.
 """
 
 from collections.abc import Callable, Iterator
@@ -29,14 +31,18 @@ DEEPEST: Final = 200
 """Levels of nesting in a unit's fields: far below where the libraries and the database give up."""
 
 LARGEST: Final = 64 << 20
-"""Bytes of a unit's fields as JSON. The database takes 256 MiB in one text, and a batch has many units."""
+"""Bytes of a unit's fields as JSON. The database takes 256 MiB in one text, and a batch has many
+units.
+"""
 
 _PLAIN: Final = frozenset({str, bytes, bool, type(None)})
 _UNENCODABLE: Final = (TypeError, ValueError, OverflowError, RecursionError)
 
 
 class _Form(msgspec.Struct, frozen=True):
-    """What is known of a content type. `plain` ones have fields of text, bytes and truth values only: any key of theirs can be computed."""
+    """What is known of a content type. `plain` ones have fields of text, bytes and truth values
+    only: any key of theirs can be computed.
+    """
 
     problem: str | None
     plain: bool
@@ -44,7 +50,9 @@ class _Form(msgspec.Struct, frozen=True):
 
 
 def problem_with_content(content: object) -> str | None:
-    """Return what keeps a unit from being recorded, naming the field where that is known; None when nothing does."""
+    """Return what keeps a unit from being recorded, naming the field where that is known; None when
+    nothing does.
+    """
     if not isinstance(content, Content):
         return f"its content is of type {type(content).__name__}, not a Content"
     form = _form(type(content))
@@ -67,7 +75,9 @@ def problem_with_content(content: object) -> str | None:
 
 
 def problem_with_json(value: object) -> str | None:
-    """Return what keeps a value from being kept as `jsonb`, such as "holds a NUL"; None when nothing does."""
+    """Return what keeps a value from being kept as `jsonb`, such as "holds a NUL"; None when
+    nothing does.
+    """
     try:
         msgspec.json.encode(value)
         return _problem_with_value(value)

@@ -1,15 +1,19 @@
-"""The paths at which artifacts belong to content: relative, and given back by file systems and URLs as they were. Pure.
+"""The paths at which artifacts belong to content: relative, and given back by file systems and URLs
+as they were. Pure.
 
-A path is valid Unicode of at most 2048 bytes without control characters. Its segments, between slashes, have at most 255 bytes; none is empty, `.`
-or `..`. So it neither leads out of the folder it is put in nor means the same as another path. Paths that nest (a file where another path needs
-a folder) are found by the catalog, which sees all of them.
+A path is valid Unicode of at most 2048 bytes without control characters. Its segments, between
+slashes, have at most 255 bytes; none is empty, `.` or `..`. So it neither leads out of the folder
+it is put in nor means the same as another path. Paths that nest (a file where another path needs a
+folder) are found by the catalog, which sees all of them.
 """
 
 from typing import Final
 from unicodedata import category
 
 LONGEST_PATH: Final = 2048
-"""Bytes of a path. More would fit neither the catalog's indexes nor, below some folder, the system's paths."""
+"""Bytes of a path. More would fit neither the catalog's indexes nor, below some folder, the
+system's paths.
+"""
 
 LONGEST_SEGMENT: Final = 255
 """Bytes between two slashes: what file systems take as a name."""
@@ -19,7 +23,9 @@ _SURELY_SHORT: Final = LONGEST_SEGMENT // 4
 
 
 def problem_with_path(path: object) -> str | None:
-    """Return what keeps `path` from being the relative path of an artifact, such as "is absolute"; None when nothing does."""
+    """Return what keeps `path` from being the relative path of an artifact, such as "is absolute";
+    None when nothing does.
+    """
     if not isinstance(path, str):
         return f"is no text but of type {type(path).__name__}"
     # Asked for each artifact several times: most paths are short and plain.

@@ -68,7 +68,8 @@ class Repository(msgspec.Struct, kw_only=True, frozen=True):
                     f"repository {self.name!r}: the allowed type {allowed!r} {problem}"
                 )
         # No white space but the blank counts as printable.
-        forbidden = not isinstance(self.name, str) or not self.name.isprintable()
+        name: object = self.name
+        forbidden = not isinstance(name, str) or not name.isprintable()
         forbidden = forbidden or any(sign in self.name for sign in "/@ ")
         if forbidden or self.name in {"", ".", ".."}:
             raise DeclarationError(
@@ -135,7 +136,9 @@ class BareUnit(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class BareChange(msgspec.Struct, frozen=True, kw_only=True):
-    """A unit without artifacts that only the later of two versions has (`added`), or only the earlier (`removed`)."""
+    """A unit without artifacts that only the later of two versions has (`added`), or only the
+    earlier (`removed`).
+    """
 
     kind: Literal["added", "removed"]
     unit: BareUnit

@@ -1,4 +1,6 @@
-"""Text that every part of flowsync can hold: the catalog's database takes neither NUL nor lone surrogates."""
+"""Text that every part of flowsync can hold: the catalog's database takes neither NUL nor lone
+surrogates.
+"""
 
 
 def problem_with_text(text: object) -> str | None:

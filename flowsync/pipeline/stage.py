@@ -41,14 +41,19 @@ class Stage:
     _busy = 0
     _check: "Callable[[Stage, Any], None] | None" = None
 
-    accepts: ClassVar["Callable[[Stage, Any], None] | None"] = None
-    """Checks what another stage puts to stages of this class, and raises if it cannot be taken; given that stage and the item."""
-
     hands_on: ClassVar[bool] = False
-    """Whether stages of just this class put only what they were given, so that it need not be checked again; subclasses do not inherit it."""
+    """Whether stages of just this class put only what they were given, so that it need not be
+    checked again; subclasses do not inherit it.
+    """
 
     def __str__(self) -> str:
         return type(self).__name__
+
+    @staticmethod
+    def accepts(sender: "Stage", item: Any) -> None:
+        """Raise if stages of this class cannot take `item`, which `sender` puts. Unless a subclass
+        says otherwise, they take anything.
+        """
 
     async def __call__(self) -> None:
         """Run the stage, then close its output. An error or a cancellation closes nothing: the pipeline ends as a whole."""
@@ -168,14 +173,17 @@ class Stage:
         context: Any = None,
         receiver: "Stage | None" = None,
     ) -> None:
-        """Bind the stage to a run; the pipeline calls it before any stage starts. `receiver` takes what the stage puts."""
+        """Bind the stage to a run; the pipeline calls it before any stage starts. `receiver` takes
+        what the stage puts.
+        """
         if self._waiting is not None:
             raise RepeatedStageError(f"stage {self} is part of another running pipeline")
         self._in_q, self._out_q = in_q, out_q
         self._waiting, self._progress, self._context = waiting, progress, context
         self._losses = losses
         if receiver is not None and not vars(type(self)).get("hands_on", False):
-            self._check = type(receiver).accepts
+            accepts = type(receiver).accepts
+            self._check = None if accepts is Stage.accepts else accepts
 
     def disconnect(self) -> None:
         """Undo `connect`; the pipeline calls it when all stages have ended.

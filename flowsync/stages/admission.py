@@ -1,7 +1,9 @@
-"""What may be put to the stages of a sync: declared content that can be recorded, and written out again.
+"""What may be put to the stages of a sync: declared content that can be recorded, and written out
+again.
 
-The stages that take declarations name `check_declared` as what they accept, so the pipeline asks it in the stage that puts, whose traceback then
-leads to the line at fault. It is asked when an item is put, not when it is made, because declarations can be changed in between.
+The stages that take declarations name `check_declared` as what they accept, so the pipeline asks it
+in the stage that puts, whose traceback then leads to the line at fault. It is asked when an item is
+put, not when it is made, because declarations can be changed in between.
 """
 
 from collections.abc import Mapping
@@ -22,26 +24,28 @@ _LONGEST_SHOWN: Final = 300
 _LAST_LINE: Final = (1 << 31) - 1
 
 
-def check_declared(stage: Stage, item: object) -> None:
-    """Raise `DeclarationError`, naming the stage that puts it and the unit, unless `item` is content that can be recorded."""
+def check_declared(sender: Stage, item: Any) -> None:
+    """Raise `DeclarationError`, naming the stage that puts it and the unit, unless `item` is
+    content that can be recorded.
+    """
     if not isinstance(item, DeclarativeContent):
         raise DeclarationError(
-            f"stage {stage} put {_shown(item)} of type {type(item).__name__}, "
+            f"stage {sender} put {_shown(item)} of type {type(item).__name__}, "
             "where only a DeclarativeContent can be put"
         )
     problem = _problem(item)
     if problem is not None:
-        raise DeclarationError(f"stage {stage} put {_shown(item)}: {problem}")
+        raise DeclarationError(f"stage {sender} put {_shown(item)}: {problem}")
 
 
 def _problem(item: DeclarativeContent) -> str | None:
     problem = problem_with_content(item.content)
     if problem is not None:
         return problem
-    line = item.line
+    line: Any = item.line
     if line is not None and not (type(line) is int and 0 <= line <= _LAST_LINE):
         return f"its line is {line!r}, no number of a line"
-    artifacts = item.d_artifacts
+    artifacts: Any = item.d_artifacts
     if not isinstance(artifacts, list):
         return f"its d_artifacts are of type {type(artifacts).__name__}, not a list"
     for declared in artifacts:
@@ -51,14 +55,16 @@ def _problem(item: DeclarativeContent) -> str | None:
     return _repeated_path(artifacts) if len(artifacts) > 1 else None
 
 
-def _problem_with_artifact(declared: object) -> str | None:
+def _problem_with_artifact(declared: Any) -> str | None:
     if not isinstance(declared, DeclarativeArtifact):
         return f"its d_artifacts hold {_shown(declared)}, which is no DeclarativeArtifact"
     path = declared.relative_path
     problem = problem_with_path(path)
     if problem is not None:
         return f"the relative path {shown_path(path)} {problem}"
-    artifact, remote = declared.artifact, declared.remote
+    # Whatever the annotations say: these are attributes that anyone may set.
+    artifact: Any = declared.artifact
+    remote: Any = declared.remote
     if not isinstance(artifact, Artifact):
         problem = f"is of type {type(artifact).__name__}, not an Artifact"
     elif artifact.size is not None and not _is_size(artifact.size):

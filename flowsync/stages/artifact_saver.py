@@ -32,8 +32,9 @@ class ArtifactSaver(BoundStage):
     durable before they are recorded. One store call and one catalog call a batch; order is kept; the leases of the batch are given back.
     Whoever wants the same bytes gets them from here while they are recorded, and afterwards (`single_flight`).
 
-    Raises `UnreadableFileError` or `IntegrityError` for a local file that cannot be read or is not what was declared. Where the sync may go on
-    without the content, the failure stays with the item instead, and `LeaveOut` behind this stage decides.
+    Raises `UnreadableFileError` or `IntegrityError` for a local file that cannot be read or is not
+    what was declared. Where the sync may go on without the content, the failure stays with the item
+    instead, and `LeaveOut` behind this stage decides.
     """
 
     hands_on = True
@@ -118,7 +119,7 @@ class ArtifactSaver(BoundStage):
 
 def _copy(source: str, copy: str) -> None:
     try:
-        file = open(source, "rb")
+        file = open(source, "rb")  # noqa: SIM115 -- closed below: copying has other errors
     except OSError as error:
         raise UnreadableFileError(source, f"cannot be read: {error.strerror}") from error
     with file, store_errors(f"cannot copy {source}"), open(copy, "xb") as target:

@@ -16,9 +16,10 @@ GUARDED_FROM = 100
 class ContentUnassociation(Stage):
     """Removes the `UnseenContent` that `ContentAssociation` found, in one statement; everything else passes.
 
-    `max_removal` is the share of the latest version's units that may go at once, where it has more than 100: an upstream that lost half of its
-    content overnight is more likely broken than right. Whatever its size, a version is emptied only with a share of 1. Raises
-    `MassRemovalError` otherwise, which discards the version.
+    `max_removal` is the share of the latest version's units that may go at once, where it has more
+    than 100: an upstream that lost half of its content overnight is more likely broken than right.
+    Whatever its size, a version is emptied only with a share of 1. Raises `MassRemovalError`
+    otherwise, which discards the version.
     """
 
     def __init__(self, new_version: "NewVersion", max_removal: float = 1.0) -> None:
@@ -46,7 +47,9 @@ class ContentUnassociation(Stage):
 
 
 def is_mass_removal(present: int, removed: int, limit: float, *, added: int) -> bool:
-    """Say whether so many units go, of those that were present, that upstream is more likely broken than right; `limit` is the share that may."""
+    """Say whether so many units go, of those that were present, that upstream is more likely broken
+    than right; `limit` is the share that may.
+    """
     if present and removed >= present and not added:
         return limit < 1
     return present > GUARDED_FROM and removed > limit * present

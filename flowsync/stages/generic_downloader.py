@@ -4,6 +4,7 @@ import asyncio
 
 from flowsync.declare import DeclarativeContent
 from flowsync.pipeline.progress import Meter
+from flowsync.pipeline.stage import Stage
 from flowsync.pipeline.tasks import task_group
 from flowsync.stages.context import BoundStage
 
@@ -16,7 +17,7 @@ class GenericDownloader(BoundStage):
     """
 
     # What it handles is up to the subclass.
-    accepts = None
+    accepts = staticmethod(Stage.accepts)
 
     progress_code = "sync.downloading"
     progress_message = "Downloading"

@@ -1,4 +1,6 @@
-"""Decides what becomes of content whose bytes cannot be had, or cannot be believed, where a sync need not fail for it."""
+"""Decides what becomes of content whose bytes cannot be had, or cannot be believed, where a sync
+need not fail for it.
+"""
 
 from typing import TYPE_CHECKING
 
@@ -19,7 +21,8 @@ class LeaveOut(BoundStage):
     What the repository has of a skipped unit's natural or repository key stays in it, also in a mirror: upstream still has that, and only its newest
     bytes could not be had. Whoever awaits a skipped unit gets its failure. Order is kept.
 
-    What could not be verified later either is skipped, not deferred: an artifact with forbidden digests only, or one that has no source.
+    What could not be verified later either is skipped, not deferred: an artifact with forbidden
+    digests only, or one that has no source.
 
     Raises `TooManyLeftOutError` when more than the sync's `max_errors` were left out.
     """
@@ -81,7 +84,9 @@ class LeaveOut(BoundStage):
 
 
 def can_come_later(item: DeclarativeContent) -> bool:
-    """Say whether what could not be had of a failed unit can be fetched, and verified, some other time."""
+    """Say whether what could not be had of a failed unit can be fetched, and verified, some other
+    time.
+    """
     return not isinstance(item.failure, UnsupportedDigestError) and all(
         declared.remote is not None for declared in item.d_artifacts
     )

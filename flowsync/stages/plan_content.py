@@ -19,12 +19,15 @@ if TYPE_CHECKING:
 
 
 class PlanContent(ArtifactDownloader):
-    """Gives each unit, and each artifact that would be downloaded, to `planning`. The end of a plan's pipeline.
+    """Gives each unit, and each artifact that would be downloaded, to `planning`. The end of a
+    plan's pipeline.
 
-    Expects declared content whose stored artifacts were looked up. One catalog call a batch. Only what someone awaits is downloaded, verified, into
-    the run's staging folder, so that a first stage can read it and go on; nothing of it is stored. All else is resolved at once.
+    Expects declared content whose stored artifacts were looked up. One catalog call a batch. Only
+    what someone awaits is downloaded, verified, into the run's staging folder, so that a first
+    stage can read it and go on; nothing of it is stored. All else is resolved at once.
 
-    Raises what an `ArtifactDownloader` raises. Content that a sync would leave out is not counted, and whoever awaits it gets its failure.
+    Raises what an `ArtifactDownloader` raises. Content that a sync would leave out is not counted,
+    and whoever awaits it gets its failure.
     """
 
     hands_on = True

@@ -13,9 +13,10 @@ class QueryExistingArtifacts(BoundStage):
     Expects declared content. Every artifact with an allowed digest that the catalog knows is swapped, deferred ones too: on-demand content
     whose bytes are here is complete for free. One catalog call a batch; order is kept.
 
-    Raises `UnsupportedDigestError` when an artifact declares only digests that the policy forbids, and `SizeMismatchError` when upstream declares
-    another size than the stored bytes have. Where the sync may go on without the content, the failure stays with the item instead, as that of
-    a download does.
+    Raises `UnsupportedDigestError` when an artifact declares only digests that the policy forbids,
+    and `SizeMismatchError` when upstream declares another size than the stored bytes have. Where
+    the sync may go on without the content, the failure stays with the item instead, as that of a
+    download does.
     """
 
     hands_on = True

@@ -1,8 +1,10 @@
 """What a run remembers of upstream, so that the next one can be skipped when nothing changed.
 
-A first stage asks `recall` what the last sync saw; it gets an answer only when a sync of the same stages with today's options would come to the
-same result. If upstream is proven to be still like that, by an entity tag or by the digest of what was read, the stage raises
-`UpstreamUnchanged`; a date proves nothing. Otherwise it calls `remember`, and what it gave is kept when the sync has succeeded.
+A first stage asks `recall` what the last sync saw; it gets an answer only when a sync of the same
+stages with today's options would come to the same result. If upstream is proven to be still like
+that, by an entity tag or by the digest of what was read, the stage raises `UpstreamUnchanged`; a
+date proves nothing. Otherwise it calls `remember`, and what it gave is kept when the sync has
+succeeded.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -20,9 +22,11 @@ class UpstreamUnchanged(Exception):  # noqa: N818 - it is no error
 
 
 class SyncTerms(msgspec.Struct, frozen=True, kw_only=True):
-    """The options that decide, besides upstream itself, what a sync comes to. `version` is the repository's latest number.
+    """The options that decide, besides upstream itself, what a sync comes to. `version` is the
+    repository's latest number.
 
-    `stages` names the classes of the caller's stages, which may change or drop content; `options` are those of the first stage.
+    `stages` names the classes of the caller's stages, which may change or drop content; `options`
+    are those of the first stage.
     """
 
     url: str
@@ -73,9 +77,11 @@ class UpstreamMemory:
     async def recall(
         self, remote: Remote, *, options: Mapping[str, Any] | None = None
     ) -> dict[str, Any] | None:
-        """Return what the last sync's first stage remembered, or `None` when a sync of `remote` now might come to something else.
+        """Return what the last sync's first stage remembered, or `None` when a sync of `remote` now
+        might come to something else.
 
-        `options` are those of the stage that decide what it declares; `remember` takes the same ones.
+        `options` are those of the stage that decide what it declares; `remember` takes the same
+        ones.
         """
         terms = self._terms(remote, self._version, options or {})
         if self._record is None or not self._record.terms.covers(terms):
@@ -87,7 +93,9 @@ class UpstreamMemory:
     def remember(
         self, remote: Remote, seen: dict[str, Any], *, options: Mapping[str, Any] | None = None
     ) -> None:
-        """Keep `seen` for the next sync if this one succeeds. `seen` and `options` must be JSON; raise `DeclarationError` when they are not."""
+        """Keep `seen` for the next sync if this one succeeds. `seen` and `options` must be JSON;
+        raise `DeclarationError` when they are not.
+        """
         for given in (seen, options or {}):
             problem = problem_with_json(given)
             if problem is not None:

@@ -53,8 +53,9 @@ async def export_tree(
 ) -> ExportReport:
     """Write the entries out as `folder`, which appears whole, in one step, or not at all.
 
-    `folder` may be absent, empty, or made by an earlier export, which it then replaces; a symbolic link to a folder is followed. `marker` is kept
-    as JSON in the folder's `.flowsync-export.json`, or in a file named like it where an entry has that name.
+    `folder` may be absent, empty, or made by an earlier export, which it then replaces; a symbolic
+    link to a folder is followed. `marker` is kept as JSON in the folder's `.flowsync-export.json`,
+    or in a file named like it where an entry has that name.
 
     Raise `ExportError` when the folder holds anything else, when a path leads out of it or two paths collide, and when the system refuses;
     `BlobMissingError` when a blob is not there.

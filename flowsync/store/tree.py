@@ -1,11 +1,12 @@
 """The folder that an export builds, from its first file to the swap with what stood there before.
 
 1. It is built in a sibling of the target, `.<name>.<16 hexadecimal digits>`, and appears under the target's name in one step, durable.
-2. The first file in it is the marker `.flowsync-export.json`; where a file of the tree has that name, the marker takes another one, with 16
-   hexadecimal digits. It says that the folder was made here and may be replaced whole, and while the
-   folder is being built its lock says that the builder lives. Siblings whose lock can be had are left-overs and are removed.
-3. Files are read-only, and everybody may read them and enter the folders, whatever the umask is. Who may come so far is what the folder
-   above says.
+2. The first file in it is the marker `.flowsync-export.json`; where a file of the tree has that
+   name, the marker takes another one, with 16 hexadecimal digits. It says that the folder was made
+   here and may be replaced whole, and while the folder is being built its lock says that the
+   builder lives. Siblings whose lock can be had are left-overs and are removed.
+3. Files are read-only, and everybody may read them and enter the folders, whatever the umask is.
+   Who may come so far is what the folder above says.
 4. A folder that holds anything and no marker is never replaced. This is asked before the work, and again of what the swap took away: if somebody
    put another folder there meanwhile, it is put back.
 """

@@ -43,7 +43,9 @@ MAX_ERRORS = 1000
 """Artifacts that a sync leaves out before it gives up: with more, upstream itself is broken, and the list is of no use to anyone."""
 
 MAX_REMOVAL = 0.5
-"""Share of the units that a mirror may lose in one sync, where it has more than 100. All of them go only with a share of 1."""
+"""Share of the units that a mirror may lose in one sync, where it has more than 100. All of them go
+only with a share of 1.
+"""
 
 
 class DeclarativeVersion:
@@ -56,10 +58,12 @@ class DeclarativeVersion:
     With `wait=False`, a repository that another sync holds is a `RepositoryBusyError` instead of a wait. `force` runs a sync that could
     be skipped because upstream is unchanged.
 
-    `on_error` says what a download that failed for good means: "fail" the sync, "skip" the unit, or "defer" it, recorded without its bytes.
-    What was left out is listed in `result` and in the version's `info`; more than `max_errors` of it fail the sync after all
-    (`TooManyLeftOutError`). A mirror that would lose more than the share `max_removal` of more than 100 units fails too (`MassRemovalError`), and
-    so does one that would lose all of its units, however few, unless that share is 1.
+    `on_error` says what a download that failed for good means: "fail" the sync, "skip" the unit, or
+    "defer" it, recorded without its bytes. What was left out is listed in `result` and in the
+    version's `info`; more than `max_errors` of it fail the sync after all (`TooManyLeftOutError`).
+    A mirror that would lose more than the share `max_removal` of more than 100 units fails too
+    (`MassRemovalError`), and so does one that would lose all of its units, however few, unless that
+    share is 1.
 
     `timeout` is how many seconds the sync may take from its turn on; then it fails with a `SyncTimeoutError`, and nothing of it is visible.
 

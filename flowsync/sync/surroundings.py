@@ -51,7 +51,8 @@ def recollect(
     options: SyncOptions,
     stages: Sequence[Stage],
 ) -> UpstreamMemory:
-    """Return what is remembered of upstream for a run of `stages` that starts from `version`, the latest of the repository.
+    """Return what is remembered of upstream for a run of `stages` that starts from `version`, the
+    latest of the repository.
 
     `last_sync` may have led to that version.
     """

@@ -1,4 +1,6 @@
-"""Text files as editors, browsers and other systems leave them: with byte-order marks, in other encodings, with dots, or no manifest at all."""
+"""Text files as editors, browsers and other systems leave them: with byte-order marks, in other
+encodings, with dots, or no manifest at all.
+"""
 
 import hashlib
 

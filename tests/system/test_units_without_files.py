@@ -1,4 +1,6 @@
-"""Units that have no files are part of a version like others: every command that tells of its content tells of them."""
+"""Units that have no files are part of a version like others: every command that tells of its
+content tells of them.
+"""
 
 import json
 from pathlib import Path

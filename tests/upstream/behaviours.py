@@ -229,6 +229,18 @@ class Drop(msgspec.Struct, frozen=True):
         exchange.close()
 
 
+class MeansWeak(msgspec.Struct, frozen=True):
+    """Say "not modified" to any entity tag, and mean a weak one."""
+
+    async def play(self, exchange: Exchange) -> None:
+        answer = exchange.answer()
+        asked = exchange.seen.headers.get("if-none-match")
+        if asked is not None:
+            answer.status, answer.body = 304, b""
+            answer.headers["ETag"] = f"W/{asked}"
+        await exchange.send(answer)
+
+
 Behaviour = (
     Good
     | Cut
@@ -249,6 +261,7 @@ Behaviour = (
     | Garbage
     | HalfHead
     | Drop
+    | MeansWeak
 )
 
 Script = Sequence[Behaviour]

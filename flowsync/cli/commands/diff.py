@@ -22,7 +22,8 @@ _SIGNS = {"added": "+", "removed": "-", "changed": "~"}
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a path.")
 @click.pass_obj
 def command(place: Place, name: str, a: int, b: int, as_json: bool) -> None:
-    """Show what leads from version A of repository NAME to version B: + added, - removed, ~ changed paths.
+    """Show what leads from version A of repository NAME to version B: + added, - removed, ~ changed
+    paths.
 
     Units without files come last, with type and fields.
     """

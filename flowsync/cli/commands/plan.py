@@ -42,8 +42,8 @@ def command(
 ) -> int:
     """Say what a sync would add, remove and download, and change nothing.
 
-    Takes the arguments of `flowsync sync`. Only upstream's metadata is fetched, with the files that a kind of source reads to find others.
-    Whether all files can be had, only the sync finds out.
+    Takes the arguments of `flowsync sync`. Only upstream's metadata is fetched, with the files that
+    a kind of source reads to find others. Whether all files can be had, only the sync finds out.
     """
     configuration = load(place)
     wanted = wanted_plans(

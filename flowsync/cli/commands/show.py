@@ -23,7 +23,8 @@ def command(
 ) -> None:
     """Show what version NUMBER of repository NAME contains; by default the latest.
 
-    Units without files come last, with their id in place of size and digest, type and fields in place of the path.
+    Units without files come last, with their id in place of size and digest, type and fields in
+    place of the path.
     """
     run_async(_show(place, name, number, pattern, as_json))
 

@@ -20,7 +20,8 @@ from flowsync.model.explanation import Explanation, Failure, Presence, Removal
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.pass_obj
 def command(place: Place, name: str, path: str, number: int | None, as_json: bool) -> int:
-    """Say why repository NAME has PATH or lacks it: which version and run decided it, from where, or what failed.
+    """Say why repository NAME has PATH or lacks it: which version and run decided it, from where,
+    or what failed.
 
     In place of PATH, the id of a unit without files is taken, as `flowsync show` tells it.
 

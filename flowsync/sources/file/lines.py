@@ -1,7 +1,9 @@
-"""Reads a manifest from disk in blocks of whole lines, however long it is. Blocks the caller, so it belongs in a thread.
+"""Reads a manifest from disk in blocks of whole lines, however long it is. Blocks the caller, so it
+belongs in a thread.
 
-`survey` reads it once before anything is declared, and refuses it when two lines contradict each other. It keeps 8 bytes a line: a hash of its path.
-Lines whose hashes are equal are then read again and compared; equal ones are one line.
+`survey` reads it once before anything is declared, and refuses it when two lines contradict each
+other. It keeps 8 bytes a line: a hash of its path. Lines whose hashes are equal are then read again
+and compared; equal ones are one line.
 """
 
 from array import array
@@ -25,7 +27,9 @@ LONGEST_LINE: Final = 64 * 1024
 """Bytes of a line, comments included. Something without line ends is no manifest, and must not be read as one line."""
 
 _SORTED: Final = 250_000
-"""Hashes that are sorted at a time, as Python's integers: 10 MB. Of more lines, a share is looked at after the other."""
+"""Hashes that are sorted at a time, as Python's integers: 10 MB. Of more lines, a share is looked
+at after the other.
+"""
 
 _COMPARED: Final = 20_000
 """Repeated paths that are compared in one reading."""
@@ -34,7 +38,8 @@ _COMPARED: Final = 20_000
 def blocks(path: str) -> Iterator[list[bytes]]:
     """Yield the lines of the file, some at a time, without the line feeds.
 
-    Raise `MetadataError` for a line that does not end, and for text that is not UTF-8 by its byte-order mark.
+    Raise `MetadataError` for a line that does not end, and for text that is not UTF-8 by its
+    byte-order mark.
     """
     number, rest = 0, b""
     with open(path, "rb", buffering=0) as manifest:
@@ -54,7 +59,8 @@ def blocks(path: str) -> Iterator[list[bytes]]:
 def survey(path: str) -> int:
     """Return how many lines the file has; the last one counts without a line feed too.
 
-    Raise `MetadataError`, with both line numbers, when two lines list one path with different digests or sizes.
+    Raise `MetadataError`, with both line numbers, when two lines list one path with different
+    digests or sizes.
     """
     lines_total, hashes = 0, array("q")
     for lines in blocks(path):

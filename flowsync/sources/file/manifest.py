@@ -1,11 +1,13 @@
 """Reads `PULP_MANIFEST`: bytes of lines in, entries out. No I/O, and no more memory than the lines at hand.
 
-A line is `path,sha256,size`, split from the right, so that a path may contain commas. White space around digest and size does not count; that
-of a path does, because upstream serves the file under just that name. Blank lines and lines that begin with `#` are comments; a byte-order mark
-at the beginning does not count. The format is that of the Pulp project's file plugin.
+A line is `path,sha256,size`, split from the right, so that a path may contain commas. White space
+around digest and size does not count; that of a path does, because upstream serves the file under
+just that name. Blank lines and lines that begin with `#` are comments; a byte-order mark at the
+beginning does not count. The format is that of the Pulp project's file plugin.
 
-`./x` and `a/./x` mean `x` and `a/x`, as they do to file systems and in URLs; tools such as `find` write them. Other paths that could lead out of the
-folder they are put in, or that a file system or a URL would not give back as they were, are refused by name.
+`./x` and `a/./x` mean `x` and `a/x`, as they do to file systems and in URLs; tools such as `find`
+write them. Other paths that could lead out of the folder they are put in, or that a file system or
+a URL would not give back as they were, are refused by name.
 """
 
 import codecs
@@ -75,7 +77,9 @@ def artifact_url(folder: str, relative_path: str) -> str:
 
 
 def without_mark(beginning: bytes) -> bytes:
-    """Return the beginning of a manifest without its byte-order mark. Raise `MetadataError` when the mark is not that of UTF-8."""
+    """Return the beginning of a manifest without its byte-order mark. Raise `MetadataError` when
+    the mark is not that of UTF-8.
+    """
     for mark, encoding in _OTHER_MARKS:
         if beginning.startswith(mark):
             raise MetadataError(f"the manifest is {encoding} text; it must be UTF-8")
@@ -95,8 +99,8 @@ def bad_line(number: int, line: bytes, reason: str) -> MetadataError:
     """Return the error for line `number`, which shows its beginning; a page of HTML is called that."""
     if line.lstrip()[:9].lower().startswith(_PAGE):
         reason = (
-            "it is a line of an HTML or XML page, not 'path,sha256,size'; where the URL is to name the folder "
-            "of a manifest, it must end with a slash"
+            "it is a line of an HTML or XML page, not 'path,sha256,size'; "
+            "where the URL is to name the folder of a manifest, it must end with a slash"
         )
     text = line.rstrip(b"\r\n").decode(errors="backslashreplace")
     shown = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"

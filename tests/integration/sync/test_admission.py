@@ -1,4 +1,6 @@
-"""What a stage may put: declarations that can be recorded and written out. The error names the stage and what it put, and no version is made."""
+"""What a stage may put: declarations that can be recorded and written out. The error names the
+stage and what it put, and no version is made.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -160,7 +162,7 @@ async def test_what_a_later_stage_changes_is_checked_again(engine: Engine) -> No
     sync = SpoiledVersion(stage, Repository(name="things"), engine=engine)
 
     with pytest.raises(
-        DeclarationError, match="stage Spoils put DeclarativeContent.*contains '..'"
+        DeclarationError, match=r"stage Spoils put DeclarativeContent.*contains '..'"
     ):
         await sync.acreate()
 
@@ -168,7 +170,7 @@ async def test_what_a_later_stage_changes_is_checked_again(engine: Engine) -> No
 async def test_a_plan_refuses_what_the_sync_would_refuse(engine: Engine) -> None:
     sync = DeclarativeVersion(Puts(unit(name="a\0b")), Repository(name="things"), engine=engine)
 
-    with pytest.raises(DeclarationError, match="stage Puts put .* holds a NUL"):
+    with pytest.raises(DeclarationError, match=r"stage Puts put .* holds a NUL"):
         await sync.aplan()
 
 

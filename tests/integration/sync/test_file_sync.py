@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 
 from flowsync import (
-    DuplicateContentError,
     Engine,
     MetadataError,
     RepositoryVersionError,
@@ -144,7 +143,7 @@ async def test_an_invalid_manifest_makes_no_version_and_names_the_line(
 async def test_one_path_with_two_contents_is_refused_by_name(
     engine: Engine, upstream: Upstream, publish: Publish, file_sync: Sync
 ) -> None:
-    """Section 5.9: two new units with an equal repository key."""
+    """Before anything of it is downloaded."""
     publish({"other": b"2"})
     one = upstream.put("/same", b"1")
     assert one
@@ -155,9 +154,10 @@ async def test_one_path_with_two_contents_is_refused_by_name(
     lines = "\n".join(f"same,{digest},1" for digest in digests)
     url = upstream.put("/PULP_MANIFEST", lines.encode())
 
-    with pytest.raises(DuplicateContentError, match="same"):
-        await file_sync(url, remote={"policy": "on_demand"}).acreate()
+    with pytest.raises(MetadataError, match=r"lines 1 and 2 contradict each other: .* 'same'"):
+        await file_sync(url).acreate()
 
+    assert upstream.count() == 1
     assert (await engine.catalog.repositories.version("files")).number == 0
 
 

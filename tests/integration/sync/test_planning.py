@@ -246,9 +246,12 @@ class Nested(Indexes):
 async def test_plan_of_a_stage_that_reads_what_it_has_put(
     engine: Engine, upstream: Upstream, kind: type[Indexes], count: int
 ) -> None:
-    """Only what it reads is downloaded, one of them large enough to be a file; nothing is stored, and the sync comes to what was planned."""
+    """Only what it reads is downloaded, one of them large enough to be a file; nothing is stored,
+    and the sync comes to what was planned.
+    """
     bodies = [json.dumps([f"{n}-a", f"{n}-b", " " * (100_000 * n)]) for n in range(count)]
-    source, indexes = remote(), []
+    source = remote()
+    indexes: list[DeclarativeContent] = []
 
     def first_stage() -> Indexes:
         indexes.clear()

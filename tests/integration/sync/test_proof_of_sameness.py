@@ -1,4 +1,6 @@
-"""Whatever way an upstream changes that keeps dates, sizes or names, the next sync notices it: with a real server that sends no entity tags."""
+"""Whatever way an upstream changes that keeps dates, sizes or names, the next sync notices it: with
+a real server that sends no entity tags.
+"""
 
 import hashlib
 import os
@@ -9,13 +11,12 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import msgspec
 import pytest
 
 from flowsync import DeclarativeVersion, Engine, NewVersion, Remote, Repository, Stage
 from flowsync.sources.file import FileFirstStage
 from tests.integration.sync.conftest import Publish, Sync, paths
-from tests.upstream.exchange import Exchange
+from tests.upstream.behaviours import MeansWeak
 from tests.upstream.server import Upstream
 
 LONG_AGO = 1_700_000_000
@@ -30,7 +31,9 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def plain_server(folder: Path) -> Iterator[str]:
-    """Serve the folder by `python -m http.server`, which answers `If-Modified-Since` and sends no entity tags."""
+    """Serve the folder by `python -m http.server`, which answers `If-Modified-Since` and sends no
+    entity tags.
+    """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -106,24 +109,13 @@ async def test_a_manifest_that_changes_in_any_way_is_noticed(
     assert (version.added, version.removed) == (1, 1)
 
 
-class Weakened(msgspec.Struct, frozen=True):
-    """Says "not modified" to a strong tag, and means a weak one."""
-
-    async def play(self, exchange: Exchange) -> None:
-        answer = exchange.answer()
-        if "if-none-match" in exchange.seen.headers:
-            answer.status, answer.body = 304, b""
-            answer.headers["ETag"] = f"W/{exchange.seen.headers['if-none-match']}"
-        await exchange.send(answer)
-
-
 async def test_an_answer_that_means_another_tag_is_no_proof(
     upstream: Upstream, publish: Publish, file_sync: Sync
 ) -> None:
     url = publish({"a": b"one"})
     await file_sync(url).acreate()
     publish({"a": b"two"})
-    upstream.script("/PULP_MANIFEST", Weakened())
+    upstream.script("/PULP_MANIFEST", MeansWeak())
 
     version = await file_sync(url).acreate()
 

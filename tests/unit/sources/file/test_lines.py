@@ -91,7 +91,7 @@ def test_a_path_that_is_listed_twice_must_be_listed_alike(
     manifest.write_text(f"\n{filling}a,{A},1\n{filling}{second}\n")
 
     if contradicts:
-        with pytest.raises(MetadataError, match="lines 9002 and 18003 contradict each other.*'a'"):
+        with pytest.raises(MetadataError, match=r"lines 9002 and 18003 contradict each other.*'a'"):
             survey(str(manifest))
     else:
         assert survey(str(manifest)) == 18003
