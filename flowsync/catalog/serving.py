@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Any, Final
 
 import msgspec
+from msgspec.structs import replace
 
 from flowsync.catalog.database import Database
 from flowsync.catalog.remotes import decode_headers, recorded_remote
@@ -148,14 +149,22 @@ class Serving:
     async def sources(
         self, found: ServedFile, allowed: frozenset[str], cool_down: float
     ) -> list[ServingSource]:
-        """Return where the bytes can be fetched from, in the order in which to try; those that failed within `cool_down` seconds are `cooling`."""
+        """Return where the bytes can be fetched from, in the order in which to try; those that failed within `cool_down` seconds are `cooling`.
+
+        What alternate sources have is to be what was declared of the unit: their own word proves nothing about its bytes.
+        """
         params = {
             "content": found.content_id,
             "path": found.relative_path,
             "allowed": list(allowed),
             "cool_down": cool_down,
         }
-        return [_source(row) for row in await self._database.fetch("sources_at_path", params)]
+        sources = [_source(row) for row in await self._database.fetch("sources_at_path", params)]
+        own = next((source.artifact for source in sources if not source.alternate), None)
+        return [
+            replace(source, artifact=own) if source.alternate and own is not None else source
+            for source in sources
+        ]
 
     async def mark_failed(self, source: ServingSource) -> None:
         """Note that the source gave wrong bytes just now."""

@@ -329,3 +329,22 @@ async def test_what_is_deferred_without_a_digest_is_the_same_unit_next_time(
         unit = publisher.unit(Package("a"), b"one", digest=False)
         version = await publisher.sync(unit, mirror=True, on_error="defer")
         assert (version and version.number) == expected
+
+
+async def test_word_of_an_alternate_source_does_not_tell_what_the_bytes_are(
+    publisher: Publisher, engine: Engine
+) -> None:
+    """Symptom: it said which sha256 goes with a sha512; bytes with that were here, and were served."""
+    known = {"sha512": hashlib.sha512(b"one").hexdigest()}
+    mine = publisher.unit(Package("a"), b"one", digest=False, deferred=True)
+    mine.d_artifacts[0].artifact = Artifact(**known)
+    await publisher.sync(mine)
+    near = Remote(name="near", url=publisher.upstream.url(), max_retries=0)
+    await engine.add_alternate_source("near", near)
+    publisher.remote = near
+    theirs = publisher.unit(Package("near"), b"one", digest=False, deferred=True, url="/near")
+    theirs.d_artifacts[0].artifact = Artifact(**known, sha256=hashlib.sha256(b"wrong").hexdigest())
+    await publisher.sync(theirs, name="near")
+    await publisher.sync(publisher.unit(Package("other"), b"wrong", url="/wrong"), name="other")
+
+    assert await serve(engine, 1) == b"one"
