@@ -20,7 +20,7 @@ import msgspec
 
 from flowsync.catalog.columns import column, digest_columns
 from flowsync.catalog.database import Database
-from flowsync.model.artifact import Artifact
+from flowsync.model.artifact import Artifact, StagedArtifact, StoredArtifact
 from flowsync.model.digest import DECLARABLE
 from flowsync.model.errors import CatalogError, DeclarationError
 from flowsync.model.remote import COOL_DOWN, Remote
@@ -54,6 +54,9 @@ _SOURCE_HEADERS: Final = _HEADERS | {
     "x-requested-with",
 }
 """The headers of sources that are recorded, in lower case: those that choose what is answered. Under any other name a secret may be sent."""
+
+SOURCE_DIGESTS: Final = (*DECLARABLE, "blake3")
+"""The digests that a source has, in the order of its columns."""
 
 _SENDABLE: Final = re.compile(r"[\t\x20-\x7e]*")
 """Values of headers that are recorded: visible ASCII, blanks and tabs."""
@@ -219,7 +222,14 @@ def _source_columns(sources: Sequence[Source]) -> dict[str, list[Any]]:
         "priorities": [source.priority for source in sources],
         "sizes": [source.artifact.size for source in sources],
         **digest_columns([source.artifact for source in sources], DECLARABLE),
+        # Not of bytes that are here: a link whose bytes go keeps their sha256.
+        "blake3": column(_declared_blake3(source.artifact) for source in sources),
     }
+
+
+def _declared_blake3(artifact: Artifact) -> bytes | None:
+    is_here = isinstance(artifact, (StagedArtifact, StoredArtifact))
+    return None if is_here or artifact.blake3 is None else bytes.fromhex(artifact.blake3)
 
 
 def _join_urls(source: Source) -> str:

@@ -15,10 +15,9 @@ import msgspec
 from msgspec.structs import replace
 
 from flowsync.catalog.database import Database
-from flowsync.catalog.remotes import decode_headers, recorded_remote
+from flowsync.catalog.remotes import SOURCE_DIGESTS, decode_headers, recorded_remote
 from flowsync.catalog.version_lookup import repository_not_found
 from flowsync.model.artifact import Artifact, StoredArtifact
-from flowsync.model.digest import DECLARABLE
 from flowsync.model.errors import CatalogError, VersionNotFoundError
 from flowsync.model.remote import Remote
 
@@ -275,7 +274,7 @@ def _source(row: tuple[Any, ...]) -> ServingSource:
     ) = row
     declared = {
         algorithm: digest.hex()
-        for algorithm, digest in zip(DECLARABLE, digests, strict=True)
+        for algorithm, digest in zip(SOURCE_DIGESTS, digests, strict=True)
         if digest is not None
     }
     return ServingSource(

@@ -146,7 +146,7 @@ alternate AS MATERIALIZED (
 )
 SELECT
     o.content_id, o.relative_path, o.remote_id, r.name, r.url, r.policy, r.settings::text, o.urls, o.headers::text, o.size,
-    o.sha256, o.sha512, o.sha384, o.sha224, o.sha1, o.md5,
+    o.sha256, o.sha512, o.sha384, o.sha224, o.sha1, o.md5, o.blake3,
     coalesce(o.failed_at > now() - make_interval(secs => %(cool_down)s::double precision), false),
     o.alternate
 FROM (

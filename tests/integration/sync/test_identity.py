@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
+from blake3 import blake3
 
 from flowsync import (
     Artifact,
@@ -348,3 +349,15 @@ async def test_word_of_an_alternate_source_does_not_tell_what_the_bytes_are(
     await publisher.sync(publisher.unit(Package("other"), b"wrong", url="/wrong"), name="other")
 
     assert await serve(engine, 1) == b"one"
+
+
+async def test_bytes_that_were_declared_by_blake3_alone_are_verified_on_demand(
+    publisher: Publisher, engine: Engine
+) -> None:
+    """Symptom: sources forgot it, so any bytes were right."""
+    item = publisher.unit(Package("a"), b"one", digest=False, deferred=True)
+    item.d_artifacts[0].artifact = Artifact(blake3=blake3(b"one").hexdigest())
+    await publisher.sync(item)
+    publisher.upstream.put("/a", b"two")
+
+    assert await serve(engine, 1) == 502
