@@ -82,8 +82,8 @@ class FolderPage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ServingSource(msgspec.Struct, frozen=True, kw_only=True):
-    """Where bytes can be fetched from: URLs of a recorded remote, at (`content_id`, `relative_path`), with what upstream declared of them, and the
-    headers to ask with.
+    """Where bytes can be fetched from: URLs of a recorded remote, at (`content_id`,
+    `relative_path`), with what upstream declared of them, and the headers to ask with.
 
     `cooling` says that it gave wrong bytes lately; `alternate` that it belongs to an alternate source.
     """
@@ -148,9 +148,11 @@ class Serving:
     async def sources(
         self, found: ServedFile, allowed: frozenset[str], cool_down: float
     ) -> list[ServingSource]:
-        """Return where the bytes can be fetched from, in the order in which to try; those that failed within `cool_down` seconds are `cooling`.
+        """Return where the bytes can be fetched from, in the order in which to try; those that
+        failed within `cool_down` seconds are `cooling`.
 
-        What alternate sources have is to be what was declared of the unit: their own word proves nothing about its bytes.
+        What alternate sources have is to be what was declared of the unit: their own word proves
+        nothing about its bytes.
         """
         params = {
             "content": found.content_id,
@@ -184,7 +186,9 @@ class Serving:
         await self._database.execute("link_artifact", params)
 
     async def note_bytes(self, found: ServedFile, sha256: str, size: int) -> None:
-        """Let the path have no other bytes from now on than those that were served for it, which are not kept."""
+        """Let the path have no other bytes from now on than those that were served for it, which
+        are not kept.
+        """
         params = {
             "content": found.content_id,
             "path": found.relative_path,

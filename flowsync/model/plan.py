@@ -8,11 +8,14 @@ from flowsync.model.run import RunTerms
 class SyncPlan(msgspec.Struct, frozen=True, kw_only=True):
     """What a sync of `repository` would do now, without having done any of it.
 
-    It starts from version `base`, whose content has `base_root`, and comes to content with `root`; the same root means that nothing changes. Counts
-    are units; `downloads` are artifacts, each once, however many units share it. Sizes are bytes; `downloads_unsized` artifacts, of which upstream
-    does not say how large they are, count as 0. `unchanged` says that upstream is found unchanged by its metadata alone, so that the sync
-    would be skipped; `refusal` is the error that would stop the sync, as far as that can be foretold. Where artifacts without a digest are to be
-    downloaded, the sync comes to another root than planned: which units they make, only their bytes tell.
+    It starts from version `base`, whose content has `base_root`, and comes to content with `root`;
+    the same root means that nothing changes. Counts are units; `downloads` are artifacts, each
+    once, however many units share it. Sizes are bytes; `downloads_unsized` artifacts, of which
+    upstream does not say how large they are, count as 0. `unchanged` says that upstream is found
+    unchanged by its metadata alone, so that the sync would be skipped; `refusal` is the error that
+    would stop the sync, as far as that can be foretold. Where artifacts without a digest are to be
+    downloaded, the sync comes to another root than planned: which units they make, only their bytes
+    tell.
     """
 
     repository: str

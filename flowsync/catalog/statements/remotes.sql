@@ -29,8 +29,9 @@ SELECT id, name FROM saved;
 SELECT name, url, policy, settings::text FROM remote WHERE name = ANY (%(names)b::text[]);
 
 -- name: save_sources
--- Record the sources whose unit has a link at their path, without touching those that did not change; return the ordinals of the others.
--- A source that is new or has other URLs than before has not failed yet. Size and digests that are recorded stay: older versions rely on them.
+-- Record the sources whose unit has a link at their path, without touching those that did not
+-- change; return the ordinals of the others. A source that is new or has other URLs than before has
+-- not failed yet. Size and digests that are recorded stay: older versions rely on them.
 WITH given AS (
     SELECT
         ordinal, content_id, relative_path, remote_id, string_to_array(urls, E'\n') AS urls,

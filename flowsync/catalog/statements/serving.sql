@@ -181,6 +181,7 @@ WHERE l.content_id = %(content)s::bytea AND l.relative_path = %(path)s::text AND
     AND a.id = %(artifact)s::bigint AND (l.sha256 IS NULL OR l.sha256 = a.sha256);
 
 -- name: note_bytes
--- Note which bytes were served for the path of a unit although they are not kept: no others are from now on.
+-- Note which bytes were served for the path of a unit although they are not kept: no others are
+-- from now on.
 UPDATE content_artifact SET sha256 = %(sha256)s::bytea, size = %(size)s::bigint
 WHERE content_id = %(content)s::bytea AND relative_path = %(path)s::text AND artifact_id IS NULL AND sha256 IS NULL;

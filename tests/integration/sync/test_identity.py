@@ -1,4 +1,6 @@
-"""What a version holds stays what it is, whatever is declared of the same natural keys later, here or for another repository."""
+"""What a version holds stays what it is, whatever is declared of the same natural keys later, here
+or for another repository.
+"""
 
 import asyncio
 import hashlib
@@ -209,7 +211,9 @@ async def serve(engine: Engine, number: int, name: str = "r") -> bytes | int:
 async def test_bytes_that_were_served_once_are_the_only_ones(
     publisher: Publisher, policy: Policy
 ) -> None:
-    """Nobody declared a digest: the first bytes that a version gave are its bytes, even if they are not kept."""
+    """Nobody declared a digest: the first bytes that a version gave are its bytes, even if they are
+    not kept.
+    """
     publisher.remote = Remote(
         name="upstream", url=publisher.upstream.url(), policy=policy, max_retries=0
     )
