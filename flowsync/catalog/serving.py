@@ -261,21 +261,8 @@ def _child(row: tuple[Any, ...]) -> FolderChild:
 
 
 def _source(row: tuple[Any, ...]) -> ServingSource:
-    (
-        content_id,
-        path,
-        remote_id,
-        name,
-        url,
-        policy,
-        settings,
-        urls,
-        headers,
-        size,
-        *digests,
-        cooling,
-        alternate,
-    ) = row
+    content_id, path, remote_id, name, url, policy, settings, urls, headers, size = row[:10]
+    *digests, cooling, alternate = row[10:]
     declared = {
         algorithm: digest.hex()
         for algorithm, digest in zip(SOURCE_DIGESTS, digests, strict=True)
