@@ -30,10 +30,11 @@ class Source:
 class DeclarativeArtifact:
     """An artifact, where to get it, and the path at which it belongs to its content.
 
-    `artifact` may be incomplete until the body was downloaded; the stages replace it as they learn more. `url` and `urls` exclude each
-    other. What was declared stays known as `as_declared`: the unit's id depends on it, and not on what is found out later.
-    With `deferred_download` the artifact is recorded but not downloaded. `alternates` are further sources, tried first, each with
-    its own remote.
+    `artifact` may be incomplete until the body was downloaded; the stages replace it as they learn
+    more. `url` and `urls` exclude each other. What was declared stays known as `as_declared`: the
+    unit's id depends on it, and not on what is found out later. With `deferred_download` the
+    artifact is recorded but not downloaded. `alternates` are further sources, tried first, each
+    with its own remote.
 
     Raises `DeclarationError` (a `ValueError`) when `artifact`, `url` or `relative_path` is missing,
     when both `url` and `urls` are given, when `relative_path` breaks the rules of
@@ -166,7 +167,9 @@ class DeclarativeContent(Resolvable):
 
     @property
     def content_id(self) -> bytes:
-        """The 16-byte id of the unit as it is declared now, or as it was when its id was fixed: a stored counterpart has the same."""
+        """The 16-byte id of the unit as it is declared now, or as it was when its id was fixed: a
+        stored counterpart has the same.
+        """
         return self._content_id or unit_id(self.key_id, self.content, self.d_artifacts)
 
     @property
@@ -175,7 +178,9 @@ class DeclarativeContent(Resolvable):
         return self._key_id or key_id(self.content)
 
     def fix_id(self) -> bytes:
-        """Compute the ids and keep them: the unit is about to be looked up or saved. Return the unit's."""
+        """Compute the ids and keep them: the unit is about to be looked up or saved. Return the
+        unit's.
+        """
         self._key_id = key_id(self.content)
         self._content_id = unit_id(self._key_id, self.content, self.d_artifacts)
         return self._content_id

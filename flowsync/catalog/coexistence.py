@@ -1,7 +1,7 @@
 """The rules that the units of a version must keep, checked when it is about to be completed.
 
-1. Of two units with the same natural key or the same repository key, the one that this version adds replaces the one that was there; two that are
-   both added are an error.
+1. Of two units with the same natural key or the same repository key, the one that this version adds
+   replaces the one that was there; two that are both added are an error.
 2. At one path there are, as far as is known, the same bytes, however many units share them; and no path lies below another path. Bytes are
    the same when the artifact is, or when a digest is, stored or declared by upstream; units whose bytes nothing is known of cannot share a
    path.
@@ -50,7 +50,8 @@ class Coexistence:
     async def replace_content(self) -> int:
         """Take out of the version what additions replace; return the number of units.
 
-        Raise `DuplicateContentError` when a sync has declared both with one natural key: next time the other one would be new.
+        Raise `DuplicateContentError` when a sync has declared both with one natural key: next time
+        the other one would be new.
         """
         if self._start.is_empty:
             return 0

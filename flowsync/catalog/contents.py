@@ -1,11 +1,13 @@
 """The content units that are recorded, and their links to artifacts.
 
-1. Units are known by their computed id (`model/identity.py`), which covers all that was declared. Inserting one that exists does nothing, so two
-   syncs may save the same unit at once; the one that came second is told so, and finds it.
+1. Units are known by their computed id (`model/identity.py`), which covers all that was declared.
+   Inserting one that exists does nothing, so two syncs may save the same unit at once; the one that
+   came second is told so, and finds it.
 2. Within a transaction units are inserted before others are found, and these before links are changed, each sorted by key; therefore
    transactions that share units wait for each other but never deadlock.
-3. A stored unit never changes. A link that has no artifact gets one, with the bytes that it had before if it had any; no other artifact ever takes
-   its place. No row is written that does not change.
+3. A stored unit never changes. A link that has no artifact gets one, with the bytes that it had
+   before if it had any; no other artifact ever takes its place. No row is written that does not
+   change.
 """
 
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
@@ -21,7 +23,9 @@ from flowsync.catalog.sessions import Connection
 from flowsync.model.content import Content, encode_fields, key_id, repo_key_id, type_name
 
 KnownLinks = dict[str, int | None]
-"""The links of a stored unit: relative path to artifact id, or to `None` where the bytes are not here."""
+"""The links of a stored unit: relative path to artifact id, or to `None` where the bytes are not
+here.
+"""
 
 
 class Link(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,13 +66,16 @@ class ContentTransaction:
         self._connection = connection
 
     async def find(self, ids: Iterable[bytes]) -> dict[bytes, KnownLinks]:
-        """Return what is stored, as `Contents.find` does, what was saved in this transaction included."""
+        """Return what is stored, as `Contents.find` does, what was saved in this transaction
+        included.
+        """
         return _known(await self._fetch("find_contents", {"ids": list(ids)}))
 
     async def insert(
         self, units: Mapping[bytes, Content], keys: Mapping[bytes, bytes] = {}
     ) -> set[bytes]:
-        """Insert the units that are new and return their ids. The others were saved before, perhaps a moment ago by another sync.
+        """Insert the units that are new and return their ids. The others were saved before, perhaps
+        a moment ago by another sync.
 
         `keys` has the ids of the natural keys of units that have an id of their own.
         """
@@ -90,7 +97,9 @@ class ContentTransaction:
         await self._database.run(self._connection, "link_artifacts", _columns(links))
 
     async def fill(self, links: Sequence[Link]) -> int:
-        """Give existing links that have none their artifact and return how many got one. Of two for one path, the last one counts."""
+        """Give existing links that have none their artifact and return how many got one. Of two for
+        one path, the last one counts.
+        """
         filled = {
             (link.content_id, link.relative_path): link
             for link in links
@@ -122,7 +131,9 @@ def key_columns(units: Sequence[Content]) -> dict[str, list[Any]]:
 
 
 def by_key(count: int, rows: Sequence[tuple[int, bytes, bool]]) -> list[list[tuple[bytes, bool]]]:
-    """Return what `units_of_keys` found for each of `count` units: ids, and whether the fields are the same."""
+    """Return what `units_of_keys` found for each of `count` units: ids, and whether the fields are
+    the same.
+    """
     found: list[list[tuple[bytes, bool]]] = [[] for _ in range(count)]
     for ordinal, content_id, is_same in rows:
         found[ordinal].append((content_id, is_same))

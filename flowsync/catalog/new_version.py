@@ -21,7 +21,9 @@ from flowsync.model.errors import (
 from flowsync.model.repository import RepositoryVersion
 
 Pick = Callable[[Content, Sequence[tuple[bytes, bool]]], list[bytes]]
-"""Says which of the stored units of its natural key a `Content` stands for; each comes with whether its fields are the same."""
+"""Says which of the stored units of its natural key a `Content` stands for; each comes with whether
+its fields are the same.
+"""
 
 
 class NewVersion:
@@ -35,9 +37,10 @@ class NewVersion:
     `last_sync` is what the last successful sync saw of upstream. `this_sync` is asked at the end, with the number at which the repository is left,
     what is to be remembered instead, if anything; it is written before anybody else can have the repository.
 
-    Several tasks may use it at once; their statements take turns. Methods that change it raise `ImmutableVersionError` after the context has
-    ended. A unit is given as its id, or as a `Content`, which stands for what is stored with its natural key; anything else is a `NotContentError`,
-    and units that the catalog does not know are ignored.
+    Several tasks may use it at once; their statements take turns. Methods that change it raise
+    `ImmutableVersionError` after the context has ended. A unit is given as its id, or as a
+    `Content`, which stands for what is stored with its natural key; anything else is a
+    `NotContentError`, and units that the catalog does not know are ignored.
     """
 
     def __init__(
@@ -65,13 +68,16 @@ class NewVersion:
     async def add_content(self, units: Iterable[bytes | Content]) -> int:
         """Add those units that are not in the version; return their number.
 
-        Raise `DuplicateContentError` for a `Content` of whose natural key several units are stored, unless just one of them has its fields.
+        Raise `DuplicateContentError` for a `Content` of whose natural key several units are stored,
+        unless just one of them has its fields.
         """
         self._changeable()
         return len(await self.associate(await self._ids(units, _the_one), seen=False))
 
     async def remove_content(self, units: Iterable[bytes | Content]) -> int:
-        """Remove those units that are in the version, all those of the natural key of a `Content`; return their number."""
+        """Remove those units that are in the version, all those of the natural key of a `Content`;
+        return their number.
+        """
         session = self._changeable()
         ids = await self._ids(units, _all)
         if not ids:
@@ -91,9 +97,9 @@ class NewVersion:
     ) -> set[bytes]:
         """Add those units that are not in the version; return the ids of what was added.
 
-        With `seen`, remember all of `ids` as declared, for `remove_unseen` and for the end: of two declared units
-        of one natural key, neither replaces the other.
-        `lines`, as many as ids or none, are kept with what was added: where upstream's metadata lists it.
+        With `seen`, remember all of `ids` as declared, for `remove_unseen` and for the end: of two
+        declared units of one natural key, neither replaces the other. `lines`, as many as ids or
+        none, are kept with what was added: where upstream's metadata lists it.
         """
         session = self._changeable()
         if not ids:
@@ -107,7 +113,9 @@ class NewVersion:
         return int(count)
 
     async def keep(self, keys: Sequence[bytes], repo_keys: Sequence[bytes | None]) -> None:
-        """Let `remove_unseen` spare the units of the version that have one of these natural keys or repository keys."""
+        """Let `remove_unseen` spare the units of the version that have one of these natural keys or
+        repository keys.
+        """
         await self._changeable().execute("keep_content", keys=keys, repo_keys=repo_keys)
 
     def content_ids(self, batch_size: int = BATCH_SIZE) -> AsyncGenerator[list[bytes], None]:

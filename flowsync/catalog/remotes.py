@@ -2,9 +2,10 @@
 
 1. No credential is recorded. Which settings of a remote are kept is a list of names here, not all but some: a setting that `Remote` gains is left out
    until someone has thought about it. URLs are recorded whole: they are what is fetched.
-2. A source is one (unit, path, remote): all its URLs in order, with the size and the digests that upstream declared. It needs the unit's link at
-   that path. A batch is one statement, sorted by key, and writes no row that does not change. Size and digests that are recorded stay, because older
-   versions rely on them; how to ask for the bytes is what was declared last.
+2. A source is one (unit, path, remote): all its URLs in order, with the size and the digests that
+   upstream declared. It needs the unit's link at that path. A batch is one statement, sorted by
+   key, and writes no row that does not change. Size and digests that are recorded stay, because
+   older versions rely on them; how to ask for the bytes is what was declared last.
 3. Alternate sources are remotes that are asked for the same digest before an artifact's own remote is.
 
 Decided: user names count as secrets, because servers take API keys in their place; so do headers, except a few whose meaning is fixed, and client
@@ -20,7 +21,7 @@ import msgspec
 
 from flowsync.catalog.columns import column, digest_columns
 from flowsync.catalog.database import Database
-from flowsync.model.artifact import Artifact
+from flowsync.model.artifact import Artifact, StagedArtifact, StoredArtifact
 from flowsync.model.digest import DECLARABLE
 from flowsync.model.errors import CatalogError, DeclarationError
 from flowsync.model.remote import COOL_DOWN, Remote
@@ -53,7 +54,12 @@ _SOURCE_HEADERS: Final = _HEADERS | {
     "prefer",
     "x-requested-with",
 }
-"""The headers of sources that are recorded, in lower case: those that choose what is answered. Under any other name a secret may be sent."""
+"""The headers of sources that are recorded, in lower case: those that choose what is answered.
+Under any other name a secret may be sent.
+"""
+
+SOURCE_DIGESTS: Final = (*DECLARABLE, "blake3")
+"""The digests that a source has, in the order of its columns."""
 
 _SENDABLE: Final = re.compile(r"[\t\x20-\x7e]*")
 """Values of headers that are recorded: visible ASCII, blanks and tabs."""
@@ -63,9 +69,11 @@ _SEPARATOR: Final = "\n"
 
 
 class Source(msgspec.Struct, frozen=True, kw_only=True):
-    """Where the artifact of a unit at a path can be fetched from, by the declared `artifact`'s size and digests.
+    """Where the artifact of a unit at a path can be fetched from, by the declared `artifact`'s size
+    and digests.
 
-    `headers` are those of its requests, in addition to the remote's; of them only what can be no secret is recorded.
+    `headers` are those of its requests, in addition to the remote's; of them only what can be no
+    secret is recorded.
     """
 
     content_id: bytes
@@ -122,8 +130,9 @@ class Remotes:
     async def save_sources(self, sources: Sequence[Source]) -> list[int]:
         """Record the sources whose unit has a link at their path; return the ordinals (from 0) of the others.
 
-        A recorded source takes over URLs, headers and priority, and a size and digests that it lacks; when its URLs change, its failures are
-        forgotten. Of two with one key, the last one counts. Raise `DeclarationError` for a URL that holds credentials or a line break, and for
+        A recorded source takes over URLs, headers and priority, and a size and digests that it
+        lacks; when its URLs change, its failures are forgotten. Of two with one key, the last one
+        counts. Raise `DeclarationError` for a URL that holds credentials or a line break, and for
         headers that are no text.
         """
         last = {
@@ -219,7 +228,14 @@ def _source_columns(sources: Sequence[Source]) -> dict[str, list[Any]]:
         "priorities": [source.priority for source in sources],
         "sizes": [source.artifact.size for source in sources],
         **digest_columns([source.artifact for source in sources], DECLARABLE),
+        # Not of bytes that are here: a link whose bytes go keeps their sha256.
+        "blake3": column(_declared_blake3(source.artifact) for source in sources),
     }
+
+
+def _declared_blake3(artifact: Artifact) -> bytes | None:
+    is_here = isinstance(artifact, (StagedArtifact, StoredArtifact))
+    return None if is_here or artifact.blake3 is None else bytes.fromhex(artifact.blake3)
 
 
 def _join_urls(source: Source) -> str:

@@ -12,12 +12,12 @@ from datetime import datetime
 from typing import Any, Final
 
 import msgspec
+from msgspec.structs import replace
 
 from flowsync.catalog.database import Database
-from flowsync.catalog.remotes import decode_headers, recorded_remote
+from flowsync.catalog.remotes import SOURCE_DIGESTS, decode_headers, recorded_remote
 from flowsync.catalog.version_lookup import repository_not_found
 from flowsync.model.artifact import Artifact, StoredArtifact
-from flowsync.model.digest import DECLARABLE
 from flowsync.model.errors import CatalogError, VersionNotFoundError
 from flowsync.model.remote import Remote
 
@@ -82,8 +82,8 @@ class FolderPage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ServingSource(msgspec.Struct, frozen=True, kw_only=True):
-    """Where bytes can be fetched from: URLs of a recorded remote, at (`content_id`, `relative_path`), with what upstream declared of them, and the
-    headers to ask with.
+    """Where bytes can be fetched from: URLs of a recorded remote, at (`content_id`,
+    `relative_path`), with what upstream declared of them, and the headers to ask with.
 
     `cooling` says that it gave wrong bytes lately; `alternate` that it belongs to an alternate source.
     """
@@ -148,14 +148,24 @@ class Serving:
     async def sources(
         self, found: ServedFile, allowed: frozenset[str], cool_down: float
     ) -> list[ServingSource]:
-        """Return where the bytes can be fetched from, in the order in which to try; those that failed within `cool_down` seconds are `cooling`."""
+        """Return where the bytes can be fetched from, in the order in which to try; those that
+        failed within `cool_down` seconds are `cooling`.
+
+        What alternate sources have is to be what was declared of the unit: their own word proves
+        nothing about its bytes.
+        """
         params = {
             "content": found.content_id,
             "path": found.relative_path,
             "allowed": list(allowed),
             "cool_down": cool_down,
         }
-        return [_source(row) for row in await self._database.fetch("sources_at_path", params)]
+        sources = [_source(row) for row in await self._database.fetch("sources_at_path", params)]
+        own = next((source.artifact for source in sources if not source.alternate), None)
+        return [
+            replace(source, artifact=own) if source.alternate and own is not None else source
+            for source in sources
+        ]
 
     async def mark_failed(self, source: ServingSource) -> None:
         """Note that the source gave wrong bytes just now."""
@@ -176,7 +186,9 @@ class Serving:
         await self._database.execute("link_artifact", params)
 
     async def note_bytes(self, found: ServedFile, sha256: str, size: int) -> None:
-        """Let the path have no other bytes from now on than those that were served for it, which are not kept."""
+        """Let the path have no other bytes from now on than those that were served for it, which
+        are not kept.
+        """
         params = {
             "content": found.content_id,
             "path": found.relative_path,
@@ -249,24 +261,11 @@ def _child(row: tuple[Any, ...]) -> FolderChild:
 
 
 def _source(row: tuple[Any, ...]) -> ServingSource:
-    (
-        content_id,
-        path,
-        remote_id,
-        name,
-        url,
-        policy,
-        settings,
-        urls,
-        headers,
-        size,
-        *digests,
-        cooling,
-        alternate,
-    ) = row
+    content_id, path, remote_id, name, url, policy, settings, urls, headers, size = row[:10]
+    *digests, cooling, alternate = row[10:]
     declared = {
         algorithm: digest.hex()
-        for algorithm, digest in zip(DECLARABLE, digests, strict=True)
+        for algorithm, digest in zip(SOURCE_DIGESTS, digests, strict=True)
         if digest is not None
     }
     return ServingSource(

@@ -8,9 +8,11 @@ A content type is a subclass of `Content` that names its natural key:
         filename: str
         sha256: str
 
-1. The id of a key is computed, never looked up: 128 bits of BLAKE3 over the canonical MessagePack of the type's name and the natural key. Two
-   machines and two runs give the same key the same id, and equal keys of two types never meet. Of which unit it is the id says `identity.py`.
-2. Of two units with one natural key, or with one `repo_key`, a repository version holds the newer. An empty `repo_key` asks for nothing more.
+1. The id of a key is computed, never looked up: 128 bits of BLAKE3 over the canonical MessagePack
+   of the type's name and the natural key. Two machines and two runs give the same key the same id,
+   and equal keys of two types never meet. Of which unit it is the id says `identity.py`.
+2. Of two units with one natural key, or with one `repo_key`, a repository version holds the newer.
+   An empty `repo_key` asks for nothing more.
 3. Keys are made of str, int, bytes, bool, None and tuples or lists of these.
 """
 
@@ -33,7 +35,9 @@ WHOLE_CONTENT: Final = ("*",)
 """The natural key of a type all of whose fields make a unit what it is."""
 
 STRONG_DIGESTS: Final = ("sha256", "sha512", "sha384", "sha224")
-"""Fields of these names in a natural key fix the bytes of a unit whose artifact is declared with the same digest."""
+"""Fields of these names in a natural key fix the bytes of a unit whose artifact is declared with
+the same digest.
+"""
 
 UNENCODABLE: Final = (TypeError, ValueError, OverflowError, RecursionError)
 """What the encoders raise for values that have no form as bytes."""
@@ -43,10 +47,12 @@ _encode_sorted: Final = msgspec.json.Encoder(order="sorted").encode
 
 
 class Content(msgspec.Struct):
-    """The base of all content types. Subclasses add fields and name their natural key; instances are plain values.
+    """The base of all content types. Subclasses add fields and name their natural key; instances
+    are plain values.
 
-    `natural_key` is a tuple of fields, or `WHOLE_CONTENT`. When fields beyond it change, or what is declared of the artifacts, the unit is
-    another one: the next version gets it in place of the old one, and older versions keep theirs.
+    `natural_key` is a tuple of fields, or `WHOLE_CONTENT`. When fields beyond it change, or what is
+    declared of the artifacts, the unit is another one: the next version gets it in place of the old
+    one, and older versions keep theirs.
     """
 
     type_name: ClassVar[str] = ""
@@ -55,7 +61,9 @@ class Content(msgspec.Struct):
 
 
 class Kind(NamedTuple):
-    """What ids have to know of a content type. `fixing` are the digests of its key if the key can fix bytes and path of a unit."""
+    """What ids have to know of a content type. `fixing` are the digests of its key if the key can
+    fix bytes and path of a unit.
+    """
 
     name: str
     key: Callable[[Content], tuple[Any, ...]]
@@ -76,7 +84,8 @@ def type_name(content_type: type[Content]) -> str:
 def key_id(content: Content) -> bytes:
     """Return the 16 bytes that stand for type and natural key.
 
-    Raise `DeclarationError` when the type names no natural key, or a field that does not exist, or when a value of the key cannot be encoded.
+    Raise `DeclarationError` when the type names no natural key, or a field that does not exist, or
+    when a value of the key cannot be encoded.
     """
     kind = kind_of(type(content))
     try:
@@ -103,7 +112,9 @@ def id_of(values: list[Any]) -> bytes:
 
 @lru_cache(maxsize=1000)
 def kind_of(content_type: type[Content]) -> Kind:
-    """Return what ids have to know of a type. Raise `DeclarationError` when it names no natural key."""
+    """Return what ids have to know of a type. Raise `DeclarationError` when it names no natural
+    key.
+    """
     names = _key_fields(content_type)
     if not names:
         raise DeclarationError(f"{content_type.__qualname__} names no natural_key")
@@ -130,7 +141,9 @@ def encode_fields(content: Content) -> bytes:
 
 
 def encode_sorted(content: Content) -> bytes:
-    """Return the unit's fields as a JSON object that is the same for equal units. Raise `DeclarationError` when a field cannot be encoded."""
+    """Return the unit's fields as a JSON object that is the same for equal units. Raise
+    `DeclarationError` when a field cannot be encoded.
+    """
     try:
         return _encode_sorted(content)
     except UNENCODABLE as error:

@@ -191,7 +191,9 @@ class DisallowedContentError(RepositoryVersionError):
 
 
 class DuplicateContentError(RepositoryVersionError):
-    """Two units of the version claim the same natural key or the same repository key, or a `Content` stands for several stored units."""
+    """Two units of the version claim the same natural key or the same repository key, or a
+    `Content` stands for several stored units.
+    """
 
 
 # --- a sync as a whole ---------------------------------------------------------------------------

@@ -1,11 +1,14 @@
 """The ids of units: what makes a stored unit the same as a declared one.
 
-1. A stored unit never changes. So its id covers all that is declared of it: natural key, other fields, paths and digests. What is declared otherwise
-   is another unit, and equal ids mean equal content, in one catalog as on two machines.
-2. Where the natural key fixes all of this, the id is that of the key. It does so if the type has no other fields, the unit has one artifact, and
-   the key has the artifact's path and its strongest declared digest; or if the unit has no artifact at all.
-3. What counts is what was declared, not what was found: an id does not depend on whether the bytes are here. Only of an artifact without any digest
-   the bytes count, if they came with the sync, or else the size and the first URL: nothing else says that two upstreams have the same.
+1. A stored unit never changes. So its id covers all that is declared of it: natural key, other
+   fields, paths and digests. What is declared otherwise is another unit, and equal ids mean equal
+   content, in one catalog as on two machines.
+2. Where the natural key fixes all of this, the id is that of the key. It does so if the type has no
+   other fields, the unit has one artifact, and the key has the artifact's path and its strongest
+   declared digest; or if the unit has no artifact at all.
+3. What counts is what was declared, not what was found: an id does not depend on whether the bytes
+   are here. Only of an artifact without any digest the bytes count, if they came with the sync, or
+   else the size and the first URL: nothing else says that two upstreams have the same.
 """
 
 from collections.abc import Sequence
@@ -15,10 +18,14 @@ from flowsync.model.artifact import Artifact, StagedArtifact, StoredArtifact
 from flowsync.model.content import Content, Kind, encode_sorted, id_of, kind_of
 
 _STRONGEST_FIRST: Final = ("sha256", "sha512", "sha384", "blake3", "sha224", "sha1", "md5")
-"""The first of these that is declared stands for the bytes. The order must never change: ids follow from it."""
+"""The first of these that is declared stands for the bytes. The order must never change: ids follow
+from it.
+"""
 
 _TAG: Final = b"unit"
-"""Begins what is hashed for a unit. Bytes, because the name of a type, with which keys begin, is text."""
+"""Begins what is hashed for a unit. Bytes, because the name of a type, with which keys begin, is
+text.
+"""
 
 _AT_HAND: Final = (StagedArtifact, StoredArtifact)
 
@@ -33,7 +40,9 @@ class Placed(Protocol):
 
 
 def unit_id(key: bytes, content: Content, artifacts: Sequence[Placed]) -> bytes:
-    """Return the 16-byte id of a unit, whose `key_id` is `key`, with these artifacts. Raise `DeclarationError` for a field that cannot be encoded."""
+    """Return the 16-byte id of a unit, whose `key_id` is `key`, with these artifacts. Raise
+    `DeclarationError` for a field that cannot be encoded.
+    """
     kind = kind_of(type(content))
     if _is_fixed(kind, content, artifacts):
         return key

@@ -137,10 +137,9 @@ class Missing:
             sources = await self._engine.catalog.serving.sources(
                 found, self._engine.digest_policy.allowed, self._cool_down
             )
-        # What an alternate source says of bytes that it has not given yet proves nothing about these.
-        own = [source.artifact for source in sources if not source.alternate]
         if here.result() or (
-            found.sha256 is None and await self._here(passage, found, own, unread)
+            found.sha256 is None
+            and await self._here(passage, found, [source.artifact for source in sources], unread)
         ):
             return "found"
         usable = [source for source in sources if not source.cooling]

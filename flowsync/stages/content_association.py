@@ -21,8 +21,9 @@ class UnseenContent(msgspec.Struct, frozen=True):
 class ContentAssociation(Stage):
     """Associates each unit with `new_version` and hands on those that were not in it before.
 
-    Every unit of the stream is remembered in the database, so that the end of the version sees what excludes each other. With `mirror`,
-    when the stream has ended, completely and without an error, `UnseenContent` follows: the stage behind removes it. One catalog call a batch.
+    Every unit of the stream is remembered in the database, so that the end of the version sees what
+    excludes each other. With `mirror`, when the stream has ended, completely and without an error,
+    `UnseenContent` follows: the stage behind removes it. One catalog call a batch.
     """
 
     accepts = staticmethod(check_declared)

@@ -14,12 +14,13 @@ from flowsync.stages.context import BoundStage
 class ContentSaver(BoundStage):
     """Saves the units that are not stored yet, one transaction a batch.
 
-    A new unit gets a link for each of its artifacts, without an artifact where the download is deferred. A unit that was stored already
-    gets the artifact of an empty link filled in; nothing else of it ever changes. A unit that another sync saved in
-    the meantime is treated as stored.
+    A new unit gets a link for each of its artifacts, without an artifact where the download is
+    deferred. A unit that was stored already gets the artifact of an empty link filled in; nothing
+    else of it ever changes. A unit that another sync saved in the meantime is treated as stored.
 
-    Subclasses may override `_pre_save` and `_post_save`, plain methods or coroutines: both run inside the batch's transaction, which
-    `transaction` gives them, and an error in either undoes the whole batch. What `_pre_save` changes of a unit that is not saved yet belongs to it.
+    Subclasses may override `_pre_save` and `_post_save`, plain methods or coroutines: both run
+    inside the batch's transaction, which `transaction` gives them, and an error in either undoes
+    the whole batch. What `_pre_save` changes of a unit that is not saved yet belongs to it.
     """
 
     hands_on = True

@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 class LeaveOut(BoundStage):
     """Takes failed content out of the stream (`on_error="skip"`), or lets it go on without its bytes (`"defer"`), and records it either way.
 
-    What the repository has of a skipped unit's natural or repository key stays in it, also in a mirror: upstream still has that, and only its newest
-    bytes could not be had. Whoever awaits a skipped unit gets its failure. Order is kept.
+    What the repository has of a skipped unit's natural or repository key stays in it, also in a
+    mirror: upstream still has that, and only its newest bytes could not be had. Whoever awaits a
+    skipped unit gets its failure. Order is kept.
 
     What could not be verified later either is skipped, not deferred: an artifact with forbidden
     digests only, or one that has no source.

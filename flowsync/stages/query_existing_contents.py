@@ -7,9 +7,10 @@ from flowsync.stages.context import BoundStage
 class QueryExistingContents(BoundStage):
     """Marks the units that are stored as saved; it saves nothing.
 
-    Here the id of a unit is fixed. It covers all that is declared (`model/identity.py`), so a stored unit has the
-    declared fields, paths and digests. The links of a stored unit are kept on its declaration, so that the saver
-    knows what to fill without asking. One catalog call a batch; order is kept.
+    Here the id of a unit is fixed. It covers all that is declared (`model/identity.py`), so a
+    stored unit has the declared fields, paths and digests. The links of a stored unit are kept on
+    its declaration, so that the saver knows what to fill without asking. One catalog call a batch;
+    order is kept.
     """
 
     hands_on = True

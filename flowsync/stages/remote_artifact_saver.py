@@ -20,8 +20,9 @@ class _Offer(NamedTuple):
 
 
 class RemoteArtifactSaver(BoundStage):
-    """Records every declared artifact's remote with all its URLs, size, digests and the headers in `extra_data`, as far as they can be no secret,
-    whatever the policy: repair and reclaim need them too.
+    """Records every declared artifact's remote with all its URLs, size, digests and the headers in
+    `extra_data`, as far as they can be no secret, whatever the policy: repair and reclaim need them
+    too.
 
     Expects saved content. A declaration is matched to the stored unit by its relative path. One without a match is an error, or, with
     `fix_mismatched_remote_artifacts`, is given the last path of the stored unit, with a warning. One catalog call a batch; order is kept.

@@ -72,7 +72,9 @@ class WireUnit(msgspec.Struct, frozen=True, array_like=True):
 
 
 class WirePlaced(msgspec.Struct, frozen=True, array_like=True):
-    """A `DeclarativeArtifact`: where it belongs, its artifact, and what it was declared to be if that is another one."""
+    """A `DeclarativeArtifact`: where it belongs, its artifact, and what it was declared to be if
+    that is another one.
+    """
 
     declared: WireDeclared
     artifact: WireArtifact
@@ -94,9 +96,11 @@ class WireBatch(msgspec.Struct, frozen=True, array_like=True):
 
 
 class LearnedArtifact(msgspec.Struct, frozen=True, array_like=True):
-    """What became of the artifact that was sent at `position`; a position of -1 says that it is new.
+    """What became of the artifact that was sent at `position`; a position of -1 says that it is
+    new.
 
-    Of a new one, `as_declared` is what it was declared to be, where that is not its artifact; of the others, what it was declared to be since.
+    Of a new one, `as_declared` is what it was declared to be, where that is not its artifact; of
+    the others, what it was declared to be since.
     """
 
     position: int

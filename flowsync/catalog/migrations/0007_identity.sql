@@ -10,7 +10,8 @@ ALTER TABLE content_artifact
     ADD COLUMN size bigint;
 COMMENT ON COLUMN content_artifact.sha256 IS 'Of bytes that were here once, or were served without being kept: no others may stand here.';
 
-ALTER TABLE remote_artifact ADD COLUMN headers jsonb;
+ALTER TABLE remote_artifact ADD COLUMN blake3 bytea, ADD COLUMN headers jsonb;
+COMMENT ON COLUMN remote_artifact.blake3 IS 'What was declared, like the other digests; nothing is looked up by it.';
 COMMENT ON COLUMN remote_artifact.headers IS 'What requests send besides the headers of the remote; without any secret.';
 
 CREATE OR REPLACE VIEW entry AS

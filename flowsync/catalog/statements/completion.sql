@@ -32,8 +32,9 @@ JOIN content c ON c.id = added.content_id;
 ANALYZE pg_temp.addition;
 
 -- name: replace_content
--- Take out of the version what was there before and has the repository key or the natural key of an addition; give the number of units. Rows that this
--- version added, for its base, vanish; older ones are closed.
+-- Take out of the version what was there before and has the repository key or the natural key of an
+-- addition; give the number of units. Rows that this version added, for its base, vanish; older
+-- ones are closed.
 WITH candidate AS (
     SELECT c.id AS content_id FROM (SELECT DISTINCT repo_key FROM pg_temp.addition WHERE repo_key IS NOT NULL) new JOIN content c USING (repo_key)
     UNION ALL
@@ -43,7 +44,8 @@ WITH candidate AS (
     FROM (
         SELECT DISTINCT coalesce(key_id, content_id) AS key_id
         FROM pg_temp.addition
-        -- In order, so that the index is asked, which is empty where no id is another one than that of its key.
+        -- In order, so that the index is asked, which is empty where no id is another one than that
+        -- of its key.
         WHERE (SELECT key_id FROM content WHERE key_id IS NOT NULL ORDER BY key_id LIMIT 1) IS NOT NULL
     ) new
     JOIN content c USING (key_id)

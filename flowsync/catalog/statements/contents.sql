@@ -24,7 +24,8 @@ SELECT id, relative_path, artifact_id
 FROM found LEFT JOIN content_artifact ON content_id = id;
 
 -- name: units_of_keys
--- Give the units that are stored with each of the natural keys: ordinal of the key, id of the unit, and whether its fields are those given with the key.
+-- Give the units that are stored with each of the natural keys: ordinal of the key, id of the unit,
+-- and whether its fields are those given with the key.
 WITH given AS (
     SELECT * FROM unnest(%(keys)b::bytea[], %(fields)b::text[]) WITH ORDINALITY AS given (key_id, fields, ordinal)
 )

@@ -54,7 +54,8 @@ FROM opened
 CROSS JOIN latest;
 
 -- name: create_seen
--- Make room for the ids that a sync declares or keeps, unless an earlier version left it. There is no index: they are only ever read as a whole.
+-- Make room for the ids that a sync declares or keeps, unless an earlier version left it. There is
+-- no index: they are only ever read as a whole.
 CREATE TEMPORARY TABLE IF NOT EXISTS seen (content_id bytea NOT NULL, declared boolean NOT NULL);
 
 -- name: create_base

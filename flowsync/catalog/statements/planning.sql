@@ -91,7 +91,8 @@ INSERT INTO pg_temp.foreseen_loss
         FROM (
             SELECT DISTINCT coalesce(key_id, content_id) AS key_id
             FROM pg_temp.foreseen_gain
-            -- In order, so that the index is asked, which is empty where no id is another one than that of its key.
+            -- In order, so that the index is asked, which is empty where no id is another one than
+            -- that of its key.
             WHERE (SELECT key_id FROM content WHERE key_id IS NOT NULL ORDER BY key_id LIMIT 1) IS NOT NULL
         ) new
         JOIN content c USING (key_id)

@@ -60,7 +60,8 @@ WITH held AS MATERIALIZED (
 SELECT count(*) FROM held;
 
 -- name: empty_links
--- Let the links to artifacts stand without bytes. They keep what the bytes are told by when they come again.
+-- Let the links to artifacts stand without bytes. They keep what the bytes are told by when they
+-- come again.
 UPDATE content_artifact l
 SET artifact_id = NULL, sha256 = a.sha256, size = a.size
 FROM artifact a

@@ -29,20 +29,21 @@ SELECT id, name FROM saved;
 SELECT name, url, policy, settings::text FROM remote WHERE name = ANY (%(names)b::text[]);
 
 -- name: save_sources
--- Record the sources whose unit has a link at their path, without touching those that did not change; return the ordinals of the others.
--- A source that is new or has other URLs than before has not failed yet. Size and digests that are recorded stay: older versions rely on them.
+-- Record the sources whose unit has a link at their path, without touching those that did not
+-- change; return the ordinals of the others. A source that is new or has other URLs than before has
+-- not failed yet. Size and digests that are recorded stay: older versions rely on them.
 WITH given AS (
     SELECT
         ordinal, content_id, relative_path, remote_id, string_to_array(urls, E'\n') AS urls,
-        headers::jsonb AS headers, priority, size, sha256, sha512, sha384, sha224, sha1, md5
+        headers::jsonb AS headers, priority, size, sha256, sha512, sha384, sha224, sha1, md5, blake3
     FROM unnest(
         %(content_ids)b::bytea[], %(relative_paths)b::text[], %(remote_ids)b::bigint[],
         %(urls)b::text[], %(headers)b::text[], %(priorities)b::bigint[], %(sizes)b::bigint[],
         %(sha256)b::bytea[], %(sha512)b::bytea[], %(sha384)b::bytea[],
-        %(sha224)b::bytea[], %(sha1)b::bytea[], %(md5)b::bytea[]
+        %(sha224)b::bytea[], %(sha1)b::bytea[], %(md5)b::bytea[], %(blake3)b::bytea[]
     ) WITH ORDINALITY AS given (
         content_id, relative_path, remote_id, urls, headers, priority, size,
-        sha256, sha512, sha384, sha224, sha1, md5, ordinal
+        sha256, sha512, sha384, sha224, sha1, md5, blake3, ordinal
     )
 ),
 -- What is recorded has its link; only the others have to look for theirs.
@@ -52,11 +53,12 @@ compared AS MATERIALIZED (
         known.remote_id IS NULL AS is_new,
         (
             known.urls, known.headers, known.priority, known.size,
-            known.sha256, known.sha512, known.sha384, known.sha224, known.sha1, known.md5
+            known.sha256, known.sha512, known.sha384, known.sha224, known.sha1, known.md5, known.blake3
         ) IS DISTINCT FROM (
             given.urls, given.headers, given.priority, coalesce(known.size, given.size),
             coalesce(known.sha256, given.sha256), coalesce(known.sha512, given.sha512), coalesce(known.sha384, given.sha384),
-            coalesce(known.sha224, given.sha224), coalesce(known.sha1, given.sha1), coalesce(known.md5, given.md5)
+            coalesce(known.sha224, given.sha224), coalesce(known.sha1, given.sha1), coalesce(known.md5, given.md5),
+            coalesce(known.blake3, given.blake3)
         ) AS is_changed
     FROM given
     LEFT JOIN remote_artifact AS known USING (content_id, relative_path, remote_id)
@@ -69,11 +71,11 @@ linked AS MATERIALIZED (
 saved AS (
     INSERT INTO remote_artifact AS known (
         content_id, relative_path, remote_id, urls, headers, priority, size,
-        sha256, sha512, sha384, sha224, sha1, md5
+        sha256, sha512, sha384, sha224, sha1, md5, blake3
     )
     SELECT
         content_id, relative_path, remote_id, urls, headers, priority, size,
-        sha256, sha512, sha384, sha224, sha1, md5
+        sha256, sha512, sha384, sha224, sha1, md5, blake3
     FROM compared
     WHERE is_changed AND (NOT is_new OR ordinal IN (SELECT ordinal FROM linked))
     ORDER BY content_id, relative_path, remote_id
@@ -88,6 +90,7 @@ saved AS (
         sha224 = coalesce(known.sha224, excluded.sha224),
         sha1 = coalesce(known.sha1, excluded.sha1),
         md5 = coalesce(known.md5, excluded.md5),
+        blake3 = coalesce(known.blake3, excluded.blake3),
         failed_at = CASE WHEN known.urls = excluded.urls THEN known.failed_at END
 )
 SELECT ordinal - 1

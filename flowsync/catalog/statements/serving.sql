@@ -146,7 +146,7 @@ alternate AS MATERIALIZED (
 )
 SELECT
     o.content_id, o.relative_path, o.remote_id, r.name, r.url, r.policy, r.settings::text, o.urls, o.headers::text, o.size,
-    o.sha256, o.sha512, o.sha384, o.sha224, o.sha1, o.md5,
+    o.sha256, o.sha512, o.sha384, o.sha224, o.sha1, o.md5, o.blake3,
     coalesce(o.failed_at > now() - make_interval(secs => %(cool_down)s::double precision), false),
     o.alternate
 FROM (
@@ -181,6 +181,7 @@ WHERE l.content_id = %(content)s::bytea AND l.relative_path = %(path)s::text AND
     AND a.id = %(artifact)s::bigint AND (l.sha256 IS NULL OR l.sha256 = a.sha256);
 
 -- name: note_bytes
--- Note which bytes were served for the path of a unit although they are not kept: no others are from now on.
+-- Note which bytes were served for the path of a unit although they are not kept: no others are
+-- from now on.
 UPDATE content_artifact SET sha256 = %(sha256)s::bytea, size = %(size)s::bigint
 WHERE content_id = %(content)s::bytea AND relative_path = %(path)s::text AND artifact_id IS NULL AND sha256 IS NULL;

@@ -57,8 +57,8 @@ async def prune(
 ) -> PruneReport:
     """Find what nothing needs and nothing touched for `older_than`, with `apply` remove it, and report how much it is.
 
-    `only` limits the units to those given, by id or by a `Content` with their natural key; artifacts without a unit,
-    blobs without an artifact and dead staging go in any case.
+    `only` limits the units to those given, by id or by a `Content` with their natural key;
+    artifacts without a unit, blobs without an artifact and dead staging go in any case.
     """
     started = time.monotonic()
     ids = None if only is None else await _ids(engine, list(only))

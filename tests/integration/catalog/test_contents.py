@@ -96,7 +96,9 @@ async def test_unit_is_recorded_with_type_fields_and_repository_key(
 async def test_fill_gives_links_their_artifact_and_counts_what_changed(
     contents: Contents, ids: list[int]
 ) -> None:
-    """A stored unit never changes: an artifact goes from none to one, never to another one and never back."""
+    """A stored unit never changes: an artifact goes from none to one, never to another one and
+    never back.
+    """
     unit = Leaf("a")
     paths = ["none", "same", "other", "back"]
     stored = [None, ids[0], ids[1], ids[2]]

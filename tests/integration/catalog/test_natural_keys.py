@@ -35,7 +35,9 @@ class Page(Content):
 
 
 async def put(database: Database, unit: Content, content_id: bytes, *paths: str) -> bytes:
-    """Save a unit under an id, as a sync would that declared it otherwise than other units of its key."""
+    """Save a unit under an id, as a sync would that declared it otherwise than other units of its
+    key.
+    """
     async with Contents(database).transaction() as transaction:
         keys = {content_id: key_id(unit)} if content_id != key_id(unit) else {}
         await transaction.insert({content_id: unit}, keys)
@@ -45,7 +47,9 @@ async def put(database: Database, unit: Content, content_id: bytes, *paths: str)
 
 @pytest.fixture
 async def notes(database: Database) -> list[bytes]:
-    """Store three units of one natural key: the first as older versions of flowsync did, under the id of the key."""
+    """Store three units of one natural key: the first as older versions of flowsync did, under the
+    id of the key.
+    """
     return [
         await put(database, Note("a", "zero"), key_id(Note("a")), "at/zero"),
         await put(database, Note("a", "one"), b"1" * 16, "at/one"),

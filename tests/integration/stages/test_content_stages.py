@@ -64,7 +64,9 @@ def replacing(engine: Engine, stage: Stage, items: Sequence[DeclarativeContent])
 
 
 async def test_a_unit_with_other_fields_beyond_its_key_is_another_unit(engine: Engine) -> None:
-    """The newer one takes the place of the older, which stays what it is in the versions that have it."""
+    """The newer one takes the place of the older, which stays what it is in the versions that have
+    it.
+    """
     first = await sync(engine, [declare("one", colour="red")]).acreate()
 
     item = declare("one", colour="blue")

@@ -1,4 +1,6 @@
-"""Declarations drawn at random from few names, paths and bodies, so that they contradict each other, and what a repository is to hold of them."""
+"""Declarations drawn at random from few names, paths and bodies, so that they contradict each
+other, and what a repository is to hold of them.
+"""
 
 import hashlib
 from collections.abc import Sequence
@@ -71,7 +73,9 @@ class Whole(Content):
 
 
 class File(msgspec.Struct, frozen=True):
-    """An artifact to declare: where it belongs, its bytes, what is told of them, and where they are."""
+    """An artifact to declare: where it belongs, its bytes, what is told of them, and where they
+    are.
+    """
 
     path: str
     body: bytes
@@ -91,7 +95,9 @@ class Unit(msgspec.Struct, frozen=True):
     files: tuple[File, ...]
 
     def proof(self, *, deferred: bool) -> object:
-        """Return what makes it the unit that it is: equal for two declarations exactly if they declare the same."""
+        """Return what makes it the unit that it is: equal for two declarations exactly if they
+        declare the same.
+        """
         kind = type(self.content)
         proofs = sorted(map(str, (_proof(file, deferred=deferred) for file in self.files)))
         return kind, msgspec.json.encode(self.content), tuple(proofs)
@@ -197,7 +203,9 @@ def _told(file: File) -> dict[str, Any]:
 def after(
     before: Sequence[tuple[Unit, object]], units: Sequence[Unit], *, mirror: bool, policy: Policy
 ) -> list[tuple[Unit, object]] | None:
-    """Return what a repository holds after a sync: units, each with its proof. `None` if two of the declared ones exclude each other."""
+    """Return what a repository holds after a sync: units, each with its proof. `None` if two of the
+    declared ones exclude each other.
+    """
     declared = {unit.proof(deferred=policy != "immediate"): unit for unit in units}
     claims = [claim for unit in declared.values() for claim in unit.claims]
     if len(set(claims)) < len(claims):

@@ -1,4 +1,6 @@
-"""What a version holds stays what it is, whatever is declared of the same natural keys later, here or for another repository."""
+"""What a version holds stays what it is, whatever is declared of the same natural keys later, here
+or for another repository.
+"""
 
 import asyncio
 import hashlib
@@ -8,6 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
+from blake3 import blake3
 
 from flowsync import (
     Artifact,
@@ -208,7 +211,9 @@ async def serve(engine: Engine, number: int, name: str = "r") -> bytes | int:
 async def test_bytes_that_were_served_once_are_the_only_ones(
     publisher: Publisher, policy: Policy
 ) -> None:
-    """Nobody declared a digest: the first bytes that a version gave are its bytes, even if they are not kept."""
+    """Nobody declared a digest: the first bytes that a version gave are its bytes, even if they are
+    not kept.
+    """
     publisher.remote = Remote(
         name="upstream", url=publisher.upstream.url(), policy=policy, max_retries=0
     )
@@ -329,3 +334,34 @@ async def test_what_is_deferred_without_a_digest_is_the_same_unit_next_time(
         unit = publisher.unit(Package("a"), b"one", digest=False)
         version = await publisher.sync(unit, mirror=True, on_error="defer")
         assert (version and version.number) == expected
+
+
+async def test_word_of_an_alternate_source_does_not_tell_what_the_bytes_are(
+    publisher: Publisher, engine: Engine
+) -> None:
+    """Symptom: it said which sha256 goes with a sha512; bytes with that were here, and were served."""
+    known = {"sha512": hashlib.sha512(b"one").hexdigest()}
+    mine = publisher.unit(Package("a"), b"one", digest=False, deferred=True)
+    mine.d_artifacts[0].artifact = Artifact(**known)
+    await publisher.sync(mine)
+    near = Remote(name="near", url=publisher.upstream.url(), max_retries=0)
+    await engine.add_alternate_source("near", near)
+    publisher.remote = near
+    theirs = publisher.unit(Package("near"), b"one", digest=False, deferred=True, url="/near")
+    theirs.d_artifacts[0].artifact = Artifact(**known, sha256=hashlib.sha256(b"wrong").hexdigest())
+    await publisher.sync(theirs, name="near")
+    await publisher.sync(publisher.unit(Package("other"), b"wrong", url="/wrong"), name="other")
+
+    assert await serve(engine, 1) == b"one"
+
+
+async def test_bytes_that_were_declared_by_blake3_alone_are_verified_on_demand(
+    publisher: Publisher, engine: Engine
+) -> None:
+    """Symptom: sources forgot it, so any bytes were right."""
+    item = publisher.unit(Package("a"), b"one", digest=False, deferred=True)
+    item.d_artifacts[0].artifact = Artifact(blake3=blake3(b"one").hexdigest())
+    await publisher.sync(item)
+    publisher.upstream.put("/a", b"two")
+
+    assert await serve(engine, 1) == 502

@@ -1,7 +1,9 @@
-"""Every version stays what it was when it was made, whatever is declared, fetched, reclaimed, repaired, pruned, restored or deleted later.
+"""Every version stays what it was when it was made, whatever is declared, fetched, reclaimed,
+repaired, pruned, restored or deleted later.
 
-A life is a series of such steps on a few repositories of one engine; after each, every version is compared with what was seen of it before.
-`FLOWSYNC_LIVES` is how many lives are tried, from `FLOWSYNC_SEED` on; each has `FLOWSYNC_STEPS` steps.
+A life is a series of such steps on a few repositories of one engine; after each, every version is
+compared with what was seen of it before. `FLOWSYNC_LIVES` is how many lives are tried, from
+`FLOWSYNC_SEED` on; each has `FLOWSYNC_STEPS` steps.
 """
 
 import asyncio
@@ -51,7 +53,9 @@ Held = list[tuple[Unit, object]]
 
 
 class Seen(msgspec.Struct):
-    """What was seen of a version. Digest and size of a path may become known, never others; `bytes` were served or exported."""
+    """What was seen of a version. Digest and size of a path may become known, never others; `bytes`
+    were served or exported.
+    """
 
     root: str
     fields: dict[bytes, str]

@@ -1,4 +1,6 @@
-"""Ids of units: equal exactly when all that is declared is equal, and those of the natural key where it fixes all of that."""
+"""Ids of units: equal exactly when all that is declared is equal, and those of the natural key
+where it fixes all of that.
+"""
 
 from typing import Any, ClassVar
 
