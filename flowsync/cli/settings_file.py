@@ -102,7 +102,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     in_flight_bytes: AtLeastOne | None = None
     in_flight_items: AtLeastOne | None = None
     allowed_roots: list[str] | None = None
-    defaults: DefaultSettings = DefaultSettings()
+    defaults: DefaultSettings = msgspec.field(default_factory=DefaultSettings)
 
 
 Table = TypeVar("Table", RepositorySettings, AlternateSourceSettings)
@@ -112,7 +112,7 @@ class SettingsFile(msgspec.Struct, frozen=True, kw_only=True):
     """A settings file that was read. `path` is `None` when there is none."""
 
     path: Path | None = None
-    settings: Settings = Settings()
+    settings: Settings = msgspec.field(default_factory=Settings)
     repositories: dict[str, RepositorySettings] = {}
     alternate_sources: dict[str, AlternateSourceSettings] = {}
 
