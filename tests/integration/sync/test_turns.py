@@ -409,7 +409,11 @@ class Clock:
         self.life = Life(0.0)
 
     def quiet(self, now: float, taken: int | None = None, *, busy: bool = False) -> bool:
-        traffic = {} if taken is None else {"own": Traffic(taken, 0.0), "other": Traffic(int(now * 1000), 0.0)}
+        traffic = (
+            {}
+            if taken is None
+            else {"own": Traffic(taken, 0.0), "other": Traffic(int(now * 1000), 0.0)}
+        )
         return self.life.is_quiet(now, traffic, busy=busy)
 
 
