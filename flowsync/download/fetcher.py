@@ -24,7 +24,7 @@ from flowsync.download.retry import Backoff
 from flowsync.download.spool import Spool
 from flowsync.model.errors import DigestMismatchError, EngineClosedError
 from flowsync.model.transfer import Fetched, FetchRequest, Received, Sink
-from flowsync.model.transfer_errors import UnsupportedUrlError
+from flowsync.model.transfer_errors import FetcherClosedError, UnsupportedUrlError
 from flowsync.model.url import redact, scheme
 from flowsync.pipeline.visits import Visits
 
@@ -88,6 +88,8 @@ class UrlFetcher:
 
     async def stream(self, request: FetchRequest, sink: Sink) -> Received:
         """Bring a body into `sink`. Raise `UnsupportedUrlError` for an unknown scheme, `EngineClosedError`, and what `Fetcher` says."""
+        if self.closed:
+            raise FetcherClosedError(redact(request.url), "asked of a fetcher that is closed")
         origin = self._origins.get(scheme(request.url))
         if origin is None:
             raise _unsupported(request.url, self._origins)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from flowsync.model.errors import FlowsyncError
+from flowsync.model.errors import EngineClosedError, FlowsyncError
 
 
 class TransferError(FlowsyncError):
@@ -71,6 +71,10 @@ class AllSourcesFailedError(TransferError):
         super().__init__(relative_path, f"every source failed: {listed}")
         self.args = (relative_path, failures)
         self.failures = tuple(failures)
+
+
+class FetcherClosedError(TransferError, EngineClosedError):
+    """A body was asked of an engine that was closed."""
 
 
 class MetadataError(FlowsyncError, ValueError):
