@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from flowsync.cli.kinds import kind
+from flowsync.cli.quantities import seconds_of
 from flowsync.cli.settings_file import RepositorySettings, SettingsFile, expect_expanded
 from flowsync.model.errors import DeclarationError, SettingsError
 from flowsync.model.plan import SyncPlan
@@ -24,6 +25,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     on_error: ErrorPolicy
     max_errors: int | None
     max_removal: float | None
+    timeout: float | None = None
     planned: SyncPlan | None = None
 
 
@@ -98,6 +100,7 @@ def _plan(name: str, settings: RepositorySettings, where: str) -> Plan:
             on_error=settings.on_error,
             max_errors=settings.max_errors,
             max_removal=settings.max_removal,
+            timeout=None if settings.timeout is None else _seconds(settings.timeout),
         )
     except (DeclarationError, SettingsError) as error:
         raise SettingsError(f"{about}: {error}") from error
@@ -111,6 +114,13 @@ def _usable_remote(name: str, settings: RepositorySettings, where: str) -> Remot
         return _remote(name, settings)
     except SettingsError as error:
         raise SettingsError(f"{about}: {error}") from error
+
+
+def _seconds(timeout: str | float) -> float:
+    try:
+        return seconds_of(timeout)
+    except ValueError as error:
+        raise SettingsError(f"timeout: {error}") from error
 
 
 def _remote(name: str, settings: RepositorySettings) -> Remote:

@@ -51,6 +51,14 @@ class Rate(click.ParamType[float]):
         return rate
 
 
+def seconds_of(value: str | float) -> float:
+    """Return the seconds of a span as a settings file has it: a number of them, or a text such as `4h`. Raise `ValueError` for any other."""
+    found = _amount(value, _SECONDS) if isinstance(value, str) else float(value)
+    if found is None or not 0 < found <= _LONGEST:
+        raise ValueError(f"{value!r} is no duration such as 90, '30m' or '4h'")
+    return found
+
+
 def _amount(text: str, units: dict[str, int]) -> float | None:
     match = _AMOUNT.fullmatch(text.strip())
     if match is None or match[2].lower() not in units:

@@ -8,6 +8,7 @@
     url = "https://example.org/tools/PULP_MANIFEST"
     mirror = true
     policy = "immediate"
+    timeout = "4h"
     remote = { username = "mirror", password = "env:TOOLS_PASSWORD" }
 
     [alternate_sources.near]
@@ -27,6 +28,7 @@ from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
 
+from flowsync.cli.quantities import seconds_of
 from flowsync.model.errors import SettingsError
 from flowsync.model.remote import Policy, Remote
 from flowsync.model.repository import ErrorPolicy
@@ -50,7 +52,8 @@ Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 class RepositorySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A repository that `flowsync sync` keeps up, with the choices of `flowsync.DeclarativeVersion`.
 
-    `remote` takes the fields of `flowsync.Remote` beyond name, URL and policy. A limit that is `None` is that of the library.
+    `remote` takes the fields of `flowsync.Remote` beyond name, URL and policy. A limit that is `None` is that of the library. `timeout` is a
+    number of seconds or a duration such as "4h".
     """
 
     source: str
@@ -60,9 +63,22 @@ class RepositorySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
     on_error: ErrorPolicy = "fail"
     max_errors: Count | None = None
     max_removal: Share | None = None
+    timeout: str | float | None = None
     allowed_types: list[str] | None = None
     retain_versions: AtLeastOne | None = None
     remote: dict[str, Any] = {}
+
+    def __post_init__(self) -> None:
+        _check_duration("timeout", self.timeout)
+
+
+class DefaultSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What repositories have unless they say otherwise."""
+
+    timeout: str | float | None = None
+
+    def __post_init__(self) -> None:
+        _check_duration("timeout", self.timeout)
 
 
 class AlternateSourceSettings(
@@ -88,6 +104,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     in_flight_bytes: AtLeastOne | None = None
     in_flight_items: AtLeastOne | None = None
     allowed_roots: list[str] | None = None
+    defaults: DefaultSettings = msgspec.field(default_factory=DefaultSettings)
 
 
 Table = TypeVar("Table", RepositorySettings, AlternateSourceSettings)
@@ -97,7 +114,7 @@ class SettingsFile(msgspec.Struct, frozen=True, kw_only=True):
     """A settings file that was read. `path` is `None` when there is none."""
 
     path: Path | None = None
-    settings: Settings = Settings()
+    settings: Settings = msgspec.field(default_factory=Settings)
     repositories: dict[str, RepositorySettings] = {}
     alternate_sources: dict[str, AlternateSourceSettings] = {}
 
@@ -118,11 +135,15 @@ def read_settings_file(path: Path, environ: Mapping[str, str]) -> SettingsFile:
     tables = dict[str, dict[str, Any]]
     repositories = _convert(raw.pop("repositories", {}), tables, f"{path}")
     alternates = _convert(raw.pop("alternate_sources", {}), tables, f"{path}")
+    settings = _convert(raw, Settings, f"{path}")
+    defaults = raw.get("defaults", {})
     return SettingsFile(
         path=path,
-        settings=_convert(raw, Settings, f"{path}"),
+        settings=settings,
         repositories={
-            name: _table(fields, RepositorySettings, path, f"{path}: repository {name!r}")
+            name: _table(
+                {**defaults, **fields}, RepositorySettings, path, f"{path}: repository {name!r}"
+            )
             for name, fields in repositories.items()
         },
         alternate_sources={
@@ -154,6 +175,15 @@ def expect_expanded(value: object, where: str) -> None:
         if text.startswith(_ENVIRONMENT):
             variable = text.removeprefix(_ENVIRONMENT)
             raise SettingsError(f"{where}: the environment variable {variable} is not set")
+
+
+def _check_duration(field: str, value: str | float | None) -> None:
+    if value is None or (isinstance(value, str) and value.startswith(_ENVIRONMENT)):
+        return
+    try:
+        seconds_of(value)
+    except ValueError as error:
+        raise ValueError(f"{field}: {error}") from error
 
 
 def _table(fields: dict[str, Any], kind: type[Table], path: Path, where: str) -> Table:

@@ -129,7 +129,7 @@ def about(plan: Plan) -> str:
 
 def _limits(plan: Plan, manner: Manner) -> dict[str, Any]:
     removal = plan.max_removal if manner.max_removal is None else manner.max_removal
-    limits = {"max_errors": plan.max_errors, "max_removal": removal}
+    limits = {"max_errors": plan.max_errors, "max_removal": removal, "timeout": plan.timeout}
     return {name: limit for name, limit in limits.items() if limit is not None}
 
 

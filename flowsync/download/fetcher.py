@@ -24,7 +24,11 @@ from flowsync.download.retry import Backoff
 from flowsync.download.spool import Spool
 from flowsync.model.errors import DigestMismatchError, EngineClosedError
 from flowsync.model.transfer import Fetched, FetchRequest, Received, Sink
-from flowsync.model.transfer_errors import ForbiddenPathError, UnsupportedUrlError
+from flowsync.model.transfer_errors import (
+    FetcherClosedError,
+    ForbiddenPathError,
+    UnsupportedUrlError,
+)
 from flowsync.model.url import redact, scheme
 from flowsync.pipeline.visits import Visits
 
@@ -92,6 +96,8 @@ class UrlFetcher:
         Raise `UnsupportedUrlError` for an unknown scheme, `ForbiddenPathError` for a file that a remote of
         another scheme asks for, `EngineClosedError`, and what `Fetcher` says.
         """
+        if self.closed:
+            raise FetcherClosedError(redact(request.url), "asked of a fetcher that is closed")
         kind = scheme(request.url)
         origin = self._origins.get(kind)
         if origin is None:

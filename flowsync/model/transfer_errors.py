@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Final
 
-from flowsync.model.errors import FlowsyncError
+from flowsync.model.errors import EngineClosedError, FlowsyncError
 from flowsync.model.printable import printable
 
 LONGEST_URL: Final = 4096
@@ -90,6 +90,10 @@ class AllSourcesFailedError(TransferError):
         super().__init__(relative_path, f"every source failed: {listed}")
         self.args = (self.url, failures)
         self.failures = tuple(failures)
+
+
+class FetcherClosedError(TransferError, EngineClosedError):
+    """A body was asked of an engine that was closed."""
 
 
 class MetadataError(FlowsyncError, ValueError):

@@ -23,6 +23,7 @@ from typing import Generic, TypeVar
 import msgspec
 
 from flowsync.model.errors import PipelineError, StageEndedEarlyError
+from flowsync.pipeline.losses import Losses
 
 T = TypeVar("T")
 
@@ -36,23 +37,6 @@ class ChannelStatistics(msgspec.Struct, frozen=True, kw_only=True):
     peak: int
     sender_waited: float
     receiver_waited: float
-
-
-class Losses:
-    """The first error of an item that could not be handed on. Made by a pipeline, which it outlives."""
-
-    __slots__ = ("error", "told")
-
-    def __init__(self) -> None:
-        self.error: PipelineError | None = None
-        self.told = asyncio.Event()
-
-    def note(self, error: PipelineError) -> PipelineError:
-        """Keep `error`, if it is the first, tell the pipeline, and return it."""
-        if self.error is None:
-            self.error = error
-            self.told.set()
-        return error
 
 
 class Channel(Generic[T]):

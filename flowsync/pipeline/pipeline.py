@@ -25,7 +25,8 @@ from flowsync.model.errors import (
     StageAbortedError,
     StageEndedEarlyError,
 )
-from flowsync.pipeline.channel import Channel, ChannelStatistics, Losses
+from flowsync.pipeline.channel import Channel, ChannelStatistics
+from flowsync.pipeline.losses import Losses
 from flowsync.pipeline.progress import Progress
 from flowsync.pipeline.resolution import Waiting
 from flowsync.pipeline.stage import Stage

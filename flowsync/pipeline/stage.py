@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from flowsync.model.errors import PipelineError, RepeatedStageError, UnboundStageError
 from flowsync.pipeline.batch import BatchBuffer
-from flowsync.pipeline.channel import Channel, Losses
+from flowsync.pipeline.channel import Channel
+from flowsync.pipeline.losses import Losses
 from flowsync.pipeline.progress import Meter, Progress
 from flowsync.pipeline.resolution import Resolvable, Waiting
 from flowsync.pipeline.signal import Signal

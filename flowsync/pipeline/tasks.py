@@ -8,7 +8,7 @@
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Coroutine, Generator, Sequence
 from contextlib import asynccontextmanager
 from contextvars import Context
 from traceback import clear_frames
@@ -46,7 +46,7 @@ async def task_group() -> AsyncIterator[asyncio.TaskGroup]:
 class _WatchedGroup(asyncio.TaskGroup):
     def create_task(
         self,
-        coro: Coroutine[Any, Any, T],
+        coro: Generator[Any, None, T] | Coroutine[Any, Any, T],
         *,
         name: str | None = None,
         context: Context | None = None,
@@ -63,7 +63,7 @@ class _WatchedGroup(asyncio.TaskGroup):
         return task
 
 
-async def _watched(work: Coroutine[Any, Any, T]) -> T:
+async def _watched(work: Any) -> Any:
     try:
         return await work
     except asyncio.CancelledError as error:

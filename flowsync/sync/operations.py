@@ -9,10 +9,10 @@
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from functools import wraps
-from typing import Concatenate, ParamSpec, Protocol, TypeVar
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from flowsync.model.errors import EngineClosedError
 
@@ -38,10 +38,11 @@ class Operation:
         try:
             async with scope:
                 yield
-        except TimeoutError as error:
+        except Exception as error:
+            # Whatever the clean-up raised besides, this is why it ended.
             if not scope.expired() or self._error is None:
                 raise
-            raise self._error() from error.__cause__ or error
+            raise self._error() from error
         finally:
             self._scope = None
 
@@ -138,8 +139,8 @@ E = TypeVar("E", bound=HasOperations)
 
 
 def ends_with_engine(
-    work: Callable[Concatenate[E, P], Awaitable[T]],
-) -> Callable[Concatenate[E, P], "Awaitable[T]"]:
+    work: Callable[Concatenate[E, P], Coroutine[Any, Any, T]],
+) -> Callable[Concatenate[E, P], Coroutine[Any, Any, T]]:
     """Make `work` an operation of the engine that is its first argument: closing that ends it with an `EngineClosedError`."""
 
     @wraps(work)

@@ -1,15 +1,18 @@
 """Syncs of one engine begin in turn: never more than a server has sessions for, and more than a few only while the loop has time to spare."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from contextvars import Context, copy_context
 from pathlib import Path
 
 import pytest
 
-from flowsync import DeclarativeVersion, Engine, Repository, Stage
+from flowsync import DeclarativeVersion, Engine, Remote, Repository, Stage
+from flowsync.download.limits import Traffic
 from flowsync.model.errors import SettingsError
+from flowsync.model.url import Origin
+from flowsync.sources.file import FileFirstStage
+from flowsync.sync.life import PAUSE, UNANSWERED, WORK, Life
 from flowsync.sync.turns import AT_EASE, BUSY, PATIENCE, Turn, Turns, one_more, smoothed
 from tests.integration.catalog.waiting import lock_waiters
 from tests.integration.sync.conftest import Publish, Sync, paths
@@ -18,24 +21,20 @@ from tests.upstream.server import Upstream
 
 
 class Goer:
-    """A task that takes a turn, after the event `start` if that is given, and keeps it until it is told to end."""
+    """A task that takes a turn and keeps it until it is told to end."""
 
-    def __init__(
-        self, turns: Turns, *, context: Context | None = None, start: asyncio.Event | None = None
-    ) -> None:
+    def __init__(self, turns: Turns, *origins: Origin) -> None:
         self.turn = Turn()
         self.begun = asyncio.Event()
         self.ended = asyncio.Event()
-        self.task = asyncio.create_task(self._go(turns, start), context=context)
+        self.task = asyncio.create_task(self._go(turns, origins))
 
     async def end(self) -> None:
         self.ended.set()
         await self.task
 
-    async def _go(self, turns: Turns, start: asyncio.Event | None) -> None:
-        if start is not None:
-            await start.wait()
-        async with turns.taken() as self.turn:
+    async def _go(self, turns: Turns, origins: Sequence[Origin]) -> None:
+        async with turns.taken(origins) as self.turn:
             self.begun.set()
             await self.ended.wait()
 
@@ -101,14 +100,6 @@ async def test_who_has_nearly_fetched_lets_another_one_begin_and_still_counts_am
     assert turns.fetching == 0
 
 
-async def test_a_sync_within_a_sync_does_not_tell_that_the_outer_one_has_nearly_fetched() -> None:
-    turns = Turns(1)
-    async with turns.taken():
-        async with turns.taken() as inner:
-            inner.nearly_fetched()
-        assert turns.fetching == 1
-
-
 async def test_beside_an_idle_loop_the_next_one_begins_when_one_ends() -> None:
     """It waited for the next look, and each look let in one: ten short syncs a second, however long they waited for their upstreams."""
     most = AT_EASE + 2
@@ -166,9 +157,9 @@ async def test_who_is_cancelled_in_the_line_leaves_it() -> None:
 @pytest.mark.parametrize("within", [True, False])
 async def test_who_is_cancelled_in_the_moment_of_its_turn_passes_it_on(within: bool) -> None:
     """Just before it would have the turn, and just after, when it does not know of it yet."""
-    turns, outside = Turns(1), copy_context()
+    turns = Turns(1)
     async with turns.taken():
-        first, second = (Goer(turns, context=outside.copy()) for _ in range(2))
+        first, second = (Goer(turns) for _ in range(2))
         await asyncio.sleep(0)
         if within:
             first.task.cancel()
@@ -179,24 +170,6 @@ async def test_who_is_cancelled_in_the_moment_of_its_turn_passes_it_on(within: b
 
     assert first.task.cancelled()
     assert not first.begun.is_set()
-
-
-async def test_what_a_sync_starts_goes_with_its_turn_and_takes_another_one_afterwards() -> None:
-    turns, later = Turns(1), asyncio.Event()
-    async with turns.taken():
-        within, behind = Goer(turns), Goer(turns, start=later)
-        await within.begun.wait()
-        await within.end()
-
-    async with going(turns, 1) as (other,):
-        await other.begun.wait()
-        later.set()
-        last = Goer(turns)
-        await other.end()
-        await behind.begun.wait()
-        assert not last.begun.is_set()
-        await behind.end()
-        await last.end()
 
 
 async def test_more_syncs_at_once_than_the_server_has_sessions_for(
@@ -211,7 +184,7 @@ async def test_more_syncs_at_once_than_the_server_has_sessions_for(
     assert {version and version.number for version in versions} == {1}
 
 
-async def test_a_sync_within_a_sync_does_not_wait_for_its_turn(
+async def test_a_sync_within_a_sync_gets_a_turn_when_the_outer_ones_hold_all(
     tmp_path: Path, conninfo: str, publish: Publish, file_sync: Sync
 ) -> None:
     """As a plugin does whose upstream refers to other repositories."""
@@ -299,6 +272,180 @@ async def test_a_plan_takes_a_turn_too(
 
         assert planned
         assert (await planning).added == 1
+
+
+class Silence:
+    """Upstreams on as many ports that accept and never answer. `asked` counts the connections."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self.asked = 0
+        self._servers: list[asyncio.Server] = []
+
+    async def __aenter__(self) -> list[str]:
+        for _ in range(self.count):
+            self._servers.append(await asyncio.start_server(self._hold, "127.0.0.1", 0))
+        ports = [server.sockets[0].getsockname()[1] for server in self._servers]
+        return [f"http://127.0.0.1:{port}/PULP_MANIFEST" for port in ports]
+
+    async def __aexit__(self, *error: object) -> None:
+        for server in self._servers:
+            server.close()
+
+    async def _hold(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.asked += 1
+        while await reader.read(1 << 16):
+            pass
+        writer.close()
+
+
+def sync_of(engine: Engine, url: str, name: str) -> DeclarativeVersion:
+    stage = FileFirstStage(Remote(name=name, url=url, max_retries=0))
+    return DeclarativeVersion(stage, Repository(name=name), engine=engine)
+
+
+@asynccontextmanager
+async def under_way(syncs: Sequence[DeclarativeVersion]) -> AsyncIterator[None]:
+    """Let syncs go on during the block, ahead of what it begins; then end them."""
+    tasks = [asyncio.create_task(sync.acreate()) for sync in syncs]
+    await asyncio.sleep(0)
+    try:
+        yield
+        assert not any(task.done() for task in tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+
+
+async def test_upstreams_that_never_answer_keep_no_other_sync_from_its_turn(
+    engine: Engine, publish: Publish, file_sync: Sync
+) -> None:
+    """Eight of them kept every other sync of the engine from starting, for some twenty minutes."""
+    url = publish({"a": b"1"})
+    async with Silence(40) as silent:
+        stalled = [sync_of(engine, each, f"stalled-{number}") for number, each in enumerate(silent)]
+        healthy = [file_sync(url, name=f"files-{number}") for number in range(60)]
+        async with under_way(stalled):
+            async with asyncio.timeout(60):
+                versions = await asyncio.gather(*(sync.acreate() for sync in healthy))
+
+    assert {version and version.number for version in versions} == {1}
+
+
+async def test_syncs_whose_upstream_keeps_one_waiting_go_behind_others(
+    engine: Engine, publish: Publish, file_sync: Sync
+) -> None:
+    """Each would take a session of the database, and wait with it."""
+    url = publish({"a": b"1"})
+    silence = Silence(1)
+    async with silence as (silent,):
+        stalled = [sync_of(engine, silent, f"stalled-{number}") for number in range(200)]
+        healthy = [file_sync(url, name=f"files-{number}") for number in range(20)]
+        async with under_way(stalled):
+            async with asyncio.timeout(60):
+                await asyncio.gather(*(sync.acreate() for sync in healthy))
+            asked = silence.asked
+
+    assert asked < 100
+
+
+async def test_downloads_that_never_come_give_up_the_place_too(
+    tmp_path: Path, conninfo: str, publish: Publish, upstream: Upstream, file_sync: Sync
+) -> None:
+    url = publish({"a": b"1", "b": b"2"})
+    upstream.always("/b", Hold())
+    async with Engine(tmp_path / "one", database_url=conninfo, syncs_at_once=1) as engine:
+        held = asyncio.create_task(file_sync(url, engine=engine).acreate())
+        await asyncio.to_thread(upstream.wait_for, 1, "/b")
+        async with asyncio.timeout(20):
+            await sync_of(engine, upstream.put("/none/PULP_MANIFEST", b""), "other").acreate()
+        before = held.done()
+        upstream.release()
+        version = await held
+
+    assert not before
+    assert version is not None
+    assert version.present == 2
+
+
+async def test_who_waits_for_a_repository_gives_up_the_place(
+    tmp_path: Path, conninfo: str, publish: Publish, file_sync: Sync
+) -> None:
+    url = publish({"a": b"1"})
+    async with Engine(tmp_path / "one", database_url=conninfo, syncs_at_once=1) as engine:
+        async with engine.new_version(Repository(name="held")):
+            waiting = asyncio.create_task(file_sync(url, name="held", engine=engine).acreate())
+            await lock_waiters(engine.catalog.database, 1)
+            async with asyncio.timeout(20):
+                version = await file_sync(url, engine=engine).acreate()
+            before = waiting.done()
+        await waiting
+
+    assert not before
+    assert version is not None
+
+
+async def test_places_without_a_sign_of_life_are_bounded() -> None:
+    """Each keeps a session of the database."""
+    turns = Turns(1)
+    async with going(turns, 20) as goers:
+        for goer in goers[:7]:
+            await goer.begun.wait()
+            goer.turn.quiet = True
+            turns.let_in(0.0)
+        await asyncio.sleep(0)
+        begun = [goer.begun.is_set() for goer in goers]
+
+    assert begun == [True] * 7 + [False] * 13
+
+
+class Clock:
+    """What one sync tells of itself, at times that the test says."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.idle = True
+        self.life = Life(0.0)
+
+    def quiet(self, now: float, taken: int | None = None, *, busy: bool = False) -> bool:
+        traffic = (
+            {}
+            if taken is None
+            else {"own": Traffic(taken, 0.0), "other": Traffic(int(now * 1000), 0.0)}
+        )
+        return self.life.is_quiet(now, traffic, busy=busy)
+
+
+def test_a_first_request_without_an_answer_is_soon_quiet_unless_the_loop_is_busy() -> None:
+    clock = Clock()
+    with clock.life.watched(lambda: clock.count, lambda: clock.idle, ["own"]):
+        early = clock.quiet(UNANSWERED / 2, 0)
+        busy = clock.quiet(UNANSWERED * 2, 0, busy=True)
+        late = clock.quiet(UNANSWERED * 2, 0)
+
+    assert (early, busy, late) == (False, False, True)
+
+
+def test_bytes_and_items_are_signs_of_life() -> None:
+    clock = Clock()
+    with clock.life.watched(lambda: clock.count, lambda: clock.idle, ["own"]):
+        bytes_came = clock.quiet(10 * PAUSE, 5)
+        still = clock.quiet(10.5 * PAUSE, 5)
+        nothing = clock.quiet(11.5 * PAUSE, 5)
+        clock.count += 1
+        item_came = clock.quiet(12 * PAUSE, 5)
+
+    assert (bytes_came, still, nothing, item_came) == (False, False, True, False)
+
+
+def test_a_stage_that_works_on_what_it_has_is_given_longer() -> None:
+    clock = Clock()
+    clock.idle = False
+    with clock.life.watched(lambda: clock.count, lambda: clock.idle, ["own"]):
+        assert not clock.quiet(WORK - 0.1)
+        assert clock.quiet(WORK + 0.1)
+    assert not clock.quiet(WORK - 0.1)
 
 
 def test_an_engine_that_lets_no_sync_go_on_is_refused(tmp_path: Path) -> None:

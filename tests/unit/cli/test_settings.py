@@ -113,3 +113,52 @@ def test_the_settings_of_the_readme_can_be_used_as_they_stand(folder: Path) -> N
     assert configuration.home == Path("/srv/flowsync")
     assert configuration.database_url == "postgresql://db/"
     assert len(plans(configuration.file.repositories, configuration.file)) >= 1
+
+
+@pytest.mark.parametrize(
+    ("own", "default", "seconds"),
+    [
+        ('timeout = "4h"', "", 14400),
+        ("timeout = 90", "", 90),
+        ("timeout = 1.5", 'timeout = "1d"', 1.5),
+        ("", 'timeout = "30m"', 1800),
+        ("", "", None),
+    ],
+)
+def test_the_timeout_of_a_repository_is_its_own_or_the_default(
+    folder: Path, own: str, default: str, seconds: float | None
+) -> None:
+    configuration = read(
+        folder,
+        f'[defaults]\n{default}\n[repositories.a]\nsource = "file"\nurl = "http://h/"\n{own}\n',
+    )
+
+    (plan,) = plans(configuration.file.repositories, configuration.file)
+
+    assert plan.timeout == seconds
+
+
+@pytest.mark.parametrize("value", ['"soon"', "0", "-5", "nan", "inf", '"0s"', '""'])
+@pytest.mark.parametrize("table", ["defaults", "repositories.a"])
+def test_a_timeout_that_is_no_duration_is_refused(folder: Path, value: str, table: str) -> None:
+    with pytest.raises(
+        SettingsError, match=r"timeout: .* is no duration such as 90, '30m' or '4h'"
+    ):
+        read(
+            folder,
+            f'[repositories.a]\nsource = "file"\nurl = "http://h/"\n[{table}]\ntimeout = {value}\n'
+            if table == "defaults"
+            else f'[repositories.a]\nsource = "file"\nurl = "http://h/"\ntimeout = {value}\n',
+        )
+
+
+def test_a_timeout_may_come_from_the_environment(folder: Path) -> None:
+    text = '[repositories.a]\nsource = "file"\nurl = "http://h/"\ntimeout = "env:LIMIT"\n'
+    with_it = read(folder, text, {"LIMIT": "2m"})
+    without = read(folder, text)
+
+    (plan,) = plans(with_it.file.repositories, with_it.file)
+
+    assert plan.timeout == 120
+    with pytest.raises(SettingsError, match="the environment variable LIMIT is not set"):
+        plans(without.file.repositories, without.file)
