@@ -180,7 +180,8 @@ class Missing:
             if not following.expired():
                 raise
             return await self._fetch_from_any(passage, found, sources)
-        if passage.verified or await self._take(passage, brought):
+        settled = passage.verified or passage.failure is not None
+        if settled or await self._take(passage, brought):
             return brought
         return await self._fetch_from_any(passage, found, sources)
 
@@ -193,9 +194,9 @@ class Missing:
             await passage.write(shared.body)
             await passage.finish()
         elif shared.file is not None:
-            passage.file.path = shared.file
             if not await in_thread(passage.file.open_verified, shared.file, shared.size):
                 return False
+            passage.file.path = shared.file
         passage.vouch(shared.size)
         return True
 
@@ -250,8 +251,9 @@ class Missing:
         self._engine.digest_policy.check_expected(found.relative_path, wanted.digests())
         remote = self._with_credentials(source.remote)
         failures: list[Exception] = []
+        size = found.size if wanted.size is None else wanted.size
         for url in source.urls:
-            request = FetchRequest(url=url, remote=remote, size=found.size or wanted.size)
+            request = FetchRequest(url=url, remote=remote, size=size)
             try:
                 await self._engine.fetcher.stream(request, passage)
                 digests = await self._verified(passage, wanted, redact(url))

@@ -14,7 +14,7 @@ import asyncio
 from collections.abc import AsyncGenerator
 from typing import Final
 
-from flowsync.model.errors import FlowsyncError
+from flowsync.model.errors import FlowsyncError, SizeMismatchError
 from flowsync.model.transfer import Held
 from flowsync.pipeline.threads import in_thread
 from flowsync.serve.passage_file import PassageFile
@@ -95,7 +95,13 @@ class Passage:
     # --- what becomes of it ---
 
     def vouch(self, size: int) -> None:
-        """Let readers have all: the digests of the `size` bytes agree."""
+        """Let readers have all: the digests of the `size` bytes agree.
+
+        Where another size was announced, each of them was told a wrong length, and none gets the end.
+        """
+        if self.size not in {None, size}:
+            self.fail(SizeMismatchError("a body that is served", self.size or 0, size))
+            return
         self.size, self.verified = size, True
         self._tell()
 

@@ -26,6 +26,8 @@ from flowsync import (
 from flowsync.serve.app import ContentServer, ServerLimits
 from flowsync.sources.file import FileContent
 from tests.integration.serve.conftest import Client, read_reply
+from tests.integration.serve.test_missing import settled
+from tests.integration.sync.conftest import Publish, Sync
 from tests.upstream.behaviours import Corrupt, Cut, Hold
 from tests.upstream.server import Upstream
 
@@ -141,6 +143,34 @@ async def test_a_closing_server_ends_no_body_early(engine: Engine, upstream: Ups
     received, _ = await asked
 
     assert b" 200 " not in received
+
+
+@pytest.mark.parametrize("announced", [100_000, 2_000_000])
+async def test_a_wrong_size_that_was_announced_ends_no_body(
+    announced: int,
+    engine: Engine,
+    upstream: Upstream,
+    publish: Publish,
+    file_sync: Sync,
+    client: Client,
+    server: ContentServer,
+) -> None:
+    """The first source lies about the size; the second one has the bytes, of which there are more
+    or fewer than the client was told.
+    """
+    publish({"a": LARGE})
+    digest = hashlib.sha256(LARGE).hexdigest()
+    for name, size in (("first", announced), ("second", len(LARGE))):
+        upstream.put(f"/{name}/a", LARGE)
+        manifest = upstream.put(f"/{name}/PULP_MANIFEST", f"a,{digest},{size}".encode())
+        await file_sync(manifest, remote={"policy": "on_demand", "name": name}).acreate()
+
+    first = await client.get("/files/a")
+    await settled(server)
+    second = await client.get("/files/a")
+
+    assert not first.complete or first.status == 502
+    assert (second.status, second.complete, second.body == LARGE) == (200, True, True)
 
 
 @asynccontextmanager
