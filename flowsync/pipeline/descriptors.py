@@ -8,7 +8,9 @@ _ENOUGH: Final = 1 << 20
 
 
 def raise_limit() -> int:
-    """Raise the soft limit of open files as far as the hard one lets it, and return it. For a program's start: libraries leave it alone."""
+    """Raise the soft limit of open files as far as the hard one lets it, and return it. For a
+    program's start: libraries leave it alone.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _ENOUGH if hard == resource.RLIM_INFINITY else min(hard, _ENOUGH)
     if soft != resource.RLIM_INFINITY and soft < wanted:

@@ -1,8 +1,9 @@
 """Brings what is missing: once for all who ask, from the best source that has it, and into the store.
 
 1. All requests for the same missing bytes share one passage, in one task of the server's; so whoever leaves stops nothing, and a thousand clients are
-   one request to upstream. With the syncs of its engine the server shares what either is fetching (`single_flight`), unless that takes a sync longer
-   than `FOLLOWED`. Over processes a claim makes servers wait for each other (`claims.py`); who waited finds the bytes stored.
+   one request to upstream. With the syncs of its engine the server shares what either is fetching
+   (`single_flight`), unless that takes a sync longer than `FOLLOWED`. Over processes a claim makes
+   servers wait for each other (`claims.py`); who waited finds the bytes stored.
 2. Bytes that are here already, under another path or by another process, are linked and not fetched.
 3. Sources are tried in order: alternate ones, then by priority, those without failures first. Each is asked with its own remote: its credentials, its
    limits, its tries, through the engine's own fetcher and under its own budget. One whose bytes were wrong is left alone for `cool_down` seconds.
@@ -82,9 +83,11 @@ class Missing:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def read(self, found: ServedFile, *, unreadable: bool = False) -> Reading:
-        """Return a reader of the file's bytes, whose fetch begins now unless it is under way. It is to be left in any case.
+        """Return a reader of the file's bytes, whose fetch begins now unless it is under way. It is
+        to be left in any case.
 
-        `unreadable` says that the stored bytes are not to be used: the fetched ones take their place.
+        `unreadable` says that the stored bytes are not to be used: the fetched ones take their
+        place.
         """
         key = found.sha256 or f"{found.content_id.hex()}-{os.fsencode(found.relative_path).hex()}"
         passage = self._passages.get(key)
@@ -160,7 +163,9 @@ class Missing:
     async def _once(
         self, passage: Passage, found: ServedFile, sources: Sequence[ServingSource]
     ) -> StagedArtifact | StoredArtifact:
-        """Bring the bytes into the passage: those that a sync of the engine is fetching, or else from the sources, and then for the syncs too."""
+        """Bring the bytes into the passage: those that a sync of the engine is fetching, or else
+        from the sources, and then for the syncs too.
+        """
         wanted = _wanted(found, sources[0])
         digest = digest_key(wanted, self._engine.digest_policy.allowed)
         folder = await self._scratch.folder()
@@ -224,7 +229,9 @@ class Missing:
         declared: Sequence[Artifact],
         unread: str | None,
     ) -> bool:
-        """Say whether bytes with the declared digests are here after all; then the passage has them. The blob `unread` does not count."""
+        """Say whether bytes with the declared digests are here after all; then the passage has
+        them. The blob `unread` does not count.
+        """
         wanted = [artifact for artifact in declared if artifact.digests()]
         allowed = self._engine.digest_policy.allowed
         for stored in await self._engine.catalog.artifacts.find(wanted, allowed):

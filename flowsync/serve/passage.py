@@ -97,7 +97,8 @@ class Passage:
     def vouch(self, size: int) -> None:
         """Let readers have all: the digests of the `size` bytes agree.
 
-        Where another size was announced, each of them was told a wrong length, and none gets the end.
+        Where another size was announced, each of them was told a wrong length, and none gets the
+        end.
         """
         if self.size not in {None, size}:
             self.fail(SizeMismatchError("a body that is served", self.size or 0, size))
@@ -182,7 +183,9 @@ class Reading:
             await passage.change()
 
     async def whole(self) -> int:
-        """Wait until all bytes are there and right, and return how many they are. Raise the failure when they do not come."""
+        """Wait until all bytes are there and right, and return how many they are. Raise the failure
+        when they do not come.
+        """
         passage = self._passage
         while not passage.verified or passage.size is None:
             await passage.change()

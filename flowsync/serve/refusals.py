@@ -36,7 +36,9 @@ class CoolingError(FlowsyncError):
 def no_source(
     found: ServedFile, sources: Sequence[ServingSource], unread: str | None
 ) -> FlowsyncError:
-    """Return the error for a file none of whose `sources` may be asked; `unread` is its blob, if that is here and cannot be read."""
+    """Return the error for a file none of whose `sources` may be asked; `unread` is its blob, if
+    that is here and cannot be read.
+    """
     if sources:
         return CoolingError(f"all sources of {found.relative_path} gave wrong bytes lately")
     if unread is not None:

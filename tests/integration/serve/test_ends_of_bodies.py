@@ -8,7 +8,7 @@ import os
 import shutil
 import socket
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -208,12 +208,11 @@ async def nginx(folder: Path, port: int) -> AsyncIterator[int]:
     try:
         async with asyncio.timeout(20):
             while True:
-                try:
+                assert process.returncode is None
+                with suppress(ConnectionRefusedError):
                     _, writer = await asyncio.open_connection("127.0.0.1", own)
+                    writer.close()
                     break
-                except ConnectionRefusedError:
-                    assert process.returncode is None
-        writer.close()
         yield own
     finally:
         process.terminate()
