@@ -97,6 +97,11 @@ class ServingSource(msgspec.Struct, frozen=True, kw_only=True):
     alternate: bool
 
 
+def own_policy(sources: Sequence[ServingSource]) -> str:
+    """Return the policy that counts for a unit with these sources: not an alternate one's."""
+    return next((source.remote.policy for source in sources if not source.alternate), "on_demand")
+
+
 class Serving:
     """Look-ups for whoever serves versions; part of a `Catalog`. Any number of tasks may use it at once."""
 

@@ -20,7 +20,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from flowsync.catalog.serving import ServedFile, ServingSource
+from flowsync.catalog.serving import ServedFile, ServingSource, own_policy
 from flowsync.digest.hashing import verify
 from flowsync.download.spool import fresh_path
 from flowsync.model.artifact import Artifact, StagedArtifact, StoredArtifact, staged_artifact
@@ -35,17 +35,14 @@ from flowsync.model.errors import (
 )
 from flowsync.model.remote import COOL_DOWN, Remote
 from flowsync.model.transfer import FetchRequest
-from flowsync.model.transfer_errors import (
-    AllSourcesFailedError,
-    TransferError,
-)
+from flowsync.model.transfer_errors import TransferError
 from flowsync.model.url import redact
 from flowsync.pipeline.tasks import task_group
 from flowsync.pipeline.threads import in_thread
 from flowsync.serve.claims import claimed
 from flowsync.serve.metrics import Metrics
 from flowsync.serve.passage import Passage, Reading
-from flowsync.serve.refusals import no_source
+from flowsync.serve.refusals import all_failed, no_source
 from flowsync.serve.scratch import Scratch
 from flowsync.stages.single_flight import key as digest_key
 from flowsync.sync.engine import Engine
@@ -136,7 +133,8 @@ class Missing:
     async def _settle(self, passage: Passage, found: ServedFile, unread: str | None) -> str:
         # Asked side by side, because a client waits for its first byte.
         async with task_group() as group:
-            here = group.create_task(self._here(passage, found, [_recorded(found)], unread))
+            recorded = Artifact(sha256=found.sha256, blake3=found.blake3)
+            here = group.create_task(self._here(passage, found, [recorded], unread))
             sources = await self._engine.catalog.serving.sources(
                 found, self._engine.digest_policy.allowed, self._cool_down
             )
@@ -150,27 +148,30 @@ class Missing:
             raise no_source(found, sources, unread)
         lease = await self._engine.budget.acquire(found.size or 0)
         try:
-            brought = await self._once(passage, found, usable)
+            brought = await self._once(passage, found, usable, unread)
             if isinstance(brought, StoredArtifact):
                 await self._engine.catalog.serving.link(found, brought)
                 return "shared"
-            if _own_policy(sources) == "streamed" and found.blake3 is None:
+            if own_policy(sources) == "streamed" and found.blake3 is None:
                 return "streamed"
             return await self._store(found, brought)
         finally:
             lease.release()
 
     async def _once(
-        self, passage: Passage, found: ServedFile, sources: Sequence[ServingSource]
+        self,
+        passage: Passage,
+        found: ServedFile,
+        sources: Sequence[ServingSource],
+        unread: str | None,
     ) -> StagedArtifact | StoredArtifact:
         """Bring the bytes into the passage: those that a sync of the engine is fetching, or else
         from the sources, and then for the syncs too.
         """
         wanted = _wanted(found, sources[0])
         digest = digest_key(wanted, self._engine.digest_policy.allowed)
-        folder = await self._scratch.folder()
-        passage.file.path = fresh_path(folder)
-        if digest is None:
+        passage.file.path = fresh_path(folder := await self._scratch.folder())
+        if digest is None or unread is not None:
             return await self._fetch_from_any(passage, found, sources)
 
         async def fetch() -> StagedArtifact:
@@ -185,25 +186,19 @@ class Missing:
             if not following.expired():
                 raise
             return await self._fetch_from_any(passage, found, sources)
-        settled = passage.verified or passage.failure is not None
-        if settled or await self._take(passage, brought):
+        if passage.settled or await self._take(passage, brought):
             return brought
         return await self._fetch_from_any(passage, found, sources)
 
-    async def _take(self, passage: Passage, shared: StagedArtifact | StoredArtifact) -> bool:
-        """Let readers have what a sync fetched; return whether it can be had."""
-        if isinstance(shared, StoredArtifact):
-            return await self._open(passage, shared)
-        assert shared.size is not None
-        if shared.body is not None:
-            await passage.write(shared.body)
-            await passage.finish()
-        elif shared.file is not None:
-            if not await in_thread(passage.file.open_verified, shared.file, shared.size):
-                return False
-            passage.file.path = shared.file
-        passage.vouch(shared.size)
-        return True
+    async def _take(self, passage: Passage, here: StagedArtifact | StoredArtifact) -> bool:
+        """Let readers have bytes that are here; return whether they can be had."""
+        if isinstance(here, StoredArtifact):
+            blob = self._engine.store.path(str(here.blake3))
+            return await passage.take_file(blob, here.size or 0)
+        if here.body is not None:
+            await passage.take_body(here.body)
+            return True
+        return await passage.take_file(str(here.file), here.size or 0, own=True)
 
     async def _fetch_from_any(
         self, passage: Passage, found: ServedFile, sources: Sequence[ServingSource]
@@ -216,11 +211,7 @@ class Missing:
                 _log.warning("source %s failed: %s", source.remote.name, failure)
                 failures.append(failure)
                 await passage.settle()
-        raise (
-            failures[0]
-            if len(failures) == 1
-            else AllSourcesFailedError(found.relative_path, failures)
-        )
+        raise all_failed(found, failures)
 
     async def _here(
         self,
@@ -237,19 +228,10 @@ class Missing:
         for stored in await self._engine.catalog.artifacts.find(wanted, allowed):
             if stored is None or stored.blake3 == unread:
                 continue
-            if await self._open(passage, stored):
+            if await self._take(passage, stored):
                 await self._engine.catalog.serving.link(found, stored)
                 return True
         return False
-
-    async def _open(self, passage: Passage, stored: StoredArtifact) -> bool:
-        assert stored.blake3 is not None
-        assert stored.size is not None
-        blob = self._engine.store.path(stored.blake3)
-        if not await in_thread(passage.file.open_verified, blob, stored.size):
-            return False
-        passage.vouch(stored.size)
-        return True
 
     async def _fetch(
         self, passage: Passage, found: ServedFile, source: ServingSource
@@ -272,9 +254,7 @@ class Missing:
                 continue
             passage.vouch(passage.received)
             return staged_artifact(passage.received, digests, file=passage.file.path)
-        if len(failures) == 1:
-            raise failures[0]
-        raise AllSourcesFailedError(found.relative_path, failures)
+        raise all_failed(found, failures)
 
     async def _verified(self, passage: Passage, wanted: Artifact, shown: str) -> dict[str, str]:
         if wanted.size is not None and passage.received != wanted.size:
@@ -313,12 +293,3 @@ def _wanted(found: ServedFile, source: ServingSource) -> Artifact:
     if found.sha256 is None:
         return source.artifact
     return replace(source.artifact, sha256=found.sha256)
-
-
-def _recorded(found: ServedFile) -> Artifact:
-    return Artifact(sha256=found.sha256, blake3=found.blake3)
-
-
-def _own_policy(sources: Sequence[ServingSource]) -> str:
-    """Return the policy that counts for the unit: not that of an alternate source."""
-    return next((source.remote.policy for source in sources if not source.alternate), "on_demand")

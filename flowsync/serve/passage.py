@@ -94,6 +94,28 @@ class Passage:
 
     # --- what becomes of it ---
 
+    @property
+    def settled(self) -> bool:
+        """Whether readers know what becomes of it."""
+        return self.verified or self.failure is not None
+
+    async def take_file(self, path: str, size: int, *, own: bool = False) -> bool:
+        """Let readers have a file whose bytes were verified, if it opens and has that size. One of
+        its `own` is removed with it.
+        """
+        if not await in_thread(self.file.open_verified, path, size):
+            return False
+        if own:
+            self.file.path = path
+        self.vouch(size)
+        return True
+
+    async def take_body(self, body: bytes) -> None:
+        """Let readers have bytes that were verified."""
+        await self.write(body)
+        await self.finish()
+        self.vouch(len(body))
+
     def vouch(self, size: int) -> None:
         """Let readers have all: the digests of the `size` bytes agree.
 
