@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from flowsync.catalog.database import Database
 from flowsync.catalog.remotes import SOURCE_DIGESTS, decode_headers, recorded_remote
 from flowsync.catalog.version_lookup import repository_not_found
-from flowsync.model.artifact import Artifact, StoredArtifact
+from flowsync.model.artifact import Artifact, StagedArtifact, StoredArtifact
 from flowsync.model.errors import CatalogError, VersionNotFoundError
 from flowsync.model.remote import Remote
 
@@ -97,6 +97,11 @@ class ServingSource(msgspec.Struct, frozen=True, kw_only=True):
     artifact: Artifact
     cooling: bool
     alternate: bool
+
+
+def own_policy(sources: Sequence[ServingSource]) -> str:
+    """Return the policy that counts for a unit with these sources: not an alternate one's."""
+    return next((source.remote.policy for source in sources if not source.alternate), "on_demand")
 
 
 class Serving:
@@ -185,15 +190,15 @@ class Serving:
         }
         await self._database.execute("link_artifact", params)
 
-    async def note_bytes(self, found: ServedFile, sha256: str, size: int) -> None:
+    async def note_bytes(self, found: ServedFile, served: StagedArtifact) -> None:
         """Let the path have no other bytes from now on than those that were served for it, which
         are not kept.
         """
         params = {
             "content": found.content_id,
             "path": found.relative_path,
-            "sha256": bytes.fromhex(sha256),
-            "size": size,
+            "sha256": bytes.fromhex(served.digests()["sha256"]),
+            "size": served.size,
         }
         await self._database.execute("note_bytes", params)
 

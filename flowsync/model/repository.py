@@ -45,7 +45,9 @@ class Repository(msgspec.Struct, kw_only=True, frozen=True):
     retain_versions: int | None = None
 
     def check_new(self) -> None:
-        """Raise `DeclarationError` when a repository of the name could not be addressed where it is served."""
+        """Raise `DeclarationError` when a repository of the name could not be addressed where it is
+        served.
+        """
         if self.name.startswith(HIDDEN):
             # Made by flowsync, and never served.
             return

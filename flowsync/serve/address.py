@@ -7,8 +7,9 @@
     /-/WORD                             what the server says of itself
 
 1. A path with a slash at its end, or none, means a folder.
-2. Behind the repository an encoded slash is a slash. Then the segments `.` and `..` are removed as RFC 3986 (5.2.4) says, however they are encoded;
-   what would leave the repository, or has an empty segment, leads nowhere.
+2. Behind the repository an encoded slash is a slash. Then the segments `.` and `..` are removed as
+   RFC 3986 (5.2.4) says, however they are encoded; what would leave the repository, or has an empty
+   segment, leads nowhere.
 3. What can be no path at all (broken percent signs, bytes that are not UTF-8, control characters) is a bad request.
 4. What alternate sources list (names that begin with `acs:`) is recorded for syncs to fetch from, and is nobody's to read here.
 5. A moment needs a time zone. In a URL, `+` may stand as it is.
@@ -24,10 +25,14 @@ import msgspec
 from flowsync.model.repository import HIDDEN
 
 LONGEST_PATH: Final = 4096
-"""Bytes of a target before its query, once decoded: more than the name of a repository and the path of a version have together."""
+"""Bytes of a target before its query, once decoded: more than the name of a repository and the path
+of a version have together.
+"""
 
 LONGEST_LINE: Final = 32 * 1024
-"""Bytes of a request line: a path, and as much again in the query of a folder, where each byte takes three."""
+"""Bytes of a request line: a path, and as much again in the query of a folder, where each byte
+takes three.
+"""
 
 _DOTS: Final = frozenset({".", ".."})
 _BROKEN_ESCAPE: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")
@@ -45,7 +50,8 @@ class BadTargetError(ValueError):
 class Address(msgspec.Struct, frozen=True, kw_only=True):
     """A place below a repository; at the root of all, `repository` is empty. A folder's `path` is empty or ends with a slash.
 
-    `bare` says that it is a folder and its target does not end with a slash; `found` is false for what no version can have (`NOWHERE`).
+    `bare` says that it is a folder and its target does not end with a slash; `found` is false for
+    what no version can have (`NOWHERE`).
     """
 
     repository: str = ""
@@ -85,7 +91,9 @@ def parse_target(target: str) -> tuple[Address, str]:
 
 
 def with_slash(target: str) -> str:
-    """Return how a target that means a folder, without a slash at its end, is asked for with one: relative to it, so below any prefix of a proxy."""
+    """Return how a target that means a folder, without a slash at its end, is asked for with one:
+    relative to it, so below any prefix of a proxy.
+    """
     last = target.partition("#")[0].partition("?")[0].rpartition("/")[2]
     return f"./{quote(_decoded(last).strip('/'), safe='/@:~+')}/"
 
@@ -133,7 +141,9 @@ def _address(first: str, rest: list[str]) -> Address:
 
 
 def _without_dots(segments: list[str]) -> list[str] | None:
-    """Return the segments that are left when the dots are resolved, or `None` where they lead out of the repository."""
+    """Return the segments that are left when the dots are resolved, or `None` where they lead out
+    of the repository.
+    """
     if _DOTS.isdisjoint(segments):
         return segments
     left: list[str] = []

@@ -13,9 +13,11 @@ from flowsync.serve.ranges import Slice
 
 
 class Asked(msgspec.Struct, frozen=True):
-    """A request: method and target as in its first line, and its headers, whose names compare in any case.
+    """A request: method and target as in its first line, and its headers, whose names compare in
+    any case.
 
-    `chunks` says that its client understands chunks: only these show whether a body whose length nobody knew is whole.
+    `chunks` says that its client understands chunks: only these show whether a body whose length
+    nobody knew is whole.
     """
 
     method: str
@@ -51,8 +53,8 @@ Body = bytes | OpenPart | Flow
 class Answer(msgspec.Struct, kw_only=True):
     """A status, headers, and a body; `length` is what `Content-Length` says, `None` while nobody knows.
 
-    Without a body the length is that of the body which a HEAD request does not get. When an open part cannot be read to its end, `rest` gives the
-    bytes from an offset of the file on.
+    Without a body the length is that of the body which a HEAD request does not get. When an open
+    part cannot be read to its end, `rest` gives the bytes from an offset of the file on.
     """
 
     status: int = 200

@@ -1,7 +1,8 @@
 """The HTTP server: connections in, requests to the site, answers out. The only file that knows which HTTP server it is.
 
 1. What is answered is decided elsewhere (`site.py`); here it goes on the wire: bytes, a part of a file by the kernel, or a flow with back-pressure.
-2. An answer that cannot be finished is broken off by a reset, so that no client takes a part for the whole, whatever HTTP it speaks.
+2. An answer that cannot be finished is broken off by a reset, so that no client takes a part for
+   the whole, whatever HTTP it speaks.
 3. An answer ends when its client goes away, also while it waits for upstream; what it waits for goes on (`missing.py`).
 4. Closing stops accepting, lets running answers end for `grace` seconds, and breaks off the rest.
 5. Several processes may serve one home, with `share_port` also on one address (`listening.py`).
@@ -17,7 +18,6 @@ from typing import Any, Self
 import msgspec
 from aiohttp import HttpVersion11, web
 from aiohttp.http_exceptions import HttpProcessingError
-from multidict import CIMultiDict
 
 from flowsync.model.remote import COOL_DOWN
 from flowsync.pipeline.tasks import task_group
@@ -61,7 +61,8 @@ class ContentServer:
     """Serves the versions of an open engine. `async with ContentServer(engine) as server`, then `server.addresses` are where.
 
     `metadata` is what versions have beside their content; `find_remote` gives remotes with their credentials.
-    An empty `host` means all addresses. `share_port` lets other processes of the same home listen at the same address.
+    An empty `host` means all addresses. `share_port` lets other processes of the same home listen
+    at the same address.
     """
 
     def __init__(
@@ -157,8 +158,7 @@ class ContentServer:
         self._connections.works(request.protocol)
         try:
             chunks = request.version >= HttpVersion11
-            headers = _combined(request.headers)
-            asked = Asked(request.method, request.raw_path, headers, chunks)
+            asked = Asked(request.method, request.raw_path, _combined(request), chunks)
             answer = await self._site.answer(asked)
             self.metrics.requests[_method(request), answer.status] += 1
             return await self._send(request, answer)
@@ -254,7 +254,7 @@ class ContentServer:
 
 
 class _ServerLog(logging.LoggerAdapter[logging.Logger]):
-    """The HTTP server's log. What a client sent that is no request is no failure of the server's."""
+    """The HTTP server's log. What a client sent that is no request is no failure of the server."""
 
     def exception(self, msg: object, *args: object, exc_info: Any = True, **how: Any) -> None:
         if isinstance(exc_info, HttpProcessingError):
@@ -281,13 +281,15 @@ class _Server(web.Server):
         super().connection_lost(handler, exc)
 
 
-def _combined(headers: Mapping[str, str]) -> Mapping[str, str]:
+def _combined(request: web.BaseRequest) -> Mapping[str, str]:
     """Return the headers, each name once: several lines of a name are one list (RFC 9110, 5.3)."""
-    if len({name.lower() for name in headers}) == len(headers):
+    headers = request.headers
+    names = {name.lower() for name in headers}
+    if len(names) == len(headers):
         return headers
-    combined: CIMultiDict[str] = CIMultiDict()
-    for name, value in headers.items():
-        combined[name] = f"{combined[name]}, {value}" if name in combined else value
+    combined = headers.copy()
+    for name in names:
+        combined[name] = ", ".join(headers.getall(name))
     return combined
 
 

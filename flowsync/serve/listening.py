@@ -1,10 +1,12 @@
 """Where a server listens, and who may listen there beside it: only processes of the same home.
 
 1. Without `shared`, an address that is in use is an error, whoever uses it.
-2. With it, each process holds a locked file, named by its socket, in a folder of the home before it listens. Once it listens, every other socket
-   that listens at the port must have such a file in that folder. So of two homes that begin at once at least one gives up.
+2. With it, each process holds a locked file, named by its socket, in a folder of the home before it
+   listens. Once it listens, every other socket that listens at the port must have such a file in
+   that folder. So of two homes that begin at once at least one gives up.
 
-Decided: the kernel's table of sockets is asked, and not the address over HTTP, because among several that listen the kernel chooses who answers.
+Decided: the kernel's table of sockets is asked, and not the address over HTTP, because among
+several that listen the kernel chooses who answers.
 """
 
 import asyncio
@@ -28,7 +30,7 @@ Factory = Callable[[], asyncio.Protocol]
 
 
 class _Socket(NamedTuple):
-    """A socket of the kernel's table: its number, its port, and its address as the table writes it."""
+    """A socket in the kernel's table: its number, its port, its address as the table writes it."""
 
     number: int
     port: int
@@ -39,7 +41,8 @@ class _Socket(NamedTuple):
 async def listening(
     factory: Factory, host: str, port: int, *, shared: str | None = None
 ) -> AsyncIterator[asyncio.Server]:
-    """Listen while the block runs; an empty host means all addresses. `shared` is the folder in which processes that may share the address say so.
+    """Listen while the block runs; an empty host means all addresses. `shared` is the folder in
+    which processes that may share the address say so.
 
     Raise `OSError` when the address cannot be had.
     """
@@ -85,7 +88,9 @@ def _sign(folder: str, sockets: Sequence[_Socket], held: ExitStack) -> None:
 
 
 def _check(folder: str, sockets: Sequence[_Socket]) -> None:
-    """Raise `OSError` when a socket listens where ours do for which no process of this home holds a file."""
+    """Raise `OSError` when a socket listens where ours do for which no process of this home holds a
+    file.
+    """
     own = {mine.number for mine in sockets}
     for other in _all_listening():
         beside = other.number not in own and any(_meet(other, mine) for mine in sockets)

@@ -1,8 +1,9 @@
 """Brings what is missing: once for all who ask, from the best source that has it, and into the store.
 
 1. All requests for the same missing bytes share one passage, in one task of the server's; so whoever leaves stops nothing, and a thousand clients are
-   one request to upstream. With the syncs of its engine the server shares what either is fetching (`single_flight`), unless that takes a sync longer
-   than `FOLLOWED`. Over processes a claim makes servers wait for each other (`claims.py`); who waited finds the bytes stored.
+   one request to upstream. With the syncs of its engine the server shares what either is fetching
+   (`single_flight`), unless that takes a sync longer than `FOLLOWED`. Over processes a claim makes
+   servers wait for each other (`claims.py`); who waited finds the bytes stored.
 2. Bytes that are here already, under another path or by another process, are linked and not fetched.
 3. Sources are tried in order: alternate ones, then by priority, those without failures first. Each is asked with its own remote: its credentials, its
    limits, its tries, through the engine's own fetcher and under its own budget. One whose bytes were wrong is left alone for `cool_down` seconds.
@@ -19,7 +20,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from flowsync.catalog.serving import ServedFile, ServingSource
+from flowsync.catalog.serving import ServedFile, ServingSource, own_policy
 from flowsync.digest.hashing import verify
 from flowsync.download.spool import fresh_path
 from flowsync.model.artifact import Artifact, StagedArtifact, StoredArtifact, staged_artifact
@@ -34,17 +35,14 @@ from flowsync.model.errors import (
 )
 from flowsync.model.remote import COOL_DOWN, Remote
 from flowsync.model.transfer import FetchRequest
-from flowsync.model.transfer_errors import (
-    AllSourcesFailedError,
-    TransferError,
-)
+from flowsync.model.transfer_errors import TransferError
 from flowsync.model.url import redact
 from flowsync.pipeline.tasks import task_group
 from flowsync.pipeline.threads import in_thread
 from flowsync.serve.claims import claimed
 from flowsync.serve.metrics import Metrics
 from flowsync.serve.passage import Passage, Reading
-from flowsync.serve.refusals import no_source
+from flowsync.serve.refusals import all_failed, no_source
 from flowsync.serve.scratch import Scratch
 from flowsync.stages.single_flight import key as digest_key
 from flowsync.sync.engine import Engine
@@ -82,9 +80,11 @@ class Missing:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def read(self, found: ServedFile, *, unreadable: bool = False) -> Reading:
-        """Return a reader of the file's bytes, whose fetch begins now unless it is under way. It is to be left in any case.
+        """Return a reader of the file's bytes, whose fetch begins now unless it is under way. It is
+        to be left in any case.
 
-        `unreadable` says that the stored bytes are not to be used: the fetched ones take their place.
+        `unreadable` says that the stored bytes are not to be used: the fetched ones take their
+        place.
         """
         key = found.sha256 or f"{found.content_id.hex()}-{os.fsencode(found.relative_path).hex()}"
         passage = self._passages.get(key)
@@ -133,7 +133,8 @@ class Missing:
     async def _settle(self, passage: Passage, found: ServedFile, unread: str | None) -> str:
         # Asked side by side, because a client waits for its first byte.
         async with task_group() as group:
-            here = group.create_task(self._here(passage, found, [_recorded(found)], unread))
+            recorded = Artifact(sha256=found.sha256, blake3=found.blake3)
+            here = group.create_task(self._here(passage, found, [recorded], unread))
             sources = await self._engine.catalog.serving.sources(
                 found, self._engine.digest_policy.allowed, self._cool_down
             )
@@ -147,32 +148,33 @@ class Missing:
             raise no_source(found, sources, unread)
         lease = await self._engine.budget.acquire(found.size or 0)
         try:
-            brought = await self._once(passage, found, usable)
+            brought = await self._once(passage, found, usable, unread)
             if isinstance(brought, StoredArtifact):
                 await self._engine.catalog.serving.link(found, brought)
                 return "shared"
-            if _own_policy(sources) == "streamed" and found.blake3 is None:
+            if own_policy(sources) == "streamed" and found.blake3 is None:
                 if found.sha256 is None:
                     # Upstream never said which bytes are right. From now on these are.
-                    assert brought.sha256 is not None
-                    assert brought.size is not None
-                    await self._engine.catalog.serving.note_bytes(
-                        found, brought.sha256, brought.size
-                    )
+                    await self._engine.catalog.serving.note_bytes(found, brought)
                 return "streamed"
             return await self._store(found, brought)
         finally:
             lease.release()
 
     async def _once(
-        self, passage: Passage, found: ServedFile, sources: Sequence[ServingSource]
+        self,
+        passage: Passage,
+        found: ServedFile,
+        sources: Sequence[ServingSource],
+        unread: str | None,
     ) -> StagedArtifact | StoredArtifact:
-        """Bring the bytes into the passage: those that a sync of the engine is fetching, or else from the sources, and then for the syncs too."""
+        """Bring the bytes into the passage: those that a sync of the engine is fetching, or else
+        from the sources, and then for the syncs too.
+        """
         wanted = _wanted(found, sources[0])
         digest = digest_key(wanted, self._engine.digest_policy.allowed)
-        folder = await self._scratch.folder()
-        passage.file.path = fresh_path(folder)
-        if digest is None:
+        passage.file.path = fresh_path(folder := await self._scratch.folder())
+        if digest is None or unread is not None:
             return await self._fetch_from_any(passage, found, sources)
 
         async def fetch() -> StagedArtifact:
@@ -187,24 +189,19 @@ class Missing:
             if not following.expired():
                 raise
             return await self._fetch_from_any(passage, found, sources)
-        if passage.verified or await self._take(passage, brought):
+        if passage.settled or await self._take(passage, brought):
             return brought
         return await self._fetch_from_any(passage, found, sources)
 
-    async def _take(self, passage: Passage, shared: StagedArtifact | StoredArtifact) -> bool:
-        """Let readers have what a sync fetched; return whether it can be had."""
-        if isinstance(shared, StoredArtifact):
-            return await self._open(passage, shared)
-        assert shared.size is not None
-        if shared.body is not None:
-            await passage.write(shared.body)
-            await passage.finish()
-        elif shared.file is not None:
-            passage.file.path = shared.file
-            if not await in_thread(passage.file.open_verified, shared.file, shared.size):
-                return False
-        passage.vouch(shared.size)
-        return True
+    async def _take(self, passage: Passage, here: StagedArtifact | StoredArtifact) -> bool:
+        """Let readers have bytes that are here; return whether they can be had."""
+        if isinstance(here, StoredArtifact):
+            blob = self._engine.store.path(str(here.blake3))
+            return await passage.take_file(blob, here.size or 0)
+        if here.body is not None:
+            await passage.take_body(here.body)
+            return True
+        return await passage.take_file(str(here.file), here.size or 0, own=True)
 
     async def _fetch_from_any(
         self, passage: Passage, found: ServedFile, sources: Sequence[ServingSource]
@@ -217,11 +214,7 @@ class Missing:
                 _log.warning("source %s failed: %s", source.remote.name, failure)
                 failures.append(failure)
                 await passage.settle()
-        raise (
-            failures[0]
-            if len(failures) == 1
-            else AllSourcesFailedError(found.relative_path, failures)
-        )
+        raise all_failed(found, failures)
 
     async def _here(
         self,
@@ -230,25 +223,18 @@ class Missing:
         declared: Sequence[Artifact],
         unread: str | None,
     ) -> bool:
-        """Say whether bytes with the declared digests are here after all; then the passage has them. The blob `unread` does not count."""
+        """Say whether bytes with the declared digests are here after all; then the passage has
+        them. The blob `unread` does not count.
+        """
         wanted = [artifact for artifact in declared if artifact.digests()]
         allowed = self._engine.digest_policy.allowed
         for stored in await self._engine.catalog.artifacts.find(wanted, allowed):
             if stored is None or stored.blake3 == unread:
                 continue
-            if await self._open(passage, stored):
+            if await self._take(passage, stored):
                 await self._engine.catalog.serving.link(found, stored)
                 return True
         return False
-
-    async def _open(self, passage: Passage, stored: StoredArtifact) -> bool:
-        assert stored.blake3 is not None
-        assert stored.size is not None
-        blob = self._engine.store.path(stored.blake3)
-        if not await in_thread(passage.file.open_verified, blob, stored.size):
-            return False
-        passage.vouch(stored.size)
-        return True
 
     async def _fetch(
         self, passage: Passage, found: ServedFile, source: ServingSource
@@ -257,8 +243,8 @@ class Missing:
         self._engine.digest_policy.check_expected(found.relative_path, wanted.digests())
         remote = self._with_credentials(source.remote)
         failures: list[Exception] = []
+        size = found.size if wanted.size is None else wanted.size
         for url in source.urls:
-            size = found.size or wanted.size
             request = FetchRequest(url=url, remote=remote, size=size, headers=source.headers)
             try:
                 await self._engine.fetcher.stream(request, passage)
@@ -271,9 +257,7 @@ class Missing:
                 continue
             passage.vouch(passage.received)
             return staged_artifact(passage.received, digests, file=passage.file.path)
-        if len(failures) == 1:
-            raise failures[0]
-        raise AllSourcesFailedError(found.relative_path, failures)
+        raise all_failed(found, failures)
 
     async def _verified(self, passage: Passage, wanted: Artifact, shown: str) -> dict[str, str]:
         if wanted.size is not None and passage.received != wanted.size:
@@ -312,12 +296,3 @@ def _wanted(found: ServedFile, source: ServingSource) -> Artifact:
     if found.sha256 is None:
         return source.artifact
     return replace(source.artifact, sha256=found.sha256)
-
-
-def _recorded(found: ServedFile) -> Artifact:
-    return Artifact(sha256=found.sha256, blake3=found.blake3)
-
-
-def _own_policy(sources: Sequence[ServingSource]) -> str:
-    """Return the policy that counts for the unit: not that of an alternate source."""
-    return next((source.remote.policy for source in sources if not source.alternate), "on_demand")

@@ -14,7 +14,7 @@ import asyncio
 from collections.abc import AsyncGenerator
 from typing import Final
 
-from flowsync.model.errors import FlowsyncError
+from flowsync.model.errors import FlowsyncError, SizeMismatchError
 from flowsync.model.transfer import Held
 from flowsync.pipeline.threads import in_thread
 from flowsync.serve.passage_file import PassageFile
@@ -94,8 +94,37 @@ class Passage:
 
     # --- what becomes of it ---
 
+    @property
+    def settled(self) -> bool:
+        """Whether readers know what becomes of it."""
+        return self.verified or self.failure is not None
+
+    async def take_file(self, path: str, size: int, *, own: bool = False) -> bool:
+        """Let readers have a file whose bytes were verified, if it opens and has that size. One of
+        its `own` is removed with it.
+        """
+        if not await in_thread(self.file.open_verified, path, size):
+            return False
+        if own:
+            self.file.path = path
+        self.vouch(size)
+        return True
+
+    async def take_body(self, body: bytes) -> None:
+        """Let readers have bytes that were verified."""
+        await self.write(body)
+        await self.finish()
+        self.vouch(len(body))
+
     def vouch(self, size: int) -> None:
-        """Let readers have all: the digests of the `size` bytes agree."""
+        """Let readers have all: the digests of the `size` bytes agree.
+
+        Where another size was announced, each of them was told a wrong length, and none gets the
+        end.
+        """
+        if self.size not in {None, size}:
+            self.fail(SizeMismatchError("a body that is served", self.size or 0, size))
+            return
         self.size, self.verified = size, True
         self._tell()
 
@@ -176,7 +205,9 @@ class Reading:
             await passage.change()
 
     async def whole(self) -> int:
-        """Wait until all bytes are there and right, and return how many they are. Raise the failure when they do not come."""
+        """Wait until all bytes are there and right, and return how many they are. Raise the failure
+        when they do not come.
+        """
         passage = self._passage
         while not passage.verified or passage.size is None:
             await passage.change()

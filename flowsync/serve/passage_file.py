@@ -23,7 +23,8 @@ _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 class PassageFile:
-    """A file of which `end` bytes are there; the next go to `position`, which is less while a body comes again. One writer at a time.
+    """A file of which `end` bytes are there; the next go to `position`, which is less while a body
+    comes again. One writer at a time.
 
     `path` is where it will be, and to be set before the first byte comes.
     """
@@ -71,7 +72,7 @@ class PassageFile:
                 os.unlink(self.path)
 
     def open_verified(self, path: str, size: int) -> bool:
-        """Be a file whose bytes were verified; return whether it can be opened and has that size."""
+        """Be a file whose bytes were verified; return whether it opens and has that size."""
         try:
             file = open_whole(path, size)
         except OSError:

@@ -41,7 +41,9 @@ class PublishedFile(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PublishedFiles:
-    """The metadata files of one server, made in `scratch` when they are first asked for. `group` owns the tasks that make them."""
+    """The metadata files of one server, made in `scratch` when they are first asked for. `group`
+    owns the tasks that make them.
+    """
 
     def __init__(
         self,

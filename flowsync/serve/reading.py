@@ -37,7 +37,9 @@ def open_part(path: str, size: int, part: Slice) -> bytes | OpenPart | Unreadabl
 
 
 def open_whole(path: str, size: int) -> int:
-    """Open a file, and return its descriptor. Raise `OSError`, also when it is no file or not one of that size."""
+    """Open a file, and return its descriptor. Raise `OSError`, also when it is no file or not one
+    of that size.
+    """
     # What stands there may be no file: opening a pipe must not wait.
     file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     try:
@@ -53,7 +55,8 @@ def open_whole(path: str, size: int) -> int:
 
 
 def _open_part(path: str, size: int, part: Slice) -> bytes | OpenPart:
-    file = open(path, "rb", buffering=0, opener=lambda path, _: open_whole(path, size))  # noqa: SIM115 - what is not small stays open for the sender
+    # What is not small stays open for the sender.
+    file = os.fdopen(open_whole(path, size), "rb", buffering=0)
     if part.count > SMALL:
         return OpenPart(file, part)
     with file:

@@ -36,12 +36,21 @@ class CoolingError(FlowsyncError):
 def no_source(
     found: ServedFile, sources: Sequence[ServingSource], unread: str | None
 ) -> FlowsyncError:
-    """Return the error for a file none of whose `sources` may be asked; `unread` is its blob, if that is here and cannot be read."""
+    """Return the error for a file none of whose `sources` may be asked; `unread` is its blob, if
+    that is here and cannot be read.
+    """
     if sources:
         return CoolingError(f"all sources of {found.relative_path} gave wrong bytes lately")
     if unread is not None:
         return StoreError(f"blob {unread} cannot be read, and no other source is recorded")
     return NoSourceError(f"no source of {found.relative_path} is recorded")
+
+
+def all_failed(found: ServedFile, failures: Sequence[Exception]) -> Exception:
+    """Return the error for a file that none of the places gave that were asked."""
+    if len(failures) == 1:
+        return failures[0]
+    return AllSourcesFailedError(found.relative_path, failures)
 
 
 def refusal(failure: FlowsyncError) -> Answer:

@@ -1,4 +1,6 @@
-"""The private folder of a server, for what it is bringing or has made. One that was removed while the server runs is replaced by another."""
+"""The private folder of a server, for what it is bringing or has made. One that was removed while
+the server runs is replaced by another.
+"""
 
 import os
 from contextlib import AsyncExitStack
@@ -10,7 +12,9 @@ from flowsync.store.blobs import BlobStore
 
 
 class Scratch:
-    """A staging folder of a store for as long as the server lives. Any number of tasks may use it at once."""
+    """A staging folder of a store for as long as the server lives. Any number of tasks may use it
+    at once.
+    """
 
     def __init__(self, store: BlobStore) -> None:
         self._store = store

@@ -47,7 +47,8 @@ class UnreadableFileError(Exception):
 
 
 async def send_part(number: int, body: OpenPart, stall: float) -> None:
-    """Send the part over the connected, non-blocking socket of that number, which nobody else writes to meanwhile.
+    """Send the part over the connected, non-blocking socket of that number, which nobody else
+    writes to meanwhile.
 
     Raise `ConnectionError` when the client is gone or takes nothing for `stall` seconds, and
     `UnreadableFileError` when the file cannot be read or has become shorter.

@@ -100,7 +100,7 @@ class LocalBlobStore:
         held = ExitStack()
         try:
             with store_errors(f"making a staging folder in {self._staging}"):
-                folder = await in_thread(held.enter_context, staging_folder(self._staging))
+                folder = await in_thread(self._stage, held)
             yield folder
         finally:
             await in_thread(held.close)
@@ -163,6 +163,11 @@ class LocalBlobStore:
             remove_old(self._staging)
             scratch = self._held.enter_context(staging_folder(self._staging))
             return Scribe(Site(self._shelves.root, self._staging, scratch))
+
+    def _stage(self, held: ExitStack) -> str:
+        # The folder may have been removed since the store was opened.
+        make_folder(self._staging)
+        return held.enter_context(staging_folder(self._staging))
 
     def _measure(self) -> StoreUsage:
         with store_errors(f"measuring the store in {self._shelves.root}"):

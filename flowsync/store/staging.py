@@ -76,8 +76,6 @@ def _claim_new(parent: str) -> tuple[str, int]:
     # Someone who tidies may get the lock between its creation and our claim. Then this one is theirs; take another.
     while True:
         folder = f"{parent}/{secrets.token_hex(8)}"
-        # Someone may have removed it since the store was opened.
-        os.makedirs(parent, exist_ok=True)
         lock = claim(folder + _LOCK, os.O_CREAT | os.O_EXCL)
         if lock is not None:
             return folder, lock

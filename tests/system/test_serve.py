@@ -229,7 +229,7 @@ def test_more_connections_than_files_may_be_open_are_refused(
             connections.enter_context(closing(connection))
             connection.sendall(b"GET /files/a HTTP/1.1\r\nHost: h\r\n\r\n")
             heads.append(connection.recv(1000)[:12])
-    bodies = []
+    bodies: list[bytes] = []
     while len(bodies) < 10:
         with suppress(HTTPError):
             bodies.append(read(f"{url}files/a"))

@@ -30,7 +30,8 @@ _BIND: Final = re.compile(
     default=_DEFAULT,
     show_default=True,
     metavar="[HOST:]PORT",
-    help="Where to listen: HOST:PORT, [IPV6]:PORT, :PORT for all addresses, or PORT for this machine alone. Port 0 takes a free one.",
+    help="Where to listen: HOST:PORT, [IPV6]:PORT, :PORT for all addresses, or PORT for this "
+    "machine alone. Port 0 takes a free one.",
 )
 @click.option(
     "--share-port",

@@ -8,7 +8,7 @@ import os
 import shutil
 import socket
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -26,6 +26,8 @@ from flowsync import (
 from flowsync.serve.app import ContentServer, ServerLimits
 from flowsync.sources.file import FileContent
 from tests.integration.serve.conftest import Client, read_reply
+from tests.integration.serve.test_missing import settled
+from tests.integration.sync.conftest import Publish, Sync
 from tests.upstream.behaviours import Corrupt, Cut, Hold
 from tests.upstream.server import Upstream
 
@@ -143,6 +145,34 @@ async def test_a_closing_server_ends_no_body_early(engine: Engine, upstream: Ups
     assert b" 200 " not in received
 
 
+@pytest.mark.parametrize("announced", [100_000, 2_000_000])
+async def test_a_wrong_size_that_was_announced_ends_no_body(
+    announced: int,
+    engine: Engine,
+    upstream: Upstream,
+    publish: Publish,
+    file_sync: Sync,
+    client: Client,
+    server: ContentServer,
+) -> None:
+    """The first source lies about the size; the second one has the bytes, of which there are more
+    or fewer than the client was told.
+    """
+    publish({"a": LARGE})
+    digest = hashlib.sha256(LARGE).hexdigest()
+    for name, size in (("first", announced), ("second", len(LARGE))):
+        upstream.put(f"/{name}/a", LARGE)
+        manifest = upstream.put(f"/{name}/PULP_MANIFEST", f"a,{digest},{size}".encode())
+        await file_sync(manifest, remote={"policy": "on_demand", "name": name}).acreate()
+
+    first = await client.get("/files/a")
+    await settled(server)
+    second = await client.get("/files/a")
+
+    assert not first.complete or first.status == 502
+    assert (second.status, second.complete, second.body == LARGE) == (200, True, True)
+
+
 @asynccontextmanager
 async def nginx(folder: Path, port: int) -> AsyncIterator[int]:
     """Run a caching proxy in front of the port."""
@@ -178,12 +208,11 @@ async def nginx(folder: Path, port: int) -> AsyncIterator[int]:
     try:
         async with asyncio.timeout(20):
             while True:
-                try:
+                assert process.returncode is None
+                with suppress(ConnectionRefusedError):
                     _, writer = await asyncio.open_connection("127.0.0.1", own)
+                    writer.close()
                     break
-                except ConnectionRefusedError:
-                    assert process.returncode is None
-        writer.close()
         yield own
     finally:
         process.terminate()

@@ -53,7 +53,7 @@ class Served:
                 await self._ending.wait()
 
     def annoy(self, noise: bytes, leaving: str) -> list[int]:
-        """Send something and leave in some way; return the status of the first answer, if any came."""
+        """Send something and leave in some way; return the status of the first answer, if any."""
         with closing(socket.create_connection(("127.0.0.1", self.port), timeout=20)) as client:
             received = b""
             with suppress(OSError):
