@@ -77,7 +77,12 @@ class Runs:
 
     async def newest(self, repository: str | None = None, limit: int = 20) -> list[Run]:
         """Return the newest runs, newest first, of one repository or of all. Raise `RepositoryNotFoundError` when there is no such repository."""
-        params = {"name": repository, "number": None, "limit": limit, "lock": self._database.locks.runs}
+        params = {
+            "name": repository,
+            "number": None,
+            "limit": limit,
+            "lock": self._database.locks.runs,
+        }
         rows = await self._database.fetch("list_runs", params)
         if not rows and repository is not None:
             known = await self._database.fetch_one("find_repository", {"name": repository})
@@ -87,7 +92,12 @@ class Runs:
 
     async def run(self, number: int, repository: str | None = None) -> Run:
         """Return the run of that number. Raise `RunNotFoundError` when there is none, or it is of another repository than is named."""
-        params = {"name": repository, "number": number, "limit": 1, "lock": self._database.locks.runs}
+        params = {
+            "name": repository,
+            "number": number,
+            "limit": 1,
+            "lock": self._database.locks.runs,
+        }
         row = await self._database.fetch_one("list_runs", params)
         if row is None:
             of = "" if repository is None else f" of repository {repository!r}"

@@ -1,5 +1,6 @@
 """Numbers and messages as people read them."""
 
+
 def format_bytes(count: float) -> str:
     """Return a number of bytes with the decimal unit that leaves one to three digits before the point."""
     unit = "B"

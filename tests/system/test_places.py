@@ -13,7 +13,7 @@ from tests.upstream.server import Upstream
 
 
 @pytest.mark.parametrize(
-    "name", ["me@example.org", "@", "100%", "it's, \"so\": \\", "new\nline", "ü", "l" * 120]
+    "name", ["me@example.org", "@", "100%", 'it\'s, "so": \\', "new\nline", "ü", "l" * 120]
 )
 def test_home_of_any_name_takes_a_sync(tmp_path: Path, upstream: Upstream, name: str) -> None:
     flowsync = CommandLine(tmp_path, database_url=None, home=tmp_path / name / "home")
