@@ -44,7 +44,7 @@ async def test_pooled_session_that_was_idle_for_too_long_fails_no_statement(
 async def test_transaction_that_the_server_ends_is_a_lost_connection(
     database: Database, limit: str
 ) -> None:
-    with pytest.raises(ConnectionLostError, match=timeout.rsplit("_", maxsplit=1)[-1]):
+    with pytest.raises(ConnectionLostError, match="timeout"):  # noqa: PT012
         async with database.transaction() as connection:
             await let_it_end(database, connection, limit)
             await database.run(connection, "repository_names")
@@ -56,7 +56,7 @@ async def test_transaction_that_the_server_ends_is_a_lost_connection(
 async def test_dedicated_session_that_the_server_ends_is_a_lost_connection(
     database: Database, limit: str
 ) -> None:
-    with pytest.raises(ConnectionLostError, match="timeout"):
+    with pytest.raises(ConnectionLostError, match="timeout"):  # noqa: PT012
         async with database.dedicated() as connection:
             if limit != "idle_session_timeout":
                 await connection.execute("BEGIN")
@@ -68,13 +68,13 @@ async def test_limits_of_time_that_the_database_sets_do_not_reach_sessions(conni
     name = conninfo_to_dict(conninfo)["dbname"]
     with psycopg.connect(conninfo, autocommit=True) as connection:
         for limit in (*LIMITS[:2], "statement_timeout", "lock_timeout"):
-            connection.execute(f"ALTER DATABASE {name} SET {limit} = '20ms'")
+            connection.execute(f"ALTER DATABASE {name} SET {limit} = '300ms'")
     database = Database(conninfo)
     await database.open()
 
     for lent in (database.connection(), database.dedicated(), database.transaction()):
         async with lent as connection:
-            await connection.execute("SELECT pg_sleep(0.1)")
-            await asyncio.sleep(0.1)
+            await connection.execute("SELECT pg_sleep(0.5)")
+            await asyncio.sleep(0.5)
             await connection.execute("SELECT 1")
     await database.close()

@@ -42,7 +42,7 @@ async def settings_of(database: Database) -> list[dict[str, str]]:
     for lent in (database.connection(), database.dedicated()):
         async with lent as connection:
             cursor = await connection.execute(SHOWN, (list(ODD),))
-            found.append({name: value for name, value in await cursor.fetchall()})
+            found.append(dict(await cursor.fetchall()))
     return found
 
 
@@ -117,7 +117,7 @@ async def test_first_of_several_hosts_that_answers_is_used_and_none_is_told_by_a
     await database.close()
 
     with pytest.raises(
-        CatalogUnavailableError, match="database 'sync' at 127.0.0.1:1, 127.0.0.1:2"
+        CatalogUnavailableError, match=r"database 'sync' at 127\.0\.0\.1:1, 127\.0\.0\.1:2"
     ):
         await Database("postgresql://me:secret@127.0.0.1:1,127.0.0.1:2/sync").open()
 
