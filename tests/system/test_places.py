@@ -29,7 +29,7 @@ def test_home_of_any_name_takes_a_sync(tmp_path: Path, upstream: Upstream, name:
 
 def test_home_that_is_no_utf8_is_one_clear_error_at_once(tmp_path: Path) -> None:
     home = os.fsencode(tmp_path) + b"/h\xff\xfe"
-    command = [sys.executable, "-m", "flowsync", "--home", home, "status"]
+    command: list[str | bytes] = [sys.executable, "-m", "flowsync", "--home", home, "status"]
 
     done = subprocess.run(command, capture_output=True, check=False, timeout=10)
 

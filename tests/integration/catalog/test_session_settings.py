@@ -67,10 +67,9 @@ async def test_what_the_environment_sets_does_not_reach_sessions(
     )
     monkeypatch.setenv("PGOPTIONS", f"{options} -c application_name=mine")
     monkeypatch.setenv("PGTZ", "Asia/Kathmandu")
+    names = ("host", "port", "user", "dbname")
     settings = conninfo_to_dict(conninfo)
-    named = {
-        name: settings[name] for name in ("host", "port", "user", "dbname") if name in settings
-    }
+    named = {name: str(value) for name, value in settings.items() if name in names}
     database = Database(make_conninfo(**named))
     await database.open()
 
