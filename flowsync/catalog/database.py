@@ -55,8 +55,9 @@ _CONFLICTS: Final = frozenset({"40001", "40P01"})
 class Database:
     """A PostgreSQL database with the catalog's schema. Made by the engine, lives as long as it; any number of tasks of one loop may use it.
 
-    `conninfo` is a URL or `key=value` text, and `shown` what of it may be shown; `locks` and `binding` are known once it is open; `timeout` (seconds) bounds connecting, and waiting for a free connection of the pool.
-    `round_trips` counts what was sent to the server, for benches.
+    `conninfo` is a URL or `key=value` text, and `shown` what of it may be shown; `timeout` (seconds) bounds connecting, and waiting
+    for a free connection of the pool. `locks` and `binding` are known once it is open. `round_trips` counts what was sent to the
+    server, for benches.
     """
 
     def __init__(self, conninfo: str, *, max_connections: int = 8, timeout: float = 30.0) -> None:

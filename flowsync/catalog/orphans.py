@@ -66,9 +66,8 @@ class Orphans:
 
     async def cutoff(self, older_than: timedelta) -> datetime:
         """Return the moment after which what was touched would not be removed by a batch that began now."""
-        row = await self._database.fetch_one(
-            "prune_cutoff", _protection(self._database, older_than)
-        )
+        protection = _protection(self._database, older_than)
+        row = await self._database.fetch_one("prune_cutoff", protection)
         assert row is not None
         moment: datetime = row[0]
         return moment

@@ -82,7 +82,12 @@ class Runs:
     async def newest(self, repository: str | None = None, limit: int = 20) -> list[Run]:
         """Return the newest runs, newest first, of one repository or of all. Raise `RepositoryNotFoundError` when there is no such repository."""
         most = min(max(limit, 0), LARGEST_NUMBER)
-        params = {"name": repository, "number": None, "limit": most, "lock": self._database.locks.runs}
+        params = {
+            "name": repository,
+            "number": None,
+            "limit": most,
+            "lock": self._database.locks.runs,
+        }
         rows = await self._database.fetch("list_runs", params)
         if not rows and repository is not None:
             await self._expect(repository)
@@ -90,7 +95,12 @@ class Runs:
 
     async def run(self, number: int, repository: str | None = None) -> Run:
         """Return the run of that number. Raise `RunNotFoundError` when there is none, or it is of another repository than is named."""
-        params = {"name": repository, "number": number, "limit": 1, "lock": self._database.locks.runs}
+        params = {
+            "name": repository,
+            "number": number,
+            "limit": 1,
+            "lock": self._database.locks.runs,
+        }
         possible = 0 <= number <= LARGEST_NUMBER
         row = await self._database.fetch_one("list_runs", params) if possible else None
         if row is None:

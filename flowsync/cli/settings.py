@@ -25,8 +25,13 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
     database_url: str | None
     file: SettingsFile
 
-    def engine(self, workers: int | None = None) -> "flowsync.Engine":
-        """Return an engine with these settings, not yet open. `workers` replaces that of the file, unless it is `None`."""
+    def engine(
+        self, workers: int | None = None, *, spends_reserve: bool = False
+    ) -> "flowsync.Engine":
+        """Return an engine with these settings, not yet open.
+
+        `workers` replaces that of the file, unless it is `None`. `spends_reserve` is for commands that free space.
+        """
         if self.database_url is None:
             # The environment is this program's own, and only a server of the user's is looked up in it.
             forget_libpq_environment()
@@ -44,6 +49,7 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
             hash_workers=settings.hash_workers,
             max_connections=settings.max_connections,
             allowed_roots=None if roots is None else [self.file.resolved(root) for root in roots],
+            spends_reserve=spends_reserve,
             **{name: limit for name, limit in limits.items() if limit is not None},
         )
 

@@ -61,9 +61,9 @@ def chosen_id(binding: StoreBinding, found: UUID | None, evidence: Evidence) -> 
 
 async def bind_store(catalog: Catalog, store: BlobStore, root: Path, *, same_home: bool) -> None:
     """Return when catalog and store hold the same id. Raise `StoreMismatchError` when they do not belong together."""
-    if catalog.database.binding.store is not None:
-        if await in_thread(read_identity, str(root)) == catalog.database.binding.store:
-            return
+    bound = catalog.database.binding.store
+    if bound is not None and bound == await in_thread(read_identity, str(root)):
+        return
     # Alone in this home: of two first starts the second finds what the first one wrote.
     async with store.removing():
         await _bind_alone(catalog, store, root, same_home=same_home)

@@ -38,6 +38,7 @@ from flowsync.sync.binding import bind_store
 from flowsync.sync.descriptors import open_missing_descriptors
 from flowsync.sync.home import absolute, default_home, make_home
 from flowsync.sync.operations import Operations
+from flowsync.sync.reserve import EMBEDDED_BYTES, STORE_BYTES, Reserve
 from flowsync.sync.turns import Turns
 
 DOWNLOAD_WORKERS = 0
@@ -65,7 +66,8 @@ class Engine:
     the folders that `file://` URLs may lead into; `None` allows all that the process may read. `in_flight_bytes` and `in_flight_items` bound what
     is being fetched, or was and is not recorded yet, over all syncs: memory, disk, and what a killed process has to fetch again. `syncs_at_once` is
     how many syncs go on at most, whatever number is asked for; the others wait for their turn (`turns`). `backoff` is how long failed requests wait
-    before the next try. `observers` get the events of every sync.
+    before the next try. `observers` get the events of every sync. `spends_reserve` is for what frees space: the room that a home
+    keeps for it (`reserve.py`) is given up when the engine opens, and taken again when it closes, if there is room.
 
     Raises `SettingsError` when no sync could ever go on.
     """
@@ -85,6 +87,7 @@ class Engine:
         syncs_at_once: int = SYNCS_AT_ONCE,
         backoff: Backoff | None = None,
         observers: Sequence[Observer] = (),
+        spends_reserve: bool = False,
     ) -> None:
         if syncs_at_once < 1:
             raise SettingsError(f"syncs_at_once is at least 1, found {syncs_at_once}")
@@ -100,6 +103,7 @@ class Engine:
         self.in_flight_items = in_flight_items
         self.syncs_at_once = syncs_at_once
         self._backoff = backoff or Backoff()
+        self._spends_reserve = spends_reserve
         self._resources: AsyncExitStack | None = None
         self._closing: asyncio.Task[None] | None = None
         self.alternate_remotes: dict[str, Remote] = {}
@@ -212,6 +216,12 @@ class Engine:
                 f"{descriptors.how_to_raise()}"
             )
         await asyncio.to_thread(make_home, self.home)
+        reserve = Reserve(self.home, STORE_BYTES if self.database_url else EMBEDDED_BYTES)
+        if self._spends_reserve:
+            await asyncio.to_thread(reserve.give_up)
+            resources.push_async_callback(asyncio.to_thread, reserve.take_back)
+        else:
+            await asyncio.to_thread(reserve.keep)
         store = LocalBlobStore(self.home / "store")
         await resources.enter_async_context(store)
         scratch = await resources.enter_async_context(store.staging())

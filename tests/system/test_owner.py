@@ -41,11 +41,7 @@ def owned(tmp_path: Path) -> Path:
 def strangers(folder: Path) -> list[Path]:
     """Return what lies in the folder and does not belong to its user."""
     found = [folder, *folder.rglob("*")]
-    return [
-        path
-        for path in found
-        if (path.lstat().st_uid, path.lstat().st_gid) != (OWNER, GROUP)
-    ]
+    return [path for path in found if (path.lstat().st_uid, path.lstat().st_gid) != (OWNER, GROUP)]
 
 
 @pytest.mark.parametrize("workers", [0, 1], ids=["alone", "workers"])

@@ -13,7 +13,7 @@ from tests.upstream.server import Upstream
 
 
 @pytest.mark.parametrize(
-    "name", ["me@example.org", "@", "100%", "it's, \"so\": \\", "new\nline", "ü", "l" * 120]
+    "name", ["me@example.org", "@", "100%", 'it\'s, "so": \\', "new\nline", "ü", "l" * 120]
 )
 def test_home_of_any_name_takes_a_sync(tmp_path: Path, upstream: Upstream, name: str) -> None:
     flowsync = CommandLine(tmp_path, database_url=None, home=tmp_path / name / "home")
@@ -29,7 +29,7 @@ def test_home_of_any_name_takes_a_sync(tmp_path: Path, upstream: Upstream, name:
 
 def test_home_that_is_no_utf8_is_one_clear_error_at_once(tmp_path: Path) -> None:
     home = os.fsencode(tmp_path) + b"/h\xff\xfe"
-    command = [sys.executable, "-m", "flowsync", "--home", home, "status"]
+    command: list[str | bytes] = [sys.executable, "-m", "flowsync", "--home", home, "status"]
 
     done = subprocess.run(command, capture_output=True, check=False, timeout=10)
 

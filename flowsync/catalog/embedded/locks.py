@@ -92,7 +92,9 @@ def _open(path: Path) -> int:
         advice = "what lies in a home belongs to the owner of the home: correct that, or choose another home"
         raise EmbeddedPostgresError(f"opening the lock {path}", _refused(path), advice) from error
     except OSError as error:
-        raise EmbeddedPostgresError(f"opening the lock {path}", error.strerror) from error
+        raise EmbeddedPostgresError(
+            f"opening the lock {path}", error.strerror or str(error)
+        ) from error
 
 
 def _refused(path: Path) -> str:

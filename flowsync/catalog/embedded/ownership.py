@@ -78,9 +78,7 @@ def able(account: Account, cluster: Path, binaries: Binaries) -> Account:
 
 def setuid(uid: int, gid: int, *, passing: bool = False) -> Account:
     """Return the account of that user and group, without further groups. Only root can use it. `passing`: no folder is closed to it."""
-    return Account(
-        identity=f"account:{uid}:{gid}{'+pass' if passing else ''}", owner=(uid, gid)
-    )
+    return Account(identity=f"account:{uid}:{gid}{'+pass' if passing else ''}", owner=(uid, gid))
 
 
 def in_namespace() -> Account:
@@ -107,9 +105,7 @@ def _has_name(uid: int) -> bool:
     return True
 
 
-def _candidates(
-    binaries: Binaries, folder: Path, caller: int
-) -> list[tuple[str, Account]]:
+def _candidates(binaries: Binaries, folder: Path, caller: int) -> list[tuple[str, Account]]:
     hidden = ("namespace", in_namespace())
     if caller != 0:
         own = _own_account()

@@ -128,23 +128,19 @@ def control(operation: int, *arguments: int) -> None:
     call("prctl", operation, *(ctypes.c_ulong(argument) for argument in padded))
 
 
-def call(name: str, *arguments: object) -> None:
+def call(name: str, *arguments: object, what: str = "") -> None:
     """Call a function of the C library that returns 0, or else the number of an error in `errno`."""
     function = getattr(ctypes.CDLL(None, use_errno=True), name)
     if function(*arguments) != 0:
         number = ctypes.get_errno()
-        raise OSError(number, f"{name}: {os.strerror(number)}")
+        raise OSError(number, f"{what or name}: {os.strerror(number)}")
 
 
 def enter_namespace(seen_as: int) -> None:
     """Move into a user namespace where this process is an ordinary user; what it writes still belongs to the user outside."""
     uid, gid = os.geteuid(), os.getegid()
     # os.unshare came with Python 3.12.
-    try:
-        call("unshare", CLONE_NEWUSER)
-    except OSError as error:
-        text = f"unshare of a user namespace: {os.strerror(error.errno)}"
-        raise OSError(error.errno, text) from None
+    call("unshare", CLONE_NEWUSER, what="unshare of a user namespace")
     # The kernel lets an unprivileged process map its group only after it gave up setgroups.
     write_once("/proc/self/setgroups", "deny")
     write_once("/proc/self/uid_map", f"{seen_as} {uid} 1")

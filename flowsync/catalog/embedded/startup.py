@@ -15,6 +15,7 @@ import msgspec
 from flowsync.catalog.embedded import memory, ownership, postmaster, sockets
 from flowsync.catalog.embedded.account import Account
 from flowsync.catalog.embedded.binaries import Binaries
+from flowsync.catalog.embedded.room import lack_of_room
 from flowsync.catalog.embedded.settings import server_command
 from flowsync.model.errors import EmbeddedPostgresError
 
@@ -92,10 +93,18 @@ class Startup(msgspec.Struct, frozen=True, kw_only=True):
 
     def _expect_passing_reason(self, launches: list[Launch]) -> None:
         words = self._words_since(launches[-1])
-        passing = any(reason in words for reason in _PASSING_REASONS)
-        if not passing or time.monotonic() > launches[0].at + _RETRY_SECONDS:
-            found = words[-_QUOTED_CHARACTERS:] or "it ended without a word"
-            raise EmbeddedPostgresError(self._doing, found, f"see {self.log}")
+        lack = lack_of_room(self.cluster.parent)
+        passing = not lack and any(reason in words for reason in _PASSING_REASONS)
+        if passing and time.monotonic() <= launches[0].at + _RETRY_SECONDS:
+            return
+        found = words[-_QUOTED_CHARACTERS:]
+        if lack:
+            advice = "flowsync prune, delete and reclaim have a reserve of their own to free some"
+            found = f"{lack}: {found}" if found else lack
+            raise EmbeddedPostgresError(self._doing, found, advice)
+        raise EmbeddedPostgresError(
+            self._doing, found or "it ended without a word", f"see {self.log}"
+        )
 
     def _words_since(self, launch: Launch) -> str:
         return self.log.read_bytes()[launch.log_offset :].decode(errors="replace").strip()

@@ -41,7 +41,7 @@ def command(place: Place, name: str, number: int, no_wait: bool, as_json: bool) 
 async def _delete(
     place: Place, name: str, number: int, *, wait: bool
 ) -> tuple[RepositoryVersion | None, RepositoryVersion]:
-    async with load(place).engine() as engine:
+    async with load(place).engine(spends_reserve=True) as engine:
         repositories = engine.catalog.repositories
         successor = await repositories.delete_version(name, number, wait=wait)
         return successor, await repositories.version(name)

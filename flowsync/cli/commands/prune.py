@@ -41,7 +41,7 @@ def command(place: Place, *, older_than: timedelta, apply: bool, as_json: bool) 
 
 
 async def _prune(place: Place, older_than: timedelta, apply: bool) -> "flowsync.PruneReport":
-    async with load(place).engine() as engine:
+    async with load(place).engine(spends_reserve=True) as engine:
         return await flowsync.prune(engine, older_than=older_than, apply=apply)
 
 

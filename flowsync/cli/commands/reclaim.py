@@ -49,7 +49,7 @@ def command(
 async def _reclaim(
     place: Place, name: str, numbers: tuple[int, ...], keep_latest: int, apply: bool
 ) -> "flowsync.ReclaimReport":
-    async with load(place).engine() as engine:
+    async with load(place).engine(spends_reserve=True) as engine:
         return await flowsync.reclaim(
             engine, name, numbers or None, keep_latest=keep_latest, apply=apply
         )

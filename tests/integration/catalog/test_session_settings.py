@@ -42,7 +42,7 @@ async def settings_of(database: Database) -> list[dict[str, str]]:
     for lent in (database.connection(), database.dedicated()):
         async with lent as connection:
             cursor = await connection.execute(SHOWN, (list(ODD),))
-            found.append({name: value for name, value in await cursor.fetchall()})
+            found.append(dict(await cursor.fetchall()))
     return found
 
 
@@ -67,8 +67,9 @@ async def test_what_the_environment_sets_does_not_reach_sessions(
     )
     monkeypatch.setenv("PGOPTIONS", f"{options} -c application_name=mine")
     monkeypatch.setenv("PGTZ", "Asia/Kathmandu")
+    names = ("host", "port", "user", "dbname")
     settings = conninfo_to_dict(conninfo)
-    named = {name: settings[name] for name in ("host", "port", "user", "dbname") if name in settings}
+    named = {name: str(value) for name, value in settings.items() if name in names}
     database = Database(make_conninfo(**named))
     await database.open()
 
@@ -90,7 +91,9 @@ async def test_database_of_another_encoding_is_refused_with_the_way_to_make_one(
         with pytest.raises(UnfitDatabaseError) as caught:
             await Database(make_conninfo(postgres, dbname=name)).open()
         with psycopg.connect(make_conninfo(postgres, dbname=name)) as connection:
-            tables = connection.execute("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'")
+            tables = connection.execute(
+                "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'"
+            )
             assert tables.fetchone() == (0,)
     finally:
         with psycopg.connect(postgres, autocommit=True) as connection:
@@ -112,7 +115,9 @@ async def test_first_of_several_hosts_that_answers_is_used_and_none_is_told_by_a
     await database.open()
     await database.close()
 
-    with pytest.raises(CatalogUnavailableError, match="database 'sync' at 127.0.0.1:1, 127.0.0.1:2"):
+    with pytest.raises(
+        CatalogUnavailableError, match=r"database 'sync' at 127\.0\.0\.1:1, 127\.0\.0\.1:2"
+    ):
         await Database("postgresql://me:secret@127.0.0.1:1,127.0.0.1:2/sync").open()
 
 

@@ -46,7 +46,7 @@ def test_server_runs_in_a_folder_of_any_name(home: Path, prepared: Path, name: s
         assert [second.stop(), server.stop()] == [False, True]
 
 
-@pytest.mark.parametrize("name", ["it's \"a\" $(home) @,%", "\udcff"])
+@pytest.mark.parametrize("name", ['it\'s "a" $(home) @,%', "\udcff"])
 def test_cluster_is_made_in_a_folder_of_any_name(home: Path, name: str) -> None:
     server = EmbeddedPostgres(home / name / "database")
 

@@ -38,7 +38,9 @@ def test_length_is_counted_in_bytes() -> None:
     assert planned_socket_folder(Path("/" + 50 * "é")).parent == Path(tempfile.gettempdir())
 
 
-@pytest.mark.parametrize("name", ["a,b", "a@b", "@", "a%41", "it's", 'a"b', "a\\b", "a\nb", "é", "\udcff", "a$b", "a:b"])
+@pytest.mark.parametrize(
+    "name", ["a,b", "a@b", "@", "a%41", "it's", 'a"b', "a\\b", "a\nb", "é", "\udcff", "a$b", "a:b"]
+)
 def test_path_that_could_be_taken_for_something_else_is_no_address(name: str) -> None:
     assert planned_socket_folder(Path("/srv", name)).parent == Path(tempfile.gettempdir())
 
