@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test tested-oldest tested-newest check formatted linted typed layered format
-.PHONY: bench bench-counts bench-gate bench-plot soak clean
+.PHONY: check-minimal bench bench-counts bench-gate bench-plot soak clean
 
 # Tests and benches start hundreds of processes: none should compile everything anew, whatever the shell says.
 unexport PYTHONDONTWRITEBYTECODE
@@ -55,6 +55,9 @@ typed: setup
 
 layered: setup
 	@.venv/bin/lint-imports --no-logo --no-cache
+
+check-minimal: ## As root: run `make demo` and `make test` in a minimal Debian that debootstrap makes
+	@scripts/check_minimal.sh
 
 format: setup ## Format the code and mend what lint can mend
 	@.venv/bin/ruff check --fix-only

@@ -1,11 +1,12 @@
 #!/bin/sh
-# Prints the supported Pythons of this machine, oldest first, one line a minor version: "3.11 /usr/bin/python3.11".
+# Prints the supported Pythons of this machine, oldest first, one line a minor version: "3.11.2 /usr/bin/python3.11".
 #
 # 1. Looked at: python3.11 … python3.15 and python3 in every folder of PATH; then, where pyenv is on PATH, all that it keeps.
 # 2. A Python counts when it has really run. The name alone says little: pyenv's shims exist for versions that are not selected, and
 #    Debian's python3 cannot make environments until python3-venv is installed.
 # 3. Alphas, betas and candidates do not count. A Python in a virtual environment stands for the one it was made from.
-# 4. Prints nothing, and says on stderr what was looked for, when there is none; the exit status is 1 then.
+# 4. Of the oldest minor version the oldest patch counts, as distributions keep it; of the others the newest.
+# 5. Prints nothing, and says on stderr what was looked for, when there is none; the exit status is 1 then.
 set -eu
 
 minors="11 12 13 14 15"
@@ -13,7 +14,7 @@ minors="11 12 13 14 15"
 probe='
 import ctypes, ensurepip, ssl, sys, venv, zlib
 if sys.version_info >= (3, 11) and sys.version_info.releaselevel == "final":
-    print("%d.%d %s" % (*sys.version_info[:2], getattr(sys, "_base_executable", sys.executable)))
+    print("%d.%d.%d %s" % (*sys.version_info[:3], getattr(sys, "_base_executable", sys.executable)))
 '
 
 candidates() {
@@ -33,21 +34,11 @@ candidates() {
 }
 
 found=""
-remember() {
-    case "$found" in
-        *"|${1%% *} "*) ;;
-        *) found="$found|$1
-" ;;
-    esac
-}
-
-# A version that was found is not looked for again: shims are slow.
 while read -r python; do
-    version=${python##*/python}
-    case "$found" in *"|$version "*) continue ;; esac
     [ -x "$python" ] || continue
     line=$("$python" -c "$probe" </dev/null 2>/dev/null) || continue
-    [ -z "$line" ] || remember "$line"
+    [ -z "$line" ] || found="$found$line
+"
 done <<LIST
 $(candidates)
 LIST
@@ -57,4 +48,10 @@ if [ -z "$found" ]; then
         "(Debian and Ubuntu keep that part of Python in the package python3-venv)" >&2
     exit 1
 fi
-printf '%s' "$found" | tr -d '|' | sort -t. -k2n
+printf '%s' "$found" | sort -u -t. -k2,2n -k3,3n | awk '
+    { split($1, version, "."); minor = version[2] }
+    NR == 1 { first = minor }
+    minor == last { if (minor != first) line = $0; next }
+    NR > 1 { print line }
+    { line = $0; last = minor }
+    END { print line }'

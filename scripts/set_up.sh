@@ -19,16 +19,16 @@ pythons=$(scripts/find_python.sh)
 if [ "$which" = oldest ]; then
     candidates=$(echo "$pythons" | head -n 1)
 else
-    candidates=$(echo "$pythons" | tail -n +2 | sort -t. -k2nr)
+    candidates=$(echo "$pythons" | tail -n +2 | sort -t. -k2,2nr)
 fi
 
 wanted="$PWD/$folder $group $(cksum <pyproject.toml)
 $candidates"
 
-# Whether the environment was made here (its programs hold its path) by that minor version, and still runs.
+# Whether the environment was made here (its programs hold its path) by that version, and still runs.
 usable() {
     grep -qsF "$PWD/$folder" "$folder/bin/activate" &&
-        "$folder/bin/python" -c "import sys; sys.exit('%d.%d' % sys.version_info[:2] != '$1')" 2>/dev/null
+        "$folder/bin/python" -c "import sys; sys.exit('%d.%d.%d' % sys.version_info[:3] != '$1')" 2>/dev/null
 }
 
 pip() {

@@ -7,8 +7,7 @@
 3. A waiter that gave up costs nothing more, unless its path has left already.
 
 A batch costs the parent about 100 µs of CPU, and each path in it 5 to 10 (`bench/digest/bench_threshold.py`), so beyond some dozens of paths, or
-some milliseconds of work, a larger batch gains nothing. The bound on digests also keeps the pickled answer of a batch below 16 KiB: that much is
-written to the pipe in one piece, and a worker killed meanwhile cannot leave half an answer there, for which the parent would wait for ever.
+some milliseconds of work, a larger batch gains nothing.
 """
 
 import asyncio

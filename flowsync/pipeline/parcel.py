@@ -1,10 +1,10 @@
 """How a question and its answer travel between processes, such that nobody waits for ever when a process dies on the way.
 
-1. Through the pipes of an executor go only messages of up to `PIPE_BUF` bytes: a pipe takes those whole or not at all, whenever the writer is killed.
-   Of a larger one it may have half, and its reader waits for the rest for ever, because other processes hold the writing end open.
-2. What is larger becomes a file. It is complete and closed before anything that speaks of it goes through a pipe.
+1. To a worker and back go only messages of up to `PIPE_BUF` bytes. Even a pipe that workers share
+   takes those whole or not at all, whenever the writer is killed.
+2. What is larger becomes a file. It is complete and closed before anything speaks of it.
 3. Both sides know the names from the start, so the parent removes the files, whatever became of the worker.
-4. An error of the work is an answer: an executor would send it through the pipe, with a traceback of any length.
+4. An error of the work is an answer, so it becomes a file too when it is large.
 
 Decided: `PIPE_BUF`, not the 16 KiB that `multiprocessing` writes in one call, because a pipe that is nearly full takes part of a longer call.
 """

@@ -15,6 +15,7 @@ import pickle
 import socket
 from collections import deque
 from collections.abc import Callable
+from concurrent.futures import BrokenExecutor
 from typing import Any, Final, NamedTuple, cast
 
 from flowsync.pipeline.worker_life import HEADER
@@ -50,6 +51,7 @@ class WorkerLine(asyncio.Protocol):
         self._tell_lost = lost
         self._received = bytearray()
         self._transport: asyncio.WriteTransport | None = None
+        self._lost = False
 
     async def open(self, end: socket.socket) -> None:
         """Begin to use our end of the sockets."""
@@ -64,9 +66,10 @@ class WorkerLine(asyncio.Protocol):
 
     def send(self, message: Message, done: "asyncio.Future[Any]") -> None:
         """Send a message whose answer is wanted in `done`."""
+        if self._transport is None or self._lost:
+            done.set_exception(BrokenExecutor("a worker process ended before it was asked"))
+            return
         self.asked.append(done)
-        if self._transport is None or self._transport.is_closing():
-            return  # `connection_lost` is about to be called, or was: it tells of all that is asked
         shared = self._put_on_desk(message.body, done)
         self._transport.write(HEADER.pack(len(message.head), len(message.body), shared))
         self._transport.write(message.head)
@@ -108,6 +111,7 @@ class WorkerLine(asyncio.Protocol):
                 done.set_exception(found)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._lost = True
         self._tell_lost("a worker process ended" + (f": {exc}" if exc else ""))
 
     def _put_on_desk(self, body: memoryview, reader: "asyncio.Future[Any]") -> bool:

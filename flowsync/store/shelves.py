@@ -110,6 +110,7 @@ class Shelves(msgspec.Struct, frozen=True):
                 continue
             except OSError as error:
                 refused[name] = describe(error)
+                _log.warning("blob %s cannot be removed: %s", name, refused[name])
         return refused
 
     def usage(self) -> StoreUsage:

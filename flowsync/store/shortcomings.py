@@ -28,7 +28,11 @@ def go_on_without(lack: str, path: str, error: OSError) -> None:
     """
     if error.errno not in NOT_HAD:
         raise error
-    _tell(file_system(path), lack, os.strerror(error.errno))
+    key = os.stat(path).st_dev, lack
+    if key not in _told():
+        _told().add(key)
+        reason = os.strerror(error.errno)
+        _log.warning("%s %s: %s; going on without", file_system(path), lack, reason)
 
 
 def without_locks(path: str, error: OSError) -> OSError:
@@ -55,8 +59,9 @@ def file_system(path: str) -> str:
 
 
 @cache
-def _tell(where: str, lack: str, reason: str) -> None:
-    _log.warning("%s %s: %s; going on without", where, lack, reason)
+def _told() -> set[tuple[int, str]]:
+    """Return what was told already, of which file system (its device): kept as long as the process."""
+    return set()
 
 
 def _mounted(line: str) -> tuple[str, str]:

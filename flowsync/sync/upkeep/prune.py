@@ -24,7 +24,6 @@ Locks are taken in one order: the store's, a database connection, rows. Whoever 
 Memory holds one window of ids. A transaction covers one window, and the store's lock at most some hundreds of removals.
 """
 
-import logging
 import time
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import aclosing
@@ -37,8 +36,6 @@ from flowsync.model.upkeep import PruneReport
 from flowsync.store.blobs import StoreUsage
 from flowsync.sync.engine import Engine
 from flowsync.sync.operations import ends_with_engine
-
-_log = logging.getLogger(__name__)
 
 PROTECTION: Final = timedelta(hours=24)
 """How long a thing that nothing needs is kept, unless the caller says otherwise."""
@@ -163,8 +160,6 @@ class _Pruning:
         """
         refused = await self._store.remove(list(blobs))
         self.refused += len(refused)
-        for name, reason in refused.items():
-            _log.warning("blob %s cannot be removed: %s", name, reason)
         return {name: size for name, size in blobs.items() if name not in refused}
 
     async def _unrecorded(self, names: list[str]) -> dict[str, int]:

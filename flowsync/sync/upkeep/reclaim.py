@@ -71,8 +71,9 @@ async def _numbers(
 async def _drop(engine: Engine, scope: Scope, free: Sequence[Verdict], tally: "_Tally") -> None:
     async with engine.store.removing():
         blobs = await scope.drop([verdict.id for verdict in free])
-        await engine.store.remove([blob.name for blob in blobs])
-    tally.count(len(blobs), sum(blob.size for blob in blobs))
+        # What cannot be removed is without a record now: clean-up tries again.
+        refused = await engine.store.remove([blob.name for blob in blobs])
+    tally.count(len(blobs), sum(blob.size for blob in blobs if blob.name not in refused))
     # What somebody took hold of between the two looks.
     tally.busy += len(free) - len(blobs)
 

@@ -94,9 +94,9 @@ async def test_many_clients_on_one_miss_are_one_request_to_upstream(
 ) -> None:
     await file_sync(publish({"a": LARGE}), remote=ON_DEMAND).acreate()
     upstream.script("/a", Hold())
-    # Each takes two descriptors here: that of the client, and that of the server.
+    # Each takes three descriptors here: those of the client, of the server, and of the file.
     descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    clients = min(1000, (descriptors - 200) // 2)
+    clients = min(1000, (descriptors - 200) // 4)
     asking = [asyncio.create_task(client.get("/files/a")) for _ in range(clients)]
     await asyncio.to_thread(upstream.wait_for, 1, "/a")
 
