@@ -200,7 +200,7 @@ def test_commands_work_in_a_working_directory_that_was_removed(
     config = lost.run("--config", "flowsync.toml", "status")
     planned = lost.run("plan", "file", url, "-r", "gone", "--output", "plan.json")
 
-    assert [one.status for one in (done, shown, exported)] == [0, 0, 0]
+    assert [one.err for one in (done, shown, exported) if one.status] == []
     said = "relative, and the working directory does not exist any more"
     assert (relative.status, home.status, config.status) == (1, 2, 2)
     for one in (relative, home, config):
