@@ -117,7 +117,7 @@ async def test_old_runs_go_with_what_they_left_out_and_the_last_ones_stay(
         keys = []
         for state in ("completed", "completed", "failed", "failed", "failed"):
             keys.append(await runs.start(version, "somebody", RunTerms()))
-            await runs.finish(keys[-1], state, (), [LEFT_OUT], 0)  # type: ignore[arg-type]
+            await runs.finish(keys[-1], state, (), [LEFT_OUT], 0)
         lost = await runs.start(other, "somebody", RunTerms())
         alone = await runs.start(other, "somebody", RunTerms())
         await runs.finish(alone, "failed", (), [], 0)
