@@ -17,8 +17,9 @@ code it stands for is the same, byte for byte, in Python 3.11, 3.12 and 3.13.
 import io
 import os
 import signal
+import sys
 from collections.abc import Iterable
-from multiprocessing import context, popen_spawn_posix, reduction, spawn, util
+from multiprocessing import context, popen_spawn_posix, process, reduction, spawn, util
 from multiprocessing.process import BaseProcess
 
 
@@ -56,7 +57,7 @@ class _Launch(popen_spawn_posix.Popen):
 
     def _pack(self, process_obj: BaseProcess) -> bytes:
         """Return what the child reads first: how its interpreter is prepared, then the process object. Collects the inherited descriptors."""
-        preparation = spawn.get_preparation_data(process_obj.name)
+        preparation = _preparation(process_obj.name)
         preparation.pop("init_main_from_name", None)
         preparation.pop("init_main_from_path", None)
         luggage = io.BytesIO()
@@ -67,6 +68,20 @@ class _Launch(popen_spawn_posix.Popen):
         finally:
             context.set_spawning_popen(None)
         return luggage.getvalue()
+
+
+def _preparation(name: str) -> dict[str, Any]:
+    """Return how the interpreter of a worker is prepared."""
+    try:
+        return spawn.get_preparation_data(name)
+    except FileNotFoundError:
+        # The working directory was removed: a worker needs none, but the modules and its parent's key.
+        return {
+            "name": name,
+            "authkey": process.current_process().authkey,
+            "sys_path": [folder for folder in sys.path if folder],
+            "sys_argv": sys.argv,
+        }
 
 
 def _spawn(inlet: int, inherited: list[int]) -> int:

@@ -130,18 +130,21 @@ def test_a_library_call_does_not_miss_descriptors(
 
 def ask(running: Running, port: int, request: bytes) -> bytes:
     """Send the request as soon as the server listens; return the answer."""
+    with listening(running, port) as client:
+        client.sendall(request)
+        return b"".join(iter(lambda: client.recv(1 << 16), b""))
+
+
+def listening(running: Running, port: int) -> socket.socket:
+    """Return a connection to the server, which may still be starting."""
     deadline = time.monotonic() + 20
     while True:
         assert running.process.poll() is None
         try:
-            client = socket.create_connection(("127.0.0.1", port), timeout=20)
-            break
+            return socket.create_connection(("127.0.0.1", port), timeout=20)
         except ConnectionRefusedError:
             assert time.monotonic() < deadline
             time.sleep(0.01)
-    with client:
-        client.sendall(request)
-        return b"".join(iter(lambda: client.recv(1 << 16), b""))
 
 
 def session_of(leader: int) -> Iterator[int]:

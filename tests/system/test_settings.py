@@ -187,3 +187,24 @@ def test_more_repositories_than_may_be_synced_at_once_are_all_synced(
 
     assert sorted(result["repository"] for result in done.objects) == sorted(urls)
     assert {result["version"] for result in done.objects} == {1}
+
+
+def test_a_repository_whose_settings_cannot_be_used_fails_alone(
+    flowsync: CommandLine, upstream: Upstream
+) -> None:
+    good = {"url": publish(upstream, {"a": b"1"})}
+    bad = {"url": "env:UNSET", "source": "file"}
+    flowsync.configure(repositories={"bad": bad, "good": good})
+
+    planned = flowsync.run("plan", "--json")
+    both = flowsync.run("sync", "--json")
+    one = flowsync.run("sync", "bad")
+
+    said = "repository 'bad': the environment variable UNSET is not set"
+    assert (planned.status, [plan["repository"] for plan in planned.objects]) == (1, ["good"])
+    results = {result["repository"]: result for result in both.objects}
+    assert (both.status, results["good"]["version"]) == (1, 1)
+    assert said in results["bad"]["error"]
+    assert [said in line for line in both.complaints] == [True]
+    # Nothing was tried.
+    assert (one.status, one.out) == (2, "")

@@ -2,8 +2,10 @@ import asyncio
 import json
 import os
 import shutil
+import stat
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -300,3 +302,39 @@ async def test_many_files_go_through_in_batches(blob, folder):
 
     assert report == ExportReport(files=5000, bytes=15000, linked=5000, copied=0)
     assert len(tree(folder)) == 5000
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o077, 0o000])
+@pytest.mark.skipif(not TMPFS.is_dir(), reason="needs a second file system")
+async def test_files_and_folders_have_one_mode_linked_or_copied_whatever_the_umask_is(
+    blob, folder, umask
+):
+    """A web server of another user can read an export."""
+    elsewhere = Path(tempfile.mkdtemp(dir=TMPFS))
+    before = os.umask(umask)
+    try:
+        for target, linked in ((folder, 2), (elsewhere / "mirror", 0)):
+            entries = batches(("one", blob(b"one")), ("a/b/two", blob(b"two")))
+            report = await export_tree(entries, target, {})
+
+            modes = {
+                str(path.relative_to(target)): stat.S_IMODE(path.stat().st_mode)
+                for path in target.rglob("*")
+            }
+            assert report.linked == linked
+            assert stat.S_IMODE(target.stat().st_mode) == 0o755
+            assert modes == {
+                MARKER: 0o444,
+                "one": 0o444,
+                "a": 0o755,
+                "a/b": 0o755,
+                "a/b/two": 0o444,
+            }
+    finally:
+        os.umask(before)
+        shutil.rmtree(elsewhere)
+
+
+async def test_a_folder_below_a_file_is_told_as_a_collision(blob, folder):
+    with pytest.raises(ExportError, match="another file has this path, or a part of it"):
+        await export_tree(batches(("a", blob(b"one")), ("a/b/c", blob(b"two"))), folder, {})

@@ -180,3 +180,13 @@ async def test_exports_keep_what_they_link_to(engine: Engine, synced: str, tmp_p
     await reclaim(engine, "files", apply=True)
 
     assert (tmp_path / "out" / "a").read_bytes() == b"a of two"
+
+
+@pytest.mark.parametrize("keep_latest", [5, 10**20])
+async def test_more_versions_to_keep_than_there_are_keep_all(
+    engine: Engine, synced: str, keep_latest: int
+) -> None:
+    """Counted from the end, five of three would have named some."""
+    report = await reclaim(engine, "files", keep_latest=keep_latest, apply=True)
+
+    assert (report.versions, report.artifacts) == ((), 0)

@@ -41,3 +41,8 @@ def test_sync_that_changed_nothing_has_no_version() -> None:
     result = SyncResult(repository="wheels", present=5)
 
     assert (result.version, result.added, result.removed, result.error) == (None, 0, 0, None)
+
+
+def test_as_many_versions_are_retained_as_the_catalog_can_count() -> None:
+    with pytest.raises(DeclarationError, match="retain_versions must be less than"):
+        Repository(name="wheels", retain_versions=2**31)
