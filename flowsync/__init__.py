@@ -9,7 +9,7 @@ import re
 from importlib import import_module
 from typing import Any
 
-_IMPORT = re.compile(r"^from (\S+) import (\w+) as \2$", re.MULTILINE)
+_IMPORT = re.compile(r"^from (\S+) import (?:\(\s*)?(\w+) as \2", re.MULTILINE)
 
 with open(f"{__file__.removesuffix('.py')}.pyi", encoding="utf-8") as _stub:
     _HOMES = {name: home for home, name in _IMPORT.findall(_stub.read())}

@@ -7,8 +7,8 @@ from flowsync.download.retry import Backoff as Backoff
 from flowsync.model.artifact import Artifact as Artifact
 from flowsync.model.artifact import StagedArtifact as StagedArtifact
 from flowsync.model.artifact import StoredArtifact as StoredArtifact
-from flowsync.model.content import Content as Content
 from flowsync.model.content import WHOLE_CONTENT as WHOLE_CONTENT
+from flowsync.model.content import Content as Content
 from flowsync.model.digest import DigestPolicy as DigestPolicy
 from flowsync.model.errors import AlternateSourceNotFoundError as AlternateSourceNotFoundError
 from flowsync.model.errors import BlobDamagedError as BlobDamagedError
@@ -77,8 +77,8 @@ from flowsync.model.repository import Repository as Repository
 from flowsync.model.repository import RepositoryVersion as RepositoryVersion
 from flowsync.model.repository import SyncResult as SyncResult
 from flowsync.model.repository import VersionEntry as VersionEntry
-from flowsync.model.transfer import FetchRequest as FetchRequest
 from flowsync.model.transfer import Fetched as Fetched
+from flowsync.model.transfer import FetchRequest as FetchRequest
 from flowsync.model.transfer import Validators as Validators
 from flowsync.model.transfer_errors import AllSourcesFailedError as AllSourcesFailedError
 from flowsync.model.transfer_errors import BrokenBodyError as BrokenBodyError
@@ -116,7 +116,9 @@ from flowsync.stages.content_unassociation import ContentUnassociation as Conten
 from flowsync.stages.context import RunContext as RunContext
 from flowsync.stages.generic_downloader import GenericDownloader as GenericDownloader
 from flowsync.stages.leave_out import LeaveOut as LeaveOut
-from flowsync.stages.query_existing_artifacts import QueryExistingArtifacts as QueryExistingArtifacts
+from flowsync.stages.query_existing_artifacts import (
+    QueryExistingArtifacts as QueryExistingArtifacts,
+)
 from flowsync.stages.query_existing_contents import QueryExistingContents as QueryExistingContents
 from flowsync.stages.remote_artifact_saver import RemoteArtifactSaver as RemoteArtifactSaver
 from flowsync.stages.resolve_content_futures import ResolveContentFutures as ResolveContentFutures

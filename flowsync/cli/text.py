@@ -8,7 +8,6 @@ import msgspec
 _LONGEST_UNIT: Final = 300
 
 
-
 def format_bytes(count: float) -> str:
     """Return a number of bytes with the decimal unit that leaves one to three digits before the point."""
     unit = "B"

@@ -18,9 +18,9 @@ import msgspec
 
 from flowsync.model.content import (
     Content,
-    key_id,
     encode_fields,
     fields_beyond_key,
+    key_id,
     repo_key_id,
     type_name,
 )

@@ -21,6 +21,7 @@ import sys
 from collections.abc import Iterable
 from multiprocessing import context, popen_spawn_posix, process, reduction, spawn, util
 from multiprocessing.process import BaseProcess
+from typing import Any
 
 
 class WorkerProcess(context.SpawnProcess):

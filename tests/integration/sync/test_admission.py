@@ -131,7 +131,10 @@ NOT_TO_BE_PUT: dict[str, tuple[Any, str]] = {
     "a url of two lines": (changed(urls=["http://h/a\nhttp://h/b"]), "has a url with a control"),
     "credentials": (changed(urls=["http://me:secret@h/a"]), "has a url with credentials in it"),
     "headers that are none": (changed(extra_data={"headers": 5}), "has headers of type int"),
-    "a header's name": (changed(extra_data={"headers": {"a b": "c"}}), "'a b' cannot be the name of a header"),
+    "a header's name": (
+        changed(extra_data={"headers": {"a b": "c"}}),
+        "'a b' cannot be the name of a header",
+    ),
     "a header's value": (
         changed(extra_data={"headers": {"Accept": "secret\r\nX: y"}}),
         "the value of header 'Accept' holds control characters",
