@@ -133,5 +133,3 @@ from flowsync.sync.upkeep.reclaim import reclaim as reclaim
 from flowsync.sync.upkeep.remove import remove_repository as remove_repository
 from flowsync.sync.upkeep.remove import remove_runs as remove_runs
 from flowsync.sync.upkeep.verify import verify as verify
-
-__all__: list[str]

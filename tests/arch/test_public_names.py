@@ -11,6 +11,7 @@ from tests.arch.tree import ROOT
 
 TOP = ast.parse((ROOT / "flowsync/__init__.py").read_text())
 STUB = ast.parse((ROOT / "flowsync/__init__.pyi").read_text())
+PUBLIC: list[str] = vars(flowsync)["__all__"]
 ERRORS = {
     name
     for module in (errors, transfer_errors)
@@ -32,7 +33,7 @@ def homes_for_the_type_checker() -> dict[str, str]:
 def errors_that_docstrings_name() -> dict[str, str]:
     """Return the errors that the docstrings of public functions and methods tell their callers of, with the function."""
     found = {}
-    for name in flowsync.__all__:
+    for name in PUBLIC:
         value = getattr(flowsync, name)
         members = dict(vars(value)) if inspect.isclass(value) else {}
         for member, function in {name: value, **members}.items():
@@ -75,7 +76,7 @@ def test_every_public_name_is_what_the_type_checker_sees() -> None:
         if getattr(flowsync, name)
     }
 
-    assert sorted(flowsync.__all__) == sorted(homes)
+    assert sorted(PUBLIC) == sorted(homes)
     assert all(getattr(flowsync, name) is value for name, value in found.items())
 
 
@@ -90,7 +91,7 @@ def test_the_top_package_defines_nothing_but_its_lazy_names() -> None:
 
 
 def test_every_error_of_the_tree_is_exported() -> None:
-    assert sorted(ERRORS - set(flowsync.__all__)) == []
+    assert sorted(ERRORS - set(PUBLIC)) == []
 
 
 def test_every_error_that_a_public_docstring_names_is_exported() -> None:
@@ -100,7 +101,7 @@ def test_every_error_that_a_public_docstring_names_is_exported() -> None:
     assert {
         error: where
         for error, where in named.items()
-        if error not in flowsync.__all__ and not hasattr(builtins, error)
+        if error not in PUBLIC and not hasattr(builtins, error)
     } == {}
 
 

@@ -78,7 +78,7 @@ class Publisher:
             {"sha256": hashlib.sha256(body).hexdigest(), "size": len(body)} if digest else {}
         )
         artifact = DeclarativeArtifact(
-            Artifact(**known),
+            Artifact(sha512=known),
             url=self.upstream.put(url, body),
             relative_path=path,
             remote=self.remote,
@@ -340,15 +340,17 @@ async def test_word_of_an_alternate_source_does_not_tell_what_the_bytes_are(
     publisher: Publisher, engine: Engine
 ) -> None:
     """Symptom: it said which sha256 goes with a sha512; bytes with that were here, and were served."""
-    known = {"sha512": hashlib.sha512(b"one").hexdigest()}
+    known = hashlib.sha512(b"one").hexdigest()
     mine = publisher.unit(Package("a"), b"one", digest=False, deferred=True)
-    mine.d_artifacts[0].artifact = Artifact(**known)
+    mine.d_artifacts[0].artifact = Artifact(sha512=known)
     await publisher.sync(mine)
     near = Remote(name="near", url=publisher.upstream.url(), max_retries=0)
     await engine.add_alternate_source("near", near)
     publisher.remote = near
     theirs = publisher.unit(Package("near"), b"one", digest=False, deferred=True, url="/near")
-    theirs.d_artifacts[0].artifact = Artifact(**known, sha256=hashlib.sha256(b"wrong").hexdigest())
+    theirs.d_artifacts[0].artifact = Artifact(
+        sha512=known, sha256=hashlib.sha256(b"wrong").hexdigest()
+    )
     await publisher.sync(theirs, name="near")
     await publisher.sync(publisher.unit(Package("other"), b"wrong", url="/wrong"), name="other")
 
