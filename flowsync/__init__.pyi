@@ -83,6 +83,7 @@ from flowsync.model.transfer import Validators as Validators
 from flowsync.model.transfer_errors import AllSourcesFailedError as AllSourcesFailedError
 from flowsync.model.transfer_errors import BrokenBodyError as BrokenBodyError
 from flowsync.model.transfer_errors import CertificateError as CertificateError
+from flowsync.model.transfer_errors import FetcherClosedError as FetcherClosedError
 from flowsync.model.transfer_errors import ForbiddenPathError as ForbiddenPathError
 from flowsync.model.transfer_errors import MetadataError as MetadataError
 from flowsync.model.transfer_errors import OversizedBodyError as OversizedBodyError

@@ -101,11 +101,11 @@ class Planning:
             download_sizes=[download.size for download in downloads],
         )
 
-    async def keep(self, ids: Sequence[bytes], repo_keys: Sequence[bytes | None]) -> None:
-        """Count those units of the latest version as seen that have one of these ids or repository
-        keys, as `NewVersion.keep` does.
+    async def keep(self, keys: Sequence[bytes], repo_keys: Sequence[bytes | None]) -> None:
+        """Count those units of the latest version as seen that have one of these natural or
+        repository keys, as `NewVersion.keep` does.
         """
-        await self._session.execute("keep_foreseen", ids=ids, repo_keys=repo_keys)
+        await self._session.execute("keep_foreseen", keys=keys, repo_keys=repo_keys)
 
     async def base(self) -> Base:
         """Return the version that a sync would start from now."""

@@ -62,7 +62,7 @@ class PlanContent(ArtifactDownloader):
         skipped = [item for item in batch if item.failure is not None and not self._defers(item)]
         if skipped:
             keys = [repo_key_id(item.content) for item in skipped]
-            await self.planning.keep([item.content_id for item in skipped], keys)
+            await self.planning.keep([item.key_id for item in skipped], keys)
             batch = [item for item in batch if item.failure is None or self._defers(item)]
         await self.planning.collect([_unit(item) for item in batch], self._downloads(batch))
 

@@ -26,12 +26,12 @@ WITH units AS (
 INSERT INTO pg_temp.foreseen_download SELECT * FROM unnest(%(digests)b::text[], %(download_sizes)b::bigint[]);
 
 -- name: keep_foreseen
--- Count units of the latest version as seen, by their ids or by their repository keys.
+-- Count units of the latest version as seen, by their natural keys or by their repository keys.
 INSERT INTO pg_temp.foreseen
-SELECT c.id, c.repo_key, 0, false
+SELECT c.id, c.key_id, c.repo_key, 0, false
 FROM content c
 CROSS JOIN (SELECT max(v.number) AS number FROM repository_version v WHERE v.repository_id = %(repository)s AND v.complete) latest
-WHERE (c.id = ANY (%(ids)b::bytea[]) OR c.repo_key = ANY (%(repo_keys)b::bytea[]))
+WHERE (c.id = ANY (%(keys)b::bytea[]) OR c.key_id = ANY (%(keys)b::bytea[]) OR c.repo_key = ANY (%(repo_keys)b::bytea[]))
     AND (
         SELECT true FROM repository_content m
         WHERE m.repository_id = %(repository)s AND m.content_id = c.id

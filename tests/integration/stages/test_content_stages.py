@@ -190,7 +190,7 @@ class Moving(ContentSaver):
     def _post_save(self, batch: Sequence[DeclarativeContent]) -> None:
         for item in batch:
             for declared in item.d_artifacts:
-                declared.relative_path = "new"
+                declared.relative_path = f"new/{declared.relative_path}"
 
 
 class Mismatching(DeclarativeVersion):

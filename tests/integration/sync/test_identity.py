@@ -78,7 +78,7 @@ class Publisher:
             {"sha256": hashlib.sha256(body).hexdigest(), "size": len(body)} if digest else {}
         )
         artifact = DeclarativeArtifact(
-            Artifact(sha512=known),
+            Artifact(**known),
             url=self.upstream.put(url, body),
             relative_path=path,
             remote=self.remote,
