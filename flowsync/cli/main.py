@@ -8,8 +8,7 @@ import click
 from flowsync.cli.outcome import run_command
 from flowsync.cli.place import Place
 from flowsync.cli.words import expect_text
-from flowsync.pipeline.descriptors import raise_limit
-from flowsync.sync.descriptors import open_missing_descriptors
+from flowsync.pipeline import descriptors
 
 _COMMANDS = {
     "sync": "Sync repositories from their upstreams into new versions.",
@@ -95,7 +94,7 @@ def cli(
 
 def main() -> None:
     """Run the command line and exit with its status."""
-    open_missing_descriptors()
-    raise_limit()
+    descriptors.open_missing()
+    descriptors.raise_limit()
     expect_text(cli)
     sys.exit(run_command(cli))

@@ -1,10 +1,14 @@
-"""How many files and sockets this process may have open at once, and how they are shared out.
+"""The descriptors of this process: the standard ones, and how many files and sockets it may have open.
 
-The limit is the soft one of the process as it is now. A program raises it when it starts; the library
-leaves it alone. What is shared out leaves room for the loop, the database's sessions and the files that
-threads have open for a moment.
+1. A supervisor may start a program with standard descriptors (0, 1, 2) closed. The next socket or file
+   that is opened takes such a number then: the event loop aborts when it must close it, and children
+   write their words into it. So a missing one is opened on the null device before anything else.
+2. The limit is the soft one of the process as it is now. A program raises it when it starts; the library
+   leaves it alone. What is shared out leaves room for the loop, the database's sessions and the files
+   that threads have open for a moment.
 """
 
+import os
 import resource
 from contextlib import suppress
 from typing import Final
@@ -22,6 +26,15 @@ _A_SYNC: Final = 10
 _A_WORKER: Final = 16
 
 _UNLIMITED: Final = 1 << 20
+_LAST_STANDARD: Final = 2
+
+
+def open_missing() -> None:
+    """Open the standard descriptors that are closed on the null device; children inherit them."""
+    # The system gives the lowest free number: the first one above them says that none is missing.
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= _LAST_STANDARD:
+        os.set_inheritable(descriptor, True)
+    os.close(descriptor)
 
 
 def raise_limit() -> int:

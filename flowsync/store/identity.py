@@ -37,8 +37,7 @@ def write_identity(root: str, identity: UUID) -> None:
         try:
             with open(handle, "w", encoding="utf-8") as file:
                 file.write(f"{identity}\n")
-                file.flush()
-                os.fsync(file.fileno())
+            flush(fresh)
             os.replace(fresh, path)
         except BaseException:
             os.unlink(fresh)

@@ -16,6 +16,7 @@ from flowsync.model.errors import EngineClosedError, FlowsyncError, SettingsErro
 from flowsync.model.events import Observer
 from flowsync.model.plan import SyncPlan
 from flowsync.model.repository import ErrorPolicy, Repository, RepositoryVersion, SyncResult
+from flowsync.pipeline import descriptors
 from flowsync.pipeline.pipeline import STALL_TIMEOUT, StageStatistics
 from flowsync.pipeline.stage import EndStage, Stage
 from flowsync.stages.acs_artifact_handler import ACSArtifactHandler
@@ -30,7 +31,6 @@ from flowsync.stages.query_existing_artifacts import QueryExistingArtifacts
 from flowsync.stages.query_existing_contents import QueryExistingContents
 from flowsync.stages.remote_artifact_saver import RemoteArtifactSaver
 from flowsync.stages.resolve_content_futures import ResolveContentFutures
-from flowsync.sync.descriptors import open_missing_descriptors
 from flowsync.sync.engine import Engine
 from flowsync.sync.options import SyncOptions
 from flowsync.sync.planning import plan_sync
@@ -144,7 +144,7 @@ class DeclarativeVersion:
 
         Raises `FlowsyncError` inside a running loop, where `acreate()` is to be awaited, `SyncTimeoutError`, and whatever the sync fails with.
         """
-        open_missing_descriptors()
+        descriptors.open_missing()
         try:
             asyncio.get_running_loop()
         except RuntimeError:

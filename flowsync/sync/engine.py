@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Self
 
 from flowsync.catalog.catalog import Catalog
-from flowsync.catalog.embedded import EmbeddedPostgres
+from flowsync.catalog.embedded.server import EmbeddedPostgres
 from flowsync.catalog.new_version import NewVersion
 from flowsync.digest.pool import Hasher
 from flowsync.download.fetcher import UrlFetcher, open_fetcher
@@ -35,7 +35,6 @@ from flowsync.stages.single_flight import SingleFlight
 from flowsync.store.blobs import BlobStore
 from flowsync.store.local import LocalBlobStore
 from flowsync.sync.binding import bind_store
-from flowsync.sync.descriptors import open_missing_descriptors
 from flowsync.sync.home import absolute, default_home, make_home
 from flowsync.sync.operations import Operations
 from flowsync.sync.reserve import EMBEDDED_BYTES, STORE_BYTES, Reserve
@@ -156,7 +155,7 @@ class Engine:
         """
         if self._resources is not None:
             raise FlowsyncError(f"the engine at {self.home} is open already")
-        open_missing_descriptors()
+        descriptors.open_missing()
         async with AsyncExitStack() as resources:
             await self._open(resources)
             self._resources, self._closing = resources.pop_all(), None

@@ -34,7 +34,7 @@ async def _remove(
     place: Place, name: str, *, apply: bool, wait: bool
 ) -> tuple["flowsync.RemovalReport", bool]:
     configuration = load(place)
-    async with configuration.engine() as engine:
+    async with configuration.engine(spends_reserve=True) as engine:
         report = await flowsync.remove_repository(engine, name, apply=apply, wait=wait)
     return report, name in configuration.file.repositories
 

@@ -64,12 +64,10 @@ class FileFirstStage(Stage):
         tag = tag if isinstance(tag, str) else None
         with self.meter("sync.downloading.metadata", "Downloading Metadata") as meter:
             manifest = await self._ask(url, tag)
-            if manifest.not_modified:
-                if tag is not None and manifest.confirms(tag):
-                    raise UpstreamUnchanged(redact(url))
+            if manifest.not_modified and not (tag is not None and manifest.confirms(tag)):
                 manifest = await self._ask(url, None)
             meter.advance(1, manifest.size)
-        if manifest.digests["sha256"] == before.get("sha256"):
+        if manifest.not_modified or manifest.digests["sha256"] == before.get("sha256"):
             raise UpstreamUnchanged(redact(url))
         return manifest
 

@@ -5,7 +5,7 @@ import signal
 from pathlib import Path
 
 from flowsync.catalog.database import Database
-from flowsync.catalog.embedded import EmbeddedPostgres
+from flowsync.catalog.embedded.server import EmbeddedPostgres
 from flowsync.catalog.repositories import Repositories
 from flowsync.model.repository import Repository
 from tests.integration.catalog.units import Shelf

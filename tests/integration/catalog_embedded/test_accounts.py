@@ -10,7 +10,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from flowsync.catalog.embedded import EmbeddedPostgres, postmaster, run_as
+from flowsync.catalog.embedded import postmaster, run_as
+from flowsync.catalog.embedded.server import EmbeddedPostgres
 from flowsync.catalog.embedded.sockets import conninfo
 from tests.integration.catalog_embedded.processes import REPOSITORY, Holder, servers_of, user_of
 

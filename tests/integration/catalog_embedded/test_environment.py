@@ -6,7 +6,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from flowsync.catalog.embedded import EmbeddedPostgres
+from flowsync.catalog.embedded.server import EmbeddedPostgres
 from flowsync.catalog.libpq_environment import forget_libpq_environment
 from tests.integration.catalog_embedded.processes import Holder
 

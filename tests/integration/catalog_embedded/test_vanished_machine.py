@@ -21,7 +21,7 @@ SERVER, CLIENT = "198.18.77.1", "198.18.77.2"
 SERVING = """
 import sys
 from pathlib import Path
-from flowsync.catalog.embedded import EmbeddedPostgres
+from flowsync.catalog.embedded.server import EmbeddedPostgres
 
 folder = Path(sys.argv[1])
 settings = {"listen_addresses": sys.argv[2], "hba_file": sys.argv[3]}

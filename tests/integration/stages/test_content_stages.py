@@ -216,7 +216,7 @@ async def test_a_source_at_an_unknown_path_is_an_error_that_names_path_and_conte
     """Section 3.8."""
     item = declare("one", lazy("old", "http://a/1"))
 
-    with pytest.raises(ValueError, match=r"'new'.*Thing\(name='one'"):
+    with pytest.raises(ValueError, match=r"'new/old'.*Thing\(name='one'"):
         await Mismatching(Given([item]), Repository(name="things"), engine=engine).acreate()
 
 

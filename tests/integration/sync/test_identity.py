@@ -153,7 +153,7 @@ async def test_another_path_in_another_repository_is_no_error(
             found = await publisher.export(tmp_path / f"{name}{number}", number, name)
             assert found == {path: b"one"}
         for name in ("one", "two", "three"):
-            await publisher.sync(name=name, mirror=True)
+            await publisher.sync(name=name, mirror=True, max_removal=1)
 
 
 async def test_two_declarations_of_one_key_in_a_sync_are_an_error_that_names_both(

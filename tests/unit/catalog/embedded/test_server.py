@@ -4,8 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from flowsync.catalog.embedded import EmbeddedPostgres
-from flowsync.catalog.embedded.server import refuse_other_systems
+from flowsync.catalog.embedded.server import EmbeddedPostgres, refuse_other_systems
 from flowsync.model.errors import CatalogUnavailableError, EmbeddedPostgresError
 
 
