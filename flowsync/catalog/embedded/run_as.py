@@ -25,6 +25,8 @@ FAILED = 126
 
 # Numbers of the kernel: prctl(2), capset(2), capabilities(7).
 PR_SET_KEEPCAPS = 8
+PR_SET_SECUREBITS = 28
+SECBIT_NO_SETUID_FIXUP = 1 << 2
 PR_CAP_AMBIENT = 47
 PR_CAP_AMBIENT_RAISE, PR_CAP_AMBIENT_CLEAR_ALL = 2, 4
 CAPABILITY_VERSION_3 = 0x20080522
@@ -73,6 +75,8 @@ def turn_into(identity: str, command: tuple[str, ...]) -> None:
     # Kernels without ambient rights have none to clear.
     with suppress(OSError):
         control(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL)
+    if rights:
+        answer_for_kept_rights()
     if kind == "account":
         become_account(int(numbers[0]), int(numbers[1]))
     elif kind == "namespace":
@@ -89,6 +93,14 @@ def become_account(uid: int, gid: int) -> None:
     # What is permitted outlasts the change of user, but not the next program, unless it is made ambient.
     control(PR_SET_KEEPCAPS, 1)
     os.setuid(uid)
+
+
+def answer_for_kept_rights() -> None:
+    """Let access(2) count the rights that are kept: PostgreSQL asks it whether its own files, which may
+    lie in a closed folder too, can be executed. Nothing changes where that is not permitted.
+    """
+    with suppress(OSError):
+        control(PR_SET_SECUREBITS, SECBIT_NO_SETUID_FIXUP)
 
 
 def keep_rights(which: str) -> None:

@@ -168,6 +168,30 @@ def test_root_without_user_namespaces_makes_and_runs_it_in_a_closed_folder(
 
 
 @needs_root
+def test_programs_of_the_server_may_lie_in_a_closed_folder_too(
+    confined: list[str], tmp_path: Path
+) -> None:
+    """Symptom: initdb called itself an invalid binary below /root: access(2) counts no rights that are kept."""
+    closed = tmp_path / "root"
+    closed.mkdir(mode=0o700)
+    program = closed / "program"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    asks = f"import os; print(os.access({str(program)!r}, os.R_OK | os.X_OK))"
+    account = [*confined, run_as.__file__, f"account:{PLAIN_USER}:{PLAIN_USER}+pass", ""]
+
+    done = subprocess.run(
+        [*account, "/usr/bin/python3", "-I", "-S", "-c", asks],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd="/",
+    )
+
+    assert (done.stdout, done.stderr) == ("True\n", "")
+
+
+@needs_root
 def test_cluster_that_root_made_in_a_namespace_is_run_where_there_are_none(
     namespaces: None, confined: list[str], home: Path, database: Path, hold: Hold
 ) -> None:
