@@ -5,8 +5,8 @@
    infinity, no nesting without bound.
 3. Its key can be computed.
 
-It is asked once a unit: one encoding and one decoding, both in a fraction of a microsecond. What
-looks odd is looked at in full.
+It is asked once a unit. Fields of short plain text are looked at as they are; for others, one encoding
+and one decoding tell. What looks odd is looked at in full.
 """
 
 from collections.abc import Callable, Iterator
@@ -36,17 +36,22 @@ units.
 """
 
 _PLAIN: Final = frozenset({str, bytes, bool, type(None)})
+_SIMPLE: Final = frozenset({str, bool})
+_SHORT: Final = 1 << 16
+"""Characters of a text that is looked at as it is."""
 _UNENCODABLE: Final = (TypeError, ValueError, OverflowError, RecursionError)
 
 
 class _Form(msgspec.Struct, frozen=True):
     """What is known of a content type. `plain` ones have fields of text, bytes and truth values
-    only: any key of theirs can be computed.
+    only: any key of theirs can be computed. `simple` has the names and types of the fields, where
+    they are text and truth values only.
     """
 
     problem: str | None
     plain: bool
     decode: Callable[[bytes], Any] | None
+    simple: tuple[tuple[str, type], ...] | None = None
 
 
 def problem_with_content(content: object) -> str | None:
@@ -56,7 +61,7 @@ def problem_with_content(content: object) -> str | None:
     if not isinstance(content, Content):
         return f"its content is of type {type(content).__name__}, not a Content"
     form = _form(type(content))
-    if form.problem is not None:
+    if form.problem is not None or _holds_simply(content, form.simple):
         return form.problem
     try:
         encoded = encode_fields(content)
@@ -166,4 +171,23 @@ def _form(kind: type[Content]) -> _Form:
             found = f"fields of its type {kind.__qualname__} cannot be read again: {error}"
             return _Form(found, False, None)
         plain, decode = False, None
-    return _Form(None, plain, decode)
+    fields = tuple((field.name, field.type) for field in msgspec.structs.fields(kind))
+    simple = all(field_type in _SIMPLE for _, field_type in fields)
+    return _Form(None, plain, decode, fields if simple else None)
+
+
+def _holds_simply(content: Content, fields: tuple[tuple[str, type], ...] | None) -> bool:
+    """Say whether the fields hold what their types say, in texts of a kind that nothing refuses."""
+    if fields is None:
+        return False
+    for name, kind in fields:
+        value = getattr(content, name)
+        if type(value) is not kind:
+            return False
+        if isinstance(value, str) and not _is_simple(value):
+            return False
+    return True
+
+
+def _is_simple(text: str) -> bool:
+    return len(text) <= _SHORT and text.isascii() and "\0" not in text
