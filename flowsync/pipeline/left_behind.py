@@ -75,9 +75,7 @@ def _name(task: asyncio.Task[Any]) -> str:
 
 def _task_holds(task: asyncio.Task[Any], stage: object) -> bool:
     return any(
-        _holds(value, stage, _DEPTH)
-        for values in _frames(task.get_coro())
-        for value in values
+        _holds(value, stage, _DEPTH) for values in _frames(task.get_coro()) for value in values
     )
 
 
