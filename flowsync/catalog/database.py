@@ -111,6 +111,10 @@ class Database:
             await self._pool.close()
             self._pool = None
 
+    def leave_open(self, task: asyncio.Task[Any] | None) -> None:
+        """Take note that `task`, which is about to close it, has no work of its own here to be ended."""
+        self._visits.forget(task)
+
     def _new_visits(self) -> Visits:
         return Visits(lambda: EngineClosedError(f"{self.name} was closed by its engine"))
 

@@ -39,7 +39,9 @@ class UnboundStageError(PipelineError):
 
 
 class StageEndedEarlyError(PipelineError):
-    """A stage returned although items were still coming to it; they would have been lost."""
+    """A stage returned although items were still coming to it, or a task of its own went on; items
+    would have been lost.
+    """
 
 
 class StageAbortedError(PipelineError):

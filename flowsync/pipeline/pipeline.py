@@ -5,16 +5,15 @@
 3. The first error comes out as itself, with a note that names the stage; errors of other stages are attached to it.
 4. A stage ends by returning, by an error, or because the pipeline cancelled it. Whatever else comes out of it is a `StageAbortedError`;
    `SystemExit` and `KeyboardInterrupt` come out as themselves, after the clean-up.
-5. A stage that returns while items are still coming to it is an error: they would be lost, and a mirror would take them for removed. So is an item
-   that is put by a task which its stage has left behind.
-6. A stage that catches its cancellation gets no further at a channel, and is cancelled again after `INSIST` seconds.
+5. A stage that returns while items are still coming to it is an error: they would be lost, and a mirror would take them for removed. So is a task that a
+   stage has left behind (`left_behind.py`), and an item that such a task puts.
+6. A stage that catches its cancellation gets no further at a channel, and is cancelled again after a while (`insisting.py`).
 7. When nothing can ever move again (`stall.py`), that is noticed after `stall_timeout` seconds and is an error that names item and stage.
 """
 
 import asyncio
-import logging
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
@@ -26,17 +25,14 @@ from flowsync.model.errors import (
     StageEndedEarlyError,
 )
 from flowsync.pipeline.channel import Channel, ChannelStatistics
+from flowsync.pipeline.insisting import insist
+from flowsync.pipeline.left_behind import Beginner
 from flowsync.pipeline.losses import Losses
 from flowsync.pipeline.progress import Progress
 from flowsync.pipeline.resolution import Waiting
 from flowsync.pipeline.stage import Stage
 from flowsync.pipeline.stall import Standstill
 from flowsync.pipeline.tasks import STOPS, StoppedError, break_ring, first_come
-
-_log = logging.getLogger(__name__)
-
-INSIST: Final = 10.0
-"""Seconds after which a stage that goes on although it was cancelled is cancelled again: more than a clean-up takes."""
 
 STALL_TIMEOUT = 300.0
 """Seconds without any movement, with someone awaiting a dropped item, after which a pipeline is given up."""
@@ -206,9 +202,11 @@ class Pipeline:
 
     async def _host(self, number: int, stage: Stage) -> None:
         where = f"in stage {number + 1} of {len(self._stages)}, {stage}"
+        beginner = Beginner()
         try:
             await stage()
             if not self._is_ending():
+                beginner.expect_nothing_left(stage, self._tasks)
                 self._check_read_to_end(number, stage)
         except asyncio.CancelledError as error:
             if self._is_ending():
@@ -286,19 +284,9 @@ class Pipeline:
             told.cancel()
             for channel in self._channels:
                 channel.break_off()
-            await self._insist()
+            await insist(self._tasks)
 
     def _stall_error(self, found: str) -> PipelineStalledError:
         return PipelineStalledError(
             f"nothing moved for {self._stall_timeout:g} s: all stages wait for each other while {found}"
         )
-
-    async def _insist(self) -> None:
-        while running := [task for task in self._tasks if not task.done()]:
-            await asyncio.wait(running, timeout=INSIST)
-            for task in running:
-                if not task.done():
-                    _log.warning(
-                        "%s goes on although it was cancelled: cancelling it again", task.get_name()
-                    )
-                    task.cancel()

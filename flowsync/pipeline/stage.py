@@ -108,7 +108,14 @@ class Stage:
             channel.restore(buffer.release())
 
     async def put(self, item: Any) -> None:
-        """Hand an item to the next stage, waiting while there is no room. Raise `ValueError` when the item is `None`."""
+        """Hand an item to the next stage, waiting while there is no room. Raise `ValueError` when the item is `None`.
+
+        A task that puts ends before its stage returns: await it, or begin it in a `TaskGroup`. A
+        stage that leaves one behind fails its pipeline. That cannot be known of what has begun no
+        task yet: a timer, a thread, or a task that was begun outside the stage or in a context of
+        its own. What these put after the stage returned fails the pipeline, or the completion of
+        its version, and raises `PipelineError` once that is over.
+        """
         if item is None:
             raise ValueError(f"stage {self} cannot put None: it marks the end of the stream")
         channel = self._output()

@@ -38,6 +38,12 @@ class Visits:
         except TimeoutError:
             return
 
+    def forget(self, task: asyncio.Task[Any] | None) -> None:
+        """Take note that `task` waits elsewhere, whatever it left open inside, such as an iterator that it did not close."""
+        for visit in [visit for visit in self.going if visit.is_of(task)]:
+            visit.forget()
+            self.leave(visit)
+
     def leave(self, visit: "Visit") -> None:
         self.going.discard(visit)
         self._left.set()
@@ -60,6 +66,13 @@ class Visit:
             self._ended = True
             self._task.cancel()
 
+    def is_of(self, task: asyncio.Task[Any] | None) -> bool:
+        return self._task is task
+
+    def forget(self) -> None:
+        """Let nothing but an error of its own end it."""
+        self._task = None
+
     def __enter__(self) -> None:
         if self._visits.closed:
             raise self._visits.error()
@@ -74,6 +87,8 @@ class Visit:
         traceback: TracebackType | None,
     ) -> None:
         self._visits.leave(self)
+        if self._task is None and self._visits.closed and isinstance(error, Exception):
+            raise self._visits.error() from error
         if not self._ended or self._task is None:
             return
         is_ours = self._task.uncancel() <= self._cancellations

@@ -169,6 +169,8 @@ class Engine:
         """
         if self._resources is None:
             return
+        # An iterator that it left open must not have the task cancelled that closes the engine.
+        self.catalog.database.leave_open(asyncio.current_task())
         if self._closing is None:
             self._closing = asyncio.create_task(self._close(self._resources, drain))
         else:

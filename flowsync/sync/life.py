@@ -14,6 +14,9 @@ from flowsync.download.limits import Traffic
 UNANSWERED: Final = 0.05
 """Seconds that a first request may go without an answer, while the loop has time to notice one."""
 
+LEAST: Final = 1024
+"""Bytes that are a sign of life, unless an item comes: an upstream that sends a byte a second says no more than one that is silent."""
+
 PAUSE: Final = 1.0
 """Seconds without a sign of a sync that waits for upstream, for its repository, or for what cannot be known."""
 
@@ -39,10 +42,13 @@ class Life:
     ) -> Iterator[None]:
         """Look, while the block runs, at a count that grows with what the sync does, whether its stages only wait, and the traffic of its remotes."""
         self._count, self._is_idle, self._remotes = count, is_idle, remotes
-        self._last = (count(), 0)
+        before = count()
+        self._last = (before, 0)
         try:
             yield
         finally:
+            # A short sync ends between two looks.
+            self.answered = self.answered or before != count()
             self._count, self._is_idle = None, lambda: False
 
     def is_quiet(self, now: float, traffic: Mapping[str, Traffic], *, busy: bool) -> bool:
@@ -50,10 +56,15 @@ class Life:
         own = [traffic[name] for name in self._remotes if name in traffic]
         if self._count is not None:
             found = (self._count(), sum(each.taken for each in own))
-            if found != self._last:
+            if self._last is None or is_sign(self._last, found):
                 self.answered = True
                 self._last, self._since = found, now
         asked = min((each.since for each in own), default=math.inf)
         if not self.answered and not busy and now - asked >= UNANSWERED:
             return True
         return now - self._since >= (PAUSE if self._is_idle() else WORK)
+
+
+def is_sign(last: tuple[int, int], found: tuple[int, int]) -> bool:
+    """Say whether there is life in what was counted: items, and bytes of the downloads that are under way. Fewer bytes say that one has ended."""
+    return found[0] != last[0] or not last[1] <= found[1] < last[1] + LEAST

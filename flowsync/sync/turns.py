@@ -7,7 +7,8 @@
    the loop that finds it with time to spare of late, because then it is upstreams that are waited for; and for each that ends before the next look.
    While the loop is busy, one more begins every `PATIENCE` seconds. A loop that has no room for more until the store is done is as good as busy.
 3. For each one whose upstream has not answered at all, one more may begin at ease: many that wait in vain are soon passed.
-4. First come, first served; but those go last whose upstream keeps another sync waiting for its first answer.
+4. First come, first served; but those go last whose upstream keeps another sync waiting for its first answer, and while one does, most turns go to
+   those whose upstream has answered.
 5. A sync within a sync takes a turn as any other: the outer one receives nothing meanwhile, and gives up its place.
 6. A turn is taken before the repository is locked. Who waits for a turn holds nothing.
 """
@@ -37,6 +38,9 @@ TICK: Final = 0.025
 
 QUIET: Final = 6
 """Syncs without a place, for each that may have one. A server of the usual hundred sessions bears that."""
+
+FAIR: Final = 8
+"""While an upstream keeps a sync waiting, one of so many turns goes to the first in the line, whether or not its upstream has answered yet."""
 
 HISTORY: Final = 0.8
 """Weight, in the load of the loop, of what it was before the last look: a busy loop pauses for a tenth of a second now and then, while all that goes
@@ -126,6 +130,7 @@ class Turns:
         self._turns: list[Turn] = []
         self._line: list[_Place] = []
         self._heard: dict[Origin, float] = {}
+        self._passed = 0
         self._began_at = 0.0
         self._looking = False
         self._looked_at = 0.0
@@ -158,6 +163,8 @@ class Turns:
     def ended(self, turn: Turn) -> None:
         """Take note that a turn ended, and let the next one begin if that leaves room for it."""
         self._turns = [other for other in self._turns if other is not turn]
+        if turn.life.answered and self._turns:
+            self._heard.update(dict.fromkeys(turn.origins, self.now()))
         self.let_in()
 
     async def _begin(self, origins: frozenset[Origin]) -> Turn:
@@ -203,7 +210,11 @@ class Turns:
         return sum(turn.quiet and not turn.life.answered for turn in self._turns)
 
     def _next(self) -> int:
-        """Return who is next in the line: the first whose upstream is not known to be silent, or else the first."""
+        """Return who is next in the line: the first whose upstream is not known to be silent, or else the first.
+
+        While an upstream keeps one waiting, and but for each `FAIR`th time, it is the first whose upstreams have answered, or else the last of those
+        that are not known to be silent: who came together with a silent one may be as silent.
+        """
         silent = {
             origin
             for turn in self._turns
@@ -211,10 +222,20 @@ class Turns:
             for origin in turn.origins
             if self._heard.get(origin, -math.inf) < turn.began_at
         }
-        for number, place in enumerate(self._line):
-            if silent.isdisjoint(place.origins):
-                return number
-        return 0
+        if not silent:
+            return 0
+        may = [at for at, place in enumerate(self._line) if silent.isdisjoint(place.origins)]
+        if not may:
+            return 0
+        self._passed += 1
+        if self._passed % FAIR == 0:
+            return may[0]
+        heard = (
+            at
+            for at in may
+            if self._line[at].origins and self._line[at].origins <= self._heard.keys()
+        )
+        return next(heard, may[-1])
 
     def _look_later(self) -> None:
         self._looking = True

@@ -72,6 +72,27 @@ def test_a_listing_to_a_full_disk_says_so(flowsync: CommandLine, upstream: Upstr
     assert (helped.err, shown.err) == (said, said)
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="the system has no /dev/full")
+@pytest.mark.parametrize("count", [10, 3000])
+def test_every_listing_to_a_full_disk_ends_with_one_line(
+    flowsync: CommandLine, upstream: Upstream, count: int
+) -> None:
+    """One that was left early had the task cancelled that closed the engine: a traceback."""
+    files = {f"{number:05}/{'x' * 100}": b"1" for number in range(count)}
+    flowsync.run("sync", "file", publish(upstream, files), "-r", "files")
+    listings = [["show", "files"], ["diff", "files", "0", "1"], ["versions", "files"], ["runs"]]
+
+    with open("/dev/full", "wb") as full:
+        ended = [
+            flowsync.start(*listing, *as_json, stdout=full).wait()
+            for listing in listings
+            for as_json in ([], ["--json"])
+        ]
+
+    said = "flowsync: not all output could be written: No space left on device\n"
+    assert [(done.status, done.err) for done in ended] == [(1, said)] * len(ended)
+
+
 def test_output_to_a_pipe_that_does_not_block_comes_whole(
     flowsync: CommandLine, upstream: Upstream
 ) -> None:

@@ -1,6 +1,7 @@
 """`flowsync diff`: what two versions of a repository differ in."""
 
 from collections import Counter
+from contextlib import aclosing
 
 import click
 import msgspec
@@ -33,16 +34,19 @@ def command(place: Place, name: str, a: int, b: int, as_json: bool) -> None:
 async def _diff(place: Place, name: str, a: int, b: int, as_json: bool) -> None:
     counts: Counter[str] = Counter()
     async with load(place).engine() as engine:
-        async for changes in engine.catalog.repositories.difference(name, a, b):
-            counts.update(change.kind for change in changes)
-            tell("\n".join(map(_as_json if as_json else _as_text, changes)))
-            if not is_heard():
-                return
-        async for bare in engine.catalog.repositories.bare_difference(name, a, b):
-            counts.update(change.kind for change in bare)
-            tell("\n".join(map(_bare_as_json if as_json else _bare_as_text, bare)))
-            if not is_heard():
-                return
+        repositories = engine.catalog.repositories
+        async with aclosing(repositories.difference(name, a, b)) as batches:
+            async for changes in batches:
+                counts.update(change.kind for change in changes)
+                tell("\n".join(map(_as_json if as_json else _as_text, changes)))
+                if not is_heard():
+                    return
+        async with aclosing(repositories.bare_difference(name, a, b)) as without_files:
+            async for bare in without_files:
+                counts.update(change.kind for change in bare)
+                tell("\n".join(map(_bare_as_json if as_json else _bare_as_text, bare)))
+                if not is_heard():
+                    return
     if not as_json:
         tell(
             f"{counts['added']} added, {counts['removed']} removed, {counts['changed']} changed "

@@ -1,5 +1,7 @@
 """`flowsync show`: the content of a version."""
 
+from contextlib import aclosing
+
 import click
 import msgspec
 
@@ -38,19 +40,21 @@ async def _show(
         if number is None and version.number == 0:
             raise VersionNotFoundError(f"repository {name!r} has no complete version yet")
         paths = size = 0
-        async for entries in repositories.entries(name, version.number, pattern):
-            tell("\n".join(map(_as_json if as_json else _as_text, entries)))
-            paths += len(entries)
-            size += sum(entry.size or 0 for entry in entries)
-            if not is_heard():
-                return
-        bare = 0
-        if pattern is None:
-            async for units in repositories.bare_units(name, version.number):
-                tell("\n".join(map(_unit_as_json if as_json else _unit_as_text, units)))
-                bare += len(units)
+        async with aclosing(repositories.entries(name, version.number, pattern)) as batches:
+            async for entries in batches:
+                tell("\n".join(map(_as_json if as_json else _as_text, entries)))
+                paths += len(entries)
+                size += sum(entry.size or 0 for entry in entries)
                 if not is_heard():
                     return
+        bare = 0
+        if pattern is None:
+            async with aclosing(repositories.bare_units(name, version.number)) as without_files:
+                async for units in without_files:
+                    tell("\n".join(map(_unit_as_json if as_json else _unit_as_text, units)))
+                    bare += len(units)
+                    if not is_heard():
+                        return
     if not as_json:
         without = f" and {bare} units without files" if bare else ""
         tell(f"{paths} paths, {format_bytes(size)}{without} in version {version.number} of {name}")

@@ -298,3 +298,20 @@ async def test_the_time_of_a_sync_counts_from_its_turn(
 def test_a_timeout_that_is_no_time_is_refused(file_sync: Sync, timeout: float) -> None:
     with pytest.raises(SettingsError, match="timeout is a positive number of seconds"):
         file_sync("http://localhost/PULP_MANIFEST", timeout=timeout)
+
+
+async def test_an_iterator_that_is_left_open_does_not_have_the_closing_task_cancelled(
+    tmp_path: Path, conninfo: str, publish: Publish, file_sync: Sync
+) -> None:
+    """A `CancelledError` that was nobody's came out of the engine's `async with`."""
+    url = publish({"a": b"1"})
+    async with Engine(tmp_path / "one", database_url=conninfo) as engine:
+        await file_sync(url, engine=engine).acreate()
+        entries = engine.catalog.repositories.entries("files")
+        async for _ in entries:
+            break
+
+    task = asyncio.current_task()
+    assert task is not None
+    assert task.cancelling() == 0
+    assert [batch async for batch in entries] == []

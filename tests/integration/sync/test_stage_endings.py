@@ -21,16 +21,18 @@ from flowsync.sources.file.content import FileContent
 from tests.integration.sync.conftest import Publish
 
 
+@pytest.mark.parametrize("pause", [0.0, 0.5])
 async def test_units_of_a_task_that_its_stage_left_behind_are_not_lost_in_silence(
-    engine: Engine,
+    engine: Engine, pause: float
 ) -> None:
-    """The sync ended well: a mirror went from six units to one."""
+    """The sync ended well: a mirror went from six units to one, also long before the others were put."""
 
     class Careless(Stage):
         left: asyncio.Task[None]
 
         def __init__(self, *, careless: bool) -> None:
             self.careless = careless
+            self.pause = pause
 
         async def run(self) -> None:
             await self.put(DeclarativeContent(FileContent(relative_path="0", sha256="0" * 64)))
@@ -39,6 +41,7 @@ async def test_units_of_a_task_that_its_stage_left_behind_are_not_lost_in_silenc
                 await self.left
 
         async def rest(self) -> None:
+            await asyncio.sleep(self.pause)
             for number in range(1, 6):
                 path, digest = str(number), str(number) * 64
                 unit = FileContent(relative_path=path, sha256=digest)
@@ -60,16 +63,22 @@ async def test_units_of_a_task_that_its_stage_left_behind_are_not_lost_in_silenc
     assert version is not None
     assert version.present == 6
     assert (await engine.catalog.repositories.version("units")).number == version.number
+    assert [run.state for run in await engine.catalog.runs.newest("units")][0] == "failed"
 
 
 async def test_units_that_are_put_while_the_version_is_completed_prevent_it(
     engine: Engine,
 ) -> None:
+    """Who begins the task is a timer, of which its stage's pipeline cannot know."""
+
     class Careless(Stage):
         left: asyncio.Task[None]
 
         async def run(self) -> None:
             await self.put(DeclarativeContent(FileContent(relative_path="0", sha256="0" * 64)))
+            asyncio.get_running_loop().call_soon(self.begin)
+
+        def begin(self) -> None:
             self.left = asyncio.create_task(self.rest())
 
         async def rest(self) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextvars import Context
 from typing import Any
 
 import pytest
@@ -178,12 +179,12 @@ async def test_timeout_around_a_pipeline_is_a_timeout(start: Start) -> None:
 
 
 async def test_item_of_a_task_that_its_stage_left_behind_fails_the_pipeline(start: Start) -> None:
-    """The item was lost, and the pipeline ended well."""
+    """The item was lost, and the pipeline ended well. Whose task it is cannot be known before."""
 
     class Careless(Stage):
         async def run(self) -> None:
             await self.put(1)
-            start(self.rest())
+            Context().run(start, self.rest())
 
         async def rest(self) -> None:
             await turns(3)
@@ -198,6 +199,27 @@ async def test_item_of_a_task_that_its_stage_left_behind_fails_the_pipeline(star
         await create_pipeline([Careless(), Slow(), EndStage()], 5)
 
 
+async def test_task_that_its_stage_left_behind_fails_the_pipeline_before_it_puts(
+    start: Start,
+) -> None:
+    """Nothing was known of it until the pipeline had ended."""
+
+    class Careless(Stage):
+        async def run(self) -> None:
+            await self.put(1)
+            left.append(start(self.rest()))
+
+        async def rest(self) -> None:
+            await asyncio.sleep(60)
+            await self.put(2)
+
+    left: list[asyncio.Task[Any]] = []
+    with pytest.raises(StageEndedEarlyError, match=r"stage Careless .*\(.*Careless\.rest\)"):
+        await create_pipeline([Careless(), EndStage()], 5)
+
+    assert not left[0].done()
+
+
 async def test_item_that_comes_after_the_end_is_known_to_the_pipeline(start: Start) -> None:
     """A version must not be completed without it."""
     gate = asyncio.Event()
@@ -205,7 +227,7 @@ async def test_item_that_comes_after_the_end_is_known_to_the_pipeline(start: Sta
 
     class Careless(Stage):
         async def run(self) -> None:
-            left.append(start(self.rest()))
+            left.append(Context().run(start, self.rest()))
 
         async def rest(self) -> None:
             await gate.wait()
