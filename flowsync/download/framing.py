@@ -11,10 +11,25 @@ from typing import Final
 LONGEST_HEAD: Final = 1 << 16
 """Bytes of a status line with all header lines. Signed URLs alone take nine thousand."""
 
+_WITH_BODY: Final = (b"HTTP/1.1 200 ", b"HTTP/1.1 206 ")
 _END: Final = re.compile(rb"\n\r?\n")
 _LENGTH: Final = b"content-length"
 _CODING: Final = b"transfer-encoding"
-_COMMON: Final = re.compile(rb"\ncontent-length:[ \t]*\d+[ \t]*\r?\n")
+_COMMON: Final = re.compile(rb"\ncontent-length:[ \t]*(\d{1,18})[ \t]*\r?\n")
+
+
+def is_ordinary(data: bytes) -> bool:
+    """Say whether the data begins with the whole head of an answer that says the length of its body
+    once, and holds nothing behind that body: nothing has to be made plain then.
+    """
+    end = data.find(b"\r\n\r\n") + 4
+    if end < 4 or end > LONGEST_HEAD or not data.startswith(_WITH_BODY):
+        return False
+    lower = data[:end].lower()
+    if lower.count(_LENGTH) != 1 or _CODING in lower:
+        return False
+    stated = _COMMON.search(lower)
+    return stated is not None and len(data) - end <= int(stated[1])
 
 
 def end_of_head(data: bytes, seen: int = 0) -> int | None:

@@ -16,7 +16,13 @@ import aiohttp
 from aiohttp import http_exceptions
 from aiohttp.client_proto import ResponseHandler
 
-from flowsync.download.framing import LONGEST_HEAD, begins_like_http, end_of_head, plain
+from flowsync.download.framing import (
+    LONGEST_HEAD,
+    begins_like_http,
+    end_of_head,
+    is_ordinary,
+    plain,
+)
 
 _MOST_INTERIM: Final = 16
 """Interim answers (1xx) before the one that counts."""
@@ -51,6 +57,9 @@ class AnswerProtocol(ResponseHandler):
     def data_received(self, data: bytes) -> None:
         """Take what arrived, or go on with what had arrived where there is no data."""
         if not data or self._parser is None or self._upgraded:
+            super().data_received(data)
+            return
+        if self._heads_due and not self._head and is_ordinary(data):
             super().data_received(data)
             return
         while data and self._heads_due and self._exception is None:

@@ -2,7 +2,13 @@
 
 import pytest
 
-from flowsync.download.framing import begins_like_http, end_of_head, plain
+from flowsync.download.framing import (
+    LONGEST_HEAD,
+    begins_like_http,
+    end_of_head,
+    is_ordinary,
+    plain,
+)
 
 
 @pytest.mark.parametrize(
@@ -63,3 +69,24 @@ def test_length_is_said_once(lines: list[str], left: list[str]) -> None:
 )
 def test_what_contradicts_itself_stays_as_it_came(lines: list[str]) -> None:
     assert plain(head(*lines)) == head(*lines)
+
+
+@pytest.mark.parametrize(
+    ("data", "ordinary"),
+    [
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nbody", True),
+        (b"HTTP/1.1 206 Part\r\ncontent-length:4\r\n\r\nbo", True),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nbody and more", False),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\nX-Content-Length: 9\r\n\r\nbody", False),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 4, 4\r\n\r\nbody", False),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n", False),
+        (b"HTTP/1.1 200 OK\r\n\r\nbody", False),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n", False),
+        (b"HTTP/1.1 204 No Content\r\nContent-Length: 4\r\n\r\nbody", False),
+        (b"HTTP/1.1 100 Continue\r\nContent-Length: 0\r\n\r\n", False),
+        (b"\r\nHTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nbody", False),
+        (b"HTTP/1.1 200 OK\r\nX: " + b"x" * LONGEST_HEAD + b"\r\nContent-Length: 0\r\n\r\n", False),
+    ],
+)
+def test_ordinary_is_what_says_its_length_once_and_ends_there(data: bytes, ordinary: bool) -> None:
+    assert is_ordinary(data) is ordinary
