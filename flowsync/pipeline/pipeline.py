@@ -5,8 +5,8 @@
 3. The first error comes out as itself, with a note that names the stage; errors of other stages are attached to it.
 4. A stage ends by returning, by an error, or because the pipeline cancelled it. Whatever else comes out of it is a `StageAbortedError`;
    `SystemExit` and `KeyboardInterrupt` come out as themselves, after the clean-up.
-5. A stage that returns while items are still coming to it is an error: they would be lost, and a mirror would take them for removed. So is a task that a
-   stage has left behind (`left_behind.py`), and an item that such a task puts.
+5. A stage that returns while items are still coming to it is an error: they would be lost, and a mirror would take them for removed. So is a task
+   that a stage has left behind (`left_behind.py`), and an item that such a task puts.
 6. A stage that catches its cancellation gets no further at a channel, and is cancelled again after a while (`insisting.py`).
 7. When nothing can ever move again (`stall.py`), that is noticed after `stall_timeout` seconds and is an error that names item and stage.
 """

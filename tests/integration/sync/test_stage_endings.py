@@ -63,7 +63,7 @@ async def test_units_of_a_task_that_its_stage_left_behind_are_not_lost_in_silenc
     assert version is not None
     assert version.present == 6
     assert (await engine.catalog.repositories.version("units")).number == version.number
-    assert [run.state for run in await engine.catalog.runs.newest("units")][0] == "failed"
+    assert (await engine.catalog.runs.newest("units"))[0].state == "failed"
 
 
 async def test_units_that_are_put_while_the_version_is_completed_prevent_it(

@@ -462,11 +462,11 @@ def test_a_first_request_without_an_answer_is_soon_quiet_unless_the_loop_is_busy
 def test_bytes_and_items_are_signs_of_life() -> None:
     clock = Clock()
     with clock.life.watched(lambda: clock.count, lambda: clock.idle, ["own"]):
-        bytes_came = clock.quiet(10 * PAUSE, 5)
-        still = clock.quiet(10.5 * PAUSE, 5)
-        nothing = clock.quiet(11.5 * PAUSE, 5)
+        bytes_came = clock.quiet(10 * PAUSE, 5000)
+        still = clock.quiet(10.5 * PAUSE, 5000)
+        nothing = clock.quiet(11.5 * PAUSE, 5000)
         clock.count += 1
-        item_came = clock.quiet(12 * PAUSE, 5)
+        item_came = clock.quiet(12 * PAUSE, 5000)
 
     assert (bytes_came, still, nothing, item_came) == (False, False, True, False)
 
@@ -494,7 +494,7 @@ async def test_while_one_waits_in_vain_the_next_is_one_that_was_heard_or_the_las
     heard: list[int], next_one: int
 ) -> None:
     """Those right behind it may be as silent."""
-    origins = [Origin("http", f"h{number}", 80) for number in range(5)]
+    origins = [("http", f"h{number}", 80) for number in range(5)]
     turns = Turns(1)
     goers = [Goer(turns, origin) for origin in origins]
     await goers[0].begun.wait()
