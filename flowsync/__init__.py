@@ -1,8 +1,8 @@
 """flowsync brings remote repositories into immutable, numbered repository versions.
 
-`__init__.pyi` lists the whole public surface, for type checkers and for this module. A name is loaded
-when it is first used (PEP 562), so that importing the package costs a few milliseconds and loads
-neither the HTTP client nor the database driver.
+`__init__.pyi` lists the whole public surface, for type checkers and for this module. A name is
+loaded when it is first used (PEP 562), so that importing the package costs a few milliseconds and
+loads neither the HTTP client nor the database driver.
 """
 
 import re

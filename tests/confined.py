@@ -1,9 +1,10 @@
-"""A program that turns into a command in surroundings like those of a container with the usual profile. It is executed, never imported.
+"""A program that turns into a command in surroundings like those of a container with the usual
+profile. It is executed, never imported.
 
     python confined.py PROGRAM [ARGUMENT ...]
 
-No user namespace can be made (a filter of system calls refuses `unshare` and `clone` with that flag), and of the rights of root those are
-left that such a container has.
+No user namespace can be made (a filter of system calls refuses `unshare` and `clone` with that
+flag), and of the rights of root those are left that such a container has.
 """
 
 import ctypes
@@ -18,7 +19,8 @@ CLONE_NEWUSER = 0x10000000
 NUMBERS = {"x86_64": (272, 56), "aarch64": (97, 220)}
 """Of the system calls `unshare` and `clone`."""
 
-# chown, dac_override, fowner, fsetid, kill, setgid, setuid, setpcap, net_bind_service, net_raw, sys_chroot, mknod, audit_write, setfcap
+# chown, dac_override, fowner, fsetid, kill, setgid, setuid, setpcap, net_bind_service, net_raw,
+# sys_chroot, mknod, audit_write, setfcap
 KEPT = {0, 1, 3, 4, 5, 6, 7, 8, 10, 13, 18, 27, 29, 31}
 
 LOAD, JUMP_EQUAL, JUMP_SET, RETURN = 0x20, 0x15, 0x45, 0x06

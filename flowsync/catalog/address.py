@@ -1,8 +1,10 @@
-"""Where a database is: a connection text, taken apart by the rules of libpq, and shown without any secret.
+"""Where a database is: a connection text, taken apart by the rules of libpq, and shown without any
+secret.
 
 1. A text is a URL or `key=value`. It may name several servers.
-2. A password that is not percent-encoded moves the borders of a URL, so that its parts pass for host, port or database. A text in
-   which that may have happened is refused, and nothing of it is shown but its scheme.
+2. A password that is not percent-encoded moves the borders of a URL, so that its parts pass for
+   host, port or database. A text in which that may have happened is refused, and nothing of it is
+   shown but its scheme.
 3. Only servers and the database are ever shown.
 """
 
@@ -21,7 +23,9 @@ _ENCODE: Final = "in its user and password, percent-encode '@', '/', '#', '?' an
 
 
 def parsed(conninfo: str) -> dict[str, Any]:
-    """Return the parameters that the text gives. Raise `SettingsError`, which quotes nothing, when it cannot be understood."""
+    """Return the parameters that the text gives. Raise `SettingsError`, which quotes nothing, when
+    it cannot be understood.
+    """
     try:
         settings = conninfo_to_dict(conninfo)
     except (psycopg.Error, ValueError):
@@ -41,7 +45,9 @@ def described(settings: Mapping[str, Any]) -> str:
 
 
 def shown(conninfo: str) -> str:
-    """Return the text as a URL of servers and database alone; one that cannot be understood is its scheme alone."""
+    """Return the text as a URL of servers and database alone; one that cannot be understood is its
+    scheme alone.
+    """
     try:
         settings = parsed(conninfo)
     except SettingsError:

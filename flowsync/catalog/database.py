@@ -46,7 +46,9 @@ from flowsync.model.errors import (
 from flowsync.pipeline.visits import Visits
 
 _FATAL: Final = frozenset({"FATAL", "PANIC"})
-"""Severities of an error with which the server ends the session, whatever the reason: a shutdown, a crash, a session that was idle for too long."""
+"""Severities of an error with which the server ends the session, whatever the reason: a shutdown, a
+crash, a session that was idle for too long.
+"""
 
 _CONFLICTS: Final = frozenset({"40001", "40P01"})
 """SQLSTATEs of a transaction that was rolled back for the sake of another: serialisation failure, deadlock."""
@@ -55,9 +57,10 @@ _CONFLICTS: Final = frozenset({"40001", "40P01"})
 class Database:
     """A PostgreSQL database with the catalog's schema. Made by the engine, lives as long as it; any number of tasks of one loop may use it.
 
-    `conninfo` is a URL or `key=value` text, and `shown` what of it may be shown; `timeout` (seconds) bounds connecting, and waiting
-    for a free connection of the pool. `locks` and `binding` are known once it is open. `round_trips` counts what was sent to the
-    server, for benches.
+    `conninfo` is a URL or `key=value` text, and `shown` what of it may be shown; `timeout`
+    (seconds) bounds connecting, and waiting for a free connection of the pool. `locks` and
+    `binding` are known once it is open. `round_trips` counts what was sent to the server, for
+    benches.
     """
 
     def __init__(self, conninfo: str, *, max_connections: int = 8, timeout: float = 30.0) -> None:
@@ -77,8 +80,9 @@ class Database:
     async def open(self) -> None:
         """Connect, migrate the schema and open the pool.
 
-        Raise `CatalogUnavailableError` when the server refuses, does not answer or takes no writes, `UnfitDatabaseError` when the
-        database cannot hold a catalog, `SchemaTooNewError` when a newer flowsync migrated it.
+        Raise `CatalogUnavailableError` when the server refuses, does not answer or takes no writes,
+        `UnfitDatabaseError` when the database cannot hold a catalog, `SchemaTooNewError` when a
+        newer flowsync migrated it.
         """
         self._visits = self._new_visits()
         try:
@@ -104,7 +108,9 @@ class Database:
         await self._pool.open()
 
     async def close(self) -> None:
-        """Close the connections. What waits for one, or for the server, ends with an `EngineClosedError`."""
+        """Close the connections. What waits for one, or for the server, ends with an
+        `EngineClosedError`.
+        """
         await self._visits.close()
         await self._sessions.close()
         if self._pool is not None:
@@ -112,7 +118,9 @@ class Database:
             self._pool = None
 
     def leave_open(self, task: asyncio.Task[Any] | None) -> None:
-        """Take note that `task`, which is about to close it, has no work of its own here to be ended."""
+        """Take note that `task`, which is about to close it, has no work of its own here to be
+        ended.
+        """
         self._visits.forget(task)
 
     def _new_visits(self) -> Visits:
@@ -120,7 +128,9 @@ class Database:
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
-        """Lend a pooled connection in autocommit mode. Raise `EngineClosedError` once the database was closed."""
+        """Lend a pooled connection in autocommit mode. Raise `EngineClosedError` once the database
+        was closed.
+        """
         with self._visits.visit():
             async with self._pooled() as connection:
                 yield connection

@@ -1,8 +1,8 @@
 """The variables of the environment that libpq reads, whatever a connection string says.
 
-libpq falls back on a `PG…` variable for each parameter that a connection string leaves out. A few it
-reads in any case: a service that is named but not defined is an error, and so is a time zone that
-does not exist.
+libpq falls back on a `PG…` variable for each parameter that a connection string leaves out. A few
+it reads in any case: a service that is named but not defined is an error, and so is a time zone
+that does not exist.
 """
 
 import os

@@ -130,7 +130,9 @@ class NewVersion:
         self._ended = True
 
     async def _ids(self, units: Iterable[bytes | Content], pick: Pick) -> list[bytes]:
-        """Return the ids of the units in order; what stands for a `Content` is for `pick` to say."""
+        """Return the ids of the units in order; what stands for a `Content` is for `pick`
+        to say.
+        """
         given = [_checked(unit) for unit in units]
         contents = [unit for unit in given if isinstance(unit, Content)]
         if not contents:

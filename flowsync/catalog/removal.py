@@ -1,6 +1,7 @@
 """Removing a whole repository: its versions, its runs, and what it remembers of upstream.
 
-1. It is done under the repository's lock, in one transaction: no sync is under way, and none begins.
+1. It is done under the repository's lock, in one transaction: no sync is under way, and none
+   begins.
 2. A protected version protects its repository.
 3. Units, artifacts and blobs stay. Clean-up removes those that no other repository needs.
 """
@@ -15,7 +16,9 @@ from flowsync.model.upkeep import RemovalReport
 
 
 async def measure_removal(database: Database, name: str) -> tuple[int, RemovalReport]:
-    """Return the id of a repository, and what would go with it. Raise `RepositoryNotFoundError` when there is none."""
+    """Return the id of a repository, and what would go with it. Raise `RepositoryNotFoundError`
+    when there is none.
+    """
     # What alternate sources list goes with them.
     row = (
         None

@@ -111,7 +111,8 @@ class Runs:
     async def remove(
         self, older_than: timedelta, repository: str | None = None, *, apply: bool = True
     ) -> int:
-        """Remove the records of runs that ended, or were lost, longer ago, of one repository or of all; return their number.
+        """Remove the records of runs that ended, or were lost, longer ago, of one repository or of
+        all; return their number.
 
         Of each repository the last run stays, and the last that went well. With `apply=False` they
         are only counted. Raise `RepositoryNotFoundError` when there is no such repository.

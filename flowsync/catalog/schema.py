@@ -1,7 +1,8 @@
 """The schema of the database: numbered SQL files, applied in order and each once.
 
-1. Files are `migrations/NNNN_name.sql`. Those not yet applied run in one transaction, under one advisory lock a schema: of several first starts one
-   migrates and the others find it done; a migration that fails leaves the database as it was.
+1. Files are `migrations/NNNN_name.sql`. Those not yet applied run in one transaction, under one
+   advisory lock a schema: of several first starts one migrates and the others find it done; a
+   migration that fails leaves the database as it was.
 2. The table `schema_version` records number, name and digest of each. A database that a newer flowsync migrated is refused, and so is one whose
    applied migrations read differently than ours: both are told apart from a broken database.
 3. A start that finds everything applied makes one query and takes no lock.
@@ -17,8 +18,8 @@ from psycopg import AsyncConnection
 from flowsync.model.errors import CatalogError, SchemaTooNewError
 
 _LOCK: Final = 0x666C6F7773796E63
-"""What the key of the advisory lock is made of, with the name of the schema ("flowsync" in ASCII): one number, apart from the two-number
-keys of repositories."""
+"""What the key of the advisory lock is made of, with the name of the schema ("flowsync" in ASCII):
+one number, apart from the two-number keys of repositories."""
 
 _KEY: Final = "hashtextextended(coalesce(current_schema(), ''), %s)"
 
@@ -71,7 +72,8 @@ async def migrate(connection: AsyncConnection[Any], known: list[Migration] | Non
     known = migrations() if known is None else known
     if not pending_migrations(known, await _applied(connection)):
         return 0
-    # Locked before the transaction begins: a session that waited inside one may not see yet which tables exist.
+    # Locked before the transaction begins: a session that waited inside one may not see yet which
+    # tables exist.
     await connection.execute(f"SELECT pg_advisory_lock({_KEY})", (_LOCK,))
     try:
         async with connection.transaction():

@@ -1,4 +1,6 @@
-"""What a server and its database must be like, looked up in what the server tells of itself when a session begins: no question is asked."""
+"""What a server and its database must be like, looked up in what the server tells of itself when a
+session begins: no question is asked.
+"""
 
 from typing import Final
 
@@ -11,7 +13,9 @@ _OLDEST: Final = 15
 
 
 def expect_fitting(info: ConnectionInfo, name: str) -> None:
-    """Raise `UnfitDatabaseError` when the database `name` cannot hold a catalog, `CatalogUnavailableError` when it takes no writes now."""
+    """Raise `UnfitDatabaseError` when the database `name` cannot hold a catalog,
+    `CatalogUnavailableError` when it takes no writes now.
+    """
     major = info.server_version // 10_000
     if major < _OLDEST:
         raise UnfitDatabaseError(

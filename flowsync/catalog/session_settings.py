@@ -1,7 +1,10 @@
-"""What flowsync asks of every session, so that sessions are alike whatever server, database, user and environment say.
+"""What flowsync asks of every session, so that sessions are alike whatever server, database, user
+and environment say.
 
-1. What texts and times look like, how transactions behave, and that no limit of time ends a statement, a transaction or a session.
-2. Client and server look after connections that are silent, so that a machine that vanished loses its locks within half a minute.
+1. What texts and times look like, how transactions behave, and that no limit of time ends a
+   statement, a transaction or a session.
+2. Client and server look after connections that are silent, so that a machine that vanished loses
+   its locks within half a minute.
 3. What a user may want to choose is left to them: `search_path`, `synchronous_commit`, memory.
 """
 

@@ -42,7 +42,9 @@ class Place(msgspec.Struct, frozen=True):
 
 
 class Origin(msgspec.Struct, frozen=True):
-    """URLs at which a remote is said to have the bytes of an artifact, and the headers to ask with."""
+    """URLs at which a remote is said to have the bytes of an artifact, and the headers to
+    ask with.
+    """
 
     remote: str
     urls: list[str]

@@ -47,7 +47,9 @@ def can_redraw() -> bool:
 
 @contextmanager
 def bars_display(expected: int | None) -> Iterator[Display]:
-    """Give a display that draws bars on stderr while the block runs; `expected` results are to come, if that is known."""
+    """Give a display that draws bars on stderr while the block runs; `expected` results are to
+    come, if that is known.
+    """
     console = Console(stderr=True)
     several = expected is not None and expected > 1
     bars = Bars(console, expected if several else None)
@@ -81,7 +83,8 @@ def bars_display(expected: int | None) -> Iterator[Display]:
 
 
 class Bars:
-    """The counters of all syncs that go on. Called a few times a second, and drawn by another thread.
+    """The counters of all syncs that go on. Called a few times a second, and drawn by another
+    thread.
 
     With a number of `expected` results, there is a line for all of them.
     """
@@ -208,7 +211,9 @@ class _Area:
 
     @contextmanager
     def shown(self) -> Iterator[None]:
-        """Draw while the block runs; afterwards the last drawing is left if it `stays`, or nothing."""
+        """Draw while the block runs; afterwards the last drawing is left if it `stays`, or
+        nothing.
+        """
         self._live.start()
         try:
             yield
@@ -228,7 +233,8 @@ class _Area:
             get_renderable=self._render,
             refresh_per_second=_REFRESHES,
             transient=not self._stays,
-            # rich would take over a stdout that is no terminal too, and write to stderr what is meant for a file.
+            # rich would take over a stdout that is no terminal too, and write to stderr what is
+            # meant for a file.
             redirect_stdout=False,
         )
 

@@ -1,4 +1,6 @@
-"""Coroutines that Ctrl-C, SIGTERM and SIGHUP stop: cancelled, cleaned up, and told apart from what fails by itself."""
+"""Coroutines that Ctrl-C, SIGTERM and SIGHUP stop: cancelled, cleaned up, and told apart from what
+fails by itself.
+"""
 
 import asyncio
 import signal
@@ -28,7 +30,8 @@ def run_async(work: Coroutine[Any, Any, T]) -> T:
 
 
 def run_until_stopped(work: Coroutine[Any, Any, None]) -> None:
-    """Run a coroutine that goes on until Ctrl-C or SIGTERM comes: for it, that is the way to end well.
+    """Run a coroutine that goes on until Ctrl-C or SIGTERM comes: for it, that is the way to end
+    well.
 
     A SIGHUP raises `StoppedError`: the terminal is gone, and nobody meant it to end.
     """

@@ -42,7 +42,9 @@ def summaries() -> list[tuple[str, str]]:
 
 
 def metadata_files() -> list[MetadataFile]:
-    """Return what served versions have beside their content, by all kinds that can be loaded; warn of the others."""
+    """Return what served versions have beside their content, by all kinds that can be loaded; warn
+    of the others.
+    """
     return [file for name in kind_names() for file in _loadable_metadata(name)]
 
 

@@ -3,7 +3,8 @@ r"""The way out: all that commands print goes through here.
 1. Output that cannot be written (a reader that left, a full disk) is dropped and stops nothing. The
    first error is kept, and told when the command ends.
 2. A terminal never obeys what upstream wrote: control characters and escape sequences come out as
-   escapes such as `\x1b`. In JSON they are JSON's own escapes, so that a parser reads the same text.
+   escapes such as `\x1b`. In JSON they are JSON's own escapes, so that a parser reads the same
+   text.
 3. A character that the encoding of the output has not is escaped too.
 """
 
@@ -33,7 +34,9 @@ class Outlet(io.FileIO):
 
     @property
     def complaint(self) -> str | None:
-        """What is to be said of lost output. A reader that has seen enough of a listing needs no word."""
+        """What is to be said of lost output. A reader that has seen enough of a listing needs no
+        word.
+        """
         if self.lost is None or (self.lost.errno == errno.EPIPE and not self.matters):
             return None
         return f"not all output could be written: {self.lost.strerror}"
@@ -57,7 +60,9 @@ class Outlet(io.FileIO):
 
 
 def guard_output() -> Outlet:
-    """Let `sys.stdout` and `sys.stderr` take whatever is written to them; return the outlet of stdout."""
+    """Let `sys.stdout` and `sys.stderr` take whatever is written to them; return the outlet of
+    stdout.
+    """
     out, err = Outlet(1), Outlet(2)
     sys.stdout, sys.stderr = _text(out, sys.stdout), _text(err, sys.stderr)
     return out

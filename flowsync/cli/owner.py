@@ -1,7 +1,9 @@
-"""The command as the owner of the home: what it makes there belongs to that user, and it may still do all that root may.
+"""The command as the owner of the home: what it makes there belongs to that user, and it may still
+do all that root may.
 
-Root starts the same command again under the other identity, before it has done anything: so threads and worker processes have it
-too. Exports are links into the store where they can be, so they belong to the owner as well.
+Root starts the same command again under the other identity, before it has done anything: so threads
+and worker processes have it too. Exports are links into the store where they can be, so they belong
+to the owner as well.
 """
 
 import os
@@ -17,9 +19,11 @@ _TRIAL_SECONDS: Final = 30
 
 
 def become_owner(home: Path) -> None:
-    """Turn into the same command as the owner of the home, when root runs it and the home is another user's.
+    """Turn into the same command as the owner of the home, when root runs it and the home is
+    another user's.
 
-    Return when there is nothing to do, and where the kernel does not let root do that; the engine says then what is wrong.
+    Return when there is nothing to do, and where the kernel does not let root do that; the engine
+    says then what is wrong.
     """
     owner = owner_to_become(home)
     if owner is None or not sys.orig_argv:

@@ -47,7 +47,8 @@ def plans(
 def usable_plans(
     repositories: Mapping[str, RepositorySettings], file: SettingsFile
 ) -> list[Plan | Unusable]:
-    """Return the plans for repositories of `file`; those whose settings cannot be used stand apart, with the reason.
+    """Return the plans for repositories of `file`; those whose settings cannot be used stand apart,
+    with the reason.
 
     Raise the `SettingsError` of the first when none can be used.
     """
@@ -75,7 +76,9 @@ def find_remote(file: SettingsFile) -> Callable[[str], Remote | None]:
 
 
 def check_name(name: str, where: str = "") -> None:
-    """Raise `SettingsError` when a repository cannot have that name, because it would not be listed."""
+    """Raise `SettingsError` when a repository cannot have that name, because it would not be
+    listed.
+    """
     if name.startswith(HIDDEN):
         raise SettingsError(
             f"{where}a repository cannot be named {name!r}: alternate sources have names that begin with {HIDDEN!r}"

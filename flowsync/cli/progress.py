@@ -22,7 +22,9 @@ LINE_INTERVAL: Final = 5.0
 
 
 class Display(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a command shows what happens: events of syncs, results (lines of stdout), failures and notes (lines of stderr)."""
+    """Where a command shows what happens: events of syncs, results (lines of stdout), failures and
+    notes (lines of stderr).
+    """
 
     observe: Observer
     tell: Callable[[str], None]
@@ -32,7 +34,8 @@ class Display(msgspec.Struct, frozen=True, kw_only=True):
 
 @contextmanager
 def display(*, quiet: bool, expected: int | None = None) -> Iterator[Display]:
-    """Give a display while the block runs. With `quiet` it shows no progress unless stderr is a terminal.
+    """Give a display while the block runs. With `quiet` it shows no progress unless stderr is a
+    terminal.
 
     `expected` is how many results are to come, where that is known.
     """

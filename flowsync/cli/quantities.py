@@ -52,7 +52,9 @@ class Rate(click.ParamType[float]):
 
 
 def seconds_of(value: str | float) -> float:
-    """Return the seconds of a span as a settings file has it: a number of them, or a text such as `4h`. Raise `ValueError` for any other."""
+    """Return the seconds of a span as a settings file has it: a number of them, or a text such as
+    `4h`. Raise `ValueError` for any other.
+    """
     found = _amount(value, _SECONDS) if isinstance(value, str) else float(value)
     if found is None or not 0 < found <= _LONGEST:
         raise ValueError(f"{value!r} is no duration such as 90, '30m' or '4h'")

@@ -30,10 +30,12 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
     ) -> "flowsync.Engine":
         """Return an engine with these settings, not yet open.
 
-        `workers` replaces that of the file, unless it is `None`. `spends_reserve` is for commands that free space.
+        `workers` replaces that of the file, unless it is `None`. `spends_reserve` is for commands
+        that free space.
         """
         if self.database_url is None:
-            # The environment is this program's own, and only a server of the user's is looked up in it.
+            # The environment is this program's own, and only a server of the user's is looked up in
+            # it.
             forget_libpq_environment()
         settings = self.file.settings
         roots = settings.allowed_roots
@@ -55,7 +57,8 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def load(place: Place, environ: Mapping[str, str] = os.environ) -> Configuration:
-    """Read the settings file, if there is one, and put the options over it. Raise `SettingsError` that names file and field.
+    """Read the settings file, if there is one, and put the options over it. Raise `SettingsError`
+    that names file and field.
 
     Root becomes the owner of the home first (`owner.py`).
     """

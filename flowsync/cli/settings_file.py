@@ -52,8 +52,8 @@ Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 class RepositorySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A repository that `flowsync sync` keeps up, with the choices of `flowsync.DeclarativeVersion`.
 
-    `remote` takes the fields of `flowsync.Remote` beyond name, URL and policy. A limit that is `None` is that of the library. `timeout` is a
-    number of seconds or a duration such as "4h".
+    `remote` takes the fields of `flowsync.Remote` beyond name, URL and policy. A limit that is
+    `None` is that of the library. `timeout` is a number of seconds or a duration such as "4h".
     """
 
     source: str

@@ -1,6 +1,7 @@
 """Runs the plans of one `flowsync sync` in one engine, and tells how each ended.
 
-1. A failure keeps no other repository from its sync, nor do settings of it that cannot be used, nor a bug in a source; that one keeps its traceback.
+1. A failure keeps no other repository from its sync, nor do settings of it that cannot be used, nor
+   a bug in a source; that one keeps its traceback.
 2. Every plan gets one result, also when the engine cannot be opened.
 3. Alternate sources are asked first as soon as there are any; who records one wants it to be used.
 4. What failed is one line on stderr each: the result of another sync may stand between it and the end.

@@ -41,7 +41,9 @@ def visible(text: str) -> str:
 
 
 def visible_line(text: str) -> str:
-    """Return the text as one line without anything that a terminal would obey, its blanks as they are."""
+    """Return the text as one line without anything that a terminal would obey, its blanks as they
+    are.
+    """
     return text if text.isprintable() else "".join(map(_shown, text))
 
 

@@ -70,7 +70,9 @@ def wanted_plans(
     policy: Policy | None,
     on_error: ErrorPolicy | None,
 ) -> list[Plan | Unusable]:
-    """Return what is to be synced, and which of it cannot be. Raise a usage error when the arguments contradict each other."""
+    """Return what is to be synced, and which of it cannot be. Raise a usage error when the
+    arguments contradict each other.
+    """
     if is_described(target):
         if len(target) > 2:
             raise click.UsageError(f"expected SOURCE URL, found {len(target)} arguments")

@@ -14,7 +14,9 @@ class Word(click.ParamType[str]):
     name = "text"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Return the text. Fail with a usage error, which does not show it: it may hold a password."""
+        """Return the text. Fail with a usage error, which does not show it: it may hold a
+        password.
+        """
         text = str(value)
         try:
             text.encode()
@@ -24,7 +26,9 @@ class Word(click.ParamType[str]):
 
 
 def expect_text(command: click.Command) -> None:
-    """Let every argument and option of a command that takes plain text, also of its sub-commands, take only text."""
+    """Let every argument and option of a command that takes plain text, also of its sub-commands,
+    take only text.
+    """
     for parameter in command.params:
         if parameter.type is click.STRING:
             parameter.type = Word()

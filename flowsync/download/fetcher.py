@@ -93,8 +93,8 @@ class UrlFetcher:
     async def stream(self, request: FetchRequest, sink: Sink) -> Received:
         """Bring a body into `sink`.
 
-        Raise `UnsupportedUrlError` for an unknown scheme, `ForbiddenPathError` for a file that a remote of
-        another scheme asks for, `EngineClosedError`, and what `Fetcher` says.
+        Raise `UnsupportedUrlError` for an unknown scheme, `ForbiddenPathError` for a file that a
+        remote of another scheme asks for, `EngineClosedError`, and what `Fetcher` says.
         """
         if self.closed:
             raise FetcherClosedError(redact(request.url), "asked of a fetcher that is closed")

@@ -39,7 +39,9 @@ _OVERLOAD: Final = (UnreachableError, BrokenBodyError, TransferTimeoutError)
 
 
 class Traffic(msgspec.Struct, frozen=True):
-    """What is under way for one remote: bytes that came in the present tries, and when the first of these began, in the loop's time."""
+    """What is under way for one remote: bytes that came in the present tries, and when the first of
+    these began, in the loop's time.
+    """
 
     taken: int
     since: float
@@ -202,7 +204,8 @@ class Slot:
         try:
             await turn
         except BaseException:
-            # Two cases: the turn had come in the same instant and is handed on; or it had not, and those behind may be let in now.
+            # Two cases: the turn had come in the same instant and is handed on; or it had not, and
+            # those behind may be let in now.
             if turn.done() and not turn.cancelled():
                 host.gate.left()
             elif ticket.waiting:

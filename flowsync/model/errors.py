@@ -45,8 +45,8 @@ class StageEndedEarlyError(PipelineError):
 
 
 class StageAbortedError(PipelineError):
-    """A stage, or a task of one, ended neither by returning nor with an error: a cancellation that nobody had asked for came out of it, or an
-    exception that is none, such as `GeneratorExit`.
+    """A stage, or a task of one, ended neither by returning nor with an error: a cancellation that
+    nobody had asked for came out of it, or an exception that is none, such as `GeneratorExit`.
     """
 
 
@@ -145,7 +145,9 @@ class EmbeddedPostgresError(CatalogUnavailableError):
 
 
 class UnfitDatabaseError(CatalogError):
-    """The database cannot hold a catalog: its server is too old, or its encoding cannot hold every text."""
+    """The database cannot hold a catalog: its server is too old, or its encoding cannot hold every
+    text.
+    """
 
 
 class SchemaTooNewError(CatalogError):
@@ -202,11 +204,15 @@ class DuplicateContentError(RepositoryVersionError):
 
 
 class EngineClosedError(FlowsyncError):
-    """The engine was closed before the work was done, or could begin; nothing half-done is visible."""
+    """The engine was closed before the work was done, or could begin; nothing half-done is
+    visible.
+    """
 
 
 class SyncTimeoutError(FlowsyncError, TimeoutError):
-    """A sync was not done within its `timeout`. `seconds` is what it was given, `reached` says how far it came; nothing became visible."""
+    """A sync was not done within its `timeout`. `seconds` is what it was given, `reached` says how
+    far it came; nothing became visible.
+    """
 
     def __init__(self, repository: str, seconds: float, reached: str) -> None:
         super().__init__(repository, seconds, reached)
@@ -254,7 +260,9 @@ class StoreUnwritableError(StoreError):
 
 
 class StoreMismatchError(StoreError):
-    """The store does not hold the bytes of the catalog: home and database do not belong together."""
+    """The store does not hold the bytes of the catalog: home and database do not belong
+    together.
+    """
 
 
 class StoreFullError(StoreError):

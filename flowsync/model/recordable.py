@@ -5,8 +5,8 @@
    infinity, no nesting without bound.
 3. Its key can be computed.
 
-It is asked once a unit. Fields of short plain text are looked at as they are; for others, one encoding
-and one decoding tell. What looks odd is looked at in full.
+It is asked once a unit. Fields of short plain text are looked at as they are; for others, one
+encoding and one decoding tell. What looks odd is looked at in full.
 """
 
 from collections.abc import Callable, Iterator

@@ -130,7 +130,9 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class BareUnit(msgspec.Struct, frozen=True, kw_only=True):
-    """A unit of a version that has no artifacts, and so no path: its fields are all there is of it."""
+    """A unit of a version that has no artifacts, and so no path: its fields are all there
+    is of it.
+    """
 
     content_id: bytes
     type: str

@@ -4,7 +4,9 @@ surrogates.
 
 
 def problem_with_text(text: object) -> str | None:
-    """Return what keeps `text` from being recorded, such as "holds a NUL"; None when nothing does."""
+    """Return what keeps `text` from being recorded, such as "holds a NUL"; None when
+    nothing does.
+    """
     if not isinstance(text, str):
         return f"is no text but of type {type(text).__name__}"
     if text.isascii():

@@ -83,7 +83,9 @@ class Fetched(msgspec.Struct, frozen=True, kw_only=True):
         return proving_tag(self.validators.etag, self.headers)
 
     def confirms(self, tag: str) -> bool:
-        """Say whether this is the answer that the body with the entity tag `tag` is still the same."""
+        """Say whether this is the answer that the body with the entity tag `tag` is still
+        the same.
+        """
         return self.not_modified and is_strong(tag) and self.validators.etag in {None, tag}
 
 

@@ -1,7 +1,8 @@
 """Which items a task waits for, itself or through tasks that it waits for in turn.
 
-It is found by looking at the coroutines of the task, when nothing moves any more: an item that was never put is known to no pipeline, and
-who awaits it can be told in no other way. Nothing is written down while things go well.
+It is found by looking at the coroutines of the task, when nothing moves any more: an item that was
+never put is known to no pipeline, and who awaits it can be told in no other way. Nothing is written
+down while things go well.
 """
 
 import asyncio

@@ -6,10 +6,13 @@
 3. Sending and receiving only touch the loop when they have to wait; in between they are plain method calls. That is what brings a hop
    under a microsecond (`bench/pipeline/bench_hops.py`).
 4. Any number of tasks may send, and they are served in the order in which they came; one task receives at a time.
-5. An item that cannot be sent any more is noted as lost (`Losses`), because the task that sends it may be one that nobody awaits.
-6. After `break_off`, sending and waiting to receive raise `CancelledError`: the pipeline ends, also where a stage has caught its cancellation.
-7. An item is in the channel when `send` returns, and is not when it raises, cancelled or otherwise. An item that was taken and could not be
-   used is put back (`restore`), so that nothing is lost either.
+5. An item that cannot be sent any more is noted as lost (`Losses`), because the task that sends it
+   may be one that nobody awaits.
+6. After `break_off`, sending and waiting to receive raise `CancelledError`: the pipeline ends, also
+   where a stage has caught its cancellation.
+7. An item is in the channel when `send` returns, and is not when it raises, cancelled or otherwise.
+   An item that was taken and could not be used is put back (`restore`), so that nothing is lost
+   either.
 
 Decided: a sender that waits is promised a place instead of having its item moved into the channel, which would save a switch of tasks a
 hop, because a sender that is cancelled in that very moment could not say any more that its item was not sent.
@@ -66,7 +69,8 @@ class Channel(Generic[T]):
         self._items: deque[T] = deque()
         self._senders: deque[asyncio.Future[None]] = deque()
         self._receiver: asyncio.Future[None] | None = None
-        # Places that are neither taken nor promised. While senders wait there are none, or fewer after a `restore`.
+        # Places that are neither taken nor promised. While senders wait there are none, or fewer
+        # after a `restore`.
         self._free = maxsize
         self._open = True
         self._closed = False
@@ -252,7 +256,8 @@ class Channel(Generic[T]):
 
     def _renounce(self, turn: asyncio.Future[None]) -> None:
         if turn.done() and not turn.cancelled():
-            # The place was promised in the moment in which the sender was cancelled: it goes to the next.
+            # The place was promised in the moment in which the sender was cancelled: it goes to the
+            # next.
             self._free += 1
             self._promise_places()
         elif turn in self._senders:

@@ -1,11 +1,13 @@
-"""The descriptors of this process: the standard ones, and how many files and sockets it may have open.
+"""The descriptors of this process: the standard ones, and how many files and sockets it may have
+open.
 
-1. A supervisor may start a program with standard descriptors (0, 1, 2) closed. The next socket or file
-   that is opened takes such a number then: the event loop aborts when it must close it, and children
-   write their words into it. So a missing one is opened on the null device before anything else.
-2. The limit is the soft one of the process as it is now. A program raises it when it starts; the library
-   leaves it alone. What is shared out leaves room for the loop, the database's sessions and the files
-   that threads have open for a moment.
+1. A supervisor may start a program with standard descriptors (0, 1, 2) closed. The next socket or
+   file that is opened takes such a number then: the event loop aborts when it must close it, and
+   children write their words into it. So a missing one is opened on the null device before anything
+   else.
+2. The limit is the soft one of the process as it is now. A program raises it when it starts; the
+   library leaves it alone. What is shared out leaves room for the loop, the database's sessions and
+   the files that threads have open for a moment.
 """
 
 import os
@@ -38,7 +40,9 @@ def open_missing() -> None:
 
 
 def raise_limit() -> int:
-    """Raise the soft limit as far as the hard one lets it, and return it. For the start of a program."""
+    """Raise the soft limit as far as the hard one lets it, and return it. For the start of a
+    program.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _UNLIMITED if hard == resource.RLIM_INFINITY else min(hard, _UNLIMITED)
     if soft != resource.RLIM_INFINITY and soft < wanted:

@@ -8,7 +8,9 @@ from typing import Any, Final
 _log = logging.getLogger(__name__)
 
 INSIST: Final = 10.0
-"""Seconds after which a task that goes on although it was cancelled is cancelled again: more than a clean-up takes."""
+"""Seconds after which a task that goes on although it was cancelled is cancelled again: more than a
+clean-up takes.
+"""
 
 
 async def insist(tasks: Collection[asyncio.Task[Any]]) -> None:

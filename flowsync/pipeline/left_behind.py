@@ -1,4 +1,5 @@
-"""Tasks that a stage leaves behind: begun by it, still going on when it has returned, and able to put.
+"""Tasks that a stage leaves behind: begun by it, still going on when it has returned, and able to
+put.
 
 1. Who began a task is told by its context, which tasks, timers and threads of asyncio hand on. A
    task of other code that merely knows the stage is none of its own.

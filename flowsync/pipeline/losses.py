@@ -1,7 +1,8 @@
-"""Items that could not be handed on: the one record of them, which pipeline, channels and stages share.
+"""Items that could not be handed on: the one record of them, which pipeline, channels and stages
+share.
 
-A task that puts an item may be one that nobody awaits, so raising there is not enough. What is noted here fails the pipeline, or, after its end,
-the completion of the version that it made.
+A task that puts an item may be one that nobody awaits, so raising there is not enough. What is
+noted here fails the pipeline, or, after its end, the completion of the version that it made.
 """
 
 import asyncio
@@ -10,7 +11,9 @@ from flowsync.model.errors import PipelineError
 
 
 class Losses:
-    """The first error of an item that could not be handed on. Made by a pipeline, which it outlives."""
+    """The first error of an item that could not be handed on. Made by a pipeline, which it
+    outlives.
+    """
 
     __slots__ = ("error", "told")
 

@@ -1,14 +1,15 @@
 """Runs a list of stages as one pipeline, with structured concurrency.
 
 1. Everything that can be refused is refused before any stage starts.
-2. A stage that fails cancels all others, with all their children, and waits for them; so does cancelling the pipeline from outside.
-3. The first error comes out as itself, with a note that names the stage; errors of other stages are attached to it.
-4. A stage ends by returning, by an error, or because the pipeline cancelled it. Whatever else comes out of it is a `StageAbortedError`;
-   `SystemExit` and `KeyboardInterrupt` come out as themselves, after the clean-up.
-5. A stage that returns while items are still coming to it is an error: they would be lost, and a mirror would take them for removed. So is a task
+2. A stage that fails cancels all others, with all their children, and waits for them; so does
+   cancelling the pipeline from outside. The first error comes out as itself, with a note that names
+   the stage; errors of other stages are attached to it.
+3. A stage ends by returning, by an error, or because the pipeline cancelled it; all else is a
+   `StageAbortedError`, but `SystemExit` and `KeyboardInterrupt` come out after the clean-up.
+4. A stage that returns while items come to it is an error, because they would be lost. So is a task
    that a stage has left behind (`left_behind.py`), and an item that such a task puts.
-6. A stage that catches its cancellation gets no further at a channel, and is cancelled again after a while (`insisting.py`).
-7. When nothing can ever move again (`stall.py`), that is noticed after `stall_timeout` seconds and is an error that names item and stage.
+5. A stage that catches its cancellation is cancelled again after a while (`insisting.py`).
+6. What can never move again (`stall.py`) is an error that names item and stage.
 """
 
 import asyncio
@@ -81,7 +82,8 @@ class Pipeline:
         stall_timeout: float | None = STALL_TIMEOUT,
     ) -> None:
         self._stages = list(stages)
-        # By identity: a stage may be a dataclass, whose instances compare equal and cannot be hashed.
+        # By identity: a stage may be a dataclass, whose instances compare equal and cannot be
+        # hashed.
         repeated = {
             str(stage)
             for stage in self._stages
@@ -124,7 +126,8 @@ class Pipeline:
             self._waiting.end(failure)
             for stage in self._stages:
                 stage.disconnect()
-            # An error holds the frames it passed; a frame that held it in turn would keep every item in flight alive.
+            # An error holds the frames it passed; a frame that held it in turn would keep every
+            # item in flight alive.
             del failure
 
     def movement(self) -> int:
@@ -132,11 +135,15 @@ class Pipeline:
         return sum(channel.sent for channel in self._channels)
 
     def is_idle(self) -> bool:
-        """Say whether no stage works on what it has, as far as can be known; of the first stage nothing is."""
+        """Say whether no stage works on what it has, as far as can be known; of the first stage
+        nothing is.
+        """
         return self._standstill.is_idle()
 
     def expect_no_loss(self) -> None:
-        """Raise `PipelineError` when an item was put that could not be handed on, also since the end."""
+        """Raise `PipelineError` when an item was put that could not be handed on, also since the
+        end.
+        """
         if self._losses.error is not None:
             raise self._losses.error
 
@@ -263,7 +270,9 @@ class Pipeline:
             guard.cancel()
 
     async def _guard(self) -> None:
-        """Fail when an item is lost, or nothing can move any more; when the pipeline ends, see to it that all stages do."""
+        """Fail when an item is lost, or nothing can move any more; when the pipeline ends, see to
+        it that all stages do.
+        """
         told = asyncio.ensure_future(self._losses.told.wait())
         try:
             while True:

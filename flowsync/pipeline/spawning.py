@@ -1,4 +1,5 @@
-"""How a worker process comes to life: spawned, light, deaf to Ctrl-C and to the end of its terminal.
+"""How a worker process comes to life: spawned, light, deaf to Ctrl-C and to the end of its
+terminal.
 
 1. Spawned, never forked: the parent has threads and an event loop.
 2. The caller's `__main__` is not run again in the worker. The `spawn` of the standard library does that so that functions defined there can be
@@ -25,7 +26,9 @@ from typing import Any
 
 
 class WorkerProcess(context.SpawnProcess):
-    """A process that is launched without the caller's `__main__`, with SIGINT and SIGHUP blocked."""
+    """A process that is launched without the caller's `__main__`, with SIGINT and SIGHUP
+    blocked.
+    """
 
     @staticmethod
     def _Popen(process_obj: BaseProcess) -> "_Launch":  # noqa: N802
@@ -39,7 +42,8 @@ class _Launch(popen_spawn_posix.Popen):
 
     def _launch(self, process_obj: BaseProcess) -> None:
         luggage = self._pack(process_obj)
-        # The parent keeps its ends as long as this object lives: an outlet that closes tells the child that the parent has died.
+        # The parent keeps its ends as long as this object lives: an outlet that closes tells the
+        # child that the parent has died.
         kept: list[int] = []
         given: list[int] = []
         self.finalizer = util.Finalize(self, _close, (kept,))
@@ -76,7 +80,8 @@ def _preparation(name: str) -> dict[str, Any]:
     try:
         return spawn.get_preparation_data(name)
     except FileNotFoundError:
-        # The working directory was removed: a worker needs none, but the modules and its parent's key.
+        # The working directory was removed: a worker needs none, but the modules and its parent's
+        # key.
         return {
             "name": name,
             "authkey": process.current_process().authkey,

@@ -104,11 +104,13 @@ class Stage:
                     buffer.arm(channel.wake)
                     await _wait_for_more(channel, pressure, lull, buffer.lull)
         finally:
-            # Cancelled while the batch was filling: what was taken stays to be read, by another iteration if there is one.
+            # Cancelled while the batch was filling: what was taken stays to be read, by another
+            # iteration if there is one.
             channel.restore(buffer.release())
 
     async def put(self, item: Any) -> None:
-        """Hand an item to the next stage, waiting while there is no room. Raise `ValueError` when the item is `None`.
+        """Hand an item to the next stage, waiting while there is no room. Raise `ValueError` when
+        the item is `None`.
 
         A task that puts ends before its stage returns: await it, or begin it in a `TaskGroup`. A
         stage that leaves one behind fails its pipeline. That cannot be known of what has begun no

@@ -1,8 +1,11 @@
-"""When a pipeline can never move again: its stages wait for each other, while an item is awaited that none of them can bring.
+"""When a pipeline can never move again: its stages wait for each other, while an item is awaited
+that none of them can bring.
 
-Decided: a stall is inferred from what channels and items know, instead of tracing which task belongs to which stage. Of the first stage nothing
-is known while it does not await an item itself: it counts as waiting when nothing else moves, because it often waits for children of its own
-(`gather` over resolutions). A first stage that is slow on its own account, while others await an item that was dropped, says so by `working()`.
+Decided: a stall is inferred from what channels and items know, instead of tracing which task
+belongs to which stage. Of the first stage nothing is known while it does not await an item itself:
+it counts as waiting when nothing else moves, because it often waits for children of its own
+(`gather` over resolutions). A first stage that is slow on its own account, while others await an
+item that was dropped, says so by `working()`.
 """
 
 import asyncio
@@ -17,7 +20,9 @@ from flowsync.pipeline.stage import Stage
 
 
 class Standstill:
-    """What is looked at of one running pipeline. The lists are the pipeline's own; `tasks` runs the stages."""
+    """What is looked at of one running pipeline. The lists are the pipeline's own; `tasks` runs the
+    stages.
+    """
 
     def __init__(
         self,
@@ -32,7 +37,9 @@ class Standstill:
         self._waiting = waiting
 
     def stall(self) -> str | None:
-        """Say which items are awaited in vain by a pipeline in which nothing moves; `None` when something may still move."""
+        """Say which items are awaited in vain by a pipeline in which nothing moves; `None` when
+        something may still move.
+        """
         running = self._running()
         if any(self._stages[number]._busy for number in running):
             return None
@@ -58,7 +65,9 @@ class Standstill:
         )
 
     def is_idle(self) -> bool:
-        """Say whether no stage works on what it has, as far as can be known; of the first stage nothing is."""
+        """Say whether no stage works on what it has, as far as can be known; of the first stage
+        nothing is.
+        """
         return all(
             self._stages[number]._busy or self._stands_still(number) for number in self._running()
         )

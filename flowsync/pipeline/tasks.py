@@ -1,10 +1,13 @@
 """Task groups whose first error comes out as itself, and whose tasks cannot end unnoticed.
 
-1. `asyncio.TaskGroup` wraps every error in a group. A caller of a stage wants the error that happened first, as it was raised, so that
-   `except TransferError` works; the others are attached to it as notes.
-2. `asyncio.TaskGroup` takes a task out of which a `CancelledError` comes for one that was cancelled, and forgets it. Here that is a
-   `StageAbortedError`, unless the task was cancelled: what the task had in hand would be lost.
-3. `SystemExit` and `KeyboardInterrupt` come out as themselves once all tasks have ended, instead of breaking the loop off.
+1. `asyncio.TaskGroup` wraps every error in a group. A caller of a stage wants the error that
+   happened first, as it was raised, so that `except TransferError` works; the others are attached
+   to it as notes.
+2. `asyncio.TaskGroup` takes a task out of which a `CancelledError` comes for one that was
+   cancelled, and forgets it. Here that is a `StageAbortedError`, unless the task was cancelled:
+   what the task had in hand would be lost.
+3. `SystemExit` and `KeyboardInterrupt` come out as themselves once all tasks have ended, instead of
+   breaking the loop off.
 """
 
 import asyncio
@@ -97,7 +100,9 @@ def leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
 
 
 def first_come(errors: Sequence[BaseException]) -> tuple[BaseException, list[BaseException]]:
-    """Return the error that goes on, and the others: one of `STOPS` if there is any, or else the first."""
+    """Return the error that goes on, and the others: one of `STOPS` if there is any, or else the
+    first.
+    """
     stops = [error.__cause__ for error in errors if isinstance(error, StoppedError)]
     first = next((stop for stop in stops if stop is not None), errors[0])
     stood_for = [error for error in errors if isinstance(error, StoppedError)]

@@ -1,6 +1,8 @@
-"""Tasks at work in something that can be closed under them: closing ends their work there with an error that says so.
+"""Tasks at work in something that can be closed under them: closing ends their work there with an
+error that says so.
 
-A task that waits inside is cancelled, and its cancellation turns into the error where its visit ends; a cancellation from elsewhere goes through.
+A task that waits inside is cancelled, and its cancellation turns into the error where its visit
+ends; a cancellation from elsewhere goes through.
 """
 
 import asyncio
@@ -39,7 +41,9 @@ class Visits:
             return
 
     def forget(self, task: asyncio.Task[Any] | None) -> None:
-        """Take note that `task` waits elsewhere, whatever it left open inside, such as an iterator that it did not close."""
+        """Take note that `task` waits elsewhere, whatever it left open inside, such as an iterator
+        that it did not close.
+        """
         for visit in [visit for visit in self.going if visit.is_of(task)]:
             visit.forget()
             self.leave(visit)

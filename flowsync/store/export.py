@@ -33,7 +33,8 @@ from flowsync.store.tree import (
 Entry = tuple[str, str]
 """A relative path in the exported folder, and the path of the blob."""
 
-# Another file system; a full inode; a file of someone else under protected_hardlinks; no links on this file system.
+# Another file system; a full inode; a file of someone else under protected_hardlinks; no links on
+# this file system.
 _NO_LINK: Final = frozenset(
     {errno.EXDEV, errno.EMLINK, errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS}
 )
@@ -111,7 +112,8 @@ class _Tree:
                 raise _explained(error, path, blob) from error
 
     def _put(self, blob: str, destination: str) -> None:
-        # Trying first spares a set of the folders made so far. What is still not found afterwards is the blob.
+        # Trying first spares a set of the folders made so far. What is still not found afterwards
+        # is the blob.
         try:
             self._link_or_copy(blob, destination)
         except FileNotFoundError:

@@ -1,4 +1,6 @@
-"""The id of a store: one line in a file of its folder, which says what the store is called in the catalog of its bytes."""
+"""The id of a store: one line in a file of its folder, which says what the store is called in the
+catalog of its bytes.
+"""
 
 import os
 import tempfile

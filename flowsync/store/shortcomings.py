@@ -60,7 +60,9 @@ def file_system(path: str) -> str:
 
 @cache
 def _told() -> set[tuple[int, str]]:
-    """Return what was told already, of which file system (its device): kept as long as the process."""
+    """Return what was told already, of which file system (its device): kept as long as the
+    process.
+    """
     return set()
 
 

@@ -7,8 +7,8 @@
    builder lives. Siblings whose lock can be had are left-overs and are removed.
 3. Files are read-only, and everybody may read them and enter the folders, whatever the umask is.
    Who may come so far is what the folder above says.
-4. A folder that holds anything and no marker is never replaced. This is asked before the work, and again of what the swap took away: if somebody
-   put another folder there meanwhile, it is put back.
+4. A folder that holds anything and no marker is never replaced. This is asked before the work, and
+   again of what the swap took away: if somebody put another folder there meanwhile, it is put back.
 """
 
 import errno
@@ -36,7 +36,9 @@ FILE_MODE: Final = 0o444
 """The mode of all files: that of blobs, which is also that of links to them."""
 
 FOLDER_MODE: Final = 0o755
-"""The mode of all folders: whoever reaches the exported folder may read it, such as a web server."""
+"""The mode of all folders: whoever reaches the exported folder may read it, such as a web
+server.
+"""
 
 # What chmod answers on file systems that keep no modes.
 _NO_MODES: Final = frozenset({errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP})
@@ -147,7 +149,8 @@ def _markers(folder: str) -> list[str]:
 
 
 def _claim_new(target: str) -> tuple[str, int]:
-    # Someone who tidies may remove the folder between its creation and our claim. Then take another.
+    # Someone who tidies may remove the folder between its creation and our claim. Then take
+    # another.
     while True:
         folder = _sibling(target)
         os.mkdir(folder)

@@ -1,4 +1,5 @@
-"""The tie between a catalog and the store of its bytes: each holds the same id, and an engine refuses what does not match.
+"""The tie between a catalog and the store of its bytes: each holds the same id, and an engine
+refuses what does not match.
 
 A store without an id is taken as the catalog's own only when that is safe:
 
@@ -10,7 +11,8 @@ A store without an id is taken as the catalog's own only when that is safe:
 | no | yes | it holds recorded bytes, or has the id of the catalog |
 | no | no | it holds recorded bytes; it is empty and nothing is recorded |
 
-A new store of a catalog in which nothing is recorded gets a new id, so that the one before is known for another.
+A new store of a catalog in which nothing is recorded gets a new id, so that the one before is known
+for another.
 """
 
 from contextlib import aclosing
@@ -28,7 +30,8 @@ from flowsync.store.identity import identity_file, read_identity, write_identity
 
 
 class Evidence(msgspec.Struct, frozen=True, kw_only=True):
-    """What speaks for or against a store: whether it has blobs at all, whether the catalog records any, and whether it has one of these.
+    """What speaks for or against a store: whether it has blobs at all, whether the catalog records
+    any, and whether it has one of these.
 
     `same_home`: the database lies in the home of the store.
     """
@@ -45,7 +48,9 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def chosen_id(binding: StoreBinding, found: UUID | None, evidence: Evidence) -> UUID | None:
-    """Return the id that catalog and store shall have from now on, or `None` when they do not belong together."""
+    """Return the id that catalog and store shall have from now on, or `None` when they do not
+    belong together.
+    """
     if found is not None:
         if binding.store is None and (evidence.has_recorded or found == binding.catalog):
             return found
@@ -60,7 +65,9 @@ def chosen_id(binding: StoreBinding, found: UUID | None, evidence: Evidence) -> 
 
 
 async def bind_store(catalog: Catalog, store: BlobStore, root: Path, *, same_home: bool) -> None:
-    """Return when catalog and store hold the same id. Raise `StoreMismatchError` when they do not belong together."""
+    """Return when catalog and store hold the same id. Raise `StoreMismatchError` when they do not
+    belong together.
+    """
     bound = catalog.database.binding.store
     if bound is not None and bound == await in_thread(read_identity, str(root)):
         return

@@ -65,7 +65,8 @@ class DeclarativeVersion:
     (`MassRemovalError`), and so does one that would lose all of its units, however few, unless that
     share is 1.
 
-    `timeout` is how many seconds the sync may take from its turn on; then it fails with a `SyncTimeoutError`, and nothing of it is visible.
+    `timeout` is how many seconds the sync may take from its turn on; then it fails with a
+    `SyncTimeoutError`, and nothing of it is visible.
 
     `observers` get this sync's events, besides the engine's own. `maxsize` is the number of items
     between two stages, `stall_timeout` as in `create_pipeline`.
@@ -142,7 +143,8 @@ class DeclarativeVersion:
     def create(self) -> RepositoryVersion | None:
         """Do the whole sync in a loop of its own and return the new version, or `None` when it would not differ from the latest.
 
-        Raises `FlowsyncError` inside a running loop, where `acreate()` is to be awaited, `SyncTimeoutError`, and whatever the sync fails with.
+        Raises `FlowsyncError` inside a running loop, where `acreate()` is to be awaited,
+        `SyncTimeoutError`, and whatever the sync fails with.
         """
         descriptors.open_missing()
         try:
@@ -154,9 +156,11 @@ class DeclarativeVersion:
         )
 
     async def acreate(self) -> RepositoryVersion | None:
-        """Do the whole sync in the running loop, with the open engine that was given, and return as `create()` does.
+        """Do the whole sync in the running loop, with the open engine that was given, and return as
+        `create()` does.
 
-        Raises `EngineClosedError` when the engine is closed before the sync is done, `SyncTimeoutError`, and whatever the sync fails with.
+        Raises `EngineClosedError` when the engine is closed before the sync is done,
+        `SyncTimeoutError`, and whatever the sync fails with.
         """
         engine = self._open_engine("acreate()")
         run = SyncRun(engine, self.repository, self._options, self._observers)

@@ -1,7 +1,8 @@
 """The engine: owner of everything a process shares between its syncs.
 
 1. It is opened explicitly, and closes what it opened, in reverse order, also when opening fails half-way.
-2. Many syncs use it at once. It belongs to the loop it was opened in. Closing ends all that uses it (`operations`), and leaves nothing behind.
+2. Many syncs use it at once. It belongs to the loop it was opened in. Closing ends all that uses it
+   (`operations`), and leaves nothing behind.
 3. Without a database URL it starts the embedded PostgreSQL in its home, or joins one that another process started there.
 4. Nothing here reads the environment, but `from_environment`, which says so.
 """
@@ -60,13 +61,17 @@ SYNCS_AT_ONCE = 8
 class Engine:
     """The resources of one process: catalog, blob store, connections, hash workers, limits.
 
-    `home` is the folder of the store and, without `database_url`, of the embedded PostgreSQL. `hash_workers` is the number of hashing
-    processes (default: one a core). `workers` is the number of processes that download and verify; 0 does that in this one. `allowed_roots` are
-    the folders that `file://` URLs may lead into; `None` allows all that the process may read. `in_flight_bytes` and `in_flight_items` bound what
-    is being fetched, or was and is not recorded yet, over all syncs: memory, disk, and what a killed process has to fetch again. `syncs_at_once` is
-    how many syncs go on at most, whatever number is asked for; the others wait for their turn (`turns`). `backoff` is how long failed requests wait
-    before the next try. `observers` get the events of every sync. `spends_reserve` is for what frees space: the room that a home
-    keeps for it (`reserve.py`) is given up when the engine opens, and taken again when it closes, if there is room.
+    `home` is the folder of the store and, without `database_url`, of the embedded PostgreSQL.
+    `hash_workers` is the number of hashing processes (default: one a core). `workers` is the number
+    of processes that download and verify; 0 does that in this one. `allowed_roots` are the folders
+    that `file://` URLs may lead into; `None` allows all that the process may read.
+    `in_flight_bytes` and `in_flight_items` bound what is being fetched, or was and is not recorded
+    yet, over all syncs: memory, disk, and what a killed process has to fetch again. `syncs_at_once`
+    is how many syncs go on at most, whatever number is asked for; the others wait for their turn
+    (`turns`). `backoff` is how long failed requests wait before the next try. `observers` get the
+    events of every sync. `spends_reserve` is for what frees space: the room that a home keeps for
+    it (`reserve.py`) is given up when the engine opens, and taken again when it closes, if there is
+    room.
 
     Raises `SettingsError` when no sync could ever go on.
     """
@@ -148,10 +153,10 @@ class Engine:
     async def open(self) -> None:
         """Open everything.
 
-        Raises `SettingsError` when the process may have too few files open, `StoreUnwritableError` when the
-        home cannot be written, `CatalogUnavailableError` when no database answers,
-        `UnfitDatabaseError` when it cannot hold a catalog, `SchemaTooNewError` when it belongs to a newer flowsync, and
-        `StoreMismatchError` when home and database do not belong together.
+        Raises `SettingsError` when the process may have too few files open, `StoreUnwritableError`
+        when the home cannot be written, `CatalogUnavailableError` when no database answers,
+        `UnfitDatabaseError` when it cannot hold a catalog, `SchemaTooNewError` when it belongs to a
+        newer flowsync, and `StoreMismatchError` when home and database do not belong together.
         """
         if self._resources is not None:
             raise FlowsyncError(f"the engine at {self.home} is open already")
@@ -161,11 +166,13 @@ class Engine:
             self._resources, self._closing = resources.pop_all(), None
 
     async def close(self, *, drain: float = 0.0) -> None:
-        """Close everything that was opened; the last process that uses an embedded PostgreSQL stops it.
+        """Close everything that was opened; the last process that uses an embedded PostgreSQL stops
+        it.
 
-        Syncs and other work of the engine that go on may do so for `drain` seconds more; what has not begun, and then the rest, ends with an
-        `EngineClosedError`, and nothing half-done is visible. Closing goes on to its end also when the caller is cancelled. Called again meanwhile,
-        it waits for the same end, and may bring it nearer.
+        Syncs and other work of the engine that go on may do so for `drain` seconds more; what has
+        not begun, and then the rest, ends with an `EngineClosedError`, and nothing half-done is
+        visible. Closing goes on to its end also when the caller is cancelled. Called again
+        meanwhile, it waits for the same end, and may bring it nearer.
         """
         if self._resources is None:
             return

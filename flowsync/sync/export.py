@@ -18,9 +18,10 @@ async def export_version(
 ) -> tuple[RepositoryVersion, ExportReport]:
     """Write version `number` of the repository, by default the latest, out as `folder`, and say which version and how much it was.
 
-    Files are hard links to the store where possible and copies otherwise; the folder appears whole, in one step. Raise
-    `RepositoryNotFoundError`, `VersionNotFoundError`, or `ExportError` when the folder holds anything but an earlier export or has no name, when
-    bytes of the version were never fetched, or when it is version 0, which stands for a repository without any.
+    Files are hard links to the store where possible and copies otherwise; the folder appears whole,
+    in one step. Raise `RepositoryNotFoundError`, `VersionNotFoundError`, or `ExportError` when the
+    folder holds anything but an earlier export or has no name, when bytes of the version were never
+    fetched, or when it is version 0, which stands for a repository without any.
     """
     if not os.fspath(folder):
         raise ExportError(f"cannot export {repository!r}: the folder has no name")

@@ -1,8 +1,9 @@
 """The home: the folder where flowsync keeps its store and its embedded database.
 
-1. What is made in a home belongs to the owner of the home; a home that does not exist yet belongs to the owner of the folder in
-   which it is made. So root, who may write everywhere, leaves nothing that the owner cannot write: a program becomes the owner
-   (`owner_to_become`), an engine of root's refuses the home of another user.
+1. What is made in a home belongs to the owner of the home; a home that does not exist yet belongs
+   to the owner of the folder in which it is made. So root, who may write everywhere, leaves nothing
+   that the owner cannot write: a program becomes the owner (`owner_to_become`), an engine of root's
+   refuses the home of another user.
 2. Its path is valid UTF-8, because paths stand in results and cross to worker processes.
 """
 
@@ -15,7 +16,9 @@ from flowsync.model.errors import SettingsError, StoreUnwritableError
 
 
 def absolute(path: str | os.PathLike[str], what: str) -> Path:
-    """Return the path as an absolute one. Raise `SettingsError` when it is relative and the working directory was removed."""
+    """Return the path as an absolute one. Raise `SettingsError` when it is relative and the working
+    directory was removed.
+    """
     try:
         return Path(path).absolute()
     except FileNotFoundError as error:
@@ -40,8 +43,8 @@ def default_home(environ: Mapping[str, str]) -> Path:
 def make_home(home: Path) -> None:
     """Create the folder unless it exists.
 
-    Raise `SettingsError` when its path is no UTF-8, and `StoreUnwritableError` when it cannot be created, nothing can be written
-    there, or this process is root and the home is another user's.
+    Raise `SettingsError` when its path is no UTF-8, and `StoreUnwritableError` when it cannot be
+    created, nothing can be written there, or this process is root and the home is another user's.
     """
     if not _is_utf8(home):
         raise SettingsError(
@@ -67,9 +70,11 @@ def make_home(home: Path) -> None:
 
 
 def owner_to_become(home: Path) -> tuple[int, int] | None:
-    """Return user and group that own the home, when this process is root and they are others; otherwise `None`.
+    """Return user and group that own the home, when this process is root and they are others;
+    otherwise `None`.
 
-    `None` also where a file that root makes belongs to the owner anyway, as on some network file systems.
+    `None` also where a file that root makes belongs to the owner anyway, as on some network file
+    systems.
     """
     if os.geteuid() != 0:
         return None
@@ -83,7 +88,9 @@ def owner_to_become(home: Path) -> tuple[int, int] | None:
 
 
 def _belongs_to_owner(folder: Path, owner: int) -> bool:
-    """Whether a file that this process makes in the folder belongs to its owner. What cannot be tried is another error's."""
+    """Whether a file that this process makes in the folder belongs to its owner. What cannot be
+    tried is another error's.
+    """
     try:
         with tempfile.TemporaryFile(dir=folder) as probe:
             return os.fstat(probe.fileno()).st_uid == owner

@@ -1,10 +1,13 @@
 """What goes on in an engine: syncs, plans, exports, clean-up. Closing the engine ends all of it.
 
-1. An operation is entered before it takes anything of the engine, and left when it holds nothing any more.
-2. Closing refuses new ones and ends those that have not begun, such as syncs that wait for their turn. The others go on for as long as they are
-   given, then they end too. It returns when all have ended.
-3. An operation ends where it waits, by a cancellation of its task that comes out as an error: `EngineClosedError`, or `SyncTimeoutError` at its
-   deadline. Once it has `settled`, in its last step, nothing ends it any more.
+1. An operation is entered before it takes anything of the engine, and left when it holds nothing
+   any more.
+2. Closing refuses new ones and ends those that have not begun, such as syncs that wait for their
+   turn. The others go on for as long as they are given, then they end too. It returns when all have
+   ended.
+3. An operation ends where it waits, by a cancellation of its task that comes out as an error:
+   `EngineClosedError`, or `SyncTimeoutError` at its deadline. Once it has `settled`, in its last
+   step, nothing ends it any more.
 """
 
 import asyncio
@@ -21,7 +24,9 @@ T = TypeVar("T")
 
 
 class Operation:
-    """One thing that goes on, made by `Operations`. `began` tells it from one that still waits to begin."""
+    """One thing that goes on, made by `Operations`. `began` tells it from one that still waits to
+    begin.
+    """
 
     def __init__(self) -> None:
         self.began = False
@@ -47,7 +52,9 @@ class Operation:
             self._scope = None
 
     def begin(self, seconds: float | None, late: Callable[[], Exception]) -> None:
-        """Note that it begins now, and has so many seconds, if they are limited, before it ends with the error that `late` makes."""
+        """Note that it begins now, and has so many seconds, if they are limited, before it ends
+        with the error that `late` makes.
+        """
         self.began = True
         if seconds is not None and self._scope is not None and not self._scope.expired():
             self._error = late
@@ -62,7 +69,9 @@ class Operation:
             self._scope.reschedule(None)
 
     def end(self, error: Callable[[], Exception]) -> None:
-        """End it where it waits, with the error that `error` makes, unless its end has come already."""
+        """End it where it waits, with the error that `error` makes, unless its end has come
+        already.
+        """
         if self._settled or (self._scope is not None and self._scope.expired()):
             return
         self._error = error
@@ -81,7 +90,9 @@ class Operations:
 
     @asynccontextmanager
     async def entered(self) -> AsyncIterator[Operation]:
-        """Count an operation while the block runs. Raise `EngineClosedError` when the engine is being closed."""
+        """Count an operation while the block runs. Raise `EngineClosedError` when the engine is
+        being closed.
+        """
         if self._closed:
             raise self.closed_error()
         operation = Operation()
@@ -95,13 +106,17 @@ class Operations:
 
     @asynccontextmanager
     async def endable(self) -> AsyncIterator[Operation]:
-        """Enter an operation that has begun, and that ends with the engine in any place of the block."""
+        """Enter an operation that has begun, and that ends with the engine in any place of the
+        block.
+        """
         async with self.entered() as operation, operation.endable():
             operation.began = True
             yield operation
 
     async def close(self, drain: float) -> None:
-        """Refuse new ones, end those that wait to begin, and after `drain` seconds the rest; return when none is left."""
+        """Refuse new ones, end those that wait to begin, and after `drain` seconds the rest; return
+        when none is left.
+        """
         self._closed = True
         self.end_within(drain)
         for operation in self._going:
@@ -141,7 +156,9 @@ E = TypeVar("E", bound=HasOperations)
 def ends_with_engine(
     work: Callable[Concatenate[E, P], Coroutine[Any, Any, T]],
 ) -> Callable[Concatenate[E, P], Coroutine[Any, Any, T]]:
-    """Make `work` an operation of the engine that is its first argument: closing that ends it with an `EngineClosedError`."""
+    """Make `work` an operation of the engine that is its first argument: closing that ends it with
+    an `EngineClosedError`.
+    """
 
     @wraps(work)
     async def run(engine: E, /, *args: P.args, **kwargs: P.kwargs) -> T:

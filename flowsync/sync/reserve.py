@@ -1,7 +1,9 @@
-"""Room on the disk that is kept for what frees room: on a full disk a database can neither start nor remove a row.
+"""Room on the disk that is kept for what frees room: on a full disk a database can neither start
+nor remove a row.
 
-The reserve is a file in the home whose blocks are taken. Every engine makes it when there is room enough: a disk that is nearly
-full is left to the store. What frees space gives the reserve up first, and afterwards takes what it did not need, or all of it.
+The reserve is a file in the home whose blocks are taken. Every engine makes it when there is room
+enough: a disk that is nearly full is left to the store. What frees space gives the reserve up
+first, and afterwards takes what it did not need, or all of it.
 """
 
 import os
@@ -10,7 +12,9 @@ from pathlib import Path
 from typing import Final
 
 EMBEDDED_BYTES: Final = 48 << 20
-"""For an embedded server: three segments of its log. One is taken by a start after a crash, the others by what is removed."""
+"""For an embedded server: three segments of its log. One is taken by a start after a crash, the
+others by what is removed.
+"""
 
 STORE_BYTES: Final = 1 << 20
 """For a store alone: folders and lock files."""
@@ -20,7 +24,9 @@ _TIMES: Final = 4
 
 
 class Reserve:
-    """The reserve of a home. Its methods wait for the disk, and never fail: a reserve that cannot be made or removed is none."""
+    """The reserve of a home. Its methods wait for the disk, and never fail: a reserve that cannot
+    be made or removed is none.
+    """
 
     def __init__(self, home: Path, size: int) -> None:
         self._path = home / "reserve"

@@ -63,7 +63,9 @@ class SyncRun:
     async def run(
         self, stages: Callable[[NewVersion], list[Stage]], first_stage: Stage
     ) -> RepositoryVersion | None:
-        """Do the sync; `stages` gives the whole pipeline, which begins with `first_stage`, for the version that was opened."""
+        """Do the sync; `stages` gives the whole pipeline, which begins with `first_stage`, for the
+        version that was opened.
+        """
         self._origins = origins_of(first_stage)
         async with self._engine.operations.entered() as self._operation:
             return await self._recorded(stages)
@@ -134,9 +136,11 @@ class SyncRun:
     def _this_sync(
         self, upstream: UpstreamMemory, previous: int, latest: int
     ) -> dict[str, Any] | None:
-        """Return what is to be remembered when the sync leaves the repository at version `latest`, which was `previous`.
+        """Return what is to be remembered when the sync leaves the repository at version `latest`,
+        which was `previous`.
 
-        Asked in the last moment before that: raise what speaks against it, and let nothing end the sync any more.
+        Asked in the last moment before that: raise what speaks against it, and let nothing end the
+        sync any more.
         """
         if self._pipeline is not None:
             self._pipeline.expect_no_loss()

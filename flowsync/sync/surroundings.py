@@ -35,7 +35,9 @@ def remotes_of(stages: Sequence[Stage]) -> list[Remote]:
 
 
 def origins_of(stage: Stage) -> list[Origin]:
-    """Return the upstreams of the remotes that a stage keeps in its attributes. Folders are none, and a URL without host is told when it is asked."""
+    """Return the upstreams of the remotes that a stage keeps in its attributes. Folders are none,
+    and a URL without host is told when it is asked.
+    """
     found = []
     for remote in remotes_of([stage]):
         with suppress(ValueError):

@@ -1,15 +1,20 @@
 """When a sync begins, of all that an engine is given.
 
-1. At most `most` go on at a time. A place is held only by a sync that receives something: one from which no sign of life has come for a while
-   gives its place up, and counts again when something comes (`life.py`). It keeps its session of the database, so at most `QUIET` times as many
-   may be without a place.
-2. `AT_EASE` of them may fetch at any time: when the last downloads of one are under way, the next one begins. Beyond them, one begins at each look at
-   the loop that finds it with time to spare of late, because then it is upstreams that are waited for; and for each that ends before the next look.
-   While the loop is busy, one more begins every `PATIENCE` seconds. A loop that has no room for more until the store is done is as good as busy.
-3. For each one whose upstream has not answered at all, one more may begin at ease: many that wait in vain are soon passed.
-4. First come, first served; but those go last whose upstream keeps another sync waiting for its first answer, and while one does, most turns go to
-   those whose upstream has answered.
-5. A sync within a sync takes a turn as any other: the outer one receives nothing meanwhile, and gives up its place.
+1. At most `most` go on at a time. A place is held only by a sync that receives something: one from
+   which no sign of life has come for a while gives its place up, and counts again when something
+   comes (`life.py`). It keeps its session of the database, so at most `QUIET` times as many may be
+   without a place.
+2. `AT_EASE` of them may fetch at any time: when the last downloads of one are under way, the next
+   one begins. Beyond them, one begins at each look at the loop that finds it with time to spare of
+   late, because then it is upstreams that are waited for; and for each that ends before the next
+   look. While the loop is busy, one more begins every `PATIENCE` seconds. A loop that has no room
+   for more until the store is done is as good as busy.
+3. For each one whose upstream has not answered at all, one more may begin at ease: many that wait
+   in vain are soon passed.
+4. First come, first served; but those go last whose upstream keeps another sync waiting for its
+   first answer, and while one does, most turns go to those whose upstream has answered.
+5. A sync within a sync takes a turn as any other: the outer one receives nothing meanwhile, and
+   gives up its place.
 6. A turn is taken before the repository is locked. Who waits for a turn holds nothing.
 """
 
@@ -34,13 +39,19 @@ INTERVAL: Final = 0.1
 """Seconds between two looks at the loop, which is looked at only while a sync waits."""
 
 TICK: Final = 0.025
-"""Seconds between two looks at syncs whose upstreams have not answered; while a sync waits, as `INTERVAL`."""
+"""Seconds between two looks at syncs whose upstreams have not answered; while a sync waits, as
+`INTERVAL`.
+"""
 
 QUIET: Final = 6
-"""Syncs without a place, for each that may have one. A server of the usual hundred sessions bears that."""
+"""Syncs without a place, for each that may have one. A server of the usual hundred sessions bears
+that.
+"""
 
 FAIR: Final = 8
-"""While an upstream keeps a sync waiting, one of so many turns goes to the first in the line, whether or not its upstream has answered yet."""
+"""While an upstream keeps a sync waiting, one of so many turns goes to the first in the line,
+whether or not its upstream has answered yet.
+"""
 
 HISTORY: Final = 0.8
 """Weight, in the load of the loop, of what it was before the last look: a busy loop pauses for a tenth of a second now and then, while all that goes
@@ -113,8 +124,8 @@ class _Place(NamedTuple):
 
 
 class Turns:
-    """The turns of the syncs of one engine, used from the loop in which it is made. `is_clogged` says whether the loop waits for the store,
-    `traffic` what is under way for which remotes.
+    """The turns of the syncs of one engine, used from the loop in which it is made. `is_clogged`
+    says whether the loop waits for the store, `traffic` what is under way for which remotes.
     """
 
     def __init__(
@@ -149,7 +160,9 @@ class Turns:
 
     @asynccontextmanager
     async def taken(self, origins: Collection[Origin] = ()) -> AsyncIterator[Turn]:
-        """Wait for a turn, and hold it until the block ends. `origins` are the upstreams that are asked first, as far as they are known."""
+        """Wait for a turn, and hold it until the block ends. `origins` are the upstreams that are
+        asked first, as far as they are known.
+        """
         turn = await self._begin(frozenset(origins))
         try:
             yield turn
@@ -186,7 +199,9 @@ class Turns:
             raise
 
     def let_in(self, load: float | None = None, *, lately: float = 1.0) -> None:
-        """Let those begin who may: all who may do so at ease, or one beyond them. `lately` is the load since the last look."""
+        """Let those begin who may: all who may do so at ease, or one beyond them. `lately` is the
+        load since the last look.
+        """
         load = self._load if load is None else load
         now = self.now()
         while self._line:
@@ -210,10 +225,12 @@ class Turns:
         return sum(turn.quiet and not turn.life.answered for turn in self._turns)
 
     def _next(self) -> int:
-        """Return who is next in the line: the first whose upstream is not known to be silent, or else the first.
+        """Return who is next in the line: the first whose upstream is not known to be silent, or
+        else the first.
 
-        While an upstream keeps one waiting, and but for each `FAIR`th time, it is the first whose upstreams have answered, or else the last of those
-        that are not known to be silent: who came together with a silent one may be as silent.
+        While an upstream keeps one waiting, and but for each `FAIR`th time, it is the first whose
+        upstreams have answered, or else the last of those that are not known to be silent: who came
+        together with a silent one may be as silent.
         """
         silent = {
             origin

@@ -31,7 +31,9 @@ def homes_for_the_type_checker() -> dict[str, str]:
 
 
 def errors_that_docstrings_name() -> dict[str, str]:
-    """Return the errors that the docstrings of public functions and methods tell their callers of, with the function."""
+    """Return the errors that the docstrings of public functions and methods tell their callers of,
+    with the function.
+    """
     found = {}
     for name in PUBLIC:
         value = getattr(flowsync, name)

@@ -1,4 +1,6 @@
-"""Upstreams of the file source: files and the manifest that lists them. Plugins that bring other sources."""
+"""Upstreams of the file source: files and the manifest that lists them. Plugins that bring other
+sources.
+"""
 
 import hashlib
 from collections.abc import Mapping
@@ -29,7 +31,9 @@ def numbered(count: int) -> dict[str, bytes]:
 
 
 def install(flowsync: CommandLine, kind: str, program: str) -> None:
-    """Let the command line find a package that brings the kind of source; `program` is its module, and `SOURCE` the kind in it."""
+    """Let the command line find a package that brings the kind of source; `program` is its module,
+    and `SOURCE` the kind in it.
+    """
     packages = flowsync.folder / "packages"
     information = packages / f"{kind}_source-1.0.dist-info"
     information.mkdir(parents=True)

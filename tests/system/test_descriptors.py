@@ -1,4 +1,6 @@
-"""Programs that are started with closed descriptors, as supervisors do it, and library users in them."""
+"""Programs that are started with closed descriptors, as supervisors do it, and library users in
+them.
+"""
 
 import os
 import signal

@@ -1,4 +1,6 @@
-"""A disk that is full, embedded database and all: what is wrong is named, and what frees space goes on."""
+"""A disk that is full, embedded database and all: what is wrong is named, and what frees space goes
+on.
+"""
 
 from collections.abc import Iterator
 from pathlib import Path

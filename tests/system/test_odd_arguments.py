@@ -1,4 +1,6 @@
-"""Arguments, environments and working directories that are out of the ordinary: told in one line, or they work."""
+"""Arguments, environments and working directories that are out of the ordinary: told in one line,
+or they work.
+"""
 
 import os
 from pathlib import Path

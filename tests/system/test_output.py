@@ -130,7 +130,9 @@ def test_text_that_the_output_cannot_show_is_escaped(
 def test_no_name_reaches_the_terminal_as_something_that_it_obeys(
     flowsync: CommandLine, upstream: Upstream
 ) -> None:
-    """Of upstream's names, one turns the direction of writing; an argument has an escape sequence."""
+    """Of upstream's names, one turns the direction of writing; an argument has an escape
+    sequence.
+    """
     name = "exe.\u202egpj"
     flowsync.run("sync", "file", publish(upstream, {name: b"1"}), "-r", "files")
 

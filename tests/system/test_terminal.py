@@ -21,7 +21,9 @@ CONTROLS = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
 
 
 class Terminal:
-    """A pseudo-terminal. `descriptor` is the side of the program; `read` closes it and returns what was written to it."""
+    """A pseudo-terminal. `descriptor` is the side of the program; `read` closes it and returns what
+    was written to it.
+    """
 
     def __init__(self, rows: int = 40, columns: int = 100) -> None:
         try:
@@ -148,7 +150,9 @@ def test_a_terminal_that_cannot_redraw_gets_plain_lines(
 
 
 def screen_of(written: str, rows: int) -> list[str]:
-    """Return all lines of a terminal of so many rows after that was written to it, those that scrolled away first."""
+    """Return all lines of a terminal of so many rows after that was written to it, those that
+    scrolled away first.
+    """
     lines, row = [""], 0
     for part in re.findall(r"\x1b\[[0-9;?]*[a-zA-Z]|\r|\n|[^\x1b\r\n]+", written):
         if part == "\n":

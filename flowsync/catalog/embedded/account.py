@@ -18,13 +18,15 @@ import msgspec
 from flowsync.model.errors import EmbeddedPostgresError
 
 _SCRIPT = Path(__file__).with_name("run_as.py")
-# A launch takes 15 ms. It is not bound by the caller's deadline: the script, cut off midway, could not say what it started.
+# A launch takes 15 ms. It is not bound by the caller's deadline: the script, cut off midway, could
+# not say what it started.
 _LAUNCH_SECONDS = 30.0
 _KEPT_VARIABLES = ("PATH", "LD_LIBRARY_PATH")
 
 
 class Account(msgspec.Struct, frozen=True, kw_only=True):
-    """Who runs PostgreSQL. `identity` is the word for `run_as.py`; `owner` is the user and group to give new folders to, if not the caller's.
+    """Who runs PostgreSQL. `identity` is the word for `run_as.py`; `owner` is the user and group to
+    give new folders to, if not the caller's.
 
     `maker` makes the cluster in place of one that cannot.
     """
@@ -49,7 +51,9 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
             os.chown(path, *self.owner, follow_symlinks=False)
 
     def give_whole(self, folder: Path) -> None:
-        """Make all that is in the folder the account's own. The folder goes last: whoever is killed before that finds it as it was."""
+        """Make all that is in the folder the account's own. The folder goes last: whoever is killed
+        before that finds it as it was.
+        """
         owner = self.owner or (os.geteuid(), os.getegid())
         for place, _, names in os.walk(folder, topdown=False):
             for path in (*(Path(place, name) for name in names), Path(place)):

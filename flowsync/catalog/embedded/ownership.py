@@ -1,15 +1,20 @@
 """Who runs PostgreSQL: the rules that choose the account. PostgreSQL itself refuses to run as root.
 
 1. An existing cluster is run by whoever owns it: root's by root inside a user namespace, any other by its owner.
-2. A plain user runs it as themselves. For one without a name (a container started with a bare user number) the cluster is made
-   inside a user namespace, or by an account with a name if the caller may change to it, because `initdb` asks for the name.
-3. Root hands a new cluster to the account `flowsync`, `postgres` or `nobody`, the first that exists and can reach the programs and
-   the folder as they are: no permission of an existing folder is ever changed to make it reachable.
-4. Where none can (programs below root's own home, a folder closed to others, a container with a single user), root runs it inside
-   a user namespace, in which it is an ordinary user while its files stay root's.
-5. Where the kernel permits no such namespace (a container with the usual profile, a chroot), the account runs it and keeps one
-   right of root's: to pass closed folders. A cluster that root made in a namespace elsewhere is given to that account.
-6. What was chosen has run `postgres --version` first, so that a refusal of the kernel is known before anything is written.
+2. A plain user runs it as themselves. For one without a name (a container started with a bare user
+   number) the cluster is made inside a user namespace, or by an account with a name if the caller
+   may change to it, because `initdb` asks for the name.
+3. Root hands a new cluster to the account `flowsync`, `postgres` or `nobody`, the first that exists
+   and can reach the programs and the folder as they are: no permission of an existing folder is
+   ever changed to make it reachable.
+4. Where none can (programs below root's own home, a folder closed to others, a container with a
+   single user), root runs it inside a user namespace, in which it is an ordinary user while its
+   files stay root's.
+5. Where the kernel permits no such namespace (a container with the usual profile, a chroot), the
+   account runs it and keeps one right of root's: to pass closed folders. A cluster that root made
+   in a namespace elsewhere is given to that account.
+6. What was chosen has run `postgres --version` first, so that a refusal of the kernel is known
+   before anything is written.
 """
 
 import os
@@ -66,8 +71,8 @@ def choose_account(binaries: Binaries, folder: Path) -> Account:
 def able(account: Account, cluster: Path, binaries: Binaries) -> Account:
     """Return who can run the existing cluster, whose server is stopped: its owner, as a rule.
 
-    A cluster of root's is given to another account where the kernel permits no user namespace. Raises `EmbeddedPostgresError` when
-    nobody can run it.
+    A cluster of root's is given to another account where the kernel permits no user namespace.
+    Raises `EmbeddedPostgresError` when nobody can run it.
     """
     if os.geteuid() != 0 or account.owner or _refusal("namespace", account, binaries) is None:
         return account
@@ -77,7 +82,9 @@ def able(account: Account, cluster: Path, binaries: Binaries) -> Account:
 
 
 def setuid(uid: int, gid: int, *, passing: bool = False) -> Account:
-    """Return the account of that user and group, without further groups. Only root can use it. `passing`: no folder is closed to it."""
+    """Return the account of that user and group, without further groups. Only root can use it.
+    `passing`: no folder is closed to it.
+    """
     return Account(identity=f"account:{uid}:{gid}{'+pass' if passing else ''}", owner=(uid, gid))
 
 
@@ -123,13 +130,17 @@ def _candidates(binaries: Binaries, folder: Path, caller: int) -> list[tuple[str
 
 
 def _reaching(uid: int, gid: int, binaries: Binaries, folder: Path) -> Account:
-    """Return the account of a user that reaches programs and folder: as it is, or with the right to pass what is closed to it."""
+    """Return the account of a user that reaches programs and folder: as it is, or with the right to
+    pass what is closed to it.
+    """
     as_it_is = reachable(binaries.postgres, uid) and reachable(folder, uid)
     return setuid(uid, gid, passing=not as_it_is)
 
 
 def _own_account() -> Account:
-    """Return the caller's own account. A caller that is not root and may pass all folders (`home.py`) lets the server do that too."""
+    """Return the caller's own account. A caller that is not root and may pass all folders
+    (`home.py`) lets the server do that too.
+    """
     return Account(identity="self+pass") if _passes_all() else Account()
 
 
@@ -140,7 +151,9 @@ def _passes_all() -> bool:
 
 
 def _refusal(name: str, account: Account, binaries: Binaries) -> str | None:
-    """Run `postgres --version` under the account and return what was said when that did not go well."""
+    """Run `postgres --version` under the account and return what was said when that did not go
+    well.
+    """
     doing = f"running postgres as {name}"
     deadline = time.monotonic() + _TRIAL_SECONDS
     try:

@@ -1,4 +1,6 @@
-"""Whether a server that ended without a word had no room on its disk: its words go to a file there, and are lost with it."""
+"""Whether a server that ended without a word had no room on its disk: its words go to a file there,
+and are lost with it.
+"""
 
 import errno
 import os
@@ -13,7 +15,9 @@ _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 def lack_of_room(folder: Path) -> str | None:
-    """Return what the system says when a server needs room in the folder and there is none; `None` when there is."""
+    """Return what the system says when a server needs room in the folder and there is none; `None`
+    when there is.
+    """
     try:
         disk = os.statvfs(folder)
         free = disk.f_bavail * disk.f_frsize

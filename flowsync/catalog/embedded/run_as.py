@@ -1,12 +1,14 @@
-"""A script that becomes another program, under another identity if asked, detached if asked. It is executed; nothing but its constants is imported.
+"""A script that becomes another program, under another identity if asked, detached if asked. It is
+executed; nothing but its constants is imported.
 
     python -I -S run_as.py IDENTITY LOG PROGRAM [ARGUMENT ...]
 
-IDENTITY is `self`, `account:UID:GID` (setuid, without other groups) or `namespace:UID` (a new user namespace in which the
-caller's user and group are seen under that number). Behind the first two may stand what a program that is not root keeps of the
-rights of root: nothing, `+pass` (to pass folders that are closed to it), or `+all`.
-With an empty LOG the script turns into the program. Otherwise the program is started in a session of its own, its output is
-appended to LOG, and the script prints its process id and ends. A failure is one line on stderr and status 126.
+IDENTITY is `self`, `account:UID:GID` (setuid, without other groups) or `namespace:UID` (a new user
+namespace in which the caller's user and group are seen under that number). Behind the first two may
+stand what a program that is not root keeps of the rights of root: nothing, `+pass` (to pass folders
+that are closed to it), or `+all`. With an empty LOG the script turns into the program. Otherwise
+the program is started in a session of its own, its output is appended to LOG, and the script prints
+its process id and ends. A failure is one line on stderr and status 126.
 
 Decided: a process of its own, instead of `preexec_fn` or `os.fork` in the caller, because Python code that runs between fork and exec can
 deadlock in a process with threads, and flowsync starts the server from a thread. The price is the start of a bare interpreter, 15 ms.
@@ -90,21 +92,24 @@ def become_account(uid: int, gid: int) -> None:
     """Become a user, for good. The groups go first: without the rights of root they could not."""
     os.setgroups([])
     os.setgid(gid)
-    # What is permitted outlasts the change of user, but not the next program, unless it is made ambient.
+    # What is permitted outlasts the change of user, but not the next program, unless it is made
+    # ambient.
     control(PR_SET_KEEPCAPS, 1)
     os.setuid(uid)
 
 
 def answer_for_kept_rights() -> None:
-    """Let access(2) count the rights that are kept: PostgreSQL asks it whether its own files, which may
-    lie in a closed folder too, can be executed. Nothing changes where that is not permitted.
+    """Let access(2) count the rights that are kept: PostgreSQL asks it whether its own files, which
+    may lie in a closed folder too, can be executed. Nothing changes where that is not permitted.
     """
     with suppress(OSError):
         control(PR_SET_SECUREBITS, SECBIT_NO_SETUID_FIXUP)
 
 
 def keep_rights(which: str) -> None:
-    """Let the next program have a right to pass closed folders, or all rights that this process may have."""
+    """Let the next program have a right to pass closed folders, or all rights that this process may
+    have.
+    """
     permitted = permitted_rights()
     if which == "all":
         kept = [number for number in range(64) if permitted >> number & 1]
@@ -113,7 +118,8 @@ def keep_rights(which: str) -> None:
         if not kept:
             text = "keeping the right to pass closed folders (CAP_DAC_READ_SEARCH)"
             raise OSError(errno.EPERM, f"{text}: {os.strerror(errno.EPERM)}")
-    # Nothing else stays permitted: a program that gains rights by being executed would lose its library path.
+    # Nothing else stays permitted: a program that gains rights by being executed would lose its
+    # library path.
     mask = sum(1 << number for number in kept)
     set_rights(mask)
     for number in kept:
@@ -141,7 +147,9 @@ def control(operation: int, *arguments: int) -> None:
 
 
 def call(name: str, *arguments: object, what: str = "") -> None:
-    """Call a function of the C library that returns 0, or else the number of an error in `errno`."""
+    """Call a function of the C library that returns 0, or else the number of an error in
+    `errno`.
+    """
     function = getattr(ctypes.CDLL(None, use_errno=True), name)
     if function(*arguments) != 0:
         number = ctypes.get_errno()

@@ -1,11 +1,14 @@
 """Where a server is spoken to: the folder of its socket, the connection string, and whether it answers.
 
-1. The socket lies in the cluster's own folder, which is closed to others. Where that cannot be addressed (the path is longer than
-   the kernel allows, or holds a character that libpq or an encoding could take for something else), it lies in a folder of our own
-   below the temporary one, closed and checked.
-2. A connection takes nothing from the caller's environment that libpq lets a connection string decide: each of its parameters is
-   given. What it reads from the environment alone (`libpq_environment.py`) is the program's to clean.
-3. Alive means that the socket accepts, ready means that a session can be opened. That a process id exists means nothing.
+1. The socket lies in the cluster's own folder, which is closed to others. Where that cannot be
+   addressed (the path is longer than the kernel allows, or holds a character that libpq or an
+   encoding could take for something else), it lies in a folder of our own below the temporary one,
+   closed and checked.
+2. A connection takes nothing from the caller's environment that libpq lets a connection string
+   decide: each of its parameters is given. What it reads from the environment alone
+   (`libpq_environment.py`) is the program's to clean.
+3. Alive means that the socket accepts, ready means that a session can be opened. That a process id
+   exists means nothing.
 
 Decided: a session is opened, instead of asking `PQping`, because psycopg's binding of it keeps the interpreter's lock, and a server that
 hangs would stop the event loop in the next thread.
@@ -112,7 +115,9 @@ def prepare_socket_folder(folder: Path, cluster: Path, account: Account) -> None
 
 
 def conninfo(socket_folder: Path, database: str) -> str:
-    """Return the libpq connection string. It gives every parameter, so that no `PG*` variable does."""
+    """Return the libpq connection string. It gives every parameter, so that no `PG*`
+    variable does.
+    """
     known = {option.keyword.decode() for option in Conninfo.get_defaults()}
     given = {name: value for name, value in _NEUTRAL.items() if name in known}
     return make_conninfo(host=str(socket_folder), dbname=database, **given)

@@ -18,9 +18,10 @@ from flowsync.cli.text import format_bytes
 def command(place: Place, name: str, folder: str, number: int | None) -> None:
     """Write a version of repository NAME out as FOLDER.
 
-    FOLDER appears whole, in one step. It may be missing, empty, or an earlier export, which is replaced; anything else is left alone.
-    Files are hard links to the store where that is possible, and copies otherwise. They are read-only, and everybody may read them (modes 444, and
-    755 for folders), whatever the umask is.
+    FOLDER appears whole, in one step. It may be missing, empty, or an earlier export, which is
+    replaced; anything else is left alone. Files are hard links to the store where that is possible,
+    and copies otherwise. They are read-only, and everybody may read them (modes 444, and 755 for
+    folders), whatever the umask is.
     """
     if not folder:
         raise click.UsageError("FOLDER is empty; for the current folder, name it: .")

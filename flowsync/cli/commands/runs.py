@@ -62,8 +62,8 @@ def command(
     A run is "lost" when its process is gone without having said how it ended: it was killed, or its machine stopped. Nothing that it left
     half-done is visible, and the next sync goes on from what it fetched.
 
-    With --remove-older-than, records of runs go, of NAME or of all repositories, with what they left out. Versions stay. Of each
-    repository the last run stays, and the last that went well.
+    With --remove-older-than, records of runs go, of NAME or of all repositories, with what they
+    left out. Versions stay. Of each repository the last run stays, and the last that went well.
     """
     if apply and older_than is None:
         raise click.UsageError("--yes goes with --remove-older-than")

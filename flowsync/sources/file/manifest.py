@@ -96,7 +96,9 @@ def path_in(line: bytes) -> bytes | None:
 
 
 def bad_line(number: int, line: bytes, reason: str) -> MetadataError:
-    """Return the error for line `number`, which shows its beginning; a page of HTML is called that."""
+    """Return the error for line `number`, which shows its beginning; a page of HTML is
+    called that.
+    """
     if line.lstrip()[:9].lower().startswith(_PAGE):
         reason = (
             "it is a line of an HTML or XML page, not 'path,sha256,size'; "

@@ -1,4 +1,5 @@
-"""Removing what was recorded and is not wanted any more: whole repositories, and the records of old runs.
+"""Removing what was recorded and is not wanted any more: whole repositories, and the records of old
+runs.
 
 Without `apply`, both only say what would go.
 """
@@ -16,7 +17,8 @@ from flowsync.sync.engine import Engine
 async def remove_repository(
     engine: Engine, name: str, *, apply: bool = False, wait: bool = True
 ) -> RemovalReport:
-    """Say what goes with a repository, and with `apply` remove it: versions, runs, all that it remembers.
+    """Say what goes with a repository, and with `apply` remove it: versions, runs, all that it
+    remembers.
 
     Bytes that no other repository needs are then what `prune` removes. Raise
     `RepositoryNotFoundError` when there is no such repository, `VersionKeptError` when a version of
@@ -33,7 +35,8 @@ async def remove_repository(
 async def remove_runs(
     engine: Engine, *, older_than: timedelta, repository: str | None = None, apply: bool = False
 ) -> int:
-    """Count the records of runs that ended longer ago than `older_than`, of a repository or of all, and with `apply` remove them.
+    """Count the records of runs that ended longer ago than `older_than`, of a repository or of all,
+    and with `apply` remove them.
 
     Of each repository the last run stays, and the last that went well. Raise
     `RepositoryNotFoundError` when there is no such repository.

@@ -53,7 +53,8 @@ def test_a_batch_of_500_takes_at_most_ten_round_trips_first_and_six_again(
         "full second sync, bytes deferred": LOOK_UPS,
     }
     assert [counted.batch.round_trips for counted in found.values()] == [9, 4, 8, 4]
-    # What a sync takes besides: the lock, the version, its checks, and, for its root, one for all units that are new.
+    # What a sync takes besides: the lock, the version, its checks, and, for its root, one for all
+    # units that are new.
     assert [counted.besides for counted in found.values()] == [17, 11, 17, 11]
 
 
@@ -66,7 +67,8 @@ def test_a_whole_sync_fetches_each_body_once_and_encodes_each_unit_three_times(
 
     manifest = (tmp_path / "upstream" / "PULP_MANIFEST").stat().st_size
     seen = {name: (f.requests, f.bytes, f.encoded) for name, f in found.items()}
-    # Encoded are the natural key, the repository key and the fields of a new unit, and nine or ten records a sync.
+    # Encoded are the natural key, the repository key and the fields of a new unit, and nine or ten
+    # records a sync.
     assert seen == {
         "first sync, immediate": (1 + units, manifest + units * SIZE, 3 * units + 10),
         "full second sync, immediate": (1, manifest, units + 9),

@@ -129,7 +129,8 @@ async def test_old_runs_go_with_what_they_left_out_and_the_last_ones_stay(
         again = await runs.remove(week)
         alive = (await runs.run(lost.number)).state
 
-    # The second is the last that went well; the others of `r` are young, `lost` lives, `alone` is the last.
+    # The second is the last that went well; the others of `r` are young, `lost` lives, `alone` is
+    # the last.
     assert (counted, removed, again) == (2, 2, 0)
     assert alive == "running"
     assert [run.number for run in await runs.newest("r")] == [

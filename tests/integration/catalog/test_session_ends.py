@@ -1,4 +1,6 @@
-"""Sessions that the server ends, whatever its reason: a lost connection, never an error of the statement."""
+"""Sessions that the server ends, whatever its reason: a lost connection, never an error of the
+statement.
+"""
 
 import asyncio
 

@@ -1,4 +1,6 @@
-"""Sessions are alike, whatever server, database, user and environment say; unfit databases are refused."""
+"""Sessions are alike, whatever server, database, user and environment say; unfit databases are
+refused.
+"""
 
 from uuid import uuid4
 

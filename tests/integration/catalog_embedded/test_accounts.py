@@ -65,7 +65,9 @@ def as_plain_user() -> dict[str, object]:
 
 @pytest.fixture(scope="module")
 def confined() -> list[str]:
-    """Return the start of a command of root's in surroundings like those of a container with the usual profile."""
+    """Return the start of a command of root's in surroundings like those of a container with the
+    usual profile.
+    """
     prefix = [sys.executable, "-I", "-S", str(REPOSITORY / "tests" / "confined.py")]
     tried = subprocess.run([*prefix, "/bin/true"], capture_output=True, check=False, text=True)
     if tried.returncode:
@@ -171,7 +173,9 @@ def test_root_without_user_namespaces_makes_and_runs_it_in_a_closed_folder(
 def test_programs_of_the_server_may_lie_in_a_closed_folder_too(
     confined: list[str], tmp_path: Path
 ) -> None:
-    """Symptom: initdb called itself an invalid binary below /root: access(2) counts no rights that are kept."""
+    """Symptom: initdb called itself an invalid binary below /root: access(2) counts no rights that
+    are kept.
+    """
     closed = tmp_path / "root"
     closed.mkdir(mode=0o700)
     program = closed / "program"

@@ -1,4 +1,6 @@
-"""A machine that vanishes while it holds a repository: the server gives the lock back within half a minute or so."""
+"""A machine that vanishes while it holds a repository: the server gives the lock back within half a
+minute or so.
+"""
 
 import os
 import shutil
@@ -51,7 +53,9 @@ asyncio.run(main())
 
 @pytest.fixture
 def networks() -> Iterator[tuple[str, str]]:
-    """Give two networks of their own, joined by a cable: for the server and for the machine that vanishes."""
+    """Give two networks of their own, joined by a cable: for the server and for the machine that
+    vanishes.
+    """
     if os.geteuid() != 0 or shutil.which("ip") is None:
         pytest.skip("only root, with the program ip, makes networks for the test")
     names = (f"fs-server-{os.getpid()}", f"fs-client-{os.getpid()}")

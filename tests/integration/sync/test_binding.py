@@ -1,4 +1,6 @@
-"""A catalog and the store of its bytes: other homes and other databases are refused before anything is done."""
+"""A catalog and the store of its bytes: other homes and other databases are refused before anything
+is done.
+"""
 
 import hashlib
 import shutil

@@ -1,4 +1,6 @@
-"""Closing an engine ends all that goes on in it, with an error that says so, and leaves nothing behind; a sync has a deadline of its own."""
+"""Closing an engine ends all that goes on in it, with an error that says so, and leaves nothing
+behind; a sync has a deadline of its own.
+"""
 
 import asyncio
 import os
@@ -205,7 +207,9 @@ async def test_a_drain_that_runs_out_ends_the_rest_and_nothing_half_done_is_visi
 async def test_closing_goes_on_when_the_one_who_closes_is_cancelled(
     tmp_path: Path, conninfo: str, publish: Publish, upstream: Upstream, file_sync: Sync
 ) -> None:
-    """A stage may close the engine that it runs in: the stage ends then, and must not keep the engine half open."""
+    """A stage may close the engine that it runs in: the stage ends then, and must not keep the
+    engine half open.
+    """
 
     class Closes(Stage):
         async def run(self) -> None:

@@ -167,7 +167,9 @@ async def test_two_declarations_of_one_key_in_a_sync_are_an_error_that_names_bot
 
 
 async def test_files_keep_the_ids_that_they_had(publisher: Publisher) -> None:
-    """Whatever the policy, and whether the bytes are here or not: the second sync changes nothing."""
+    """Whatever the policy, and whether the bytes are here or not: the second sync changes
+    nothing.
+    """
     file = FileContent(relative_path="a", sha256=hashlib.sha256(b"one").hexdigest())
     first = publisher.unit(file, b"one", path="a", deferred=True)
     second = publisher.unit(file, b"one", path="a")
@@ -339,7 +341,9 @@ async def test_what_is_deferred_without_a_digest_is_the_same_unit_next_time(
 async def test_word_of_an_alternate_source_does_not_tell_what_the_bytes_are(
     publisher: Publisher, engine: Engine
 ) -> None:
-    """Symptom: it said which sha256 goes with a sha512; bytes with that were here, and were served."""
+    """Symptom: it said which sha256 goes with a sha512; bytes with that were here, and were
+    served.
+    """
     known = hashlib.sha512(b"one").hexdigest()
     mine = publisher.unit(Package("a"), b"one", digest=False, deferred=True)
     mine.d_artifacts[0].artifact = Artifact(sha512=known)

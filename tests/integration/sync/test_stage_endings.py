@@ -1,4 +1,6 @@
-"""What becomes of a sync whose stage ends in an odd way: it fails and says so, and no version is made of what is left."""
+"""What becomes of a sync whose stage ends in an odd way: it fails and says so, and no version is
+made of what is left.
+"""
 
 import asyncio
 
@@ -25,7 +27,9 @@ from tests.integration.sync.conftest import Publish
 async def test_units_of_a_task_that_its_stage_left_behind_are_not_lost_in_silence(
     engine: Engine, pause: float
 ) -> None:
-    """The sync ended well: a mirror went from six units to one, also long before the others were put."""
+    """The sync ended well: a mirror went from six units to one, also long before the others were
+    put.
+    """
 
     class Careless(Stage):
         left: asyncio.Task[None]

@@ -277,8 +277,8 @@ async def test_a_plan_takes_a_turn_too(
 
 
 class Silence:
-    """Upstreams on as many ports that accept and never answer: not at all, with a head and nothing more, or with a byte a second behind it. `asked`
-    counts the connections.
+    """Upstreams on as many ports that accept and never answer: not at all, with a head and nothing
+    more, or with a byte a second behind it. `asked` counts the connections.
     """
 
     def __init__(self, count: int, behaviour: str = "silent") -> None:
@@ -338,7 +338,9 @@ async def under_way(syncs: Sequence[DeclarativeVersion]) -> AsyncIterator[None]:
 async def test_upstreams_that_never_answer_hardly_delay_any_other_sync(
     engine: Engine, publish: Publish, file_sync: Sync, behaviour: str, count: int
 ) -> None:
-    """Eight of them kept every other sync from starting; each that sent a byte a second did so for as long as it went on."""
+    """Eight of them kept every other sync from starting; each that sent a byte a second did so for
+    as long as it went on.
+    """
     url = publish({"a": b"1"})
     alone: list[float] = []
     beside: list[float] = []

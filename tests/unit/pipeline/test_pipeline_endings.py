@@ -1,4 +1,6 @@
-"""How a stage may end: by returning, by an error, or because its pipeline cancelled it; everything else is told, and ends everything."""
+"""How a stage may end: by returning, by an error, or because its pipeline cancelled it; everything
+else is told, and ends everything.
+"""
 
 import asyncio
 from collections.abc import Awaitable, Callable
