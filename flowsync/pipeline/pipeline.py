@@ -1,9 +1,8 @@
 """Runs a list of stages as one pipeline, with structured concurrency.
 
 1. Everything that can be refused is refused before any stage starts.
-2. A stage that fails cancels all others, with all their children, and waits for them; so does
-   cancelling the pipeline from outside. The first error comes out as itself, with a note that names
-   the stage; errors of other stages are attached to it.
+2. A stage that fails cancels all others, with all their children, and waits for them, as does a
+   cancellation from outside. The first error comes out as itself, with the others attached.
 3. A stage ends by returning, by an error, or because the pipeline cancelled it; all else is a
    `StageAbortedError`, but `SystemExit` and `KeyboardInterrupt` come out after the clean-up.
 4. A stage that returns while items come to it is an error, because they would be lost. So is a task
