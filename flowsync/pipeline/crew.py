@@ -7,6 +7,10 @@ process can be had.
 3. A crew has one slot more than workers, so that a worker has its next work as soon as it has
    answered. Where there is one worker, the next work waits in its line; otherwise it waits here for
    the first worker that answers.
+
+Decided: lines of its own instead of a `ProcessPoolExecutor`. All workers of an executor share one
+pipe, at which its writer waits for ever when a worker dies while more is on its way than a pipe
+holds (Python before 3.11.5), and its queues need named semaphores, which a machine may not have.
 """
 
 import asyncio
