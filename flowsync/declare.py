@@ -5,7 +5,8 @@ identity is their equality: two declarations of one unit are two items (behaviou
 """
 
 from collections.abc import Sequence
-from typing import Any
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any
 
 from flowsync.model.artifact import Artifact, StagedArtifact, StoredArtifact
 from flowsync.model.content import Content, key_id
@@ -46,6 +47,7 @@ class DeclarativeArtifact:
         "_artifact",
         "alternates",
         "as_declared",
+        "checked_path",
         "deferred_download",
         "extra_data",
         "relative_path",
@@ -83,7 +85,7 @@ class DeclarativeArtifact:
             )
         self._artifact = self.as_declared = artifact
         self.urls: list[str] = [url] if url else list(urls or ())
-        self.relative_path = relative_path
+        self.relative_path = self.checked_path = relative_path
         self.remote = remote
         self.extra_data: dict[str, Any] = extra_data or {}
         self.deferred_download = deferred_download
@@ -99,6 +101,10 @@ class DeclarativeArtifact:
         if not isinstance(artifact, (StagedArtifact, StoredArtifact)):
             self.as_declared = artifact
         self._artifact = artifact
+
+    if not TYPE_CHECKING:
+        # It is read ten times a unit, so its reader is no function of Python's.
+        artifact = artifact.getter(attrgetter("_artifact"))
 
     @property
     def url(self) -> str:

@@ -143,9 +143,10 @@ def by_key(count: int, rows: Sequence[tuple[int, bytes, bool]]) -> list[list[tup
 def _known(rows: Sequence[tuple[bytes, str | None, int | None]]) -> dict[bytes, KnownLinks]:
     known: dict[bytes, KnownLinks] = {}
     for content_id, relative_path, artifact_id in rows:
-        links = known.setdefault(content_id, {})
+        if content_id not in known:
+            known[content_id] = {}
         if relative_path is not None:
-            links[relative_path] = artifact_id
+            known[content_id][relative_path] = artifact_id
     return known
 
 

@@ -224,12 +224,19 @@ def _source_columns(sources: Sequence[Source]) -> dict[str, list[Any]]:
         "relative_paths": [source.relative_path for source in sources],
         "remote_ids": [source.remote_id for source in sources],
         "urls": [_join_urls(source) for source in sources],
-        "headers": column(_encode_headers(source) for source in sources),
+        "headers": column(
+            [_encode_headers(source) if source.headers else None for source in sources]
+        ),
         "priorities": [source.priority for source in sources],
         "sizes": [source.artifact.size for source in sources],
         **digest_columns([source.artifact for source in sources], DECLARABLE),
         # Not of bytes that are here: a link whose bytes go keeps their sha256.
-        "blake3": column(_declared_blake3(source.artifact) for source in sources),
+        "blake3": column(
+            [
+                _declared_blake3(source.artifact) if source.artifact.blake3 is not None else None
+                for source in sources
+            ]
+        ),
     }
 
 

@@ -54,12 +54,17 @@ def _is_fixed(kind: Kind, content: Content, artifacts: Sequence[Placed]) -> bool
     """Say whether the natural key fixes all that is declared."""
     if not kind.fixing:
         return not (artifacts or kind.beyond)
-    if len(artifacts) != 1:
+    try:
+        (only,) = artifacts
+    except ValueError:
         return False
-    (only,) = artifacts
     path: str = content.relative_path  # type: ignore[attr-defined]  # it is in the key
     if path != only.relative_path:
         return False
+    sha256 = only.as_declared.sha256
+    if sha256 is not None:
+        # The first of the order, and what nearly all declare.
+        return "sha256" in kind.fixing and sha256 == content.sha256  # type: ignore[attr-defined]
     algorithm, digest = _declared(only.as_declared)
     return algorithm in kind.fixing and digest == getattr(content, algorithm)
 

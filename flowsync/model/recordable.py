@@ -9,6 +9,7 @@ It is asked once a unit. Fields of short plain text are looked at as they are; f
 encoding and one decoding tell. What looks odd is looked at in full.
 """
 
+import re
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 from math import isfinite
@@ -36,32 +37,34 @@ units.
 """
 
 _PLAIN: Final = frozenset({str, bytes, bool, type(None)})
-_SIMPLE: Final = frozenset({str, bool})
-_SHORT: Final = 1 << 16
-"""Characters of a text that is looked at as it is."""
+_PLAIN_TEXT: Final = re.compile(r"[\x01-\x7f]{0,65536}")
 _UNENCODABLE: Final = (TypeError, ValueError, OverflowError, RecursionError)
 
 
 class _Form(msgspec.Struct, frozen=True):
     """What is known of a content type. `plain` ones have fields of text, bytes and truth values
-    only: any key of theirs can be computed. `simple` has the names and types of the fields, where
-    they are text and truth values only.
+    only: any key of theirs can be computed. `texts` says that all
+    fields are text.
     """
 
     problem: str | None
     plain: bool
     decode: Callable[[bytes], Any] | None
-    simple: tuple[tuple[str, type], ...] | None = None
+    texts: bool = False
 
 
-def problem_with_content(content: object) -> str | None:
+def problem_with_content(content: Any) -> str | None:
     """Return what keeps a unit from being recorded, naming the field where that is known; None when
     nothing does.
     """
-    if not isinstance(content, Content):
-        return f"its content is of type {type(content).__name__}, not a Content"
-    form = _form(type(content))
-    if form.problem is not None or _holds_simply(content, form.simple):
+    kind: type[object] = type(content)
+    form = _form(kind)
+    try:
+        # Nearly all units hold plain text. Where a field is none, the joining fails.
+        plain = form.texts and _PLAIN_TEXT.fullmatch("".join(msgspec.structs.astuple(content)))
+    except TypeError:
+        plain = None
+    if plain or form.problem is not None:
         return form.problem
     try:
         encoded = encode_fields(content)
@@ -159,7 +162,9 @@ def _said(error: Exception) -> str:
 
 
 @lru_cache(maxsize=256)
-def _form(kind: type[Content]) -> _Form:
+def _form(kind: type[Any]) -> _Form:
+    if not issubclass(kind, Content):
+        return _Form(f"its content is of type {kind.__name__}, not a Content", False, None)
     problem = problem_with_text(type_name(kind))
     if problem is not None:
         return _Form(f"the name of its type {problem}", False, None)
@@ -171,23 +176,5 @@ def _form(kind: type[Content]) -> _Form:
             found = f"fields of its type {kind.__qualname__} cannot be read again: {error}"
             return _Form(found, False, None)
         plain, decode = False, None
-    fields = tuple((field.name, field.type) for field in msgspec.structs.fields(kind))
-    simple = all(field_type in _SIMPLE for _, field_type in fields)
-    return _Form(None, plain, decode, fields if simple else None)
-
-
-def _holds_simply(content: Content, fields: tuple[tuple[str, type], ...] | None) -> bool:
-    """Say whether the fields hold what their types say, in texts of a kind that nothing refuses."""
-    if fields is None:
-        return False
-    for name, kind in fields:
-        value = getattr(content, name)
-        if type(value) is not kind:
-            return False
-        if isinstance(value, str) and not _is_simple(value):
-            return False
-    return True
-
-
-def _is_simple(text: str) -> bool:
-    return len(text) <= _SHORT and text.isascii() and "\0" not in text
+    texts = plain and all(field.type is str for field in msgspec.structs.fields(kind))
+    return _Form(None, plain, decode, texts)

@@ -6,12 +6,13 @@ in the stage that puts, whose traceback then leads to the line at fault. It is a
 put, not when it is made, because declarations can be changed in between.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 from unicodedata import category
 
 from flowsync.declare import DeclarativeArtifact, DeclarativeContent
-from flowsync.model.artifact import LARGEST_SIZE, Artifact
+from flowsync.model.artifact import LARGEST_SIZE, Artifact, StagedArtifact, StoredArtifact
 from flowsync.model.errors import DeclarationError
 from flowsync.model.header_line import why_unsendable
 from flowsync.model.recordable import problem_with_content
@@ -21,6 +22,10 @@ from flowsync.model.url import holds_user, redact
 from flowsync.pipeline.stage import Stage
 
 _LONGEST_SHOWN: Final = 300
+_ARTIFACTS: Final = frozenset({Artifact, StagedArtifact, StoredArtifact})
+_PLAIN_URL: Final = re.compile(r"[!-?A-~]+")
+"""URLs of printable ASCII in which nobody can be named: nearly all."""
+
 _LAST_LINE: Final = (1 << 31) - 1
 
 
@@ -28,20 +33,51 @@ def check_declared(sender: Stage, item: Any) -> None:
     """Raise `DeclarationError`, naming the stage that puts it and the unit, unless `item` is
     content that can be recorded.
     """
-    if not isinstance(item, DeclarativeContent):
+    if type(item) is not DeclarativeContent and not isinstance(item, DeclarativeContent):
         raise DeclarationError(
             f"stage {sender} put {_shown(item)} of type {type(item).__name__}, "
             "where only a DeclarativeContent can be put"
         )
-    problem = _problem(item)
+    problem = problem_with_content(item.content)
+    if problem is None and not _is_plain(item):
+        problem = _problem(item)
     if problem is not None:
         raise DeclarationError(f"stage {sender} put {_shown(item)}: {problem}")
 
 
+def _is_plain(item: DeclarativeContent) -> bool:
+    """Say whether the item has at most one artifact, and that as nearly all are. Of what is plain
+    nothing else has to be looked at; it is asked for each unit, so it takes few steps.
+    """
+    line, declared = item.line, None
+    if line is not None and not (type(line) is int and 0 <= line <= _LAST_LINE):
+        return False
+    if type(item.d_artifacts) is not list:
+        return False
+    for one in item.d_artifacts:
+        if declared is not None or type(one) is not DeclarativeArtifact:
+            return False
+        declared = one
+    if declared is None:
+        return True
+    artifact, urls = declared.artifact, declared.urls
+    if type(artifact) not in _ARTIFACTS:
+        return False
+    size = artifact.size
+    return (
+        (size is None or (type(size) is int and 0 <= size <= LARGEST_SIZE))
+        and declared.relative_path is declared.checked_path
+        and (declared.remote is None or type(declared.remote) is Remote)
+        and not declared.extra_data
+        and type(urls) is list
+        and urls != []
+        and urls[1:] == []
+        and type(urls[0]) is str
+        and _PLAIN_URL.fullmatch(urls[0]) is not None
+    )
+
+
 def _problem(item: DeclarativeContent) -> str | None:
-    problem = problem_with_content(item.content)
-    if problem is not None:
-        return problem
     line: Any = item.line
     if line is not None and not (type(line) is int and 0 <= line <= _LAST_LINE):
         return f"its line is {line!r}, no number of a line"

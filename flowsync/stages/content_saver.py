@@ -130,11 +130,13 @@ def _links(item: DeclarativeContent) -> list[Link]:
 
 
 def _links_to_fill(item: DeclarativeContent) -> list[Link]:
-    empty = {path for path, artifact_id in item.known_links.items() if artifact_id is None}
-    if not empty:
+    known = item.known_links
+    if None not in known.values():
         return []
     return [
         link
         for link in _links(item)
-        if link.artifact_id is not None and link.relative_path in empty
+        if link.artifact_id is not None
+        and link.relative_path in known
+        and known[link.relative_path] is None
     ]
