@@ -220,3 +220,11 @@ def test_no_client_leaves_a_traceback_and_the_next_one_is_served(
     assert all(status < 500 for status in statuses)
     assert answer.endswith(b"\r\n\r\none")
     assert [record.getMessage() for record in caplog.records if record.exc_info] == []
+
+
+def test_clients_that_leave_while_their_file_is_opened_leave_none_open(served: Served) -> None:
+    """What is forgotten without being closed is a warning, which fails the test."""
+    for _ in range(1000):
+        served.annoy(GET + b"\r\n", "reset")
+
+    assert served.ask(GET + b"Connection: close\r\n\r\n").endswith(FILES["dir/b"])
