@@ -17,6 +17,21 @@ async def in_thread(job: Callable[..., R], *arguments: object) -> R:
     return await finished(asyncio.get_running_loop().run_in_executor(None, job, *arguments))
 
 
+async def opened_in_thread(
+    opening: Callable[..., R], *arguments: object, close: Callable[[R], object]
+) -> R:
+    """Return what the blocking job opens, as `in_thread`; when cancelled, first let a thread close
+    it, since the caller never gets it.
+    """
+    future = asyncio.get_running_loop().run_in_executor(None, opening, *arguments)
+    try:
+        return await finished(future)
+    except asyncio.CancelledError:
+        if not future.cancelled() and future.exception() is None:
+            await in_thread(close, future.result())
+        raise
+
+
 async def finished(future: "asyncio.Future[R]") -> R:
     """Return the result of a job that runs elsewhere; when cancelled, first wait until the job has ended."""
     try:

@@ -8,9 +8,10 @@ import asyncio
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from typing import Final
 
-from flowsync.pipeline.threads import in_thread
+from flowsync.pipeline.threads import in_thread, opened_in_thread
 from flowsync.store.locks import claim
 
 _FIRST_WAIT: Final = 0.01
@@ -23,13 +24,14 @@ async def claimed(folder: str, name: str) -> AsyncIterator[None]:
     """Hold the claim on `name` while the block runs, after waiting for whoever has it. Where no file can be made, go without one."""
     path = f"{folder}/{name}.claim"
     pause = _FIRST_WAIT
-    while (lock := await in_thread(_claim, folder, path)) is None:
+    release = partial(_release, path)
+    while (lock := await opened_in_thread(_claim, folder, path, close=release)) is None:
         await asyncio.sleep(pause)
         pause = min(pause * 2, _LONGEST_WAIT)
     try:
         yield
     finally:
-        await in_thread(_release, path, lock)
+        await in_thread(release, lock)
 
 
 def _claim(folder: str, path: str) -> int | None:
@@ -41,8 +43,8 @@ def _claim(folder: str, path: str) -> int | None:
         return _NONE
 
 
-def _release(path: str, lock: int) -> None:
-    if lock != _NONE:
+def _release(path: str, lock: int | None) -> None:
+    if lock is not None and lock != _NONE:
         with suppress(OSError):
             os.unlink(path)
         os.close(lock)

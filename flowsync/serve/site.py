@@ -28,9 +28,9 @@ from flowsync.model.errors import (
     StoreError,
     VersionNotFoundError,
 )
-from flowsync.pipeline.threads import in_thread
+from flowsync.pipeline.threads import opened_in_thread
 from flowsync.serve.address import Address, BadTargetError, parse_target, with_slash
-from flowsync.serve.answer import Answer, Asked, Flow, Unreadable, plain
+from flowsync.serve.answer import Answer, Asked, Flow, OpenPart, Unreadable, plain
 from flowsync.serve.conditions import Representation
 from flowsync.serve.folders import Folders
 from flowsync.serve.lookups import LookUps
@@ -119,7 +119,7 @@ class Site:
         unreadable = False
         if offer.part and found.blake3 is not None and found.size is not None:
             blob = self._engine.store.path(found.blake3)
-            body = await in_thread(open_part, blob, found.size, offer.part)
+            body = await _opened(blob, found.size, offer.part)
             if not isinstance(body, Unreadable):
                 offer.answer.body = body
                 offer.answer.rest = lambda offset: self._rest(found, offer.part, offset)
@@ -193,7 +193,7 @@ class Site:
         now = Representation(made.sha256, version.created)
         offer = negotiate(asked.headers, address, now, made.size)
         if offer.part is not None and asked.method != "HEAD":
-            body = await in_thread(open_part, made.file, made.size, offer.part)
+            body = await _opened(made.file, made.size, offer.part)
             if isinstance(body, Unreadable):
                 return None
             offer.answer.body = body
@@ -218,6 +218,15 @@ class Site:
                 await self._engine.catalog.repositories.names()
             return plain(200, "well")
         return plain(404, "the server's own pages are /-/health and /-/metrics")
+
+
+async def _opened(path: str, size: int, part: Slice) -> bytes | OpenPart | Unreadable:
+    return await opened_in_thread(open_part, path, size, part, close=_close)
+
+
+def _close(body: bytes | OpenPart | Unreadable) -> None:
+    if isinstance(body, OpenPart):
+        body.file.close()
 
 
 def _failed(asked: Asked, error: CatalogError | StoreError | OSError) -> Answer:

@@ -10,7 +10,7 @@ from typing import Final
 
 from flowsync.digest.hashing import FileDigest
 from flowsync.model.errors import StoreError
-from flowsync.pipeline.threads import in_thread
+from flowsync.pipeline.threads import in_thread, opened_in_thread
 
 PIECE: Final = 1 << 20
 """Bytes that are read at once where a rate is to be kept."""
@@ -35,7 +35,7 @@ class Pace:
 async def digest_at_pace(path: str, pace: Pace) -> tuple[int, dict[str, str]]:
     """Return size and digests of a file as a `Hasher` does, reading it in pieces at the given pace. Raise `StoreError` when it cannot be read."""
     try:
-        digest = await in_thread(FileDigest, path)
+        digest = await opened_in_thread(FileDigest, path, close=FileDigest.close)
         try:
             while count := await in_thread(digest.read, PIECE):
                 await pace.spend(count)

@@ -5,6 +5,7 @@ import socket
 import struct
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Self
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 
 from flowsync import DeclarativeVersion, Engine, Remote, Repository
 from flowsync.serve.app import ContentServer
+from flowsync.serve.reading import open_part
 from flowsync.sources.file import SOURCE, FileFirstStage
 from tests.system.publishing import publish
 from tests.upstream.server import Upstream
@@ -51,6 +53,10 @@ class Served:
                 self.port = server.addresses[0][1]
                 self._ready.set()
                 await self._ending.wait()
+
+    def set_threads(self, threads: ThreadPoolExecutor) -> None:
+        """Let other threads do the server's work on files."""
+        self._loop.call_soon_threadsafe(self._loop.set_default_executor, threads)
 
     def annoy(self, noise: bytes, leaving: str) -> list[int]:
         """Send something and leave in some way; return the status of the first answer, if any."""
@@ -220,3 +226,27 @@ def test_no_client_leaves_a_traceback_and_the_next_one_is_served(
     assert all(status < 500 for status in statuses)
     assert answer.endswith(b"\r\n\r\none")
     assert [record.getMessage() for record in caplog.records if record.exc_info] == []
+
+
+class Leaving(ThreadPoolExecutor):
+    """Ends the task that lets a thread open a file, as when its client leaves just then."""
+
+    left = 0
+
+    def submit(self, job, /, *arguments, **options):  # type: ignore[no-untyped-def]
+        if job is open_part:
+            self.left += 1
+            task = asyncio.current_task()
+            assert task is not None
+            task.cancel()
+        return super().submit(job, *arguments, **options)
+
+
+def test_client_that_leaves_while_its_file_is_opened_leaves_none_open(served: Served) -> None:
+    """What is forgotten without being closed is a warning, which fails the test."""
+    leaving = Leaving()
+    served.set_threads(leaving)
+
+    received = served.ask(GET + b"Connection: close\r\n\r\n")
+
+    assert (received, leaving.left) == (b"", 1)

@@ -3,7 +3,7 @@ import threading
 
 import pytest
 
-from flowsync.pipeline.threads import in_thread
+from flowsync.pipeline.threads import in_thread, opened_in_thread
 
 
 async def test_the_result_and_the_error_of_the_job_come_back():
@@ -52,3 +52,30 @@ async def test_the_error_of_a_job_whose_waiter_was_cancelled_disturbs_nobody():
 
     with pytest.raises(asyncio.CancelledError):
         await task
+
+
+async def test_what_a_job_opened_whose_waiter_was_cancelled_is_closed():
+    started, finish = threading.Event(), threading.Event()
+    closed: list[str] = []
+
+    def opening(name: str) -> str:
+        started.set()
+        finish.wait()
+        return name
+
+    task = asyncio.create_task(opened_in_thread(opening, "file", close=closed.append))
+    await asyncio.to_thread(started.wait)
+    task.cancel()
+    finish.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+    assert closed == ["file"]
+
+
+async def test_what_a_job_opened_is_its_waiters():
+    closed: list[int] = []
+
+    assert await opened_in_thread(max, 1, 2, close=closed.append) == 2
+
+    assert closed == []

@@ -72,6 +72,7 @@ def test_account_has_no_group_of_root_left() -> None:
 
 
 @needs_root
+@pytest.mark.usefixtures("namespaces")
 def test_namespace_hides_root_but_files_stay_its_own(tmp_path: Path) -> None:
     made = tmp_path / "made"
 

@@ -74,6 +74,7 @@ def test_cluster_of_another_user_is_run_by_its_owner(tmp_path: Path) -> None:
 
 
 @needs_root
+@pytest.mark.usefixtures("namespaces")
 def test_root_never_opens_a_closed_folder_for_the_server(tmp_path: Path) -> None:
     folder = tmp_path / "home"
     folder.mkdir(mode=0o700)
@@ -85,6 +86,7 @@ def test_root_never_opens_a_closed_folder_for_the_server(tmp_path: Path) -> None
 
 
 @needs_root
+@pytest.mark.usefixtures("namespaces")
 def test_when_nobody_can_run_it_every_refusal_is_told(tmp_path: Path) -> None:
     with pytest.raises(EmbeddedPostgresError) as caught:
         choose_account(programs(tmp_path, "echo kernel says no; exit 5"), tmp_path)
