@@ -57,8 +57,7 @@ def problem_with_content(content: Any) -> str | None:
     """Return what keeps a unit from being recorded, naming the field where that is known; None when
     nothing does.
     """
-    kind: type[object] = type(content)
-    form = _form(kind)
+    form = _form(type(content))  # type: ignore[arg-type]  # classes can be hashed
     try:
         # Nearly all units hold plain text. Where a field is none, the joining fails.
         plain = form.texts and _PLAIN_TEXT.fullmatch("".join(msgspec.structs.astuple(content)))
