@@ -14,7 +14,7 @@ class Cancelling(ThreadPoolExecutor):
 
     cancelled = False
 
-    def submit(self, job, /, *arguments, **options):  # type: ignore[no-untyped-def]
+    def submit(self, job, /, *arguments, **options):
         if not self.cancelled:
             self.cancelled = True
             task = asyncio.current_task()

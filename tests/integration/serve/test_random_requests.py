@@ -233,7 +233,7 @@ class Leaving(ThreadPoolExecutor):
 
     left = 0
 
-    def submit(self, job, /, *arguments, **options):  # type: ignore[no-untyped-def]
+    def submit(self, job, /, *arguments, **options):
         if job is open_part:
             self.left += 1
             task = asyncio.current_task()
