@@ -24,7 +24,10 @@ def serving(flowsync: CommandLine, bind: str = "127.0.0.1:0", *options: str) -> 
     assert running.process.stdout is not None
     line = running.process.stdout.readline().decode()
     found = re.search(r"http://\S+", line)
-    assert found is not None
+    if found is None:
+        # What is left open fails another test, far from here.
+        running.signal(signal.SIGKILL)
+        pytest.fail(f"the server did not start: {line!r}, {running.wait()}")
     return running, found[0]
 
 

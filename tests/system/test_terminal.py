@@ -131,9 +131,10 @@ def test_a_counter_that_never_counted_has_no_bar(
 ) -> None:
     flowsync.run("sync", "file", url, "-r", "files")
 
-    flowsync.start("sync", "file", url, "-r", "files", stderr=terminal.descriptor).wait()
+    done = flowsync.start("sync", "file", url, "-r", "files", stderr=terminal.descriptor).wait()
     screen = CONTROLS.sub("", terminal.read())
 
+    assert done.status == 0
     assert "Downloading Metadata" in screen
     assert "Artifacts" not in screen
     assert "Associating" not in screen
