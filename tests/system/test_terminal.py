@@ -43,13 +43,12 @@ class Terminal:
 
     def wait_for(self, pattern: str, within: float = 30.0) -> None:
         """Wait until the program has written something that matches."""
+        def written() -> str:
+            return CONTROLS.sub("", self._written.decode(errors="replace"))
+
         with self._changed:
-            assert self._changed.wait_for(
-                lambda: re.search(
-                    pattern, CONTROLS.sub("", self._written.decode(errors="replace"))
-                ),
-                within,
-            )
+            found = self._changed.wait_for(lambda: re.search(pattern, written()), within)
+            assert found, f"{pattern!r} did not come, but: {written()[-2000:]}"
 
     def hang_up(self) -> None:
         """Close our side: what the program writes fails from now on."""
@@ -183,7 +182,7 @@ def test_more_repositories_than_the_terminal_has_lines_are_followed_to_their_end
     both = {"stdout": terminal.descriptor, "stderr": terminal.descriptor}
 
     running = flowsync.start("sync", **both)
-    terminal.wait_for(r"3 of 31 repositories.* B, .* B/s")
+    terminal.wait_for(r"3 of 31 repositories.*B, .*B/s")
     upstream.release()
     done = running.wait()
     written = terminal.read()
