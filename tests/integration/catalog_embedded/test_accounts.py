@@ -47,7 +47,7 @@ def as_plain_user() -> dict[str, object]:
     for python in (sys.executable, "/usr/bin/python3"):
         try:
             tried = subprocess.run(
-                [python, "-c", "import psycopg, flowsync.catalog.embedded"],
+                [python, "-c", "import psycopg, flowsync.catalog.embedded.server"],
                 cwd="/",
                 env=environment,
                 capture_output=True,
