@@ -92,7 +92,10 @@ def _preparation(name: str) -> dict[str, Any]:
 
 def _spawn(inlet: int, inherited: list[int]) -> int:
     """Start an interpreter that reads its luggage from `inlet`; return its process id."""
-    command = spawn.get_command_line(pipe_handle=inlet)
+    executable, *options = spawn.get_command_line(pipe_handle=inlet)
+    # Without -P, Python 3.13 cannot even start in a working directory that was removed. Where to
+    # find modules is in the luggage.
+    command = [executable, "-P", *options]
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
     try:
         return util.spawnv_passfds(os.fsencode(spawn.get_executable()), command, inherited)
