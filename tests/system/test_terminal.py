@@ -43,6 +43,7 @@ class Terminal:
 
     def wait_for(self, pattern: str, within: float = 30.0) -> None:
         """Wait until the program has written something that matches."""
+
         def written() -> str:
             return CONTROLS.sub("", self._written.decode(errors="replace"))
 
