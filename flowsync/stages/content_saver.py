@@ -133,6 +133,11 @@ def _links_to_fill(item: DeclarativeContent) -> list[Link]:
     known = item.known_links
     if None not in known.values():
         return []
+    for declared in item.d_artifacts:
+        if isinstance(declared.artifact, StoredArtifact):
+            break
+    else:
+        return []
     return [
         link
         for link in _links(item)
