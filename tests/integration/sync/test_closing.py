@@ -130,17 +130,18 @@ async def test_closing_ends_what_uses_the_database_or_upstream_by_itself(
         async with engine.new_version(Repository(name="mine")):
             await asyncio.Event().wait()
 
-    tasks = [asyncio.create_task(outcome(open_version()))]
+    # The one connection is held before anything asks for it that would be done with it soon.
+    tasks = [asyncio.create_task(outcome(hold()))]
+    await holding.wait()
     tasks += [
         asyncio.create_task(outcome(work))
         for work in (
-            hold(),
+            open_version(),
             engine.catalog.database.size(),
             remote.get_downloader(url).run(),
             verify(engine),
         )
     ]
-    await holding.wait()
     await asyncio.to_thread(upstream.wait_for, 1)
     await engine.close()
 
