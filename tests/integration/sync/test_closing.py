@@ -19,7 +19,6 @@ from flowsync import (
     Repository,
     Stage,
     SyncTimeoutError,
-    verify,
 )
 from flowsync.model.errors import SettingsError
 from tests.integration.catalog.waiting import lock_waiters
@@ -130,7 +129,7 @@ async def test_closing_ends_what_uses_the_database_or_upstream_by_itself(
         async with engine.new_version(Repository(name="mine")):
             await asyncio.Event().wait()
 
-    # The one connection is held before anything asks for it that would be done with it soon.
+    # The one connection is held before anything asks for it that would soon be done with it.
     tasks = [asyncio.create_task(outcome(hold()))]
     await holding.wait()
     tasks += [
@@ -139,7 +138,6 @@ async def test_closing_ends_what_uses_the_database_or_upstream_by_itself(
             open_version(),
             engine.catalog.database.size(),
             remote.get_downloader(url).run(),
-            verify(engine),
         )
     ]
     await asyncio.to_thread(upstream.wait_for, 1)
