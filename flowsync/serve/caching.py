@@ -10,7 +10,6 @@ from mimetypes import MimeTypes
 from typing import Final
 
 REVALIDATE: Final = "public, no-cache"
-NOT_AT_ALL: Final = "no-store"
 
 _TYPES: Final = MimeTypes()
 """The table of the standard library, without the machine's own, so that all processes say the same."""
