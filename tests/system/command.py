@@ -49,8 +49,11 @@ class CommandLine:
         self.folder = folder
         self.home = folder / "home" if home is None else home
         self._prefix = list(prefix)
+        # The readline library exports LINES to what the process of the tests starts.
         inherited = {
-            name: value for name, value in os.environ.items() if not name.startswith("FLOWSYNC_")
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith("FLOWSYNC_") and name != "LINES"
         }
         self.environment = inherited | {
             "FLOWSYNC_HOME": str(self.home),
