@@ -1,9 +1,12 @@
 # The public names, a line each: the only list of them. `__init__.py` reads it at run time; lines keep this form.
 
-from flowsync.catalog.new_version import NewVersion as NewVersion
+from flowsync.catalog.versions.new_version import NewVersion as NewVersion
 from flowsync.declare import DeclarativeArtifact as DeclarativeArtifact
 from flowsync.declare import DeclarativeContent as DeclarativeContent
 from flowsync.download.retry import Backoff as Backoff
+from flowsync.engine.engine import Engine as Engine
+from flowsync.kinds import MetadataFile as MetadataFile
+from flowsync.kinds import SourceKind as SourceKind
 from flowsync.model.artifact import Artifact as Artifact
 from flowsync.model.artifact import StagedArtifact as StagedArtifact
 from flowsync.model.artifact import StoredArtifact as StoredArtifact
@@ -65,6 +68,9 @@ from flowsync.model.events import Reading as Reading
 from flowsync.model.events import SyncEnded as SyncEnded
 from flowsync.model.events import SyncProgressed as SyncProgressed
 from flowsync.model.events import SyncStarted as SyncStarted
+from flowsync.model.fetch import Fetched as Fetched
+from flowsync.model.fetch import FetchRequest as FetchRequest
+from flowsync.model.fetch import Validators as Validators
 from flowsync.model.plan import SyncPlan as SyncPlan
 from flowsync.model.relative_path import problem_with_path as problem_with_path
 from flowsync.model.remote import Downloader as Downloader
@@ -77,9 +83,6 @@ from flowsync.model.repository import Repository as Repository
 from flowsync.model.repository import RepositoryVersion as RepositoryVersion
 from flowsync.model.repository import SyncResult as SyncResult
 from flowsync.model.repository import VersionEntry as VersionEntry
-from flowsync.model.transfer import Fetched as Fetched
-from flowsync.model.transfer import FetchRequest as FetchRequest
-from flowsync.model.transfer import Validators as Validators
 from flowsync.model.transfer_errors import AllSourcesFailedError as AllSourcesFailedError
 from flowsync.model.transfer_errors import BrokenBodyError as BrokenBodyError
 from flowsync.model.transfer_errors import CertificateError as CertificateError
@@ -101,12 +104,12 @@ from flowsync.model.upkeep import ReclaimReport as ReclaimReport
 from flowsync.model.upkeep import RemovalReport as RemovalReport
 from flowsync.model.upkeep import VerifyReport as VerifyReport
 from flowsync.model.url import redact as redact
-from flowsync.pipeline.collector import collect_rarely as collect_rarely
 from flowsync.pipeline.pipeline import Pipeline as Pipeline
 from flowsync.pipeline.pipeline import create_pipeline as create_pipeline
 from flowsync.pipeline.stage import EndStage as EndStage
 from flowsync.pipeline.stage import Stage as Stage
-from flowsync.pipeline.tasks import task_group as task_group
+from flowsync.runtime.garbage import collect_rarely as collect_rarely
+from flowsync.runtime.task_groups import task_group as task_group
 from flowsync.stages.acs_artifact_handler import ACSArtifactHandler as ACSArtifactHandler
 from flowsync.stages.artifact_downloader import ArtifactDownloader as ArtifactDownloader
 from flowsync.stages.artifact_saver import ArtifactSaver as ArtifactSaver
@@ -125,12 +128,9 @@ from flowsync.stages.remote_artifact_saver import RemoteArtifactSaver as RemoteA
 from flowsync.stages.resolve_content_futures import ResolveContentFutures as ResolveContentFutures
 from flowsync.stages.upstream import UpstreamUnchanged as UpstreamUnchanged
 from flowsync.sync.declarative_version import DeclarativeVersion as DeclarativeVersion
-from flowsync.sync.engine import Engine as Engine
 from flowsync.sync.export import export_version as export_version
-from flowsync.sync.source import MetadataFile as MetadataFile
-from flowsync.sync.source import SourceKind as SourceKind
-from flowsync.sync.upkeep.prune import prune as prune
-from flowsync.sync.upkeep.reclaim import reclaim as reclaim
-from flowsync.sync.upkeep.remove import remove_repository as remove_repository
-from flowsync.sync.upkeep.remove import remove_runs as remove_runs
-from flowsync.sync.upkeep.verify import verify as verify
+from flowsync.upkeep.prune import prune as prune
+from flowsync.upkeep.reclaim import reclaim as reclaim
+from flowsync.upkeep.remove import remove_repository as remove_repository
+from flowsync.upkeep.remove import remove_runs as remove_runs
+from flowsync.upkeep.verify import verify as verify

@@ -17,8 +17,8 @@ import uvloop
 from psycopg.conninfo import make_conninfo
 from psycopg.sql import SQL, Identifier
 
-from flowsync.catalog.database import Database
-from flowsync.catalog.embedded.server import EmbeddedPostgres
+from flowsync.catalog.postgres.database import Database
+from flowsync.embedded_postgres.server import EmbeddedPostgres
 
 RECKLESS = {"fsync": "off", "full_page_writes": "off"}
 """Settings of a server whose data may be lost with the machine: databases are made in half the time."""

@@ -30,8 +30,8 @@ from bench.catalog.rows import (
     units,
 )
 from bench.conftest import Sized
-from flowsync.catalog.contents import Link
-from flowsync.catalog.remotes import Source
+from flowsync.catalog.records.contents import Link
+from flowsync.catalog.records.remotes import RecordedSource
 from flowsync.model.content import Content, key_id
 from flowsync.model.remote import Remote
 from tests.postgres import temporary_database
@@ -166,7 +166,7 @@ def bench_save_sources_unchanged(bench: Bench, world: World) -> None:
 
 
 def bench_save_sources(bench: Bench, world: World) -> None:
-    def prepare() -> list[Source]:
+    def prepare() -> list[RecordedSource]:
         numbers = world.new()
         world.runner.run(save(world, [unit(number) for number in numbers], numbers))
         return [source(world, number) for number in numbers]
@@ -177,7 +177,7 @@ def bench_save_sources(bench: Bench, world: World) -> None:
 def bench_save_sources_changed(bench: Bench, world: World) -> None:
     mirrors = count()
 
-    def prepare() -> list[Source]:
+    def prepare() -> list[RecordedSource]:
         mirror = f"m{next(mirrors)}"
         return [source(world, number, mirror) for number in world.old()]
 

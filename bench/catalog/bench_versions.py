@@ -22,10 +22,10 @@ from psycopg.conninfo import make_conninfo
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from bench.conftest import Sized
-from flowsync.catalog.contents import Contents, Link
-from flowsync.catalog.database import Database
-from flowsync.catalog.new_version import NewVersion
-from flowsync.catalog.repositories import Repositories
+from flowsync.catalog.postgres.database import Database
+from flowsync.catalog.records.contents import Contents, Link
+from flowsync.catalog.versions.new_version import NewVersion
+from flowsync.catalog.versions.repositories import Repositories
 from flowsync.model.content import Content, key_id
 from flowsync.model.repository import Repository
 from tests.postgres import temporary_database

@@ -9,10 +9,10 @@ import psycopg
 import uvloop
 from blake3 import blake3
 
-from flowsync.catalog.artifacts import Artifacts
-from flowsync.catalog.contents import Contents, Link
-from flowsync.catalog.database import Database
-from flowsync.catalog.remotes import Remotes, Source
+from flowsync.catalog.postgres.database import Database
+from flowsync.catalog.records.artifacts import Artifacts
+from flowsync.catalog.records.contents import Contents, Link
+from flowsync.catalog.records.remotes import RecordedSource, Remotes
 from flowsync.model.artifact import Artifact, StagedArtifact
 from flowsync.model.content import Content, key_id
 from flowsync.model.digest import DigestPolicy
@@ -117,8 +117,8 @@ def described(number: int) -> Described:
     )
 
 
-def source(world: World, number: int, mirror: str = "a") -> Source:
-    return Source(
+def source(world: World, number: int, mirror: str = "a") -> RecordedSource:
+    return RecordedSource(
         content_id=key_id(unit(number)),
         relative_path=path(number),
         remote_id=world.remote_id,

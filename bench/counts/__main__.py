@@ -15,7 +15,7 @@ from typing import Final
 import msgspec
 
 from bench.counts.everything import count_everything
-from flowsync.catalog.embedded.server import EmbeddedPostgres
+from flowsync.embedded_postgres.server import EmbeddedPostgres
 from tests.postgres import RECKLESS
 
 RESULT: Final = Path(__file__).parents[2] / ".benchmarks" / "counts.json"

@@ -16,7 +16,7 @@ from bench.catalog.rows import (
     units,
 )
 from bench.counts.wire import Wire
-from flowsync.catalog.contents import Link
+from flowsync.catalog.records.contents import Link
 from flowsync.model.content import key_id
 from flowsync.model.remote import Remote
 

@@ -24,7 +24,7 @@ from flowsync import (
     Repository,
     Stage,
 )
-from flowsync.catalog.new_version import NewVersion
+from flowsync.catalog.versions.new_version import NewVersion
 from flowsync.stages.content_association import ContentAssociation
 
 BATCH = 500

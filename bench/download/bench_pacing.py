@@ -23,10 +23,10 @@ import uvloop
 
 from bench.download.origins import Metered, Origin, Queueing, Refusing, Shared, Slow
 from bench.download.simulation import Make, Outcome, bodies, simulate
-from flowsync.download.limits import HostLimits
-from flowsync.download.origin import Tally
+from flowsync.download.pacing.host_limits import HostLimits
+from flowsync.download.transfer.attempt import Tally
+from flowsync.model.fetch import FetchRequest
 from flowsync.model.remote import Remote
-from flowsync.model.transfer import FetchRequest
 
 COUNT: Final = 4000
 SEEDS: Final = 1, 2

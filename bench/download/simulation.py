@@ -8,9 +8,9 @@ from typing import Final
 import msgspec
 
 from bench.download.origins import Origin, World
-from flowsync.download.adaptive import AdaptiveLimit
-from flowsync.download.gate import Gate
-from flowsync.download.line import Line
+from flowsync.download.pacing.adaptive_limit import AdaptiveLimit
+from flowsync.download.pacing.gate import Gate
+from flowsync.download.pacing.queue import Line
 from flowsync.download.retry import Backoff
 from flowsync.model.remote import Remote
 

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from flowsync.catalog.embedded.server import EmbeddedPostgres
+from flowsync.embedded_postgres.server import EmbeddedPostgres
 
 DATABASE: Final = "FLOWSYNC_TEST_DATABASE_URL"
 

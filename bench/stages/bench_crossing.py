@@ -19,9 +19,9 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from flowsync import Artifact, Content, DeclarativeArtifact, DeclarativeContent, Remote
 from flowsync.download.fetcher import open_fetcher
 from flowsync.model.artifact import StagedArtifact
-from flowsync.model.transfer import Fetcher
-from flowsync.pipeline.hosting import LARGEST_BATCH
-from flowsync.stages.declaration_crossing import DeclarationCodec, WorkerDeclarationCodec
+from flowsync.model.fetch import Fetcher
+from flowsync.pipeline.remote.segment import LARGEST_BATCH
+from flowsync.stages.remote.codecs import DeclarationCodec, WorkerDeclarationCodec
 
 STAGING = "/srv/flowsync/store/staging/0123456789abcdef"
 ROUNDS = 200

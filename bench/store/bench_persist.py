@@ -24,8 +24,8 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from flowsync.model.artifact import StagedArtifact
 from flowsync.store import kernel
 from flowsync.store.durability import Barrier, barrier, flush
-from flowsync.store.shelves import Shelves
-from flowsync.store.writer import Writer
+from flowsync.store.local.shelves import Shelves
+from flowsync.store.local.writer import Writer
 
 SIZE = 4096
 ROUNDS = {1: 40, 50: 20, 500: 8}

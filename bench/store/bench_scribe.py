@@ -25,8 +25,8 @@ import pytest
 import uvloop
 
 from flowsync.model.artifact import StagedArtifact
-from flowsync.store.scribe import START_AFTER, Scribe
-from flowsync.store.worker import Site
+from flowsync.store.local.batch_writer import START_AFTER, Scribe
+from flowsync.store.local.writer_process import WriteTarget
 
 WAYS: Final = ("thread", "worker")
 SIZE: Final = 4096
@@ -90,13 +90,13 @@ def _turn() -> None:
         pass
 
 
-def _site(folder: Path) -> Site:
+def _site(folder: Path) -> WriteTarget:
     own = folder / str(next(_SERIAL))
     for part in ("blake3", "staging/own"):
         (own / part).mkdir(parents=True)
     for number in range(256):
         (own / "blake3" / f"{number:02x}").mkdir()
-    return Site(f"{own}/blake3", f"{own}/staging", f"{own}/staging/own")
+    return WriteTarget(f"{own}/blake3", f"{own}/staging", f"{own}/staging/own")
 
 
 def _batch(number: int, size: int) -> list[StagedArtifact]:

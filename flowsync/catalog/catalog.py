@@ -4,18 +4,18 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
-from flowsync.catalog.alternate_sources import AlternateSources
-from flowsync.catalog.artifacts import Artifacts
-from flowsync.catalog.contents import Contents
-from flowsync.catalog.database import Database
-from flowsync.catalog.orphans import Orphans
-from flowsync.catalog.reclaiming import Reclaiming
-from flowsync.catalog.remotes import Remotes
-from flowsync.catalog.repositories import Repositories
-from flowsync.catalog.runs import Runs
-from flowsync.catalog.serving import Serving
-from flowsync.catalog.store_binding import StoreBindings
-from flowsync.catalog.verification import Verification
+from flowsync.catalog.postgres.database import Database
+from flowsync.catalog.queries.served_paths import Serving
+from flowsync.catalog.records.alternates import AlternateSources
+from flowsync.catalog.records.artifacts import Artifacts
+from flowsync.catalog.records.contents import Contents
+from flowsync.catalog.records.remotes import Remotes
+from flowsync.catalog.records.run_records import Runs
+from flowsync.catalog.records.store_binding import StoreBindings
+from flowsync.catalog.upkeep.orphans import Orphans
+from flowsync.catalog.upkeep.released import Reclaiming
+from flowsync.catalog.upkeep.verification import Verification
+from flowsync.catalog.versions.repositories import Repositories
 
 
 class Catalog:

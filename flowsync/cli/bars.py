@@ -27,9 +27,9 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from flowsync.cli.display import Display, has_something_to_tell
+from flowsync.cli.formatting import format_bytes, visible, visible_line
 from flowsync.cli.output import complaint, tell
-from flowsync.cli.progress import Display, has_something_to_tell
-from flowsync.cli.text import format_bytes, visible, visible_line
 from flowsync.model.events import Event, Reading, SyncEnded, SyncProgressed
 
 _RATE_SECONDS: Final = 5.0

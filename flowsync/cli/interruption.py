@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import uvloop
 
 from flowsync.cli.outcome import StoppedError, signals_to_heed
-from flowsync.pipeline.collector import collect_rarely
+from flowsync.runtime.garbage import collect_rarely
 
 T = TypeVar("T")
 

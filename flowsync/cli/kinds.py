@@ -2,11 +2,11 @@
 
 from importlib.metadata import entry_points
 
+from flowsync.cli.formatting import one_line
 from flowsync.cli.outcome import StoppedError
 from flowsync.cli.output import complain
-from flowsync.cli.text import one_line
+from flowsync.kinds import MetadataFile, SourceKind
 from flowsync.model.errors import SettingsError
-from flowsync.sync.source import MetadataFile, SourceKind
 
 GROUP = "flowsync.sources"
 

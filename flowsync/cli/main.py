@@ -6,9 +6,9 @@ from importlib import import_module
 import click
 
 from flowsync.cli.outcome import run_command
-from flowsync.cli.place import Place
+from flowsync.cli.place import GlobalOptions
 from flowsync.cli.words import expect_text
-from flowsync.pipeline import descriptors
+from flowsync.runtime import descriptors
 
 _COMMANDS = {
     "sync": "Sync repositories from their upstreams into new versions.",
@@ -89,7 +89,7 @@ def cli(
     output could be written, 2 on wrong usage or settings, 3 when a sync went on without something that could not be fetched, or stored bytes are
     missing or damaged; 129, 130 and 143 after SIGHUP, Ctrl-C and SIGTERM.
     """  # noqa: D301 - the \b is meant: click does not wrap the paragraph behind it
-    context.obj = Place(home=home, config=config, database_url=database_url)
+    context.obj = GlobalOptions(home=home, config=config, database_url=database_url)
 
 
 def main() -> None:

@@ -17,7 +17,7 @@ from typing import Any, TextIO
 
 import msgspec
 
-from flowsync.cli.text import one_line, visible
+from flowsync.cli.formatting import one_line, visible
 
 
 class Outlet(io.FileIO):

@@ -12,8 +12,8 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from flowsync.catalog.embedded import run_as
-from flowsync.sync.home import owner_to_become
+from flowsync.embedded_postgres import run_as
+from flowsync.engine.home import owner_to_become
 
 _TRIAL_SECONDS: Final = 30
 

@@ -3,7 +3,7 @@
 import msgspec
 
 
-class Place(msgspec.Struct, frozen=True, kw_only=True):
+class GlobalOptions(msgspec.Struct, frozen=True, kw_only=True):
     """The options before the name of a command; `None` leaves the choice to `flowsync.toml` and the defaults."""
 
     home: str | None = None

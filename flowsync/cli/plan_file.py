@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from flowsync.cli.plans import Plan, plans
+from flowsync.cli.plans import WantedSync, plans
 from flowsync.cli.settings_file import RepositorySettings, SettingsFile
 from flowsync.model.errors import SettingsError
 from flowsync.model.plan import SyncPlan
@@ -41,7 +41,7 @@ class PlanFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     syncs: list[PlannedSync]
 
 
-def planned(plan: Plan, found: SyncPlan, *, configured: bool) -> PlannedSync:
+def planned(plan: WantedSync, found: SyncPlan, *, configured: bool) -> PlannedSync:
     """Return what is written of one plan."""
     return PlannedSync(
         configured=configured,
@@ -79,12 +79,12 @@ def read_plan_file(path: Path) -> PlanFile:
     return content
 
 
-def plans_of(content: PlanFile, file: SettingsFile) -> list[Plan]:
+def plans_of(content: PlanFile, file: SettingsFile) -> list[WantedSync]:
     """Return the syncs of a plan, to be done as planned. Raise `SettingsError` when `flowsync.toml` says something else by now."""
     return [msgspec.structs.replace(_plan(sync, file), planned=sync.plan) for sync in content.syncs]
 
 
-def _plan(sync: PlannedSync, file: SettingsFile) -> Plan:
+def _plan(sync: PlannedSync, file: SettingsFile) -> WantedSync:
     if not sync.configured:
         (plan,) = plans({sync.repository: _settings(sync)})
         return plan

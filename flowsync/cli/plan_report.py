@@ -1,6 +1,6 @@
 """A plan in words for people."""
 
-from flowsync.cli.text import format_bytes
+from flowsync.cli.formatting import format_bytes
 from flowsync.model.plan import SyncPlan
 
 

@@ -3,17 +3,17 @@
 from collections.abc import Sequence
 
 import flowsync
+from flowsync.cli.display import Display, display
 from flowsync.cli.plan_report import as_text
-from flowsync.cli.plans import Plan, Unusable
-from flowsync.cli.progress import Display, display
+from flowsync.cli.plans import Unusable, WantedSync
 from flowsync.cli.settings import Configuration
-from flowsync.cli.syncing import Manner, about, declare_sync, tell_bug
+from flowsync.cli.syncing import SyncFlags, about, declare_sync, tell_bug
 from flowsync.model.errors import FlowsyncError
 from flowsync.model.plan import SyncPlan
 
 
 async def plan_all(
-    configuration: Configuration, plans: Sequence[Plan | Unusable], manner: Manner
+    configuration: Configuration, plans: Sequence[WantedSync | Unusable], manner: SyncFlags
 ) -> list[SyncPlan | None]:
     """Plan all syncs and tell each plan; `None` stands for one that failed, which is told on stderr."""
     with display(quiet=manner.as_json, expected=len(plans)) as shown:
@@ -22,7 +22,7 @@ async def plan_all(
 
 
 async def _plan(
-    engine: "flowsync.Engine", plan: Plan | Unusable, manner: Manner, shown: Display
+    engine: "flowsync.Engine", plan: WantedSync | Unusable, manner: SyncFlags, shown: Display
 ) -> SyncPlan | None:
     if isinstance(plan, Unusable):
         shown.complain(plan.reason)

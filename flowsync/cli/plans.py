@@ -8,14 +8,14 @@ import msgspec
 from flowsync.cli.kinds import kind
 from flowsync.cli.quantities import seconds_of
 from flowsync.cli.settings_file import RepositorySettings, SettingsFile, expect_expanded
+from flowsync.kinds import SourceKind
 from flowsync.model.errors import DeclarationError, SettingsError
 from flowsync.model.plan import SyncPlan
 from flowsync.model.remote import Remote
 from flowsync.model.repository import HIDDEN, ErrorPolicy, Repository
-from flowsync.sync.source import SourceKind
 
 
-class Plan(msgspec.Struct, frozen=True, kw_only=True):
+class WantedSync(msgspec.Struct, frozen=True, kw_only=True):
     """One sync of one repository. A limit that is `None` is that of the library. `planned` is what it must come to, if that was planned."""
 
     repository: Repository
@@ -38,7 +38,7 @@ class Unusable(msgspec.Struct, frozen=True):
 
 def plans(
     repositories: Mapping[str, RepositorySettings], file: SettingsFile | None = None
-) -> list[Plan]:
+) -> list[WantedSync]:
     """Return the plans for repositories, of `file` or of the command line. Raise `SettingsError` that names what cannot be done."""
     where = "" if file is None else f"{file.path}: "
     return [_plan(name, settings, where) for name, settings in repositories.items()]
@@ -46,13 +46,13 @@ def plans(
 
 def usable_plans(
     repositories: Mapping[str, RepositorySettings], file: SettingsFile
-) -> list[Plan | Unusable]:
+) -> list[WantedSync | Unusable]:
     """Return the plans for repositories of `file`; those whose settings cannot be used stand apart,
     with the reason.
 
     Raise the `SettingsError` of the first when none can be used.
     """
-    found: list[Plan | Unusable] = []
+    found: list[WantedSync | Unusable] = []
     errors = []
     for name, settings in repositories.items():
         try:
@@ -85,13 +85,13 @@ def check_name(name: str, where: str = "") -> None:
         )
 
 
-def _plan(name: str, settings: RepositorySettings, where: str) -> Plan:
+def _plan(name: str, settings: RepositorySettings, where: str) -> WantedSync:
     check_name(name, where)
     about = f"{where}repository {name!r}"
     expect_expanded(msgspec.to_builtins(settings), about)
     types = settings.allowed_types
     try:
-        return Plan(
+        return WantedSync(
             repository=Repository(
                 name=name,
                 allowed_types=None if types is None else frozenset(types),

@@ -4,8 +4,8 @@ from typing import Any
 
 import msgspec
 
+from flowsync.cli.formatting import format_bytes
 from flowsync.cli.output import json_text
-from flowsync.cli.text import format_bytes
 from flowsync.model.repository import SyncResult
 
 

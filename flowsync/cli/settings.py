@@ -8,12 +8,12 @@ from typing import Any
 import msgspec
 
 import flowsync
-from flowsync.catalog.libpq_environment import forget_libpq_environment
+from flowsync.catalog.postgres.libpq_environment import forget_libpq_environment
 from flowsync.cli.owner import become_owner
-from flowsync.cli.place import Place
+from flowsync.cli.place import GlobalOptions
 from flowsync.cli.settings_file import SettingsFile, expect_expanded, read_settings_file
+from flowsync.engine.home import absolute, default_home
 from flowsync.model.errors import SettingsError
-from flowsync.sync.home import absolute, default_home
 
 FILE_NAME = "flowsync.toml"
 
@@ -56,7 +56,7 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-def load(place: Place, environ: Mapping[str, str] = os.environ) -> Configuration:
+def load(place: GlobalOptions, environ: Mapping[str, str] = os.environ) -> Configuration:
     """Read the settings file, if there is one, and put the options over it. Raise `SettingsError`
     that names file and field.
 

@@ -29,10 +29,10 @@ from typing import Annotated, Any, Final, TypeVar
 import msgspec
 
 from flowsync.cli.quantities import seconds_of
+from flowsync.engine.home import absolute
 from flowsync.model.errors import SettingsError
 from flowsync.model.remote import Policy, Remote
 from flowsync.model.repository import ErrorPolicy
-from flowsync.sync.home import absolute
 
 T = TypeVar("T")
 

@@ -16,8 +16,8 @@ import msgspec
 
 import flowsync
 from flowsync.cli.alternates import register
-from flowsync.cli.plans import Plan, Unusable
-from flowsync.cli.progress import Display, display
+from flowsync.cli.display import Display, display
+from flowsync.cli.plans import Unusable, WantedSync
 from flowsync.cli.results import as_json, as_text
 from flowsync.cli.settings import Configuration
 from flowsync.model.errors import FlowsyncError, SettingsError
@@ -25,7 +25,7 @@ from flowsync.model.repository import SyncResult
 from flowsync.model.url import redact
 
 
-class Manner(msgspec.Struct, frozen=True, kw_only=True):
+class SyncFlags(msgspec.Struct, frozen=True, kw_only=True):
     """How all syncs of one call are done and told.
 
     Unless they are `None`, `max_removal` replaces that of the plans and `workers` that of the settings.
@@ -39,7 +39,7 @@ class Manner(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def sync_all(
-    configuration: Configuration, plans: Sequence[Plan | Unusable], manner: Manner
+    configuration: Configuration, plans: Sequence[WantedSync | Unusable], manner: SyncFlags
 ) -> list[SyncResult]:
     """Sync all repositories, as many at a time as the engine lets begin, and return the results in the order of the plans."""
     with display(quiet=manner.as_json, expected=len(plans)) as shown:
@@ -72,7 +72,12 @@ async def _open(engine: "flowsync.Engine", configuration: Configuration) -> bool
 
 
 async def _sync(
-    engine: "flowsync.Engine", plan: Plan | Unusable, manner: Manner, shown: Display, *, acs: bool
+    engine: "flowsync.Engine",
+    plan: WantedSync | Unusable,
+    manner: SyncFlags,
+    shown: Display,
+    *,
+    acs: bool,
 ) -> SyncResult:
     if isinstance(plan, Unusable):
         shown.complain(plan.reason)
@@ -86,7 +91,12 @@ async def _sync(
 
 
 def declare_sync(
-    engine: "flowsync.Engine", plan: Plan, manner: Manner, shown: Display, *, acs: bool = False
+    engine: "flowsync.Engine",
+    plan: WantedSync,
+    manner: SyncFlags,
+    shown: Display,
+    *,
+    acs: bool = False,
 ) -> "flowsync.DeclarativeVersion":
     """Return the sync that a plan asks for, not yet begun. `acs` says whether alternate sources are asked for bytes."""
     return flowsync.DeclarativeVersion(
@@ -105,7 +115,7 @@ def declare_sync(
 
 
 async def _run(
-    engine: "flowsync.Engine", plan: Plan, manner: Manner, shown: Display, *, acs: bool
+    engine: "flowsync.Engine", plan: WantedSync, manner: SyncFlags, shown: Display, *, acs: bool
 ) -> SyncResult:
     sync = declare_sync(engine, plan, manner, shown, acs=acs)
     try:
@@ -123,23 +133,23 @@ def tell_bug(shown: Display, what: str, error: Exception) -> None:
     shown.note("".join(traceback.format_exception(error)).rstrip("\n"))
 
 
-def about(plan: Plan) -> str:
+def about(plan: WantedSync) -> str:
     """Return what a sync is called in complaints."""
     return f"sync of {plan.repository.name} from {redact(plan.remote.url)}"
 
 
-def _limits(plan: Plan, manner: Manner) -> dict[str, Any]:
+def _limits(plan: WantedSync, manner: SyncFlags) -> dict[str, Any]:
     removal = plan.max_removal if manner.max_removal is None else manner.max_removal
     limits = {"max_errors": plan.max_errors, "max_removal": removal, "timeout": plan.timeout}
     return {name: limit for name, limit in limits.items() if limit is not None}
 
 
-def _failed(plan: Plan | Unusable, reason: str) -> SyncResult:
+def _failed(plan: WantedSync | Unusable, reason: str) -> SyncResult:
     name = plan.name if isinstance(plan, Unusable) else plan.repository.name
     return SyncResult(repository=name, error=reason)
 
 
-def _tell(result: SyncResult, manner: Manner, shown: Display) -> SyncResult:
+def _tell(result: SyncResult, manner: SyncFlags, shown: Display) -> SyncResult:
     for left_out in result.left_out:
         shown.complain(f"{result.repository}: left out {left_out.relative_path}: {left_out.reason}")
     shown.tell(as_json(result) if manner.as_json else as_text(result))

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 import click
 
 from flowsync.cli.kinds import kind_names, summaries
-from flowsync.cli.plans import Plan, Unusable, check_name, plans, usable_plans
+from flowsync.cli.plans import Unusable, WantedSync, check_name, plans, usable_plans
 from flowsync.cli.settings_file import RepositorySettings, SettingsFile
 from flowsync.model.remote import Policy
 from flowsync.model.repository import ErrorPolicy
@@ -69,7 +69,7 @@ def wanted_plans(
     mirror: bool,
     policy: Policy | None,
     on_error: ErrorPolicy | None,
-) -> list[Plan | Unusable]:
+) -> list[WantedSync | Unusable]:
     """Return what is to be synced, and which of it cannot be. Raise a usage error when the
     arguments contradict each other.
     """
@@ -95,7 +95,7 @@ def _found(target: tuple[str, ...]) -> str:
     return f"; {target[1]!r} is no URL such as https://example.org/" if len(target) == 2 else ""
 
 
-def _described(repository: str | None, settings: RepositorySettings) -> list[Plan]:
+def _described(repository: str | None, settings: RepositorySettings) -> list[WantedSync]:
     if settings.source not in kind_names():
         raise click.UsageError(
             f"there is no source {settings.source!r}; installed are: {', '.join(kind_names())}"
@@ -105,7 +105,7 @@ def _described(repository: str | None, settings: RepositorySettings) -> list[Pla
     return plans({repository: settings})
 
 
-def _configured(file: SettingsFile, target: tuple[str, ...]) -> list[Plan | Unusable]:
+def _configured(file: SettingsFile, target: tuple[str, ...]) -> list[WantedSync | Unusable]:
     known = file.repositories
     for name in known:
         check_name(name, f"{file.path}: ")

@@ -41,8 +41,8 @@ from flowsync.digest.backlog import Backlog, Job
 from flowsync.digest.hashing import complete
 from flowsync.digest.worker import Answer, digest_batch
 from flowsync.model.errors import HashingError, SettingsError, StoreError
-from flowsync.pipeline import descriptors
-from flowsync.pipeline.crew import Crew, ThreadCrew, Workers
+from flowsync.runtime import descriptors
+from flowsync.runtime.process_pool import Crew, ThreadCrew, Workers
 
 INLINE_LIMIT: Final = 128 * 1024
 """Bytes up to which a body in memory is better hashed by whoever holds it."""

@@ -16,21 +16,21 @@ from typing import Final
 import msgspec
 
 from flowsync.download import retry
-from flowsync.download.deferred_http import defer_http
-from flowsync.download.file import FileOrigin
-from flowsync.download.limits import HostLimits, Traffic
-from flowsync.download.origin import Origin
+from flowsync.download.http.lazy_origin import defer_http
+from flowsync.download.local_files import FileOrigin
+from flowsync.download.pacing.host_limits import HostLimits, Traffic
 from flowsync.download.retry import Backoff
-from flowsync.download.spool import Spool
+from flowsync.download.transfer.attempt import Origin
+from flowsync.download.transfer.spool import Spool
 from flowsync.model.errors import DigestMismatchError, EngineClosedError
-from flowsync.model.transfer import Fetched, FetchRequest, Received, Sink
+from flowsync.model.fetch import Fetched, FetchRequest, Received, Sink
 from flowsync.model.transfer_errors import (
     FetcherClosedError,
     ForbiddenPathError,
     UnsupportedUrlError,
 )
 from flowsync.model.url import redact, scheme
-from flowsync.pipeline.visits import Visits
+from flowsync.runtime.visits import Visits
 
 _COMPRESSED: Final = (".gz", ".tgz", ".xz", ".bz2", ".zst", ".br", ".lz", ".lzma", ".zip")
 

@@ -23,14 +23,14 @@ from typing import Final
 
 import msgspec
 
-from flowsync.download.origin import Origin, Tally
+from flowsync.download.transfer.attempt import Origin, Tally
 from flowsync.model.errors import (
     DeclarationError,
     DigestMismatchError,
     IntegrityError,
     SizeMismatchError,
 )
-from flowsync.model.transfer import FetchRequest, Received, Sink
+from flowsync.model.fetch import FetchRequest, Received, Sink
 from flowsync.model.transfer_errors import (
     BrokenBodyError,
     CertificateError,

@@ -8,7 +8,7 @@ from flowsync.model.remote import Policy
 from flowsync.model.repository import LeftOut
 
 
-class Origin(msgspec.Struct, frozen=True, kw_only=True):
+class SourceNote(msgspec.Struct, frozen=True, kw_only=True):
     """Where bytes can be fetched from. `url` is redacted; the policy is the one that the remote has now."""
 
     remote: str
@@ -33,7 +33,7 @@ class Presence(msgspec.Struct, frozen=True, kw_only=True):
     blake3: str | None
     size: int | None
     stored: bool
-    origins: tuple[Origin, ...]
+    origins: tuple[SourceNote, ...]
     fields: dict[str, Any] | None = None
 
 
@@ -46,7 +46,7 @@ class Removal(msgspec.Struct, frozen=True, kw_only=True):
     rolled_back_to: int | None
 
 
-class Failure(msgspec.Struct, frozen=True, kw_only=True):
+class LeftOutNote(msgspec.Struct, frozen=True, kw_only=True):
     """The last run that left the path out, and how many runs of the repository there were after it."""
 
     run: int
@@ -62,4 +62,4 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     path: str
     present: tuple[Presence, ...]
     removal: Removal | None
-    failure: Failure | None
+    failure: LeftOutNote | None

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from flowsync.model.run import RunTerms
+from flowsync.model.run_record import RunTerms
 
 
 class SyncPlan(msgspec.Struct, frozen=True, kw_only=True):

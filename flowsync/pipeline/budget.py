@@ -22,7 +22,7 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from flowsync.model.errors import PipelineError
-from flowsync.pipeline.signal import Signal
+from flowsync.runtime.signal import Signal
 
 
 class _Lender(Protocol):

@@ -26,7 +26,7 @@ from typing import Generic, TypeVar
 import msgspec
 
 from flowsync.model.errors import PipelineError, StageEndedEarlyError
-from flowsync.pipeline.losses import Losses
+from flowsync.pipeline.lost_items import Losses
 
 T = TypeVar("T")
 

@@ -24,15 +24,15 @@ from flowsync.model.errors import (
     StageAbortedError,
     StageEndedEarlyError,
 )
+from flowsync.pipeline.cancelling import insist
 from flowsync.pipeline.channel import Channel, ChannelStatistics
-from flowsync.pipeline.insisting import insist
 from flowsync.pipeline.left_behind import Beginner
-from flowsync.pipeline.losses import Losses
+from flowsync.pipeline.lost_items import Losses
 from flowsync.pipeline.progress import Progress
 from flowsync.pipeline.resolution import Waiting
 from flowsync.pipeline.stage import Stage
 from flowsync.pipeline.stall import Standstill
-from flowsync.pipeline.tasks import STOPS, StoppedError, break_ring, first_come
+from flowsync.runtime.task_groups import STOPS, StoppedError, break_ring, first_come
 
 STALL_TIMEOUT = 300.0
 """Seconds without any movement, with someone awaiting a dropped item, after which a pipeline is given up."""

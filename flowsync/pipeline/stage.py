@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from flowsync.model.errors import PipelineError, RepeatedStageError, UnboundStageError
 from flowsync.pipeline.batch import BatchBuffer
 from flowsync.pipeline.channel import Channel
-from flowsync.pipeline.losses import Losses
+from flowsync.pipeline.lost_items import Losses
 from flowsync.pipeline.progress import Meter, Progress
 from flowsync.pipeline.resolution import Resolvable, Waiting
-from flowsync.pipeline.signal import Signal
+from flowsync.runtime.signal import Signal
 
 if TYPE_CHECKING:
     from flowsync.pipeline.pipeline import StageStatistics

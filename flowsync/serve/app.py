@@ -19,22 +19,22 @@ import msgspec
 from aiohttp import HttpVersion11, web
 from aiohttp.http_exceptions import HttpProcessingError
 
+from flowsync.engine.engine import Engine
+from flowsync.kinds import MetadataFile
 from flowsync.model.remote import COOL_DOWN
-from flowsync.pipeline.tasks import task_group
-from flowsync.pipeline.threads import in_thread
-from flowsync.serve.address import LONGEST_LINE
-from flowsync.serve.answer import Answer, Asked, Flow, OpenPart
-from flowsync.serve.connections import Connections
+from flowsync.runtime.task_groups import task_group
+from flowsync.runtime.threads import in_thread
+from flowsync.serve.files.lookups import LookUps
+from flowsync.serve.files.published import PublishedFiles
+from flowsync.serve.files.sending import UnreadableFileError, reset, send_part
+from flowsync.serve.http.answer import Answer, Asked, Flow, OpenPart
+from flowsync.serve.http.target import LONGEST_LINE
 from flowsync.serve.listening import listening
-from flowsync.serve.lookups import LookUps
 from flowsync.serve.metrics import Metrics
-from flowsync.serve.missing import FindRemote, Missing
-from flowsync.serve.published import PublishedFiles
+from flowsync.serve.missing.missing import FindRemote, Missing
+from flowsync.serve.open_connections import OpenConnections
 from flowsync.serve.scratch import Scratch
-from flowsync.serve.sending import UnreadableFileError, reset, send_part
 from flowsync.serve.site import PATIENCE, Site
-from flowsync.sync.engine import Engine
-from flowsync.sync.source import MetadataFile
 
 _DEFAULT_LIMITS = (64 * 1024, 16 * 1024)
 """Bytes that a transport may hold before a writer waits, and from which on it goes on."""
@@ -84,7 +84,9 @@ class ContentServer:
         self._limits = limits or ServerLimits()
         self._find_remote = find_remote
         self._share_port = share_port
-        self._connections = Connections(self._limits.connections, self._limits.idle, self.metrics)
+        self._connections = OpenConnections(
+            self._limits.connections, self._limits.idle, self.metrics
+        )
         self._resources = AsyncExitStack()
         self._listening: asyncio.Server
         self._site: Site
@@ -266,7 +268,7 @@ class _ServerLog(logging.LoggerAdapter[logging.Logger]):
 class _Server(web.Server):
     """Tells `connections` of each connection that comes and goes."""
 
-    def __init__(self, handler: _Handler, *, connections: Connections, **options: Any) -> None:
+    def __init__(self, handler: _Handler, *, connections: OpenConnections, **options: Any) -> None:
         super().__init__(handler, **options)
         self._watched = connections
 

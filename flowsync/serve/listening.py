@@ -18,8 +18,8 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import ExitStack, asynccontextmanager, suppress
 from typing import Any, Final, NamedTuple
 
-from flowsync.pipeline.threads import in_thread
-from flowsync.store.locks import claim
+from flowsync.runtime.threads import in_thread
+from flowsync.store.file_locks import claim
 
 _BACKLOG: Final = 1024
 _TABLES: Final = ("/proc/net/tcp", "/proc/net/tcp6")

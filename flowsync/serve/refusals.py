@@ -12,10 +12,10 @@
 from collections.abc import Sequence
 from typing import Final
 
-from flowsync.catalog.serving import ServedFile, ServingSource
+from flowsync.catalog.queries.served_paths import ServedFile, ServingSource
 from flowsync.model.errors import CatalogError, FlowsyncError, StoreError
 from flowsync.model.transfer_errors import AllSourcesFailedError, TransferTimeoutError
-from flowsync.serve.answer import Answer, plain
+from flowsync.serve.http.answer import Answer, plain
 
 _REASONS: Final = {
     404: "no source of this file is known",

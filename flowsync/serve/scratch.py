@@ -7,8 +7,8 @@ from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Self
 
-from flowsync.pipeline.threads import in_thread
-from flowsync.store.blobs import BlobStore
+from flowsync.runtime.threads import in_thread
+from flowsync.store.port import BlobStore
 
 
 class Scratch:

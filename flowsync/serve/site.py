@@ -19,7 +19,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
 
-from flowsync.catalog.serving import FolderPage, PathQuestion, ServedFile, ServedVersion
+from flowsync.catalog.queries.served_paths import (
+    FolderPage,
+    PathQuestion,
+    ServedFile,
+    ServedVersion,
+)
+from flowsync.engine.engine import Engine
 from flowsync.model.errors import (
     CatalogError,
     CatalogUnavailableError,
@@ -28,20 +34,19 @@ from flowsync.model.errors import (
     StoreError,
     VersionNotFoundError,
 )
-from flowsync.pipeline.threads import opened_in_thread
-from flowsync.serve.address import Address, BadTargetError, parse_target, with_slash
-from flowsync.serve.answer import Answer, Asked, Flow, OpenPart, Unreadable, plain
-from flowsync.serve.conditions import Representation
-from flowsync.serve.folders import Folders
-from flowsync.serve.lookups import LookUps
+from flowsync.runtime.threads import opened_in_thread
+from flowsync.serve.files.folders import Folders
+from flowsync.serve.files.lookups import LookUps
+from flowsync.serve.files.published import PublishedFile, PublishedFiles
+from flowsync.serve.files.reading import SCARCE, open_part
+from flowsync.serve.http.answer import Answer, Asked, Flow, OpenPart, Unreadable, plain
+from flowsync.serve.http.conditions import Representation
+from flowsync.serve.http.negotiation import Offer, negotiate
+from flowsync.serve.http.ranges import Slice
+from flowsync.serve.http.target import Address, BadTargetError, parse_target, with_slash
 from flowsync.serve.metrics import CONTENT_TYPE, Metrics
-from flowsync.serve.missing import Missing
-from flowsync.serve.negotiation import Offer, negotiate
-from flowsync.serve.published import PublishedFile, PublishedFiles
-from flowsync.serve.ranges import Slice
-from flowsync.serve.reading import SCARCE, open_part
+from flowsync.serve.missing.missing import Missing
 from flowsync.serve.refusals import refusal
-from flowsync.sync.engine import Engine
 
 PATIENCE: Final = 5.0
 """Seconds that a request waits for the catalog."""

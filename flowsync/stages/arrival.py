@@ -14,13 +14,13 @@ instead of 3.2 s then.
 """
 
 from flowsync.digest.hashing import complete, digest_bytes, verify
-from flowsync.download.spool import Spool, fresh_path
-from flowsync.download.spool_file import SpoolFile
+from flowsync.download.transfer.spool import Spool, fresh_path
+from flowsync.download.transfer.spool_file import SpoolFile
 from flowsync.model.artifact import Artifact, StagedArtifact, staged_artifact
 from flowsync.model.errors import IntegrityError, SizeMismatchError
-from flowsync.model.transfer import Held
+from flowsync.model.fetch import Held
 from flowsync.model.url import redact
-from flowsync.pipeline.threads import in_thread
+from flowsync.runtime.threads import in_thread
 from flowsync.stages.context import TransferContext
 from flowsync.store.durability import flush_ahead
 from flowsync.store.partials import Partial

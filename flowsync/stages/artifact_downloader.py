@@ -5,11 +5,11 @@ from contextlib import suppress
 from flowsync.declare import DeclarativeArtifact, DeclarativeContent, Source
 from flowsync.model.artifact import Artifact, StagedArtifact
 from flowsync.model.errors import DeclarationError, IntegrityError
+from flowsync.model.fetch import FetchRequest
 from flowsync.model.remote import Remote
-from flowsync.model.transfer import FetchRequest
 from flowsync.model.transfer_errors import AllSourcesFailedError, TransferError, UnreachableError
 from flowsync.pipeline.progress import Meter
-from flowsync.pipeline.tasks import task_group
+from flowsync.runtime.task_groups import task_group
 from flowsync.stages.admission import check_declared
 from flowsync.stages.arrival import Arrival
 from flowsync.stages.claiming import claim, partial_name

@@ -11,7 +11,7 @@ from flowsync.digest.hashing import verify
 from flowsync.model.artifact import StagedArtifact, StoredArtifact, staged_artifact
 from flowsync.model.errors import IntegrityError, SizeMismatchError
 from flowsync.model.transfer_errors import UnreadableFileError
-from flowsync.pipeline.tasks import task_group
+from flowsync.runtime.task_groups import task_group
 from flowsync.stages.context import BoundStage
 from flowsync.store.failures import store_errors
 

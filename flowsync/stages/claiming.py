@@ -14,7 +14,7 @@ from contextlib import ExitStack, asynccontextmanager
 from typing import Final
 
 from flowsync.model.artifact import Artifact
-from flowsync.pipeline.threads import in_thread
+from flowsync.runtime.threads import in_thread
 from flowsync.stages.single_flight import key
 from flowsync.store.partials import Partial, claimed
 

@@ -9,7 +9,7 @@ from flowsync.pipeline.stage import Stage
 from flowsync.stages.admission import check_declared
 
 if TYPE_CHECKING:
-    from flowsync.catalog.new_version import NewVersion
+    from flowsync.catalog.versions.new_version import NewVersion
 
 
 class UnseenContent(msgspec.Struct, frozen=True):

@@ -4,8 +4,8 @@ import inspect
 from collections.abc import Awaitable, Sequence
 from functools import partial
 
-from flowsync.catalog.contents import ContentTransaction, Link
-from flowsync.catalog.repeating import repeated
+from flowsync.catalog.postgres.retrying import repeated
+from flowsync.catalog.records.contents import ContentTransaction, Link
 from flowsync.declare import DeclarativeContent
 from flowsync.model.artifact import StoredArtifact
 from flowsync.stages.context import BoundStage

@@ -7,7 +7,7 @@ from flowsync.pipeline.stage import Stage
 from flowsync.stages.content_association import UnseenContent
 
 if TYPE_CHECKING:
-    from flowsync.catalog.new_version import NewVersion
+    from flowsync.catalog.versions.new_version import NewVersion
 
 GUARDED_FROM = 100
 """Units that a version must have for its removals to be suspicious. Small repositories change wholly for good reasons."""

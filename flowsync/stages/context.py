@@ -12,16 +12,16 @@ from flowsync.catalog.catalog import Catalog
 from flowsync.digest.pool import Hasher
 from flowsync.download.retry import Backoff
 from flowsync.model.digest import DigestPolicy
+from flowsync.model.fetch import Fetcher
 from flowsync.model.remote import Remote
 from flowsync.model.repository import ErrorPolicy, LeftOut
-from flowsync.model.transfer import Fetcher
 from flowsync.pipeline.budget import Account
 from flowsync.pipeline.stage import Stage
-from flowsync.pipeline.workers import WorkerPool
+from flowsync.runtime.worker_pool import WorkerPool
 from flowsync.stages.admission import check_declared
 from flowsync.stages.single_flight import SingleFlight
 from flowsync.stages.upstream import UpstreamMemory
-from flowsync.store.blobs import BlobStore
+from flowsync.store.port import BlobStore
 
 
 class Digester(Protocol):

@@ -5,7 +5,7 @@ import asyncio
 from flowsync.declare import DeclarativeContent
 from flowsync.pipeline.progress import Meter
 from flowsync.pipeline.stage import Stage
-from flowsync.pipeline.tasks import task_group
+from flowsync.runtime.task_groups import task_group
 from flowsync.stages.context import BoundStage
 
 

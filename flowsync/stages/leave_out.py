@@ -12,7 +12,7 @@ from flowsync.model.url import redact
 from flowsync.stages.context import BoundStage
 
 if TYPE_CHECKING:
-    from flowsync.catalog.new_version import NewVersion
+    from flowsync.catalog.versions.new_version import NewVersion
 
 
 class LeaveOut(BoundStage):

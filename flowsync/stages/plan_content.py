@@ -5,17 +5,17 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
-from flowsync.catalog.planning import PlannedDownload, PlannedUnit
+from flowsync.catalog.versions.planned_changes import PlannedDownload, PlannedUnit
 from flowsync.declare import DeclarativeContent
 from flowsync.model.content import repo_key_id
 from flowsync.pipeline.progress import Meter
-from flowsync.pipeline.tasks import task_group
+from flowsync.runtime.task_groups import task_group
 from flowsync.stages.artifact_downloader import ArtifactDownloader
 from flowsync.stages.leave_out import can_come_later
 from flowsync.stages.single_flight import key
 
 if TYPE_CHECKING:
-    from flowsync.catalog.planning import Planning
+    from flowsync.catalog.versions.planned_changes import Planning
 
 
 class PlanContent(ArtifactDownloader):

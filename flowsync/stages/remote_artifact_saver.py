@@ -3,7 +3,7 @@
 import logging
 from typing import NamedTuple
 
-from flowsync.catalog.remotes import Source
+from flowsync.catalog.records.remotes import RecordedSource
 from flowsync.declare import DeclarativeArtifact, DeclarativeContent
 from flowsync.model.errors import DeclarationError
 from flowsync.model.remote import Remote
@@ -68,7 +68,7 @@ class RemoteArtifactSaver(BoundStage):
         ids = await self.context.remote_ids({offer.remote.name: offer.remote for offer in offers})
         return await self.context.catalog.remotes.save_sources(
             [
-                Source(
+                RecordedSource(
                     content_id=offer.item.content_id,
                     relative_path=offer.declared.relative_path,
                     remote_id=ids[offer.remote.name],

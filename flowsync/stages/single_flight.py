@@ -26,9 +26,9 @@ from weakref import WeakValueDictionary
 
 from msgspec.structs import replace
 
-from flowsync.download.spool import fresh_path
+from flowsync.download.transfer.spool import fresh_path
 from flowsync.model.artifact import Artifact, StagedArtifact, StoredArtifact
-from flowsync.pipeline.threads import in_thread
+from flowsync.runtime.threads import in_thread
 
 Key = tuple[str, str]
 """Algorithm and value of a digest."""
@@ -91,7 +91,7 @@ class SingleFlight:
             return None
         return self._begin(wanted)
 
-    def take_over(self, staged: Sequence[StagedArtifact]) -> "Recording":
+    def take_over(self, staged: Sequence[StagedArtifact]) -> "TakenOver":
         """Take the lead for bytes that landed and are to be recorded now."""
         flights: list[list[Flight]] = []
         for artifact in staged:
@@ -101,7 +101,7 @@ class SingleFlight:
                 if self._landed.get(wanted) is artifact and wanted not in self._flights
             ]
             flights.append([self._begin(wanted) for wanted in keys])
-        return Recording(flights, self._remember)
+        return TakenOver(flights, self._remember)
 
     @contextmanager
     def under_way(self) -> Iterator[None]:
@@ -183,7 +183,7 @@ class Flight:
                 share.set_result(None)
 
 
-class Recording:
+class TakenOver:
     """Artifacts that are on their way into the store and the catalog; who records them leads meanwhile."""
 
     def __init__(

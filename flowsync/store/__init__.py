@@ -1,7 +1,7 @@
 """The content-addressed store: bytes under their BLAKE3 name, durable before anyone records them."""
 
-from flowsync.store.blobs import BlobState, BlobStore, StoreUsage
-from flowsync.store.export import ExportReport, export_tree
-from flowsync.store.local import LocalBlobStore
+from flowsync.store.export.folder_export import ExportReport, export_tree
+from flowsync.store.local.store import LocalBlobStore
+from flowsync.store.port import BlobState, BlobStore, StoreUsage
 
 __all__ = ["BlobState", "BlobStore", "ExportReport", "LocalBlobStore", "StoreUsage", "export_tree"]

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Final
 
 from flowsync.model.errors import ExportError, StoreError, StoreFullError, StoreUnwritableError
-from flowsync.pipeline.descriptors import how_to_raise
+from flowsync.runtime.descriptors import how_to_raise
 
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _FORBIDDEN: Final = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})

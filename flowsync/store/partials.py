@@ -25,7 +25,7 @@ from typing import BinaryIO, Final
 import msgspec
 from blake3 import blake3
 
-from flowsync.store.locks import claim
+from flowsync.store.file_locks import claim
 
 LIFETIME: Final = 7 * 24 * 3600.0
 """Seconds that a partial is kept without anybody adding to it."""

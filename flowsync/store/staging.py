@@ -16,9 +16,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Final
 
-from flowsync.store.blobs import StoreUsage
-from flowsync.store.locks import claim
+from flowsync.store.file_locks import claim
 from flowsync.store.partials import rescue
+from flowsync.store.port import StoreUsage
 
 _LOCK: Final = ".lock"
 

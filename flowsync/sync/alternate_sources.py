@@ -17,14 +17,14 @@ from urllib.parse import quote
 
 import msgspec
 
-from flowsync.catalog.remotes import AlternateSource
+from flowsync.catalog.records.remotes import AlternateSource
+from flowsync.engine.engine import Engine
 from flowsync.model.errors import AlternateSourceNotFoundError, DeclarationError, FlowsyncError
 from flowsync.model.remote import Remote
 from flowsync.model.repository import HIDDEN, Repository
 from flowsync.model.text import problem_with_text
 from flowsync.pipeline.stage import Stage
 from flowsync.sync.declarative_version import DeclarativeVersion
-from flowsync.sync.engine import Engine
 
 
 class RefreshedPath(msgspec.Struct, frozen=True, kw_only=True):

@@ -5,11 +5,11 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from pathlib import Path
 
+from flowsync.engine.engine import Engine
+from flowsync.engine.operations import ends_with_engine
 from flowsync.model.errors import ExportError
 from flowsync.model.repository import RepositoryVersion, VersionEntry
-from flowsync.store.export import Entry, ExportReport, export_tree
-from flowsync.sync.engine import Engine
-from flowsync.sync.operations import ends_with_engine
+from flowsync.store.export.folder_export import Entry, ExportReport, export_tree
 
 
 @ends_with_engine

@@ -7,7 +7,7 @@ import msgspec
 from flowsync.model.plan import SyncPlan
 from flowsync.model.remote import Remote
 from flowsync.model.repository import ErrorPolicy
-from flowsync.model.run import RunSource, RunTerms
+from flowsync.model.run_record import RunSource, RunTerms
 from flowsync.model.url import redact
 
 

@@ -16,11 +16,11 @@ from typing import Final
 
 import msgspec
 
-from flowsync.catalog.new_version import NewVersion
-from flowsync.catalog.runs import RunKey, Runs
+from flowsync.catalog.records.run_records import RunKey, Runs
+from flowsync.catalog.versions.new_version import NewVersion
 from flowsync.model.errors import CatalogError
 from flowsync.model.repository import LeftOut, RunState, SyncResult
-from flowsync.model.run import RunTerms
+from flowsync.model.run_record import RunTerms
 from flowsync.pipeline.progress import Progress
 
 _log = logging.getLogger(__name__)

@@ -14,7 +14,11 @@ from typing import Any
 
 import msgspec
 
-from flowsync.catalog.new_version import NewVersion
+from flowsync.catalog.versions.new_version import NewVersion
+from flowsync.engine.engine import Engine
+from flowsync.engine.observe import observed, tell
+from flowsync.engine.operations import Operation
+from flowsync.engine.turns import Turn
 from flowsync.model.errors import PlanOutdatedError, SyncTimeoutError
 from flowsync.model.events import Observer, SyncEnded, SyncStarted
 from flowsync.model.plan import SyncPlan
@@ -26,13 +30,9 @@ from flowsync.pipeline.stage import Stage
 from flowsync.stages.artifact_downloader import ArtifactDownloader
 from flowsync.stages.context import RunContext
 from flowsync.stages.upstream import UpstreamMemory, UpstreamUnchanged
-from flowsync.sync.engine import Engine
-from flowsync.sync.observe import observed, tell
-from flowsync.sync.operations import Operation
 from flowsync.sync.options import SyncOptions
 from flowsync.sync.recording import Recording
-from flowsync.sync.surroundings import bind_remotes, origins_of, recollect, remotes_of, run_context
-from flowsync.sync.turns import Turn
+from flowsync.sync.run_context import bind_remotes, origins_of, recollect, remotes_of, run_context
 
 
 class SyncRun:

@@ -63,7 +63,7 @@ def test_import_loads_neither_http_nor_database_nor_console() -> None:
 
 
 def test_the_engine_leaves_the_http_client_to_the_first_request_that_needs_it() -> None:
-    loaded = loaded_by("flowsync.sync.engine")
+    loaded = loaded_by("flowsync.engine.engine")
 
     assert "psycopg" in loaded
     assert "aiohttp" not in loaded
@@ -108,4 +108,4 @@ def test_every_error_that_a_public_docstring_names_is_exported() -> None:
 
 
 def test_what_a_plugin_asks_a_fetcher_for_is_public() -> None:
-    assert flowsync.FetchRequest.__module__ == "flowsync.model.transfer"
+    assert flowsync.FetchRequest.__module__ == "flowsync.model.fetch"

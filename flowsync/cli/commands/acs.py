@@ -5,12 +5,12 @@ from collections.abc import Sequence
 import click
 import msgspec
 
-from flowsync.catalog.remotes import AlternateSource
+from flowsync.catalog.records.remotes import AlternateSource
 from flowsync.cli.alternates import described_remote, register
 from flowsync.cli.interruption import run_async
 from flowsync.cli.kinds import kind, kind_names
 from flowsync.cli.output import complain, tell, tell_json
-from flowsync.cli.place import Place
+from flowsync.cli.place import GlobalOptions
 from flowsync.cli.settings import load
 from flowsync.model.errors import DeclarationError, SettingsError
 from flowsync.model.url import redact
@@ -40,7 +40,7 @@ def command() -> None:
 )
 @click.pass_obj
 def _add(
-    place: Place, *, name: str, source: str, url: str, paths: tuple[str, ...], priority: int
+    place: GlobalOptions, *, name: str, source: str, url: str, paths: tuple[str, ...], priority: int
 ) -> None:
     """Record alternate source NAME, or change it: an upstream of kind SOURCE at URL, which must not hold credentials."""
     if source not in kind_names():
@@ -52,7 +52,7 @@ def _add(
 
 
 async def _record(
-    place: Place, name: str, source: str, url: str, paths: Sequence[str], priority: int
+    place: GlobalOptions, name: str, source: str, url: str, paths: Sequence[str], priority: int
 ) -> None:
     configuration = load(place)
     remote = described_remote(configuration.file, name, remote_name(name, source), url)
@@ -69,7 +69,7 @@ async def _record(
 @click.argument("names", nargs=-1, metavar="[NAME]...")
 @_json
 @click.pass_obj
-def _refresh(place: Place, *, names: tuple[str, ...], as_json: bool) -> int:
+def _refresh(place: GlobalOptions, *, names: tuple[str, ...], as_json: bool) -> int:
     """Read what alternate sources have now, all of them unless NAMEs are given. No file is fetched, only metadata."""
     outcomes = run_async(_refresh_all(place, names))
     for name, outcome in outcomes:
@@ -85,7 +85,9 @@ def _refresh(place: Place, *, names: tuple[str, ...], as_json: bool) -> int:
     return 1 if any(outcome.error for _, outcome in outcomes) else 0
 
 
-async def _refresh_all(place: Place, names: Sequence[str]) -> list[tuple[str, RefreshedPath]]:
+async def _refresh_all(
+    place: GlobalOptions, names: Sequence[str]
+) -> list[tuple[str, RefreshedPath]]:
     configuration = load(place)
     async with configuration.engine() as engine:
         await register(engine, configuration.file)
@@ -113,7 +115,7 @@ def _kind_of(source: AlternateSource) -> str:
 @command.command("list")
 @_json
 @click.pass_obj
-def _list(place: Place, *, as_json: bool) -> None:
+def _list(place: GlobalOptions, *, as_json: bool) -> None:
     """List the alternate sources in the order in which they are tried."""
     for source, url in run_async(_sources(place)):
         if as_json:
@@ -123,7 +125,7 @@ def _list(place: Place, *, as_json: bool) -> None:
             tell(_as_text(source, url))
 
 
-async def _sources(place: Place) -> list[tuple[AlternateSource, str]]:
+async def _sources(place: GlobalOptions) -> list[tuple[AlternateSource, str]]:
     async with load(place).engine() as engine:
         sources = await engine.catalog.remotes.alternate_sources()
         names = [source.remote_name for source in sources]
@@ -145,12 +147,12 @@ def _as_text(source: AlternateSource, url: str) -> str:
 @command.command("remove")
 @click.argument("name")
 @click.pass_obj
-def _remove(place: Place, *, name: str) -> None:
+def _remove(place: GlobalOptions, *, name: str) -> None:
     """Forget alternate source NAME and what it listed. Bytes that came from it stay."""
     run_async(_forget(place, name))
     tell(f"{name}: removed")
 
 
-async def _forget(place: Place, name: str) -> None:
+async def _forget(place: GlobalOptions, name: str) -> None:
     async with load(place).engine() as engine:
         await alternate_sources.remove(engine, name)

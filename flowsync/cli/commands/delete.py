@@ -4,7 +4,7 @@ import click
 
 from flowsync.cli.interruption import run_async
 from flowsync.cli.output import tell, tell_json
-from flowsync.cli.place import Place
+from flowsync.cli.place import GlobalOptions
 from flowsync.cli.settings import load
 from flowsync.model.repository import RepositoryVersion
 
@@ -17,7 +17,7 @@ from flowsync.model.repository import RepositoryVersion
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.pass_obj
-def command(place: Place, name: str, number: int, no_wait: bool, as_json: bool) -> None:
+def command(place: GlobalOptions, name: str, number: int, no_wait: bool, as_json: bool) -> None:
     """Delete version NUMBER of repository NAME. There is no way back.
 
     All other versions keep exactly what they hold; the next one tells from then on what this one added and removed. Files in the store stay. The
@@ -39,7 +39,7 @@ def command(place: Place, name: str, number: int, no_wait: bool, as_json: bool) 
 
 
 async def _delete(
-    place: Place, name: str, number: int, *, wait: bool
+    place: GlobalOptions, name: str, number: int, *, wait: bool
 ) -> tuple[RepositoryVersion | None, RepositoryVersion]:
     async with load(place).engine(spends_reserve=True) as engine:
         repositories = engine.catalog.repositories

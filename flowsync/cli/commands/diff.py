@@ -6,11 +6,11 @@ from contextlib import aclosing
 import click
 import msgspec
 
+from flowsync.cli.formatting import describe_unit, visible_line
 from flowsync.cli.interruption import run_async
 from flowsync.cli.output import is_heard, json_text, tell
-from flowsync.cli.place import Place
+from flowsync.cli.place import GlobalOptions
 from flowsync.cli.settings import load
-from flowsync.cli.text import describe_unit, visible_line
 from flowsync.model.repository import BareChange, Change, VersionEntry
 
 _SIGNS = {"added": "+", "removed": "-", "changed": "~"}
@@ -22,7 +22,7 @@ _SIGNS = {"added": "+", "removed": "-", "changed": "~"}
 @click.argument("b", type=int)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a path.")
 @click.pass_obj
-def command(place: Place, name: str, a: int, b: int, as_json: bool) -> None:
+def command(place: GlobalOptions, name: str, a: int, b: int, as_json: bool) -> None:
     """Show what leads from version A of repository NAME to version B: + added, - removed, ~ changed
     paths.
 
@@ -31,7 +31,7 @@ def command(place: Place, name: str, a: int, b: int, as_json: bool) -> None:
     run_async(_diff(place, name, a, b, as_json))
 
 
-async def _diff(place: Place, name: str, a: int, b: int, as_json: bool) -> None:
+async def _diff(place: GlobalOptions, name: str, a: int, b: int, as_json: bool) -> None:
     counts: Counter[str] = Counter()
     async with load(place).engine() as engine:
         repositories = engine.catalog.repositories

@@ -3,11 +3,11 @@
 import click
 
 import flowsync
+from flowsync.cli.formatting import format_bytes
 from flowsync.cli.interruption import run_async
 from flowsync.cli.output import tell
-from flowsync.cli.place import Place
+from flowsync.cli.place import GlobalOptions
 from flowsync.cli.settings import load
-from flowsync.cli.text import format_bytes
 
 
 @click.command("export")
@@ -15,7 +15,7 @@ from flowsync.cli.text import format_bytes
 @click.argument("folder", type=click.Path(file_okay=False, readable=False))
 @click.option("--version", "number", type=int, help="Which version; by default the latest.")
 @click.pass_obj
-def command(place: Place, name: str, folder: str, number: int | None) -> None:
+def command(place: GlobalOptions, name: str, folder: str, number: int | None) -> None:
     """Write a version of repository NAME out as FOLDER.
 
     FOLDER appears whole, in one step. It may be missing, empty, or an earlier export, which is
@@ -28,7 +28,7 @@ def command(place: Place, name: str, folder: str, number: int | None) -> None:
     run_async(_export(place, name, folder, number))
 
 
-async def _export(place: Place, name: str, folder: str, number: int | None) -> None:
+async def _export(place: GlobalOptions, name: str, folder: str, number: int | None) -> None:
     async with load(place).engine() as engine:
         version, report = await flowsync.export_version(engine, name, folder, number)
     tell(

@@ -6,12 +6,12 @@ import click
 
 from flowsync.cli.interruption import run_async
 from flowsync.cli.output import tell_json
-from flowsync.cli.place import Place
+from flowsync.cli.place import GlobalOptions
 from flowsync.cli.plan_file import FORMAT, PlanFile, planned, write_plan_file
 from flowsync.cli.planning import plan_all
-from flowsync.cli.plans import Plan
+from flowsync.cli.plans import WantedSync
 from flowsync.cli.settings import load
-from flowsync.cli.syncing import Manner
+from flowsync.cli.syncing import SyncFlags
 from flowsync.cli.wanted import SourcesCommand, is_described, sync_arguments, wanted_plans
 from flowsync.model.remote import Policy
 from flowsync.model.repository import ErrorPolicy
@@ -28,7 +28,7 @@ from flowsync.model.repository import ErrorPolicy
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a repository.")
 @click.pass_obj
 def command(
-    place: Place,
+    place: GlobalOptions,
     *,
     target: tuple[str, ...],
     repository: str | None,
@@ -54,7 +54,7 @@ def command(
         policy=policy,
         on_error=on_error,
     )
-    manner = Manner(force=force, wait=True, max_removal=max_removal, as_json=as_json)
+    manner = SyncFlags(force=force, wait=True, max_removal=max_removal, as_json=as_json)
     found = run_async(plan_all(configuration, wanted, manner))
     if as_json:
         for plan in filter(None, found):
@@ -65,7 +65,7 @@ def command(
         syncs = [
             planned(one, plan, configured=not is_described(target))
             for one, plan in zip(wanted, found, strict=True)
-            if plan is not None and isinstance(one, Plan)
+            if plan is not None and isinstance(one, WantedSync)
         ]
         write_plan_file(
             output, PlanFile(format=FORMAT, force=force, max_removal=max_removal, syncs=syncs)

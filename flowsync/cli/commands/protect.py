@@ -4,7 +4,7 @@ import click
 
 from flowsync.cli.interruption import run_async
 from flowsync.cli.output import tell, tell_json
-from flowsync.cli.place import Place
+from flowsync.cli.place import GlobalOptions
 from flowsync.cli.settings import load
 
 
@@ -13,12 +13,14 @@ from flowsync.cli.settings import load
 @click.argument("number", type=click.IntRange(min=0))
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.pass_obj
-def command(place: Place, name: str, number: int, as_json: bool) -> None:
+def command(place: GlobalOptions, name: str, number: int, as_json: bool) -> None:
     """Protect version NUMBER of repository NAME from deletion, by hand and by retain_versions, which does not count it either."""
     set_protection(place, name, number, protected=True, as_json=as_json)
 
 
-def set_protection(place: Place, name: str, number: int, *, protected: bool, as_json: bool) -> None:
+def set_protection(
+    place: GlobalOptions, name: str, number: int, *, protected: bool, as_json: bool
+) -> None:
     """Protect a version or not, and tell."""
     run_async(_set_protection(place, name, number, protected))
     if as_json:
@@ -30,6 +32,6 @@ def set_protection(place: Place, name: str, number: int, *, protected: bool, as_
         )
 
 
-async def _set_protection(place: Place, name: str, number: int, protected: bool) -> None:
+async def _set_protection(place: GlobalOptions, name: str, number: int, protected: bool) -> None:
     async with load(place).engine() as engine:
         await engine.catalog.repositories.protect_version(name, number, protected=protected)

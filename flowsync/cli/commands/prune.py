@@ -5,12 +5,12 @@ from datetime import timedelta
 import click
 
 import flowsync
+from flowsync.cli.formatting import format_bytes
 from flowsync.cli.interruption import run_async
 from flowsync.cli.output import json_text, tell
-from flowsync.cli.place import Place
+from flowsync.cli.place import GlobalOptions
 from flowsync.cli.quantities import Duration
 from flowsync.cli.settings import load
-from flowsync.cli.text import format_bytes
 
 
 @click.command("prune")
@@ -25,7 +25,7 @@ from flowsync.cli.text import format_bytes
 @click.option("--yes", "apply", is_flag=True, help="Remove it; without, only say what would go.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.pass_obj
-def command(place: Place, *, older_than: timedelta, apply: bool, as_json: bool) -> int:
+def command(place: GlobalOptions, *, older_than: timedelta, apply: bool, as_json: bool) -> int:
     """Remove what nothing needs any more: units that no version has, their bytes, and what killed processes left behind.
 
     Without --yes nothing is changed; counts and sizes say what would be removed. Units get lost to all versions when versions are deleted, or when
@@ -40,7 +40,9 @@ def command(place: Place, *, older_than: timedelta, apply: bool, as_json: bool) 
     return 3 if report.refused else 0
 
 
-async def _prune(place: Place, older_than: timedelta, apply: bool) -> "flowsync.PruneReport":
+async def _prune(
+    place: GlobalOptions, older_than: timedelta, apply: bool
+) -> "flowsync.PruneReport":
     async with load(place).engine(spends_reserve=True) as engine:
         return await flowsync.prune(engine, older_than=older_than, apply=apply)
 

@@ -3,11 +3,11 @@
 import click
 
 import flowsync
+from flowsync.cli.formatting import format_bytes
 from flowsync.cli.interruption import run_async
 from flowsync.cli.output import complain, json_text, tell
-from flowsync.cli.place import Place
+from flowsync.cli.place import GlobalOptions
 from flowsync.cli.settings import load
-from flowsync.cli.text import format_bytes
 
 
 @click.command("reclaim")
@@ -23,7 +23,7 @@ from flowsync.cli.text import format_bytes
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.pass_obj
 def command(
-    place: Place,
+    place: GlobalOptions,
     name: str,
     *,
     numbers: tuple[int, ...],
@@ -47,7 +47,7 @@ def command(
 
 
 async def _reclaim(
-    place: Place, name: str, numbers: tuple[int, ...], keep_latest: int, apply: bool
+    place: GlobalOptions, name: str, numbers: tuple[int, ...], keep_latest: int, apply: bool
 ) -> "flowsync.ReclaimReport":
     async with load(place).engine(spends_reserve=True) as engine:
         return await flowsync.reclaim(

@@ -5,7 +5,7 @@ import click
 import flowsync
 from flowsync.cli.interruption import run_async
 from flowsync.cli.output import json_text, tell
-from flowsync.cli.place import Place
+from flowsync.cli.place import GlobalOptions
 from flowsync.cli.settings import load
 
 
@@ -17,7 +17,7 @@ from flowsync.cli.settings import load
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.pass_obj
-def command(place: Place, name: str, *, apply: bool, no_wait: bool, as_json: bool) -> None:
+def command(place: GlobalOptions, name: str, *, apply: bool, no_wait: bool, as_json: bool) -> None:
     """Remove repository NAME with all its versions and runs. There is no way back.
 
     Without --yes nothing is changed; counts say what would go. Files in the store stay until
@@ -31,7 +31,7 @@ def command(place: Place, name: str, *, apply: bool, no_wait: bool, as_json: boo
 
 
 async def _remove(
-    place: Place, name: str, *, apply: bool, wait: bool
+    place: GlobalOptions, name: str, *, apply: bool, wait: bool
 ) -> tuple["flowsync.RemovalReport", bool]:
     configuration = load(place)
     async with configuration.engine(spends_reserve=True) as engine:

@@ -7,7 +7,7 @@ import click
 import flowsync
 from flowsync.cli.interruption import run_async
 from flowsync.cli.output import json_text, tell
-from flowsync.cli.place import Place
+from flowsync.cli.place import GlobalOptions
 from flowsync.cli.quantities import Duration
 from flowsync.cli.run_report import (
     HEADER,
@@ -48,7 +48,7 @@ from flowsync.cli.settings import load
 )
 @click.pass_obj
 def command(
-    place: Place,
+    place: GlobalOptions,
     name: str | None,
     *,
     number: int | None,
@@ -78,7 +78,9 @@ def command(
         run_async(_show(place, name, number, as_objects))
 
 
-async def _remove(place: Place, name: str | None, older_than: timedelta, apply: bool) -> int:
+async def _remove(
+    place: GlobalOptions, name: str | None, older_than: timedelta, apply: bool
+) -> int:
     async with load(place).engine() as engine:
         return await flowsync.remove_runs(
             engine, older_than=older_than, repository=name, apply=apply
@@ -91,7 +93,7 @@ def _told(count: int, applied: bool) -> str:
     return f"would remove the records of {count} runs; nothing was changed, --yes does it"
 
 
-async def _list(place: Place, name: str | None, limit: int, as_objects: bool) -> None:
+async def _list(place: GlobalOptions, name: str | None, limit: int, as_objects: bool) -> None:
     async with load(place).engine() as engine:
         found = await engine.catalog.runs.newest(name, limit)
     if not as_objects:
@@ -100,7 +102,7 @@ async def _list(place: Place, name: str | None, limit: int, as_objects: bool) ->
         tell(as_json(run) if as_objects else as_row(run))
 
 
-async def _show(place: Place, name: str | None, number: int, as_objects: bool) -> None:
+async def _show(place: GlobalOptions, name: str | None, number: int, as_objects: bool) -> None:
     async with load(place).engine() as engine:
         runs = engine.catalog.runs
         run = await runs.run(number, name)

@@ -10,7 +10,7 @@ from flowsync.cli.alternates import register
 from flowsync.cli.interruption import run_until_stopped
 from flowsync.cli.kinds import metadata_files
 from flowsync.cli.output import tell
-from flowsync.cli.place import Place
+from flowsync.cli.place import GlobalOptions
 from flowsync.cli.plans import find_remote
 from flowsync.cli.settings import load
 from flowsync.serve.app import ContentServer
@@ -39,7 +39,7 @@ _BIND: Final = re.compile(
     help="Let several processes that serve this home listen at one address.",
 )
 @click.pass_obj
-def command(place: Place, bind: str, share_port: bool) -> None:
+def command(place: GlobalOptions, bind: str, share_port: bool) -> None:
     """Serve all repositories over HTTP, read-only, until stopped.
 
     \b
@@ -55,7 +55,7 @@ def command(place: Place, bind: str, share_port: bool) -> None:
     run_until_stopped(_serve(place, host, port, share_port=share_port))
 
 
-async def _serve(place: Place, host: str, port: int, *, share_port: bool) -> None:
+async def _serve(place: GlobalOptions, host: str, port: int, *, share_port: bool) -> None:
     configuration = load(place)
     async with configuration.engine() as engine:
         await register(engine, configuration.file)

@@ -5,11 +5,11 @@ from contextlib import aclosing
 import click
 import msgspec
 
+from flowsync.cli.formatting import describe_unit, format_bytes, visible_line
 from flowsync.cli.interruption import run_async
 from flowsync.cli.output import is_heard, json_text, tell
-from flowsync.cli.place import Place
+from flowsync.cli.place import GlobalOptions
 from flowsync.cli.settings import load
-from flowsync.cli.text import describe_unit, format_bytes, visible_line
 from flowsync.model.errors import VersionNotFoundError
 from flowsync.model.repository import BareUnit, VersionEntry
 
@@ -21,7 +21,7 @@ from flowsync.model.repository import BareUnit, VersionEntry
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a path.")
 @click.pass_obj
 def command(
-    place: Place, name: str, number: int | None, pattern: str | None, as_json: bool
+    place: GlobalOptions, name: str, number: int | None, pattern: str | None, as_json: bool
 ) -> None:
     """Show what version NUMBER of repository NAME contains; by default the latest.
 
@@ -32,7 +32,7 @@ def command(
 
 
 async def _show(
-    place: Place, name: str, number: int | None, pattern: str | None, as_json: bool
+    place: GlobalOptions, name: str, number: int | None, pattern: str | None, as_json: bool
 ) -> None:
     async with load(place).engine() as engine:
         repositories = engine.catalog.repositories

@@ -6,17 +6,17 @@ from typing import Any
 import click
 
 import flowsync
+from flowsync.cli.formatting import format_bytes
 from flowsync.cli.interruption import run_async
 from flowsync.cli.output import tell, tell_json
-from flowsync.cli.place import Place
+from flowsync.cli.place import GlobalOptions
 from flowsync.cli.settings import Configuration, load
-from flowsync.cli.text import format_bytes
 
 
 @click.command("status")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.pass_obj
-def command(place: Place, as_json: bool) -> None:
+def command(place: GlobalOptions, as_json: bool) -> None:
     """Show where home, database and store are, how large they are, when blobs were verified, and the latest version of every repository."""
     facts = run_async(_facts(load(place)))
     if as_json:

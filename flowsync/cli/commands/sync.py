@@ -6,11 +6,11 @@ from pathlib import Path
 import click
 
 from flowsync.cli.interruption import run_async
-from flowsync.cli.place import Place
+from flowsync.cli.place import GlobalOptions
 from flowsync.cli.plan_file import plans_of, read_plan_file
-from flowsync.cli.plans import Plan, Unusable
+from flowsync.cli.plans import Unusable, WantedSync
 from flowsync.cli.settings import load
-from flowsync.cli.syncing import Manner, sync_all
+from flowsync.cli.syncing import SyncFlags, sync_all
 from flowsync.cli.wanted import SourcesCommand, sync_arguments, wanted_plans
 from flowsync.model.remote import Policy
 from flowsync.model.repository import ErrorPolicy, SyncResult
@@ -35,7 +35,7 @@ from flowsync.model.repository import ErrorPolicy, SyncResult
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a repository.")
 @click.pass_obj
 def command(
-    place: Place,
+    place: GlobalOptions,
     *,
     target: tuple[str, ...],
     repository: str | None,
@@ -68,7 +68,7 @@ def command(
                 "--plan says it all: only --workers, --no-wait and --json go with it"
             )
         content = read_plan_file(plan_file)
-        wanted: list[Plan | Unusable] = [*plans_of(content, configuration.file)]
+        wanted: list[WantedSync | Unusable] = [*plans_of(content, configuration.file)]
         force, max_removal = content.force, content.max_removal
     else:
         wanted = wanted_plans(
@@ -79,7 +79,7 @@ def command(
             policy=policy,
             on_error=on_error,
         )
-    manner = Manner(
+    manner = SyncFlags(
         force=force,
         wait=not no_wait,
         max_removal=max_removal,

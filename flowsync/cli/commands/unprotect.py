@@ -3,7 +3,7 @@
 import click
 
 from flowsync.cli.commands.protect import set_protection
-from flowsync.cli.place import Place
+from flowsync.cli.place import GlobalOptions
 
 
 @click.command("unprotect")
@@ -11,6 +11,6 @@ from flowsync.cli.place import Place
 @click.argument("number", type=click.IntRange(min=0))
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.pass_obj
-def command(place: Place, name: str, number: int, as_json: bool) -> None:
+def command(place: GlobalOptions, name: str, number: int, as_json: bool) -> None:
     """Let version NUMBER of repository NAME be deleted again, by hand, or by retain_versions with the next version."""
     set_protection(place, name, number, protected=False, as_json=as_json)

@@ -5,14 +5,14 @@ import msgspec
 
 import flowsync
 from flowsync.cli.alternates import register
+from flowsync.cli.display import display
+from flowsync.cli.formatting import format_bytes
 from flowsync.cli.interruption import run_async
 from flowsync.cli.output import json_text
-from flowsync.cli.place import Place
+from flowsync.cli.place import GlobalOptions
 from flowsync.cli.plans import find_remote
-from flowsync.cli.progress import display
 from flowsync.cli.quantities import Rate
 from flowsync.cli.settings import load
-from flowsync.cli.text import format_bytes
 
 
 @click.command("verify")
@@ -27,7 +27,7 @@ from flowsync.cli.text import format_bytes
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.pass_obj
 def command(
-    place: Place,
+    place: GlobalOptions,
     name: str | None,
     *,
     repair: bool,
@@ -56,7 +56,7 @@ def command(
 
 
 async def _verify(
-    place: Place,
+    place: GlobalOptions,
     name: str | None,
     *,
     repair: bool,

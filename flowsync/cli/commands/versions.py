@@ -4,7 +4,7 @@ import click
 
 from flowsync.cli.interruption import run_async
 from flowsync.cli.output import tell, tell_json
-from flowsync.cli.place import Place
+from flowsync.cli.place import GlobalOptions
 from flowsync.cli.settings import load
 from flowsync.model.repository import RepositoryVersion
 
@@ -13,7 +13,7 @@ from flowsync.model.repository import RepositoryVersion
 @click.argument("name")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a version.")
 @click.pass_obj
-def command(place: Place, name: str, as_json: bool) -> None:
+def command(place: GlobalOptions, name: str, as_json: bool) -> None:
     """List the versions of repository NAME, oldest first.
 
     Versions with the same root hold the same content, in whatever repository and on whatever machine; --json shows it whole.
@@ -35,6 +35,6 @@ def command(place: Place, name: str, as_json: bool) -> None:
         )
 
 
-async def _versions(place: Place, name: str) -> list[RepositoryVersion]:
+async def _versions(place: GlobalOptions, name: str) -> list[RepositoryVersion]:
     async with load(place).engine() as engine:
         return await engine.catalog.repositories.versions(name)

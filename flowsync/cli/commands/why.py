@@ -2,13 +2,13 @@
 
 import click
 
-from flowsync.catalog.explaining import explain
+from flowsync.catalog.queries.explain import explain
+from flowsync.cli.formatting import describe_unit, one_line, visible_line
 from flowsync.cli.interruption import run_async
 from flowsync.cli.output import tell, tell_json
-from flowsync.cli.place import Place
+from flowsync.cli.place import GlobalOptions
 from flowsync.cli.settings import load
-from flowsync.cli.text import describe_unit, one_line, visible_line
-from flowsync.model.explanation import Explanation, Failure, Presence, Removal
+from flowsync.model.explanation import Explanation, LeftOutNote, Presence, Removal
 
 
 @click.command("why")
@@ -19,7 +19,7 @@ from flowsync.model.explanation import Explanation, Failure, Presence, Removal
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.pass_obj
-def command(place: Place, name: str, path: str, number: int | None, as_json: bool) -> int:
+def command(place: GlobalOptions, name: str, path: str, number: int | None, as_json: bool) -> int:
     """Say why repository NAME has PATH or lacks it: which version and run decided it, from where,
     or what failed.
 
@@ -35,7 +35,7 @@ def command(place: Place, name: str, path: str, number: int | None, as_json: boo
     return 0 if found.present else 1
 
 
-async def _explain(place: Place, name: str, path: str, number: int | None) -> Explanation:
+async def _explain(place: GlobalOptions, name: str, path: str, number: int | None) -> Explanation:
     async with load(place).engine() as engine:
         return await explain(engine.catalog.database, name, path, number)
 
@@ -92,7 +92,7 @@ def _removed(removal: Removal) -> str:
     return f"  removed by version {removal.version}{how}"
 
 
-def _failed(failure: Failure) -> str:
+def _failed(failure: LeftOutNote) -> str:
     since = f", {failure.runs_since} runs ago" if failure.runs_since else ", the last one"
     left_out = failure.left_out
     return f"  {left_out.action} by run {failure.run}{since}: {one_line(left_out.reason)}"

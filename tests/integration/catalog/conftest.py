@@ -2,8 +2,8 @@
 
 import pytest
 
-from flowsync.catalog.database import Database
-from flowsync.catalog.repositories import Repositories
+from flowsync.catalog.postgres.database import Database
+from flowsync.catalog.versions.repositories import Repositories
 from tests.integration.catalog.units import Shelf
 
 

@@ -4,11 +4,11 @@ import asyncio
 
 import pytest
 
-from flowsync.catalog.alternate_sources import AlternateSources
-from flowsync.catalog.contents import Contents, Link
-from flowsync.catalog.database import Database
-from flowsync.catalog.remotes import Remotes, Source
-from flowsync.catalog.repositories import Repositories
+from flowsync.catalog.postgres.database import Database
+from flowsync.catalog.records.alternates import AlternateSources
+from flowsync.catalog.records.contents import Contents, Link
+from flowsync.catalog.records.remotes import RecordedSource, Remotes
+from flowsync.catalog.versions.repositories import Repositories
 from flowsync.model.artifact import Artifact
 from flowsync.model.content import key_id
 from flowsync.model.errors import RepositoryNotFoundError
@@ -31,7 +31,7 @@ async def remote(database: Database) -> int:
     ids = await remotes.ids([Remote(name="acs:file:near", url="http://near/")])
     number = ids["acs:file:near"]
     await remotes.add_alternate_source("near", number)
-    source = Source(
+    source = RecordedSource(
         content_id=UNIT,
         relative_path="p",
         remote_id=number,

@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from flowsync.catalog.artifacts import Artifacts
-from flowsync.catalog.database import Database
+from flowsync.catalog.postgres.database import Database
+from flowsync.catalog.records.artifacts import Artifacts
 from flowsync.model.artifact import Artifact, StagedArtifact, StoredArtifact
 from flowsync.model.errors import CatalogError
 from tests.integration.catalog.rows import digest, staged

@@ -4,7 +4,7 @@ import hashlib
 
 import pytest
 
-from flowsync.catalog.repositories import Repositories
+from flowsync.catalog.versions.repositories import Repositories
 from flowsync.model.artifact import Artifact
 from flowsync.model.errors import (
     DisallowedContentError,

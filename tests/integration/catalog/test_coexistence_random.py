@@ -6,8 +6,8 @@ import uvloop
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from flowsync.catalog.database import Database
-from flowsync.catalog.repositories import Repositories
+from flowsync.catalog.postgres.database import Database
+from flowsync.catalog.versions.repositories import Repositories
 from flowsync.model.errors import RepositoryVersionError
 from flowsync.model.repository import Repository
 from tests.integration.catalog.units import Package, Shelf

@@ -11,10 +11,10 @@ from typing import Any, TypeVar
 
 import pytest
 
-from flowsync.catalog.artifacts import Artifacts
-from flowsync.catalog.contents import Contents, Link
-from flowsync.catalog.database import Database
-from flowsync.catalog.remotes import Remotes, Source
+from flowsync.catalog.postgres.database import Database
+from flowsync.catalog.records.artifacts import Artifacts
+from flowsync.catalog.records.contents import Contents, Link
+from flowsync.catalog.records.remotes import RecordedSource, Remotes
 from flowsync.model.artifact import Artifact, StagedArtifact
 from flowsync.model.content import key_id
 from flowsync.model.remote import Remote
@@ -158,7 +158,7 @@ async def test_sources(contents: Contents, database: Database) -> None:
 
     async def save(batch: list[Leaf], chance: random.Random) -> None:
         sources = [
-            Source(
+            RecordedSource(
                 content_id=key_id(unit),
                 relative_path="p",
                 remote_id=chance.choice(list(ids.values())),

@@ -4,9 +4,9 @@ import os
 import signal
 from pathlib import Path
 
-from flowsync.catalog.database import Database
-from flowsync.catalog.embedded.server import EmbeddedPostgres
-from flowsync.catalog.repositories import Repositories
+from flowsync.catalog.postgres.database import Database
+from flowsync.catalog.versions.repositories import Repositories
+from flowsync.embedded_postgres.server import EmbeddedPostgres
 from flowsync.model.repository import Repository
 from tests.integration.catalog.units import Shelf
 

@@ -8,8 +8,8 @@ import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from flowsync.catalog.database import Database
-from flowsync.catalog.schema import Migration, migrate, migrations
+from flowsync.catalog.postgres.database import Database
+from flowsync.catalog.postgres.schema import Migration, migrate, migrations
 from flowsync.model.errors import (
     CatalogError,
     CatalogUnavailableError,

@@ -1,9 +1,9 @@
 """Why a path is there, or is not, where no sync made the versions: what a run would tell is missing, and the rest is told."""
 
-from flowsync.catalog.database import Database
-from flowsync.catalog.explaining import explain
-from flowsync.catalog.repositories import Repositories
-from flowsync.model.explanation import Explanation, Origin, Presence, Removal
+from flowsync.catalog.postgres.database import Database
+from flowsync.catalog.queries.explain import explain
+from flowsync.catalog.versions.repositories import Repositories
+from flowsync.model.explanation import Explanation, Presence, Removal, SourceNote
 from flowsync.model.repository import Repository
 from tests.integration.catalog.units import Package, Shelf, staged
 
@@ -32,7 +32,7 @@ async def test_unit_of_a_version_without_a_run_is_explained_by_what_it_is(
         size=len(b"a body"),
         stored=True,
         origins=(
-            Origin(remote="upstream", url="http://upstream.example/pool/a", policy="immediate"),
+            SourceNote(remote="upstream", url="http://upstream.example/pool/a", policy="immediate"),
         ),
     )
     assert found == _explanation(version=1, present=(presence,))

@@ -6,7 +6,7 @@ import psycopg
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from flowsync.catalog.glob import regular_expression
+from flowsync.catalog.postgres.glob import regular_expression
 
 ALPHABET = "ab*?[]!-^/\\.()|+{}$é\n1"
 GLOBS = st.text(ALPHABET, max_size=8)

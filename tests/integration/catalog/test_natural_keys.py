@@ -4,10 +4,10 @@ from typing import ClassVar
 
 import pytest
 
-from flowsync.catalog.contents import Contents, Link
-from flowsync.catalog.database import Database
-from flowsync.catalog.repositories import Repositories
-from flowsync.catalog.schema import migrate, migrations
+from flowsync.catalog.postgres.database import Database
+from flowsync.catalog.postgres.schema import migrate, migrations
+from flowsync.catalog.records.contents import Contents, Link
+from flowsync.catalog.versions.repositories import Repositories
 from flowsync.model.content import Content, key_id
 from flowsync.model.errors import DuplicateContentError
 from flowsync.model.repository import Repository

@@ -6,9 +6,9 @@ from contextlib import aclosing
 
 import pytest
 
-from flowsync.catalog.database import Database
-from flowsync.catalog.new_version import NewVersion
-from flowsync.catalog.repositories import Repositories
+from flowsync.catalog.postgres.database import Database
+from flowsync.catalog.versions.new_version import NewVersion
+from flowsync.catalog.versions.repositories import Repositories
 from flowsync.model.errors import ImmutableVersionError, NotContentError
 from flowsync.model.repository import Repository, RepositoryVersion
 from tests.integration.catalog.units import Package, Shelf

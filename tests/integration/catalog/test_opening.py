@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-from flowsync.catalog.database import Database
-from flowsync.catalog.repositories import Repositories
+from flowsync.catalog.postgres.database import Database
+from flowsync.catalog.versions.repositories import Repositories
 from flowsync.model.errors import (
     CatalogUnavailableError,
     RepositoryBusyError,
@@ -21,8 +21,8 @@ R = Repository(name="r")
 
 HOLDER = """
 import asyncio, sys
-from flowsync.catalog.database import Database
-from flowsync.catalog.repositories import Repositories
+from flowsync.catalog.postgres.database import Database
+from flowsync.catalog.versions.repositories import Repositories
 from flowsync.model.repository import Repository
 
 async def main():

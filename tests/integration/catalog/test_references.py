@@ -5,9 +5,9 @@ from typing import Final, NamedTuple
 
 import pytest
 
-from flowsync.catalog.database import Database
-from flowsync.catalog.schema import migrate, migrations
-from flowsync.catalog.sessions import Connection
+from flowsync.catalog.postgres.database import Database
+from flowsync.catalog.postgres.schema import migrate, migrations
+from flowsync.catalog.postgres.sessions import Connection
 from flowsync.model.errors import CatalogError
 from tests.integration.catalog.waiting import lock_waiters
 

@@ -5,9 +5,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from flowsync.catalog.contents import Contents, Link
-from flowsync.catalog.database import Database
-from flowsync.catalog.remotes import Alternate, AlternateSource, Remotes, Source
+from flowsync.catalog.postgres.database import Database
+from flowsync.catalog.records.contents import Contents, Link
+from flowsync.catalog.records.remotes import Alternate, AlternateSource, RecordedSource, Remotes
 from flowsync.model.artifact import Artifact
 from flowsync.model.content import key_id
 from flowsync.model.errors import CatalogError, DeclarationError
@@ -47,8 +47,10 @@ async def remote_id(remotes: Remotes, name: str = "r") -> int:
     return (await remotes.ids([Remote(name=name, url=f"http://{name}/")]))[name]
 
 
-def source(remote: int, path: str, *urls: str, content: bytes = UNIT, **artifact: Any) -> Source:
-    return Source(
+def source(
+    remote: int, path: str, *urls: str, content: bytes = UNIT, **artifact: Any
+) -> RecordedSource:
+    return RecordedSource(
         content_id=content,
         relative_path=path,
         remote_id=remote,

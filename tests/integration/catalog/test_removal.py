@@ -5,10 +5,10 @@ from datetime import timedelta
 
 import pytest
 
-from flowsync.catalog.database import Database
-from flowsync.catalog.removal import measure_removal, remove_repository
-from flowsync.catalog.repositories import Repositories
-from flowsync.catalog.runs import Runs
+from flowsync.catalog.postgres.database import Database
+from flowsync.catalog.records.run_records import Runs
+from flowsync.catalog.upkeep.removal import measure_removal, remove_repository
+from flowsync.catalog.versions.repositories import Repositories
 from flowsync.model.errors import (
     RepositoryBusyError,
     RepositoryNotFoundError,
@@ -17,7 +17,7 @@ from flowsync.model.errors import (
     VersionNotFoundError,
 )
 from flowsync.model.repository import LeftOut, Repository
-from flowsync.model.run import RunTerms
+from flowsync.model.run_record import RunTerms
 from tests.integration.catalog.units import Shelf
 from tests.integration.catalog.waiting import lock_waiters
 

@@ -8,8 +8,8 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from flowsync.catalog.database import Database
-from flowsync.catalog.repeating import repeated
+from flowsync.catalog.postgres.database import Database
+from flowsync.catalog.postgres.retrying import repeated
 from flowsync.model.errors import CatalogConflictError, ConnectionLostError
 from tests.integration.catalog.waiting import lock_waiters
 

@@ -5,8 +5,8 @@ from functools import partial
 
 import pytest
 
-from flowsync.catalog.database import Database
-from flowsync.catalog.repositories import Repositories
+from flowsync.catalog.postgres.database import Database
+from flowsync.catalog.versions.repositories import Repositories
 from flowsync.model.errors import (
     DeclarationError,
     PlanOutdatedError,

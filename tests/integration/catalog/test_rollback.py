@@ -2,7 +2,7 @@
 
 import pytest
 
-from flowsync.catalog.repositories import Repositories
+from flowsync.catalog.versions.repositories import Repositories
 from flowsync.model.errors import (
     DisallowedContentError,
     RepositoryNotFoundError,

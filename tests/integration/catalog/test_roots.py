@@ -6,11 +6,11 @@ from collections.abc import Iterable
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from flowsync.catalog.completion import BESIDE
-from flowsync.catalog.database import Database
-from flowsync.catalog.repositories import Repositories
-from flowsync.catalog.schema import migrate, migrations
-from flowsync.catalog.version_roots import AT_ONCE
+from flowsync.catalog.postgres.database import Database
+from flowsync.catalog.postgres.schema import migrate, migrations
+from flowsync.catalog.versions.complete_version import BESIDE
+from flowsync.catalog.versions.repositories import Repositories
+from flowsync.catalog.versions.roots import AT_ONCE
 from flowsync.model.content_set import EMPTY_STATE, root_of, with_units
 from flowsync.model.errors import RepositoryVersionError
 from flowsync.model.repository import Repository

@@ -4,14 +4,14 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from flowsync.catalog.database import Database
-from flowsync.catalog.new_version import NewVersion
-from flowsync.catalog.repositories import Repositories
-from flowsync.catalog.runs import RunKey, Runs
+from flowsync.catalog.postgres.database import Database
+from flowsync.catalog.records.run_records import RunKey, Runs
+from flowsync.catalog.versions.new_version import NewVersion
+from flowsync.catalog.versions.repositories import Repositories
 from flowsync.model.errors import RepositoryNotFoundError, RunNotFoundError
 from flowsync.model.events import Reading
 from flowsync.model.repository import LeftOut, Repository
-from flowsync.model.run import RunSource, RunTerms
+from flowsync.model.run_record import RunSource, RunTerms
 
 TERMS = RunTerms(
     mirror=True,

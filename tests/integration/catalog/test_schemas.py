@@ -7,9 +7,9 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from flowsync.catalog.database import Database
-from flowsync.catalog.orphans import Orphans
-from flowsync.catalog.repositories import Repositories
+from flowsync.catalog.postgres.database import Database
+from flowsync.catalog.upkeep.orphans import Orphans
+from flowsync.catalog.versions.repositories import Repositories
 from flowsync.model.errors import RepositoryBusyError
 from flowsync.model.repository import Repository
 

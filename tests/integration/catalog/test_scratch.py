@@ -4,10 +4,10 @@ import re
 
 import pytest
 
-from flowsync.catalog.database import Database
-from flowsync.catalog.repositories import Repositories
-from flowsync.catalog.repository_lock import locked_connection
-from flowsync.catalog.statements import statement
+from flowsync.catalog.postgres.database import Database
+from flowsync.catalog.postgres.statements import statement
+from flowsync.catalog.versions.repositories import Repositories
+from flowsync.catalog.versions.repository_lock import locked_connection
 from flowsync.model.repository import Repository
 from tests.integration.catalog.units import Shelf
 

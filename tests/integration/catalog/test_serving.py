@@ -5,10 +5,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from psycopg import AsyncConnection
 
-from flowsync.catalog.database import Database
-from flowsync.catalog.repositories import Repositories
-from flowsync.catalog.serving import Serving
-from flowsync.catalog.statements import statement
+from flowsync.catalog.postgres.database import Database
+from flowsync.catalog.postgres.statements import statement
+from flowsync.catalog.queries.served_paths import Serving
+from flowsync.catalog.versions.repositories import Repositories
 from flowsync.model.errors import RepositoryNotFoundError, VersionNotFoundError
 from flowsync.model.repository import Repository
 from tests.integration.catalog.units import File, Shelf

@@ -8,8 +8,8 @@ import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
-from flowsync.catalog.database import Database
-from flowsync.catalog.sessions import Connection
+from flowsync.catalog.postgres.database import Database
+from flowsync.catalog.postgres.sessions import Connection
 from flowsync.model.errors import ConnectionLostError
 
 LIMITS = ["idle_session_timeout", "idle_in_transaction_session_timeout", "transaction_timeout"]

@@ -8,7 +8,7 @@ import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from flowsync.catalog.database import Database
+from flowsync.catalog.postgres.database import Database
 from flowsync.model.errors import CatalogUnavailableError, UnfitDatabaseError
 
 ODD = {

@@ -6,8 +6,8 @@ from contextlib import AsyncExitStack
 import psycopg
 import pytest
 
-from flowsync.catalog.database import Database
-from flowsync.catalog.sessions import Connection, Sessions
+from flowsync.catalog.postgres.database import Database
+from flowsync.catalog.postgres.sessions import Connection, Sessions
 from flowsync.model.errors import CatalogError
 
 

@@ -8,8 +8,8 @@ from itertools import product
 import pytest
 from blake3 import blake3
 
-from flowsync.catalog.database import Database
-from flowsync.catalog.repositories import Repositories
+from flowsync.catalog.postgres.database import Database
+from flowsync.catalog.versions.repositories import Repositories
 from flowsync.model.artifact import Artifact
 from flowsync.model.errors import RepositoryNotFoundError, VersionNotFoundError
 from flowsync.model.repository import Change, Repository, VersionEntry

@@ -20,9 +20,9 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from flowsync.catalog.database import Database
-from flowsync.catalog.new_version import NewVersion
-from flowsync.catalog.repositories import Repositories
+from flowsync.catalog.postgres.database import Database
+from flowsync.catalog.versions.new_version import NewVersion
+from flowsync.catalog.versions.repositories import Repositories
 from flowsync.model.content_set import EMPTY_STATE, root_of, with_units
 from flowsync.model.errors import VersionKeptError
 from flowsync.model.repository import Repository

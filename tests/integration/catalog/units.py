@@ -6,10 +6,10 @@ from typing import ClassVar
 
 from blake3 import blake3
 
-from flowsync.catalog.artifacts import Artifacts
-from flowsync.catalog.contents import Contents, Link
-from flowsync.catalog.database import Database
-from flowsync.catalog.remotes import Remotes, Source
+from flowsync.catalog.postgres.database import Database
+from flowsync.catalog.records.artifacts import Artifacts
+from flowsync.catalog.records.contents import Contents, Link
+from flowsync.catalog.records.remotes import RecordedSource, Remotes
 from flowsync.model.artifact import Artifact, StagedArtifact
 from flowsync.model.content import Content, key_id
 from flowsync.model.remote import Remote
@@ -78,7 +78,7 @@ class Shelf:
         """Save what a remote says of the bytes at a path of a unit."""
         remote = Remote(name="upstream", url="http://upstream.example/")
         ids = await self._remotes.ids([remote])
-        source = Source(
+        source = RecordedSource(
             content_id=unit,
             relative_path=path,
             remote_id=ids["upstream"],

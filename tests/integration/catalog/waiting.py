@@ -3,7 +3,7 @@
 import asyncio
 from typing import Final
 
-from flowsync.catalog.database import Database
+from flowsync.catalog.postgres.database import Database
 
 _WAITERS: Final = b"""
     SELECT count(*) FROM pg_stat_activity

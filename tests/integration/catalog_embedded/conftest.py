@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from flowsync.catalog.embedded.server import EmbeddedPostgres
+from flowsync.embedded_postgres.server import EmbeddedPostgres
 from tests.integration.catalog_embedded.processes import Holder, servers_of
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import psycopg
 
-from flowsync.catalog.embedded.server import EmbeddedPostgres
+from flowsync.embedded_postgres.server import EmbeddedPostgres
 
 server = EmbeddedPostgres(Path(sys.argv[1]))
 server.start(timeout=40.0)

@@ -10,9 +10,9 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from flowsync.catalog.embedded import postmaster, run_as
-from flowsync.catalog.embedded.server import EmbeddedPostgres
-from flowsync.catalog.embedded.sockets import conninfo
+from flowsync.embedded_postgres import postmaster, run_as
+from flowsync.embedded_postgres.server import EmbeddedPostgres
+from flowsync.embedded_postgres.sockets import conninfo
 from tests.integration.catalog_embedded.processes import REPOSITORY, Holder, servers_of, user_of
 
 Hold = Callable[..., Holder]
@@ -47,7 +47,7 @@ def as_plain_user() -> dict[str, object]:
     for python in (sys.executable, "/usr/bin/python3"):
         try:
             tried = subprocess.run(
-                [python, "-c", "import psycopg, flowsync.catalog.embedded.server"],
+                [python, "-c", "import psycopg, flowsync.embedded_postgres.server"],
                 cwd="/",
                 env=environment,
                 capture_output=True,

@@ -6,8 +6,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from flowsync.catalog.embedded.server import EmbeddedPostgres
-from flowsync.catalog.libpq_environment import forget_libpq_environment
+from flowsync.catalog.postgres.libpq_environment import forget_libpq_environment
+from flowsync.embedded_postgres.server import EmbeddedPostgres
 from tests.integration.catalog_embedded.processes import Holder
 
 VARIABLES = {

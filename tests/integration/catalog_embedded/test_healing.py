@@ -11,7 +11,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from flowsync.catalog.embedded.server import EmbeddedPostgres
+from flowsync.embedded_postgres.server import EmbeddedPostgres
 from tests.integration.catalog_embedded.processes import servers_of
 
 

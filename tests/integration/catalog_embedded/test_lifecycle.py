@@ -11,7 +11,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from flowsync.catalog.embedded.server import EmbeddedPostgres
+from flowsync.embedded_postgres.server import EmbeddedPostgres
 from flowsync.model.errors import EmbeddedPostgresError
 from tests.integration.catalog_embedded.conftest import lend
 from tests.integration.catalog_embedded.processes import servers_of

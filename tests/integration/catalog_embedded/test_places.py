@@ -7,7 +7,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from flowsync.catalog.embedded.server import EmbeddedPostgres
+from flowsync.embedded_postgres.server import EmbeddedPostgres
 from flowsync.model.errors import EmbeddedPostgresError
 from tests.integration.catalog_embedded.conftest import expect_no_server, lend
 

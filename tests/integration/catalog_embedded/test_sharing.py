@@ -7,7 +7,7 @@ from pathlib import Path
 
 import psycopg
 
-from flowsync.catalog.embedded.server import EmbeddedPostgres
+from flowsync.embedded_postgres.server import EmbeddedPostgres
 from tests.integration.catalog_embedded.processes import Holder, servers_of
 
 Hold = Callable[..., Holder]

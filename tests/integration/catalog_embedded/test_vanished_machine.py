@@ -14,8 +14,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from flowsync.catalog.embedded import postmaster
-from flowsync.catalog.embedded.sockets import conninfo
+from flowsync.embedded_postgres import postmaster
+from flowsync.embedded_postgres.sockets import conninfo
 from tests.integration.catalog_embedded.processes import REPOSITORY
 
 SERVER, CLIENT = "198.18.77.1", "198.18.77.2"
@@ -23,7 +23,7 @@ SERVER, CLIENT = "198.18.77.1", "198.18.77.2"
 SERVING = """
 import sys
 from pathlib import Path
-from flowsync.catalog.embedded.server import EmbeddedPostgres
+from flowsync.embedded_postgres.server import EmbeddedPostgres
 
 folder = Path(sys.argv[1])
 settings = {"listen_addresses": sys.argv[2], "hba_file": sys.argv[3]}
@@ -36,8 +36,8 @@ server.stop()
 
 HOLDING = """
 import asyncio, sys
-from flowsync.catalog.database import Database
-from flowsync.catalog.repositories import Repositories
+from flowsync.catalog.postgres.database import Database
+from flowsync.catalog.versions.repositories import Repositories
 from flowsync.model.repository import Repository
 
 async def main():

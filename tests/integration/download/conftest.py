@@ -8,9 +8,9 @@ import pytest
 
 from flowsync.download.fetcher import open_fetcher
 from flowsync.download.retry import Backoff
-from flowsync.download.spool import Spool
+from flowsync.download.transfer.spool import Spool
+from flowsync.model.fetch import Fetcher, FetchRequest, Received
 from flowsync.model.remote import Remote
-from flowsync.model.transfer import Fetcher, FetchRequest, Received
 from tests.upstream.server import Upstream
 
 QUICK = Backoff(base=0.002, cap=0.01, patience=0.05)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from flowsync.model.errors import DeclarationError
-from flowsync.model.transfer import Validators
+from flowsync.model.fetch import Validators
 from flowsync.model.transfer_errors import (
     BrokenBodyError,
     RedirectError,

@@ -21,10 +21,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from flowsync.download.fetcher import open_fetcher
-from flowsync.download.spool import Spool
+from flowsync.download.transfer.spool import Spool
 from flowsync.model.errors import IntegrityError
+from flowsync.model.fetch import Fetched, Fetcher, FetchRequest, Validators
 from flowsync.model.remote import Remote
-from flowsync.model.transfer import Fetched, Fetcher, FetchRequest, Validators
 from flowsync.model.transfer_errors import TransferError
 from tests.integration.download.conftest import QUICK
 from tests.integration.download.test_answers import everything_said

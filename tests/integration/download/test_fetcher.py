@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from flowsync.download.fetcher import open_fetcher
-from flowsync.download.spool import Spool
+from flowsync.download.transfer.spool import Spool
 from flowsync.model.errors import DigestMismatchError, SizeMismatchError
+from flowsync.model.fetch import FetchRequest
 from flowsync.model.remote import Remote
-from flowsync.model.transfer import FetchRequest
 from flowsync.model.transfer_errors import ForbiddenPathError, TransferError
 from tests.integration.download.conftest import QUICK, Client
 from tests.upstream.behaviours import Corrupt, Cut, Gzip, Hang

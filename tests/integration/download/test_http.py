@@ -11,7 +11,7 @@ import pytest
 from flowsync.download.fetcher import open_fetcher
 from flowsync.download.retry import Backoff
 from flowsync.model.errors import SizeMismatchError
-from flowsync.model.transfer import Validators
+from flowsync.model.fetch import Validators
 from flowsync.model.transfer_errors import (
     BrokenBodyError,
     OversizedBodyError,

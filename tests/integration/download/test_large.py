@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from flowsync.download.spool import Spool
+from flowsync.download.transfer.spool import Spool
 from flowsync.model.errors import DigestMismatchError, StoreError
-from flowsync.model.transfer import Received
+from flowsync.model.fetch import Received
 from flowsync.model.transfer_errors import BrokenBodyError, TransferTimeoutError
 from tests.integration.download.conftest import Client
 from tests.upstream.behaviours import (

@@ -6,8 +6,8 @@ import time
 import pytest
 
 from flowsync import Remote, StatusError
-from flowsync.download.spool import Spool
-from flowsync.model.transfer import FetchRequest
+from flowsync.download.transfer.spool import Spool
+from flowsync.model.fetch import FetchRequest
 from tests.integration.download.conftest import Client
 from tests.upstream.behaviours import Hold, Status
 from tests.upstream.server import Upstream

@@ -14,12 +14,12 @@ from pathlib import Path
 
 import msgspec
 
-from flowsync.pipeline.crossing import NEW, Question
-from flowsync.pipeline.hosting import HostedSegment, Hosting
+from flowsync.pipeline.remote.protocol import NEW, BatchRequest
+from flowsync.pipeline.remote.segment import HostedSegment, Hosting
+from flowsync.pipeline.remote.segment_worker import answer
 from flowsync.pipeline.resolution import Resolvable
-from flowsync.pipeline.segment import answer
 from flowsync.pipeline.stage import Stage
-from flowsync.pipeline.workers import WorkerPool
+from flowsync.runtime.worker_pool import WorkerPool
 
 LONG = 300_000
 
@@ -208,7 +208,7 @@ class UnitCodec:
 
 def work(question: bytes) -> bytes:
     """Do the steps in a worker."""
-    asked = msgspec.msgpack.decode(question, type=Question)
+    asked = msgspec.msgpack.decode(question, type=BatchRequest)
     stages = make(msgspec.msgpack.decode(asked.terms))
     return asyncio.run(answer(asked, UnitCodec(), stages))
 

@@ -12,7 +12,7 @@ from flowsync.model.errors import WorkerError, WorkersLostError
 from flowsync.pipeline.pipeline import Pipeline, create_pipeline
 from flowsync.pipeline.progress import Progress
 from flowsync.pipeline.stage import EndStage, Stage
-from flowsync.pipeline.workers import WorkerPool
+from flowsync.runtime.worker_pool import WorkerPool
 from tests.integration.pipeline.hosted import BadUnitError, HostedSteps, Steps, Unit, warm_up
 
 

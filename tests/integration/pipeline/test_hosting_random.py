@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from flowsync.pipeline.pipeline import create_pipeline
 from flowsync.pipeline.progress import Progress
 from flowsync.pipeline.stage import Stage
-from flowsync.pipeline.workers import WorkerPool
+from flowsync.runtime.worker_pool import WorkerPool
 from tests.integration.pipeline.hosted import (
     BadUnitError,
     HostedSteps,

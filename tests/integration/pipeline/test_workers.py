@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from flowsync.model.errors import StoreError, WorkerError
-from flowsync.pipeline.collector import NEW_OBJECTS
-from flowsync.pipeline.workers import WorkerPool
+from flowsync.runtime.garbage import NEW_OBJECTS
+from flowsync.runtime.worker_pool import WorkerPool
 from tests.integration.pipeline.hosted import (
     LONG,
     complain,
@@ -36,7 +36,7 @@ ROOT = Path(__file__).parents[3]
 
 ASKING = """
 import asyncio, sys
-from flowsync.pipeline.workers import WorkerPool
+from flowsync.runtime.worker_pool import WorkerPool
 from tests.integration.pipeline.hosted import answer_at_length, warm_up
 
 async def main(folder):

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from flowsync import Engine
-from flowsync.serve.answer import OpenPart
 from flowsync.serve.app import ContentServer
-from flowsync.serve.ranges import Slice
-from flowsync.serve.sending import UnreadableFileError, send_part
+from flowsync.serve.files.sending import UnreadableFileError, send_part
+from flowsync.serve.http.answer import OpenPart
+from flowsync.serve.http.ranges import Slice
 from tests.integration.serve.conftest import Client, read_reply
 from tests.integration.serve.test_missing import settled
 from tests.integration.sync.conftest import Publish, Sync

@@ -10,8 +10,8 @@ import pytest
 
 from flowsync.model.artifact import StagedArtifact
 from flowsync.model.errors import StoreError, StoreFullError
-from flowsync.store.scribe import LARGE, MOST_BYTES, START_AFTER, Scribe
-from flowsync.store.worker import Site
+from flowsync.store.local.batch_writer import LARGE, MOST_BYTES, START_AFTER, Scribe
+from flowsync.store.local.writer_process import WriteTarget
 from tests.contract.blob_store import as_file, in_memory, name_of
 from tests.mounts import mounted
 
@@ -26,18 +26,18 @@ def batch(label: str, number: int = MANY) -> list[StagedArtifact]:
     return [in_memory(body) for body in bodies(label, number)]
 
 
-def make_site(root: Path) -> Site:
-    site = Site(str(root / "blake3"), str(root / "staging"), str(root / "staging" / "own"))
+def make_site(root: Path) -> WriteTarget:
+    site = WriteTarget(str(root / "blake3"), str(root / "staging"), str(root / "staging" / "own"))
     for folder in (site.root, site.scratch):
         os.makedirs(folder)
     return site
 
 
-def blob(site: Site, artifact: StagedArtifact) -> Path:
+def blob(site: WriteTarget, artifact: StagedArtifact) -> Path:
     return Path(site.root, str(artifact.blake3)[:2], str(artifact.blake3))
 
 
-def stored(site: Site, artifacts: Sequence[StagedArtifact]) -> bool:
+def stored(site: WriteTarget, artifacts: Sequence[StagedArtifact]) -> bool:
     return all(name_of(blob(site, each).read_bytes()) == each.blake3 for each in artifacts)
 
 
@@ -52,12 +52,12 @@ async def let_start(scribe: Scribe) -> int:
 
 
 @pytest.fixture
-def site(tmp_path: Path) -> Site:
+def site(tmp_path: Path) -> WriteTarget:
     return make_site(tmp_path)
 
 
 @pytest.fixture
-async def scribe(site: Site) -> AsyncIterator[Scribe]:
+async def scribe(site: WriteTarget) -> AsyncIterator[Scribe]:
     scribe = Scribe(site)
     yield scribe
     await scribe.close()
@@ -72,7 +72,9 @@ async def test_worker_starts_once_there_was_much_to_write(scribe: Scribe) -> Non
     assert await let_start(scribe) != os.getpid()
 
 
-async def test_what_a_worker_writes_is_what_a_thread_writes(scribe: Scribe, site: Site) -> None:
+async def test_what_a_worker_writes_is_what_a_thread_writes(
+    scribe: Scribe, site: WriteTarget
+) -> None:
     """Bodies and staged files, some of them there already, one of them damaged."""
     pid = await let_start(scribe)
     there, damaged = batch("there", 3), in_memory(b"damaged")
@@ -93,7 +95,7 @@ async def test_what_a_worker_writes_is_what_a_thread_writes(scribe: Scribe, site
 
 
 async def test_batch_of_a_worker_that_is_killed_is_written_all_the_same(
-    scribe: Scribe, site: Site
+    scribe: Scribe, site: WriteTarget
 ) -> None:
     pid = await let_start(scribe)
     artifacts = batch("lost", 2000)
@@ -112,7 +114,7 @@ async def test_batch_of_a_worker_that_is_killed_is_written_all_the_same(
 
 @pytest.mark.parametrize("size", [100, 3000], ids=["socket", "memory"])
 async def test_worker_that_dies_while_a_batch_is_on_its_way_holds_nobody_up(
-    scribe: Scribe, site: Site, size: int
+    scribe: Scribe, site: WriteTarget, size: int
 ) -> None:
     """It never reads the batch, of which a pipe would hold a part only."""
     pid = await let_start(scribe)
@@ -154,7 +156,7 @@ async def test_full_disk_stops_a_worker_as_it_stops_a_thread(tmp_path: Path) -> 
             await scribe.close()
 
 
-async def test_large_bodies_do_not_cross(scribe: Scribe, site: Site) -> None:
+async def test_large_bodies_do_not_cross(scribe: Scribe, site: WriteTarget) -> None:
     pid = await let_start(scribe)
     os.kill(pid, signal.SIGSTOP)
     try:
@@ -166,7 +168,7 @@ async def test_large_bodies_do_not_cross(scribe: Scribe, site: Site) -> None:
     assert stored(site, large)
 
 
-async def test_cancelling_waits_for_the_worker(scribe: Scribe, site: Site) -> None:
+async def test_cancelling_waits_for_the_worker(scribe: Scribe, site: WriteTarget) -> None:
     pid = await let_start(scribe)
     artifacts = batch("cancelled")
     os.kill(pid, signal.SIGSTOP)
@@ -183,7 +185,7 @@ async def test_cancelling_waits_for_the_worker(scribe: Scribe, site: Site) -> No
     assert stored(site, artifacts)
 
 
-async def test_closing_ends_the_worker(site: Site) -> None:
+async def test_closing_ends_the_worker(site: WriteTarget) -> None:
     scribe = Scribe(site)
     pid = await let_start(scribe)
     await scribe.close()

@@ -13,9 +13,9 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
+from flowsync.engine.engine import Engine
 from flowsync.model.artifact import StagedArtifact
 from flowsync.model.errors import StoreError, StoreMismatchError
-from flowsync.sync.engine import Engine
 from tests.contract.blob_store import in_memory
 from tests.postgres import temporary_database
 

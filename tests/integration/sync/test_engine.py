@@ -17,7 +17,7 @@ from flowsync import (
     Remote,
     Repository,
 )
-from flowsync.catalog.embedded.server import EmbeddedPostgres
+from flowsync.embedded_postgres.server import EmbeddedPostgres
 from flowsync.model.errors import StoreUnwritableError
 from flowsync.sources.file import FileFirstStage
 from tests.integration.catalog_embedded.processes import servers_of

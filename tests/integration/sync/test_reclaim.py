@@ -17,7 +17,7 @@ from flowsync import (
     reclaim,
     verify,
 )
-from flowsync.catalog.contents import Link
+from flowsync.catalog.records.contents import Link
 from flowsync.model.content import key_id
 from flowsync.sources.file import FileContent
 from tests.integration.catalog.units import staged

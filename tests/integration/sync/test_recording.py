@@ -7,10 +7,10 @@ import os
 import pytest
 
 from flowsync import DeclarativeContent, Engine, Stage, StatusError
-from flowsync.catalog.new_version import NewVersion
-from flowsync.catalog.runs import Runs
+from flowsync.catalog.records.run_records import Runs
+from flowsync.catalog.versions.new_version import NewVersion
 from flowsync.model.repository import LeftOut, Repository
-from flowsync.model.run import Run, RunTerms
+from flowsync.model.run_record import Run, RunTerms
 from flowsync.pipeline.progress import Progress
 from flowsync.sync.recording import Recording
 from tests.integration.stages.conftest import declare, sync

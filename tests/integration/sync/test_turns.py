@@ -10,12 +10,12 @@ from statistics import median
 import pytest
 
 from flowsync import DeclarativeVersion, Engine, Remote, Repository, Stage
-from flowsync.download.limits import Traffic
+from flowsync.download.pacing.host_limits import Traffic
+from flowsync.engine.life import LEAST, PAUSE, UNANSWERED, WORK, Life
+from flowsync.engine.turns import AT_EASE, BUSY, PATIENCE, Turn, Turns, one_more, smoothed
 from flowsync.model.errors import SettingsError
 from flowsync.model.url import Origin
 from flowsync.sources.file import FileFirstStage
-from flowsync.sync.life import LEAST, PAUSE, UNANSWERED, WORK, Life
-from flowsync.sync.turns import AT_EASE, BUSY, PATIENCE, Turn, Turns, one_more, smoothed
 from tests.integration.catalog.waiting import lock_waiters
 from tests.integration.sync.conftest import Publish, Sync, paths
 from tests.upstream.behaviours import Hold

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from flowsync.cli.place import Place
+from flowsync.cli.place import GlobalOptions
 from flowsync.cli.plans import plans
 from flowsync.cli.settings import Configuration, load
 from flowsync.model.errors import SettingsError
@@ -20,11 +20,11 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def read(folder: Path, text: str, environ: dict[str, str] | None = None) -> Configuration:
     (folder / "flowsync.toml").write_text(text)
-    return load(Place(), {"XDG_DATA_HOME": "/data", **(environ or {})})
+    return load(GlobalOptions(), {"XDG_DATA_HOME": "/data", **(environ or {})})
 
 
 def test_without_anything_the_home_is_in_the_users_data_folder(folder: Path) -> None:
-    configuration = load(Place(), {"XDG_DATA_HOME": "/data"})
+    configuration = load(GlobalOptions(), {"XDG_DATA_HOME": "/data"})
 
     assert (configuration.home, configuration.database_url) == (Path("/data/flowsync"), None)
     assert configuration.file.repositories == {}
@@ -33,7 +33,7 @@ def test_without_anything_the_home_is_in_the_users_data_folder(folder: Path) -> 
 def test_options_win_over_the_file_and_need_none_of_its_variables(folder: Path) -> None:
     (folder / "flowsync.toml").write_text('home = "env:HERE"\ndatabase_url = "env:DATABASE"\n')
 
-    configuration = load(Place(home="given", database_url="postgresql://db/"), {})
+    configuration = load(GlobalOptions(home="given", database_url="postgresql://db/"), {})
 
     assert (configuration.home, configuration.database_url) == (
         folder / "given",
@@ -51,10 +51,10 @@ def test_a_file_in_the_working_directory_goes_before_one_in_the_home(folder: Pat
     home = folder / "home"
     home.mkdir()
     (home / "flowsync.toml").write_text("max_connections = 1")
-    at_home = load(Place(home="home"), {})
+    at_home = load(GlobalOptions(home="home"), {})
     (folder / "flowsync.toml").write_text("max_connections = 2")
 
-    here = load(Place(home="home"), {})
+    here = load(GlobalOptions(home="home"), {})
 
     assert at_home.file.settings.max_connections == 1
     assert here.file.settings.max_connections == 2

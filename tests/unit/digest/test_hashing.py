@@ -151,7 +151,7 @@ def test_body_of_which_no_expected_digest_was_computed_is_not_verified() -> None
 def test_worker_imports_hashing_and_little_else() -> None:
     script = """
 import sys
-import flowsync.digest.worker, flowsync.pipeline.spawning, flowsync.pipeline.worker_life
+import flowsync.digest.worker, flowsync.runtime.spawning, flowsync.runtime.worker_startup
 print({"asyncio", "msgspec", "aiohttp", "psycopg", "uvloop"} & sys.modules.keys())
 """
 

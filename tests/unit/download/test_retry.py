@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from flowsync.download.origin import Tally
 from flowsync.download.retry import Backoff, stream
+from flowsync.download.transfer.attempt import Tally
 from flowsync.model.errors import (
     DeclarationError,
     DigestMismatchError,
@@ -14,8 +14,8 @@ from flowsync.model.errors import (
     SizeMismatchError,
     StoreFullError,
 )
+from flowsync.model.fetch import FetchRequest, Held, Received, Sink, Validators
 from flowsync.model.remote import Remote
-from flowsync.model.transfer import FetchRequest, Held, Received, Sink, Validators
 from flowsync.model.transfer_errors import (
     BrokenBodyError,
     CertificateError,

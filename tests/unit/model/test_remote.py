@@ -6,8 +6,8 @@ from typing import Any, Literal
 import pytest
 
 from flowsync.model.errors import DeclarationError
+from flowsync.model.fetch import Fetched, FetchRequest, Received, Sink, Validators
 from flowsync.model.remote import Remote
-from flowsync.model.transfer import Fetched, FetchRequest, Received, Sink, Validators
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@ import time
 
 import pytest
 
-from flowsync.catalog.embedded.ownership import in_namespace
+from flowsync.embedded_postgres.ownership import in_namespace
 from flowsync.model.errors import EmbeddedPostgresError
 
 

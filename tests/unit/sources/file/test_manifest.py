@@ -1,7 +1,7 @@
 import pytest
 
 from flowsync import MetadataError
-from flowsync.download.file import _path
+from flowsync.download.local_files import _path
 from flowsync.sources.file.manifest import (
     ManifestEntry,
     artifact_url,

@@ -1,0 +1,269 @@
+"""The database: a pool of connections, sessions beside it (`sessions.py`), and the place where what psycopg says of statements becomes our errors.
+
+1. Statements run by name (`statements.py`), prepared on their third use on a connection, with binary results.
+2. `fetch`, `fetch_one` and `execute` take a pooled connection for one statement, which is one round trip. They do it again where that may help
+   (`repeating.py`), so what they run must come to the same when it is run twice. `transaction` holds a connection for several statements;
+   `dedicated` lends one outside the pool, for what lives and dies with its session: advisory locks, temporary tables.
+3. No text of ours ever holds a password: the server is named by host, port and database only.
+4. When a connection turns out to be lost, the idle ones are checked before the error is raised, so that one restart of the server fails the work
+   at hand and not the work after it. A server that is gone is another error than a connection that is: what is done again would only wait for it.
+
+Decided: pooled sessions avoid sequential scans, because their statements are look-ups by key and PostgreSQL keeps the plan of a prepared one:
+made while a table was empty, it would read the whole table until the next ANALYZE (seen: 1.7 ms a row at 100 000 rows, instead of 3 µs). A
+statement that reads a large part of a table wants a dedicated session.
+
+Decided: a statement is prepared on its third use, because preparing is a round trip of its own, and a session that makes a version uses most of them
+once. Prepared on the first use, it took 3 of the 36 ms of a first sync of two files.
+
+Decided: prepared statements and session locks are used freely, so a pooler in transaction mode between flowsync and PostgreSQL is not supported.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+import psycopg
+from psycopg import AsyncCursor
+from psycopg.conninfo import make_conninfo
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
+
+from flowsync.catalog.postgres.catalog_identity import LockClasses, StoreBinding, lock_classes
+from flowsync.catalog.postgres.database_address import described, parsed, shown
+from flowsync.catalog.postgres.retrying import repeated
+from flowsync.catalog.postgres.schema import migrate
+from flowsync.catalog.postgres.server_traits import expect_fitting
+from flowsync.catalog.postgres.session_settings import ASKED
+from flowsync.catalog.postgres.sessions import (
+    DROP_TABLES,
+    Connection,
+    Sessions,
+    configure_pooled,
+    said,
+)
+from flowsync.catalog.postgres.statements import statement
+from flowsync.model.errors import (
+    CatalogConflictError,
+    CatalogError,
+    CatalogUnavailableError,
+    ConnectionLostError,
+    EngineClosedError,
+)
+from flowsync.runtime.visits import Visits
+
+_FATAL: Final = frozenset({"FATAL", "PANIC"})
+"""Severities of an error with which the server ends the session, whatever the reason: a shutdown, a
+crash, a session that was idle for too long.
+"""
+
+_CONFLICTS: Final = frozenset({"40001", "40P01"})
+"""SQLSTATEs of a transaction that was rolled back for the sake of another: serialisation failure, deadlock."""
+
+
+class Database:
+    """A PostgreSQL database with the catalog's schema. Made by the engine, lives as long as it; any number of tasks of one loop may use it.
+
+    `conninfo` is a URL or `key=value` text, and `shown` what of it may be shown; `timeout`
+    (seconds) bounds connecting, and waiting for a free connection of the pool. `locks` and
+    `binding` are known once it is open. `round_trips` counts what was sent to the server, for
+    benches.
+    """
+
+    def __init__(self, conninfo: str, *, max_connections: int = 8, timeout: float = 30.0) -> None:
+        settings = parsed(conninfo)
+        self.name = described(settings)
+        self.shown = shown(conninfo)
+        self.binding: StoreBinding
+        self.locks: LockClasses
+        self.round_trips = 0
+        self._timeout = timeout
+        self._conninfo = make_conninfo(**{**ASKED, **settings, "client_encoding": "UTF8"})
+        self._max_connections = max_connections
+        self._sessions = Sessions(self._conninfo, self.name, timeout)
+        self._pool: AsyncConnectionPool[Connection] | None = None
+        self._visits = self._new_visits()
+
+    async def open(self) -> None:
+        """Connect, migrate the schema and open the pool.
+
+        Raise `CatalogUnavailableError` when the server refuses, does not answer or takes no writes,
+        `UnfitDatabaseError` when the database cannot hold a catalog, `SchemaTooNewError` when a
+        newer flowsync migrated it.
+        """
+        self._visits = self._new_visits()
+        try:
+            async with self.dedicated() as connection:
+                expect_fitting(connection.info, self.name)
+                await migrate(connection)
+                row = await (await connection.execute(statement("identity"))).fetchone()
+                self.binding = _binding(row, self.name)
+                self.locks = lock_classes(self.binding.catalog)
+        except BaseException:
+            await self.close()
+            raise
+        self._pool = AsyncConnectionPool(
+            self._conninfo,
+            kwargs={"autocommit": True},
+            configure=configure_pooled,
+            min_size=1,
+            max_size=self._max_connections,
+            timeout=self._timeout,
+            name="flowsync",
+            open=False,
+        )
+        await self._pool.open()
+
+    async def close(self) -> None:
+        """Close the connections. What waits for one, or for the server, ends with an
+        `EngineClosedError`.
+        """
+        await self._visits.close()
+        await self._sessions.close()
+        if self._pool is not None:
+            await self._pool.close()
+            self._pool = None
+
+    def leave_open(self, task: asyncio.Task[Any] | None) -> None:
+        """Take note that `task`, which is about to close it, has no work of its own here to be
+        ended.
+        """
+        self._visits.forget(task)
+
+    def _new_visits(self) -> Visits:
+        return Visits(lambda: EngineClosedError(f"{self.name} was closed by its engine"))
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[Connection]:
+        """Lend a pooled connection in autocommit mode. Raise `EngineClosedError` once the database
+        was closed.
+        """
+        with self._visits.visit():
+            async with self._pooled() as connection:
+                yield connection
+
+    @asynccontextmanager
+    async def _pooled(self) -> AsyncIterator[Connection]:
+        if self._pool is None:
+            raise CatalogError(f"{self.name} is not open")
+        asked = _cancellations()
+        try:
+            async with self._pool.connection() as connection:
+                if _cancellations() > asked:
+                    raise asyncio.CancelledError
+                yield connection
+        except PoolTimeout as error:
+            raise CatalogUnavailableError(
+                f"{self.name}: no connection of {self._max_connections} became free "
+                f"within {self._timeout:g} s"
+            ) from error
+        except psycopg.Error as error:
+            failure = self._translate(error)
+            if isinstance(failure, ConnectionLostError):
+                await self._look_after_loss(self._pool)
+            raise failure from error
+        except ConnectionLostError:
+            await self._look_after_loss(self._pool)
+            raise
+
+    async def _look_after_loss(self, pool: AsyncConnectionPool[Connection]) -> None:
+        """Return when the server answers and the pool has no broken connection left. Otherwise raise `CatalogUnavailableError`: what is done again
+        would wait for a connection as long as it may.
+        """
+        async with self.dedicated():
+            await pool.check()
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Connection]:
+        """Lend a pooled connection inside one transaction: committed at the end, rolled back when an exception leaves the block."""
+        self.round_trips += 2
+        async with self.connection() as connection, connection.transaction():
+            yield connection
+
+    @asynccontextmanager
+    async def dedicated(
+        self, *beginning: str, leaving: str | None = None
+    ) -> AsyncIterator[Connection]:
+        """Lend a connection in autocommit mode outside the pool; its session holds nothing before, and nothing that it holds outlasts the block.
+
+        The named statements of its `beginning`, and that of its `leaving`, take no parameters and cost no round trip of their own. The latter empties
+        temporary tables that are to stay; otherwise they are dropped.
+        """
+        begin = b";".join(map(statement, beginning))
+        leave = DROP_TABLES if leaving is None else statement(leaving)
+        with self._visits.visit():
+            async with self._sessions.lent(begin, leave) as connection:
+                try:
+                    yield connection
+                except psycopg.Error as error:
+                    raise self._translate(error) from error
+
+    async def size(self) -> int:
+        """Return how many bytes the database takes on its server's disk."""
+        ((size,),) = await self.fetch("database_size")
+        return int(size)
+
+    async def fetch(self, name: str, params: Mapping[str, Any] = {}) -> list[tuple[Any, ...]]:
+        """Run a named statement, which may run twice, and return all its rows."""
+
+        async def once() -> list[tuple[Any, ...]]:
+            async with self.connection() as connection:
+                return await (await self.run(connection, name, params)).fetchall()
+
+        return await repeated(once)
+
+    async def fetch_one(self, name: str, params: Mapping[str, Any] = {}) -> tuple[Any, ...] | None:
+        """Run a named statement, which may run twice, and return its first row, if any."""
+        rows = await self.fetch(name, params)
+        return rows[0] if rows else None
+
+    async def execute(self, name: str, params: Mapping[str, Any] = {}) -> int:
+        """Run a named statement, which may run twice, and return how many rows it touched."""
+
+        async def once() -> int:
+            async with self.connection() as connection:
+                return (await self.run(connection, name, params)).rowcount
+
+        return await repeated(once)
+
+    async def run(
+        self, connection: Connection, name: str, params: Mapping[str, Any] = {}
+    ) -> AsyncCursor[tuple[Any, ...]]:
+        """Run a named statement on a connection lent by this database and return the cursor. The error names the statement."""
+        self.round_trips += 1
+        try:
+            return await connection.execute(statement(name), params, binary=True)
+        except psycopg.Error as error:
+            raise self._translate(error, name) from error
+
+    def _translate(self, error: psycopg.Error, name: str | None = None) -> CatalogError:
+        doing = self.name if name is None else f"{self.name}, statement {name}"
+        state = error.sqlstate
+        kind: type[CatalogError] = ConnectionLostError if _ends_session(error) else CatalogError
+        if state in _CONFLICTS:
+            kind = CatalogConflictError
+        return kind(f"{doing}: {said(error)}")
+
+
+def _binding(row: tuple[Any, ...] | None, name: str) -> StoreBinding:
+    if row is None:
+        raise CatalogError(f"{name}: the table catalog_identity is empty, so the catalog has no id")
+    catalog, store = row
+    return StoreBinding(catalog=catalog, store=store)
+
+
+def _ends_session(error: psycopg.Error) -> bool:
+    if error.diag.severity_nonlocalized in _FATAL:
+        return True
+    state = error.sqlstate
+    broken = state is None or state.startswith("08")
+    return broken and isinstance(error, psycopg.OperationalError)
+
+
+def _cancellations() -> int:
+    """Return how often the running task was asked to end.
+
+    The pool waits with `asyncio.wait_for`, which in Python 3.11 forgets a cancellation that comes in the moment in which what it waits for is there:
+    the task would go on, and whoever cancelled it would wait for ever.
+    """
+    task = asyncio.current_task()
+    return 0 if task is None else task.cancelling()

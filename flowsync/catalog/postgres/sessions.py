@@ -1,0 +1,180 @@
+"""Sessions of the server: how each is set up, and those outside the pool, which are kept for the next borrower because what costs is a new one.
+
+1. Any number may be lent at once: whoever waits for a lock in one must not keep others from getting theirs.
+2. What a borrower leaves in a session ends with the loan, however that ends: locks, settings and what is in temporary tables. A session that cannot
+   be cleared is closed, and so is one within a transaction; then it ends when the server notices.
+3. A kept one is lent when the server still answers over it, so a server that was restarted in between is not noticed. One that nobody wants for
+   a minute is closed.
+
+Decided: sessions are kept, because a new process of the server reads its catalogue anew: of first syncs of two files, one after the other in one
+engine, the server's CPU was 23 ms and is 10, and the whole took 44 ms and takes 27; of syncs that find nothing new it was 9.5 ms and is 4.6
+(`bench/syncs/bench_skip.py`). Statements stay prepared, and are planned each time: a plan that was made for a repository of ten units would serve the
+next one of a million. That they stay took the whole from 22 to 19.5 ms, and the server's CPU from 11.0 to 9.7 (medians of five rounds, in turns).
+
+Decided: this is not a second pool of psycopg's, because that clears a session after its borrower went on, and the next one would find the
+repository taken; it also opens sessions in the background, and tells whoever waits nothing of why the server refused.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from typing import Any, Final, NamedTuple
+
+import psycopg
+from psycopg import AsyncConnection
+from psycopg.pq import TransactionStatus
+from psycopg.types.numeric import Int8BinaryDumper, Int8Dumper
+
+from flowsync.catalog.postgres.session_settings import alike
+from flowsync.model.errors import CatalogUnavailableError
+
+Connection = AsyncConnection[tuple[Any, ...]]
+"""A connection in autocommit mode whose rows are tuples."""
+
+_KEPT: Final = 8
+"""Sessions kept at most, as many as the pool has by default."""
+
+_IDLE: Final = 60.0
+"""Seconds that a session is kept for."""
+
+_LIFETIME: Final = 3600.0
+"""Seconds after which a session is not kept any more, as in the pool: what a server's process remembers of its catalogue only grows."""
+
+_PREPARED_MAX: Final = 500
+"""Prepared statements kept a connection: all of the catalog's, in the few variants that lists of only NULLs make."""
+
+_UNPREPARED_USES: Final = 2
+"""Uses of a statement on a connection before the one that prepares it."""
+
+_BEGIN: Final = b"SET plan_cache_mode = force_custom_plan; SET client_min_messages = warning;"
+"""Begins a loan: what is prepared is planned for the repository at hand, and nothing is told of tables that are there already."""
+
+_CLEAR: Final = b"""
+    SELECT pg_advisory_unlock_all(); CLOSE ALL; UNLISTEN *; RESET ALL; DISCARD SEQUENCES; SET LOCAL synchronous_commit = off;
+"""
+"""What `DISCARD ALL` does, but without waiting for the disk, and sparing what is prepared, and temporary tables."""
+
+DROP_TABLES: Final = b"DISCARD TEMP"
+"""Ends a loan whose temporary tables nobody wants again."""
+
+
+class _Kept(NamedTuple):
+    """A session that nobody uses. `ending` closes it."""
+
+    connection: Connection
+    born: float
+    ending: asyncio.TimerHandle
+
+
+class Sessions:
+    """The sessions outside the pool of the database that is shown as `name`. `timeout` bounds connecting, `idle` how long one is kept, in seconds."""
+
+    def __init__(self, conninfo: str, name: str, timeout: float, idle: float = _IDLE) -> None:
+        self._conninfo = conninfo
+        self._name = name
+        self._timeout = timeout
+        self._idle = idle
+        self._kept: list[_Kept] = []
+        self._closed = False
+
+    @asynccontextmanager
+    async def lent(
+        self, beginning: bytes = b"", leaving: bytes = DROP_TABLES
+    ) -> AsyncIterator[Connection]:
+        """Lend a session until the block ends, in which the statements of `beginning` have been run. Raise `CatalogUnavailableError` when the server
+        gives none.
+
+        `leaving` ends it: a statement that leaves nothing in temporary tables.
+        """
+        statements = _BEGIN + beginning
+        try:
+            async with asyncio.timeout(self._timeout):
+                connection, born = await self._kept_one(statements) or await self._new_one(
+                    statements
+                )
+        except TimeoutError as error:
+            raise CatalogUnavailableError(
+                f"{self._name} did not answer within {self._timeout:g} s"
+            ) from error
+        except psycopg.Error as error:
+            raise CatalogUnavailableError(f"{self._name}: {said(error)}") from error
+        async with AsyncExitStack() as unless_kept:
+            unless_kept.push_async_callback(connection.close)
+            try:
+                yield connection
+            finally:
+                if await self._keep(connection, born, leaving):
+                    unless_kept.pop_all()
+
+    async def close(self) -> None:
+        """Close the sessions that are kept, and keep none any more."""
+        self._closed = True
+        while self._kept:
+            kept = self._kept.pop()
+            kept.ending.cancel()
+            await kept.connection.close()
+
+    async def _kept_one(self, beginning: bytes) -> tuple[Connection, float] | None:
+        while self._kept:
+            connection, born, ending = self._kept.pop()
+            ending.cancel()
+            with suppress(psycopg.OperationalError, psycopg.InternalError):
+                await _begin_or_close(connection, beginning)
+                return connection, born
+        return None
+
+    async def _new_one(self, beginning: bytes) -> tuple[Connection, float]:
+        connection = await AsyncConnection.connect(self._conninfo, autocommit=True)
+        _adapt(connection)
+        await _begin_or_close(connection, beginning)
+        return connection, time.monotonic()
+
+    async def _keep(self, connection: Connection, born: float, leaving: bytes) -> bool:
+        """Clear a session and keep it, if both can be; say whether it was kept. Its locks are free then, whatever becomes of it."""
+        if connection.info.transaction_status is not TransactionStatus.IDLE:
+            return False
+        try:
+            async with asyncio.timeout(self._timeout):
+                await connection.execute(_CLEAR + leaving)
+        except (TimeoutError, psycopg.Error):
+            # How the loan went is said already.
+            return False
+        is_full = self._closed or len(self._kept) >= _KEPT
+        if is_full or time.monotonic() - born > _LIFETIME:
+            return False
+        loop = asyncio.get_running_loop()
+        kept = _Kept(connection, born, loop.call_later(self._idle, self._end_first))
+        self._kept.append(kept)
+        return True
+
+    def _end_first(self) -> None:
+        # The last kept is the first lent, so the first in the list is the one whose time is over.
+        self._kept.pop(0).connection.pgconn.finish()
+
+
+async def configure_pooled(connection: Connection) -> None:
+    """Set a session of the pool up, whose statements are look-ups by key (`database.py`)."""
+    _adapt(connection)
+    await connection.execute(alike(connection.info.server_version) + b"SET enable_seqscan = off")
+
+
+def _adapt(connection: Connection) -> None:
+    """Send integers always as 8 bytes, so that one statement is prepared once."""
+    connection.prepared_max = _PREPARED_MAX
+    connection.prepare_threshold = _UNPREPARED_USES
+    connection.adapters.register_dumper(int, Int8Dumper)
+    connection.adapters.register_dumper(int, Int8BinaryDumper)
+
+
+async def _begin_or_close(connection: Connection, beginning: bytes) -> None:
+    try:
+        await connection.execute(alike(connection.info.server_version) + beginning)
+    except BaseException:
+        await connection.close()
+        raise
+
+
+def said(error: psycopg.Error) -> str:
+    """Return what an error says, in one line."""
+    return error.diag.message_primary or " ".join(str(error).split())

@@ -1,0 +1,1 @@
+"""What is recorded beside versions: artifacts, content, remotes, runs."""

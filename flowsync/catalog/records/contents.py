@@ -1,0 +1,158 @@
+"""The content units that are recorded, and their links to artifacts.
+
+1. Units are known by their computed id (`model/identity.py`), which covers all that was declared.
+   Inserting one that exists does nothing, so two syncs may save the same unit at once; the one that
+   came second is told so, and finds it.
+2. Within a transaction units are inserted before others are found, and these before links are changed, each sorted by key; therefore
+   transactions that share units wait for each other but never deadlock.
+3. A stored unit never changes. A link that has no artifact gets one, with the bytes that it had
+   before if it had any; no other artifact ever takes its place. No row is written that does not
+   change.
+"""
+
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, LiteralString
+
+import msgspec
+from psycopg import AsyncCursor
+
+from flowsync.catalog.postgres.columns import column
+from flowsync.catalog.postgres.database import Database
+from flowsync.catalog.postgres.sessions import Connection
+from flowsync.model.content import Content, encode_fields, key_id, repo_key_id, type_name
+
+KnownLinks = dict[str, int | None]
+"""The links of a stored unit: relative path to artifact id, or to `None` where the bytes are not
+here.
+"""
+
+
+class Link(msgspec.Struct, frozen=True, kw_only=True):
+    """The artifact of a unit at a path; `None` while its bytes are not here."""
+
+    content_id: bytes
+    relative_path: str
+    artifact_id: int | None = None
+
+
+class Contents:
+    """The content units of a catalog. Any number of tasks may use it at once."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def find(self, ids: Iterable[bytes]) -> dict[bytes, KnownLinks]:
+        """Return the links of those of the units that are stored, by id."""
+        return _known(await self._database.fetch("find_contents", {"ids": list(ids)}))
+
+    async def of_keys(self, units: Sequence[Content]) -> list[list[bytes]]:
+        """Return for each unit the ids of what is stored with its natural key."""
+        rows = await self._database.fetch("units_of_keys", key_columns(units))
+        return [[found for found, _ in each] for each in by_key(len(units), rows)]
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator["ContentTransaction"]:
+        """Open a transaction that saves units; it is rolled back when an exception leaves the block."""
+        async with self._database.transaction() as connection:
+            yield ContentTransaction(self._database, connection)
+
+
+class ContentTransaction:
+    """One transaction that saves units and links. Lives as long as the `async with` that opened it; for one task."""
+
+    def __init__(self, database: Database, connection: Connection) -> None:
+        self._database = database
+        self._connection = connection
+
+    async def find(self, ids: Iterable[bytes]) -> dict[bytes, KnownLinks]:
+        """Return what is stored, as `Contents.find` does, what was saved in this transaction
+        included.
+        """
+        return _known(await self._fetch("find_contents", {"ids": list(ids)}))
+
+    async def insert(
+        self, units: Mapping[bytes, Content], keys: Mapping[bytes, bytes] = {}
+    ) -> set[bytes]:
+        """Insert the units that are new and return their ids. The others were saved before, perhaps
+        a moment ago by another sync.
+
+        `keys` has the ids of the natural keys of units that have an id of their own.
+        """
+        contents = units.values()
+        rows = await self._fetch(
+            "insert_contents",
+            {
+                "ids": list(units),
+                "keys": column(map(keys.get, units)),
+                "types": [type_name(type(content)) for content in contents],
+                "fields": [encode_fields(content).decode() for content in contents],
+                "repo_keys": column(repo_key_id(content) for content in contents),
+            },
+        )
+        return {row[0] for row in rows}
+
+    async def link(self, links: Sequence[Link]) -> None:
+        """Insert links of units that `insert` returned, each path once a unit."""
+        await self._database.run(self._connection, "link_artifacts", _columns(links))
+
+    async def fill(self, links: Sequence[Link]) -> int:
+        """Give existing links that have none their artifact and return how many got one. Of two for
+        one path, the last one counts.
+        """
+        filled = {
+            (link.content_id, link.relative_path): link
+            for link in links
+            if link.artifact_id is not None
+        }
+        if not filled:
+            return 0
+        columns = _columns(list(filled.values()))
+        cursor = await self._database.run(self._connection, "fill_links", columns)
+        return cursor.rowcount
+
+    async def execute(
+        self, query: LiteralString | bytes, params: Sequence[Any] | Mapping[str, Any] | None = None
+    ) -> AsyncCursor[tuple[Any, ...]]:
+        """Run any SQL inside the transaction, for content types that keep tables of their own."""
+        self._database.round_trips += 1
+        return await self._connection.execute(query, params)
+
+    async def _fetch(self, name: str, params: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+        return await (await self._database.run(self._connection, name, params)).fetchall()
+
+
+def key_columns(units: Sequence[Content]) -> dict[str, list[Any]]:
+    """Return the parameters of `units_of_keys`."""
+    return {
+        "keys": [key_id(unit) for unit in units],
+        "fields": [encode_fields(unit).decode() for unit in units],
+    }
+
+
+def by_key(count: int, rows: Sequence[tuple[int, bytes, bool]]) -> list[list[tuple[bytes, bool]]]:
+    """Return what `units_of_keys` found for each of `count` units: ids, and whether the fields are
+    the same.
+    """
+    found: list[list[tuple[bytes, bool]]] = [[] for _ in range(count)]
+    for ordinal, content_id, is_same in rows:
+        found[ordinal].append((content_id, is_same))
+    return found
+
+
+def _known(rows: Sequence[tuple[bytes, str | None, int | None]]) -> dict[bytes, KnownLinks]:
+    known: dict[bytes, KnownLinks] = {}
+    for content_id, relative_path, artifact_id in rows:
+        if content_id not in known:
+            known[content_id] = {}
+        if relative_path is not None:
+            known[content_id][relative_path] = artifact_id
+    return known
+
+
+def _columns(links: Sequence[Link]) -> dict[str, list[Any]]:
+    return {
+        "content_ids": [link.content_id for link in links],
+        "relative_paths": [link.relative_path for link in links],
+        "artifact_ids": column(link.artifact_id for link in links),
+    }

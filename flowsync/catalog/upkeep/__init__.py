@@ -1,0 +1,1 @@
+"""The catalog's part of clean-up, verification, reclaiming and removal."""

@@ -1,0 +1,1 @@
+"""Repositories and their versions: opened, filled, completed, compared, deleted."""

@@ -1,0 +1,1 @@
+"""How many requests each host gets, and how fast: decisions apart from waiting."""

@@ -1,0 +1,1 @@
+"""The engine: owner of what a process shares between its syncs."""

@@ -1,0 +1,285 @@
+"""The engine: owner of everything a process shares between its syncs.
+
+1. It is opened explicitly, and closes what it opened, in reverse order, also when opening fails half-way.
+2. Many syncs use it at once. It belongs to the loop it was opened in. Closing ends all that uses it
+   (`operations`), and leaves nothing behind.
+3. Without a database URL it starts the embedded PostgreSQL in its home, or joins one that another process started there.
+4. Nothing here reads the environment, but `from_environment`, which says so.
+"""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from flowsync.catalog.catalog import Catalog
+from flowsync.catalog.versions.new_version import NewVersion
+from flowsync.digest.pool import Hasher
+from flowsync.download.fetcher import UrlFetcher, open_fetcher
+from flowsync.download.retry import Backoff
+from flowsync.embedded_postgres.server import EmbeddedPostgres
+from flowsync.engine.binding import bind_store
+from flowsync.engine.home import absolute, default_home, make_home
+from flowsync.engine.operations import Operations
+from flowsync.engine.reserve import EMBEDDED_BYTES, STORE_BYTES, Reserve
+from flowsync.engine.turns import Turns
+from flowsync.model.digest import DigestPolicy
+from flowsync.model.errors import FlowsyncError, SettingsError
+from flowsync.model.events import Observer
+from flowsync.model.remote import Remote
+from flowsync.model.repository import Repository
+from flowsync.pipeline.budget import Budget
+from flowsync.runtime import descriptors
+from flowsync.runtime.threads import in_thread
+from flowsync.runtime.worker_pool import WorkerPool
+from flowsync.stages.context import DownloadWorkers
+from flowsync.stages.remote.download_worker import warm_up
+from flowsync.stages.single_flight import SingleFlight
+from flowsync.store.local.store import LocalBlobStore
+from flowsync.store.port import BlobStore
+
+DOWNLOAD_WORKERS = 0
+"""Processes beside this one that download and verify. None, whatever the number of cores: on two cores one or two of them paid for many small files
+and lost time with large ones (`bench/workers/bench_workers.py`, `make bench SCENARIO=first_large ARGS="--workers 0 1 2"`).
+"""
+
+IN_FLIGHT_BYTES = 1 << 30
+"""Bytes between downloader and saver, over all syncs of an engine."""
+
+IN_FLIGHT_ITEMS = 2000
+"""Artifacts between downloader and saver; small bodies are kept in memory there, so this bounds memory too. Room for what is being saved and for as
+much again: with 1000, downloads waited for the saver, and a first sync of 20 000 files of 4 KiB took 4.9 s instead of 4.6 (3000: 4.5 s).
+"""
+
+SYNCS_AT_ONCE = 8
+"""Syncs that go on at a time. Each holds a session of the database, and a server has some hundred for all who use it."""
+
+
+class Engine:
+    """The resources of one process: catalog, blob store, connections, hash workers, limits.
+
+    `home` is the folder of the store and, without `database_url`, of the embedded PostgreSQL.
+    `hash_workers` is the number of hashing processes (default: one a core). `workers` is the number
+    of processes that download and verify; 0 does that in this one. `allowed_roots` are the folders
+    that `file://` URLs may lead into; `None` allows all that the process may read.
+    `in_flight_bytes` and `in_flight_items` bound what is being fetched, or was and is not recorded
+    yet, over all syncs: memory, disk, and what a killed process has to fetch again. `syncs_at_once`
+    is how many syncs go on at most, whatever number is asked for; the others wait for their turn
+    (`turns`). `backoff` is how long failed requests wait before the next try. `observers` get the
+    events of every sync. `spends_reserve` is for what frees space: the room that a home keeps for
+    it (`reserve.py`) is given up when the engine opens, and taken again when it closes, if there is
+    room.
+
+    Raises `SettingsError` when no sync could ever go on.
+    """
+
+    def __init__(
+        self,
+        home: str | os.PathLike[str],
+        *,
+        database_url: str | None = None,
+        max_connections: int = 8,
+        hash_workers: int | None = None,
+        workers: int = DOWNLOAD_WORKERS,
+        allowed_roots: Sequence[Path] | None = None,
+        digest_policy: DigestPolicy | None = None,
+        in_flight_bytes: int | None = IN_FLIGHT_BYTES,
+        in_flight_items: int | None = IN_FLIGHT_ITEMS,
+        syncs_at_once: int = SYNCS_AT_ONCE,
+        backoff: Backoff | None = None,
+        observers: Sequence[Observer] = (),
+        spends_reserve: bool = False,
+    ) -> None:
+        if syncs_at_once < 1:
+            raise SettingsError(f"syncs_at_once is at least 1, found {syncs_at_once}")
+        self.home = absolute(home, "home")
+        self.database_url = database_url
+        self.digest_policy = digest_policy or DigestPolicy()
+        self.observers = tuple(observers)
+        self._max_connections = max_connections
+        self._hash_workers = hash_workers
+        self._worker_count = workers
+        self._allowed_roots = allowed_roots
+        self.in_flight_bytes = in_flight_bytes
+        self.in_flight_items = in_flight_items
+        self.syncs_at_once = syncs_at_once
+        self._backoff = backoff or Backoff()
+        self._spends_reserve = spends_reserve
+        self._resources: AsyncExitStack | None = None
+        self._closing: asyncio.Task[None] | None = None
+        self.alternate_remotes: dict[str, Remote] = {}
+        self.embedded: EmbeddedPostgres | None = None
+        self.catalog: Catalog
+        self.store: BlobStore
+        self.fetcher: UrlFetcher
+        self.hasher: Hasher
+        self.workers: DownloadWorkers | None = None
+        self.budget: Budget
+        self.single_flight: SingleFlight
+        self.turns: Turns
+        self.operations = Operations(self.home)
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Self:
+        """Return an engine, not yet open, at `FLOWSYNC_HOME` with the database of `FLOWSYNC_DATABASE_URL`, where these are set."""
+        home = environ.get("FLOWSYNC_HOME") or default_home(environ)
+        return cls(home, database_url=environ.get("FLOWSYNC_DATABASE_URL") or None)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the engine holds its resources, and is not being closed."""
+        return self._resources is not None and self._closing is None
+
+    @property
+    def was_closed(self) -> bool:
+        """Whether the engine was open once, and was closed, or is being closed."""
+        return self._closing is not None
+
+    async def __aenter__(self) -> Self:
+        await self.open()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def open(self) -> None:
+        """Open everything.
+
+        Raises `SettingsError` when the process may have too few files open, `StoreUnwritableError`
+        when the home cannot be written, `CatalogUnavailableError` when no database answers,
+        `UnfitDatabaseError` when it cannot hold a catalog, `SchemaTooNewError` when it belongs to a
+        newer flowsync, and `StoreMismatchError` when home and database do not belong together.
+        """
+        if self._resources is not None:
+            raise FlowsyncError(f"the engine at {self.home} is open already")
+        descriptors.open_missing()
+        async with AsyncExitStack() as resources:
+            await self._open(resources)
+            self._resources, self._closing = resources.pop_all(), None
+
+    async def close(self, *, drain: float = 0.0) -> None:
+        """Close everything that was opened; the last process that uses an embedded PostgreSQL stops
+        it.
+
+        Syncs and other work of the engine that go on may do so for `drain` seconds more; what has
+        not begun, and then the rest, ends with an `EngineClosedError`, and nothing half-done is
+        visible. Closing goes on to its end also when the caller is cancelled. Called again
+        meanwhile, it waits for the same end, and may bring it nearer.
+        """
+        if self._resources is None:
+            return
+        # An iterator that it left open must not have the task cancelled that closes the engine.
+        self.catalog.database.leave_open(asyncio.current_task())
+        if self._closing is None:
+            self._closing = asyncio.create_task(self._close(self._resources, drain))
+        else:
+            self.operations.end_within(drain)
+        await asyncio.shield(self._closing)
+
+    async def _close(self, resources: AsyncExitStack, drain: float) -> None:
+        try:
+            await self.operations.close(drain)
+        finally:
+            try:
+                await resources.aclose()
+            finally:
+                self._resources = None
+
+    def bind(self, remote: Remote) -> Remote:
+        """Let downloaders of `remote` use this engine's connections and limits, and return it."""
+        remote.bind(self.fetcher)
+        return remote
+
+    async def add_alternate_source(self, name: str, remote: Remote, *, priority: int = 0) -> None:
+        """Let syncs with `acs=True` fetch bytes from `remote` first: whatever it was recorded to have by an on-demand sync of its own.
+
+        Sources with a higher priority come first.
+        """
+        ids = await self.catalog.remotes.ids([remote])
+        await self.catalog.remotes.add_alternate_source(name, ids[remote.name], priority)
+        self.alternate_remotes[remote.name] = remote
+
+    @asynccontextmanager
+    async def new_version(
+        self, repository: Repository, *, wait: bool = True
+    ) -> AsyncIterator[NewVersion]:
+        """Open a new version of `repository` to add and remove content by hand; it is completed when the block ends without an error."""
+        opened = self.catalog.repositories.new_version(repository, wait=wait)
+        async with self.operations.endable() as operation, opened as version:
+            version.this_sync = lambda _: operation.settle()
+            yield version
+
+    async def _open(self, resources: AsyncExitStack) -> None:
+        if descriptors.allowed() < descriptors.LEAST:
+            raise SettingsError(
+                f"flowsync needs at least {descriptors.LEAST} files and sockets at once; "
+                f"{descriptors.how_to_raise()}"
+            )
+        await asyncio.to_thread(make_home, self.home)
+        reserve = Reserve(self.home, STORE_BYTES if self.database_url else EMBEDDED_BYTES)
+        if self._spends_reserve:
+            await asyncio.to_thread(reserve.give_up)
+            resources.push_async_callback(asyncio.to_thread, reserve.take_back)
+        else:
+            await asyncio.to_thread(reserve.keep)
+        store = LocalBlobStore(self.home / "store")
+        await resources.enter_async_context(store)
+        scratch = await resources.enter_async_context(store.staging())
+        conninfo = self.database_url or await self._start_embedded(resources)
+        catalog = Catalog(conninfo, locate=store.path, max_connections=self._max_connections)
+        self.catalog = await resources.enter_async_context(catalog)
+        same_home = self.embedded is not None
+        await bind_store(catalog, store, self.home / "store", same_home=same_home)
+        self.fetcher = await resources.enter_async_context(
+            open_fetcher(scratch, self._allowed_roots, backoff=self._backoff)
+        )
+        self.hasher = await resources.enter_async_context(Hasher(self._hash_workers))
+        self.operations = Operations(self.home)
+        self.budget = Budget(size=self.in_flight_bytes, items=self.in_flight_items)
+        self.single_flight = SingleFlight()
+        self.turns = Turns(
+            min(self.syncs_at_once, descriptors.syncs()),
+            self.budget.waits_for_relief,
+            self.fetcher.traffic,
+        )
+        self.workers = await self._open_workers(resources, scratch)
+        self.store = store
+
+    async def _open_workers(
+        self, resources: AsyncExitStack, scratch: str
+    ) -> DownloadWorkers | None:
+        if self._worker_count == 0:
+            return None
+        roots = self._allowed_roots
+        return DownloadWorkers(
+            pool=await resources.enter_async_context(WorkerPool(self._worker_count, warm_up)),
+            scratch=scratch,
+            allowed_roots=None if roots is None else tuple(str(root.absolute()) for root in roots),
+            backoff=self._backoff,
+        )
+
+    async def _start_embedded(self, resources: AsyncExitStack) -> str:
+        server = EmbeddedPostgres(self.home / "database")
+        await resources.enter_async_context(_running(server))
+        self.embedded = server
+        return server.conninfo()
+
+
+@asynccontextmanager
+async def _running(server: EmbeddedPostgres) -> AsyncIterator[None]:
+    starting = asyncio.get_running_loop().run_in_executor(None, server.start)
+    try:
+        await asyncio.shield(starting)
+        yield
+    finally:
+        # A thread cannot be cancelled. Stopping waits in another one until starting has ended, so
+        # the server is stopped however often this task is cancelled.
+        await in_thread(server.stop)

@@ -1,0 +1,1 @@
+"""Segments of a pipeline that run in worker processes."""

@@ -1,0 +1,226 @@
+"""The pipeline's side of a hosted segment: one stage that stands for several, whose work is done by worker processes.
+
+1. Items go over in batches and come back merged into the very objects that the pipeline holds, so whoever awaits one gets its outcome.
+2. A batch is what can be had without waiting, shared out over the workers: an item that waits, awaited or not, never waits for others to come.
+3. Batches are put on as they are answered. The next is taken only when there is a slot: with the channels before and behind full, nothing moves.
+4. What the stages count in workers is added to the meters of the run, and to the statistics of the pipeline.
+5. Errors, the end, and cancellation are those of a stage. Nothing that a worker does for the segment outlives it.
+"""
+
+import asyncio
+import math
+import os
+import uuid
+from collections.abc import AsyncIterator, Sequence
+from contextlib import ExitStack, asynccontextmanager, suppress
+from typing import Any, Final
+
+import msgspec
+
+from flowsync.model.errors import PipelineError
+from flowsync.pipeline.channel import ChannelStatistics
+from flowsync.pipeline.pipeline import StageStatistics
+from flowsync.pipeline.progress import Meter
+from flowsync.pipeline.remote.protocol import BatchReply, BatchRequest, Codec
+from flowsync.pipeline.stage import Stage
+from flowsync.runtime.failures import unpack_error
+from flowsync.runtime.messages import Work
+from flowsync.runtime.task_groups import task_group
+from flowsync.runtime.threads import in_thread
+from flowsync.runtime.worker_pool import WorkerPool
+
+LARGEST_BATCH: Final = 64
+"""Items in a batch at most: many enough to share the cost of a question, few enough that answers stay small and that a slow item holds up few others.
+Chosen by judgement; no bench varies it yet."""
+
+
+class Hosting(msgspec.Struct, frozen=True, kw_only=True):
+    """Where and how a segment is hosted.
+
+    `work` is the function that a worker calls with an encoded `BatchRequest`; it ends with `flowsync.pipeline.remote.segment_worker.answer`. `folder` takes a file that
+    exists as long as answers are wanted; workers must see it. `terms` go with every batch.
+    """
+
+    pool: WorkerPool
+    work: Work
+    codec: Codec[Any]
+    folder: str
+    terms: bytes = b""
+    largest_batch: int = LARGEST_BATCH
+
+
+class HostedSegment(Stage):
+    """A stage whose items are handled by stages in worker processes. Subclasses say in `hosting` where.
+
+    Items that it does not want overtake the others. Order is not kept; inside a batch it is that of the hosted stages.
+    Raises what the hosted stages raise, `CannotCrossError` for an item that has no form as bytes, and `WorkersLostError`.
+    """
+
+    _counted: "_Counted | None" = None
+
+    def hosting(self) -> Hosting:
+        """Return where the segment is hosted; asked once a run."""
+        raise NotImplementedError(f"stage {self} does not implement hosting()")
+
+    def wants(self, item: Any) -> bool:
+        """Say whether an item goes to a worker; others are put on as they are."""
+        return True
+
+    async def admit(self, items: Sequence[Any]) -> int:
+        """Wait until at least the first of the items may go, and return how many may; the others are taken later."""
+        return len(items)
+
+    @asynccontextmanager
+    async def away(self, items: Sequence[Any]) -> AsyncIterator[Sequence[Any]]:
+        """Enclose the time in which admitted items are away: begin by yielding those that go now; the others are put on as they are.
+
+        The block has ended before the items are put on, without an error when they were answered.
+        """
+        yield items
+
+    async def run(self) -> None:
+        """Send all items over and put on what comes back."""
+        hosting = self.hosting()
+        hosting.pool.start_soon()
+        slots = asyncio.Semaphore(hosting.pool.slots)
+        with ExitStack() as meters:
+            counted = self._counted = _Counted(self, meters)
+            async with _wanted(hosting.folder) as wanted, task_group() as group:
+                await slots.acquire()
+                while await self._input().ready():
+                    batch = await self._next_batch(hosting)
+                    if batch:
+                        group.create_task(self._host(batch, hosting, wanted, counted, slots))
+                        await slots.acquire()
+
+    def _hosted_statistics(self) -> Sequence[StageStatistics]:
+        return () if self._counted is None else self._counted.stages
+
+    async def _next_batch(self, hosting: Hosting) -> list[Any]:
+        channel = self._input()
+        share = math.ceil(len(channel) / hosting.pool.slots)
+        taken = channel.take(min(share, hosting.largest_batch))
+        batch = [item for item in taken if self.wants(item)]
+        if len(batch) < len(taken):
+            await self.put_all([item for item in taken if not self.wants(item)])
+        if batch:
+            with self.working():
+                admitted = await self.admit(batch)
+            channel.restore(batch[admitted:])
+            del batch[admitted:]
+        return batch
+
+    async def _host(
+        self,
+        batch: list[Any],
+        hosting: Hosting,
+        wanted: str,
+        counted: "_Counted",
+        slots: asyncio.Semaphore,
+    ) -> None:
+        try:
+            with self.working():
+                async with task_group() as group:
+                    async with self.away(batch) as going:
+                        staying = _without(batch, going)
+                        if staying:
+                            # Not awaited here: who takes them may wait for those that go.
+                            group.create_task(self.put_all(staying))
+                        answered = await _ask(going, hosting, wanted, counted) if going else []
+                    await self.put_all(answered)
+        finally:
+            slots.release()
+
+
+async def _ask(
+    batch: Sequence[Any], hosting: Hosting, wanted: str, counted: "_Counted"
+) -> list[Any]:
+    """Return what a worker puts on of the batch."""
+    question = BatchRequest(wanted, hosting.terms, hosting.codec.encode(batch))
+    encoded = await hosting.pool.ask(
+        hosting.work,
+        msgspec.msgpack.encode(question),
+        hosting.folder,
+        lambda: _unlink(wanted),
+    )
+    return _merge(msgspec.msgpack.decode(encoded, type=BatchReply), batch, hosting.codec, counted)
+
+
+def _without(batch: Sequence[Any], going: Sequence[Any]) -> list[Any]:
+    if len(going) == len(batch):
+        return []
+    gone = set(map(id, going))
+    return [item for item in batch if id(item) not in gone]
+
+
+class _Counted:
+    """What the stages of a segment counted in workers. Their meters end with the segment, as completed, failed or canceled."""
+
+    def __init__(self, stage: Stage, ends: ExitStack) -> None:
+        self.stages: list[StageStatistics] = []
+        self._stage = stage
+        self._ends = ends
+        self._meters: dict[str, Meter] = {}
+
+    def add(self, answer: BatchReply) -> None:
+        """Add what an answer says of one batch."""
+        if self.stages:
+            found = zip(self.stages, answer.stages, strict=True)
+            self.stages = [_sum(before, each) for before, each in found]
+        else:
+            self.stages = list(answer.stages)
+        for reading in answer.readings:
+            meter = self._meters.get(reading.code)
+            if meter is None:
+                meter = self._stage.meter(reading.code, reading.message)
+                self._meters[reading.code] = self._ends.enter_context(meter)
+            meter.advance(reading.done, reading.size)
+
+
+def _sum(one: StageStatistics, other: StageStatistics) -> StageStatistics:
+    if one.output is None or other.output is None:
+        return other
+    output = ChannelStatistics(
+        capacity=max(one.output.capacity, other.output.capacity),
+        waiting=one.output.waiting + other.output.waiting,
+        sent=one.output.sent + other.output.sent,
+        peak=max(one.output.peak, other.output.peak),
+        sender_waited=one.output.sender_waited + other.output.sender_waited,
+        receiver_waited=one.output.receiver_waited + other.output.receiver_waited,
+    )
+    return StageStatistics(stage=one.stage, output=output)
+
+
+def _merge(
+    answer: BatchReply, batch: Sequence[Any], codec: Codec[Any], counted: _Counted
+) -> list[Any]:
+    if answer.failure is not None:
+        raise unpack_error(answer.failure)
+    # Who takes a batch back does not wait for its answer: somebody else has removed the file.
+    if answer.stopped:
+        raise PipelineError("a worker stopped work that was still wanted: its sign of that is gone")
+    counted.add(answer)
+    put_on = codec.merge(answer.body, batch, answer.order)
+    for position in answer.resolved:
+        batch[position].resolve()
+    return put_on
+
+
+@asynccontextmanager
+async def _wanted(folder: str) -> AsyncIterator[str]:
+    """Give the path of a file that exists until the block ends, or until it is removed."""
+    path = os.path.join(folder, f"wanted-{uuid.uuid4().hex}")
+    try:
+        await in_thread(_create, path)
+        yield path
+    finally:
+        _unlink(path)
+
+
+def _create(path: str) -> None:
+    os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+
+
+def _unlink(path: str) -> None:
+    with suppress(FileNotFoundError):
+        os.unlink(path)

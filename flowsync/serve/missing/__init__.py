@@ -1,0 +1,1 @@
+"""Bytes that a served version has only the sources of: fetched when they are asked for."""

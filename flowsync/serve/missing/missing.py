@@ -1,0 +1,298 @@
+"""Brings what is missing: once for all who ask, from the best source that has it, and into the store.
+
+1. All requests for the same missing bytes share one passage, in one task of the server's; so whoever leaves stops nothing, and a thousand clients are
+   one request to upstream. With the syncs of its engine the server shares what either is fetching
+   (`single_flight`), unless that takes a sync longer than `FOLLOWED`. Over processes a claim makes
+   servers wait for each other (`claims.py`); who waited finds the bytes stored.
+2. Bytes that are here already, under another path or by another process, are linked and not fetched.
+3. Sources are tried in order: alternate ones, then by priority, those without failures first. Each is asked with its own remote: its credentials, its
+   limits, its tries, through the engine's own fetcher and under its own budget. One whose bytes were wrong is left alone for `cool_down` seconds.
+4. What is stored was verified; what a `streamed` remote gives is verified as well, and forgotten when the last reader has left.
+5. That something cannot be stored is logged and is no client's concern: he gets his bytes.
+6. What is answered when the bytes cannot be had stands in `refusals.py`.
+"""
+
+import asyncio
+import logging
+import os
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from msgspec.structs import replace
+
+from flowsync.catalog.queries.served_paths import ServedFile, ServingSource, own_policy
+from flowsync.digest.hashing import verify
+from flowsync.download.transfer.spool import fresh_path
+from flowsync.engine.engine import Engine
+from flowsync.model.artifact import Artifact, StagedArtifact, StoredArtifact, staged_artifact
+from flowsync.model.errors import (
+    CatalogError,
+    DeclarationError,
+    FlowsyncError,
+    IntegrityError,
+    SettingsError,
+    SizeMismatchError,
+    StoreError,
+)
+from flowsync.model.fetch import FetchRequest
+from flowsync.model.remote import COOL_DOWN, Remote
+from flowsync.model.transfer_errors import TransferError
+from flowsync.model.url import redact
+from flowsync.runtime.task_groups import task_group
+from flowsync.runtime.threads import in_thread
+from flowsync.serve.metrics import Metrics
+from flowsync.serve.missing.claims import claimed
+from flowsync.serve.missing.passage import Passage, PassageReader
+from flowsync.serve.refusals import all_failed, no_source
+from flowsync.serve.scratch import Scratch
+from flowsync.stages.single_flight import key as digest_key
+
+FindRemote = Callable[[str], Remote | None]
+"""Gives the remote of that name with its credentials, or `None`. A `SettingsError` says why it cannot be had."""
+
+FOLLOWED: Final = 30.0
+"""Seconds that clients wait for a sync to bring the bytes: proxies in front give up after sixty."""
+
+_log = logging.getLogger(__name__)
+
+
+class Missing:
+    """What one server is bringing. `group` owns its tasks, `scratch` is where they come."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        scratch: Scratch,
+        group: asyncio.TaskGroup,
+        metrics: Metrics,
+        *,
+        find_remote: FindRemote | None = None,
+        cool_down: float = COOL_DOWN,
+    ) -> None:
+        self._engine = engine
+        self._scratch = scratch
+        self._claims = str(engine.home / "store" / "claims")
+        self._group = group
+        self._metrics = metrics
+        self._find_remote = find_remote
+        self._cool_down = cool_down
+        self._passages: dict[str, Passage] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def read(self, found: ServedFile, *, unreadable: bool = False) -> PassageReader:
+        """Return a reader of the file's bytes, whose fetch begins now unless it is under way. It is
+        to be left in any case.
+
+        `unreadable` says that the stored bytes are not to be used: the fetched ones take their
+        place.
+        """
+        key = found.sha256 or f"{found.content_id.hex()}-{os.fsencode(found.relative_path).hex()}"
+        passage = self._passages.get(key)
+        if passage is not None:
+            self._metrics.joined_fetches += 1
+            return passage.enter()
+        passage = self._passages[key] = Passage(found.size)
+        reading = passage.enter()
+        unread = found.blake3 if unreadable else None
+        task = self._group.create_task(self._bring(key, passage, found, unread))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return reading
+
+    def stop(self) -> None:
+        """Stop bringing anything."""
+        for task in self._tasks:
+            task.cancel()
+
+    async def _bring(
+        self, key: str, passage: Passage, found: ServedFile, unread: str | None
+    ) -> None:
+        self._metrics.running_fetches += 1
+        outcome = "failed"
+        try:
+            async with claimed(self._claims, key[:128]):
+                outcome = await self._settle(passage, found, unread)
+        except FlowsyncError as failure:
+            _log.warning("cannot serve %s: %s", found.relative_path, failure)
+            passage.fail(failure)
+        except asyncio.CancelledError:
+            passage.fail(TransferError(found.relative_path, "the server stops"))
+            raise
+        except Exception as failure:  # noqa: BLE001 - see below
+            # A bug, or a disk that fails in a way nobody foresaw: those who wait are told, and the server goes on.
+            _log.exception("cannot serve %s", found.relative_path)
+            passage.fail(StoreError(f"{found.relative_path}: {failure!r}"))
+        finally:
+            del self._passages[key]
+            self._metrics.running_fetches -= 1
+            self._metrics.fetches[outcome] += 1
+            await passage.settle()
+            await in_thread(passage.file.discard)
+            await passage.leave()
+
+    async def _settle(self, passage: Passage, found: ServedFile, unread: str | None) -> str:
+        # Asked side by side, because a client waits for its first byte.
+        async with task_group() as group:
+            recorded = Artifact(sha256=found.sha256, blake3=found.blake3)
+            here = group.create_task(self._here(passage, found, [recorded], unread))
+            sources = await self._engine.catalog.serving.sources(
+                found, self._engine.digest_policy.allowed, self._cool_down
+            )
+        if here.result() or (
+            found.sha256 is None
+            and await self._here(passage, found, [source.artifact for source in sources], unread)
+        ):
+            return "found"
+        usable = [source for source in sources if not source.cooling]
+        if not usable:
+            raise no_source(found, sources, unread)
+        lease = await self._engine.budget.acquire(found.size or 0)
+        try:
+            brought = await self._once(passage, found, usable, unread)
+            if isinstance(brought, StoredArtifact):
+                await self._engine.catalog.serving.link(found, brought)
+                return "shared"
+            if own_policy(sources) == "streamed" and found.blake3 is None:
+                if found.sha256 is None:
+                    # Upstream never said which bytes are right. From now on these are.
+                    await self._engine.catalog.serving.note_bytes(found, brought)
+                return "streamed"
+            return await self._store(found, brought)
+        finally:
+            lease.release()
+
+    async def _once(
+        self,
+        passage: Passage,
+        found: ServedFile,
+        sources: Sequence[ServingSource],
+        unread: str | None,
+    ) -> StagedArtifact | StoredArtifact:
+        """Bring the bytes into the passage: those that a sync of the engine is fetching, or else
+        from the sources, and then for the syncs too.
+        """
+        wanted = _wanted(found, sources[0])
+        digest = digest_key(wanted, self._engine.digest_policy.allowed)
+        passage.file.path = fresh_path(folder := await self._scratch.folder())
+        if digest is None or unread is not None:
+            return await self._fetch_from_any(passage, found, sources)
+
+        async def fetch() -> StagedArtifact:
+            following.reschedule(None)
+            return await self._fetch_from_any(passage, found, sources)
+
+        following = asyncio.timeout(FOLLOWED)
+        try:
+            async with following:
+                brought = await self._engine.single_flight.bring(digest, wanted, folder, fetch)
+        except TimeoutError:
+            if not following.expired():
+                raise
+            return await self._fetch_from_any(passage, found, sources)
+        if passage.settled or await self._take(passage, brought):
+            return brought
+        return await self._fetch_from_any(passage, found, sources)
+
+    async def _take(self, passage: Passage, here: StagedArtifact | StoredArtifact) -> bool:
+        """Let readers have bytes that are here; return whether they can be had."""
+        if isinstance(here, StoredArtifact):
+            blob = self._engine.store.path(str(here.blake3))
+            return await passage.take_file(blob, here.size or 0)
+        if here.body is not None:
+            await passage.take_body(here.body)
+            return True
+        return await passage.take_file(str(here.file), here.size or 0, own=True)
+
+    async def _fetch_from_any(
+        self, passage: Passage, found: ServedFile, sources: Sequence[ServingSource]
+    ) -> StagedArtifact:
+        failures: list[FlowsyncError] = []
+        for source in sources:
+            try:
+                return await self._fetch(passage, found, source)
+            except (TransferError, IntegrityError, DeclarationError, SettingsError) as failure:
+                _log.warning("source %s failed: %s", source.remote.name, failure)
+                failures.append(failure)
+                await passage.settle()
+        raise all_failed(found, failures)
+
+    async def _here(
+        self,
+        passage: Passage,
+        found: ServedFile,
+        declared: Sequence[Artifact],
+        unread: str | None,
+    ) -> bool:
+        """Say whether bytes with the declared digests are here after all; then the passage has
+        them. The blob `unread` does not count.
+        """
+        wanted = [artifact for artifact in declared if artifact.digests()]
+        allowed = self._engine.digest_policy.allowed
+        for stored in await self._engine.catalog.artifacts.find(wanted, allowed):
+            if stored is None or stored.blake3 == unread:
+                continue
+            if await self._take(passage, stored):
+                await self._engine.catalog.serving.link(found, stored)
+                return True
+        return False
+
+    async def _fetch(
+        self, passage: Passage, found: ServedFile, source: ServingSource
+    ) -> StagedArtifact:
+        wanted = _wanted(found, source)
+        self._engine.digest_policy.check_expected(found.relative_path, wanted.digests())
+        remote = self._with_credentials(source.remote)
+        failures: list[Exception] = []
+        size = found.size if wanted.size is None else wanted.size
+        for url in source.urls:
+            request = FetchRequest(url=url, remote=remote, size=size, headers=source.headers)
+            try:
+                await self._engine.fetcher.stream(request, passage)
+                digests = await self._verified(passage, wanted, redact(url))
+            except (TransferError, IntegrityError) as failure:
+                failures.append(failure)
+                await passage.restart()
+                if isinstance(failure, IntegrityError):
+                    await self._engine.catalog.serving.mark_failed(source)
+                continue
+            passage.vouch(passage.received)
+            return staged_artifact(passage.received, digests, file=passage.file.path)
+        raise all_failed(found, failures)
+
+    async def _verified(self, passage: Passage, wanted: Artifact, shown: str) -> dict[str, str]:
+        if wanted.size is not None and passage.received != wanted.size:
+            raise SizeMismatchError(shown, wanted.size, passage.received)
+        allowed = self._engine.digest_policy.allowed
+        expected = {name: value for name, value in wanted.digests().items() if name in allowed}
+        _, digests = await self._engine.hasher.digest(
+            passage.file.path, frozenset(expected), size=passage.received
+        )
+        verify(shown, expected, digests)
+        return digests
+
+    async def _store(self, found: ServedFile, staged: StagedArtifact) -> str:
+        store, catalog = self._engine.store, self._engine.catalog
+        recording = self._engine.single_flight.take_over([staged])
+        try:
+            async with store.storing():
+                await store.persist([staged])
+                (stored,) = await catalog.artifacts.save([staged])
+                await catalog.serving.link(found, stored)
+            await recording.land([stored])
+        except (StoreError, CatalogError) as failure:
+            _log.warning("served %s but could not store it: %s", found.relative_path, failure)
+            return "not stored"
+        finally:
+            recording.end()
+        return "stored"
+
+    def _with_credentials(self, recorded: Remote) -> Remote:
+        name = recorded.name
+        given = None if self._find_remote is None else self._find_remote(name)
+        return given or self._engine.alternate_remotes.get(name) or recorded
+
+
+def _wanted(found: ServedFile, source: ServingSource) -> Artifact:
+    if found.sha256 is None:
+        return source.artifact
+    return replace(source.artifact, sha256=found.sha256)

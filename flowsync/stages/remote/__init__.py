@@ -1,0 +1,1 @@
+"""Downloads in worker processes: the stage that stands for them, and what crosses."""

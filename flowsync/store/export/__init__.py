@@ -1,0 +1,1 @@
+"""Versions written out as folders of files."""

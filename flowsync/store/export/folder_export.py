@@ -1,0 +1,166 @@
+"""The export of a version: a folder of files, each a hard link to its blob where possible and a copy otherwise.
+
+1. Paths are validated again although they were validated when they were declared: nothing is ever written outside of the folder.
+2. Memory does not grow with the number of files: one batch of entries is held, and no set of what was made.
+3. A failure, or a killed process, leaves the target as it was.
+
+The export reads no catalog: whoever calls it streams the entries.
+"""
+
+import errno
+import os
+import shutil
+from collections.abc import AsyncIterable, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from flowsync.model.errors import BlobMissingError, ExportError
+from flowsync.runtime.threads import in_thread
+from flowsync.store.export.tree import (
+    FILE_MODE,
+    FOLDER_MODE,
+    MARKER,
+    give_mode,
+    new_tree,
+    publish,
+    rename_marker,
+)
+from flowsync.store.failures import describe
+
+Entry = tuple[str, str]
+"""A relative path in the exported folder, and the path of the blob."""
+
+# Another file system; a full inode; a file of someone else under protected_hardlinks; no links on
+# this file system.
+_NO_LINK: Final = frozenset(
+    {errno.EXDEV, errno.EMLINK, errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS}
+)
+
+
+class ExportReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What an export wrote: the number of files, their bytes, and how many were linked and how many copied."""
+
+    files: int
+    bytes: int
+    linked: int
+    copied: int
+
+
+async def export_tree(
+    entries: AsyncIterable[Sequence[Entry]], folder: Path, marker: Mapping[str, object]
+) -> ExportReport:
+    """Write the entries out as `folder`, which appears whole, in one step, or not at all.
+
+    `folder` may be absent, empty, or made by an earlier export, which it then replaces; a symbolic
+    link to a folder is followed. `marker` is kept as JSON in the folder's `.flowsync-export.json`,
+    or in a file named like it where an entry has that name.
+
+    Raise `ExportError` when the folder holds anything else, when a path leads out of it or two paths collide, and when the system refuses;
+    `BlobMissingError` when a blob is not there.
+    """
+    target = await in_thread(_target, str(folder))
+    held = ExitStack()
+    try:
+        new = new_tree(target, msgspec.json.encode(marker))
+        tree = _Tree(await in_thread(held.enter_context, new))
+        async for batch in entries:
+            await in_thread(tree.add, batch)
+        await in_thread(publish, tree.root, target)
+        return tree.report()
+    finally:
+        await in_thread(held.close)
+
+
+def _target(folder: str) -> str:
+    try:
+        return os.path.realpath(folder)
+    except FileNotFoundError as error:
+        raise ExportError(
+            f"cannot export to {folder!r}: it is relative, and the working directory does not exist any more"
+        ) from error
+
+
+class _Tree:
+    """Fills one folder; used by one thread at a time."""
+
+    def __init__(self, root: str) -> None:
+        self.root = root
+        self._marker = MARKER
+        self._bytes = 0
+        self._linked = 0
+        self._copied = 0
+
+    def report(self) -> ExportReport:
+        return ExportReport(
+            files=self._linked + self._copied,
+            bytes=self._bytes,
+            linked=self._linked,
+            copied=self._copied,
+        )
+
+    def add(self, batch: Sequence[Entry]) -> None:
+        for path, blob in batch:
+            _check_path(path)
+            try:
+                if path.startswith(self._marker) and path.partition("/")[0] == self._marker:
+                    self._marker = rename_marker(self.root, self._marker)
+                self._put(blob, f"{self.root}/{path}")
+            except OSError as error:
+                raise _explained(error, path, blob) from error
+
+    def _put(self, blob: str, destination: str) -> None:
+        # Trying first spares a set of the folders made so far. What is still not found afterwards
+        # is the blob.
+        try:
+            self._link_or_copy(blob, destination)
+        except FileNotFoundError:
+            _make_folder(os.path.dirname(destination))
+            self._link_or_copy(blob, destination)
+        self._bytes += os.stat(destination).st_size
+
+    def _link_or_copy(self, blob: str, destination: str) -> None:
+        try:
+            os.link(blob, destination)
+        except OSError as error:
+            if error.errno not in _NO_LINK:
+                raise
+            _copy(blob, destination)
+            self._copied += 1
+        else:
+            self._linked += 1
+
+
+def _copy(blob: str, destination: str) -> None:
+    with open(blob, "rb") as source, open(destination, "xb") as copy:
+        shutil.copyfileobj(source, copy, 1 << 20)
+        give_mode(copy.fileno(), FILE_MODE)
+
+
+def _make_folder(path: str) -> None:
+    """Make the folder and those above it, as far as they are missing."""
+    if os.path.isdir(path):
+        return
+    _make_folder(os.path.dirname(path))
+    os.mkdir(path)
+    give_mode(path, FOLDER_MODE)
+
+
+def _check_path(path: str) -> None:
+    parts = path.split("/")
+    if "\0" in path or not {"", ".", ".."}.isdisjoint(parts):
+        raise ExportError(f"cannot export {path!r}: it is no plain relative path")
+    try:
+        os.fsencode(path)
+    except UnicodeEncodeError as error:
+        raise ExportError(f"cannot export {path!r}: no file can have this name") from error
+
+
+def _explained(error: OSError, path: str, blob: str) -> BlobMissingError | ExportError:
+    if isinstance(error, FileNotFoundError):
+        return BlobMissingError(f"cannot export {path!r}: there is no blob at {blob}")
+    if isinstance(error, (FileExistsError, NotADirectoryError, IsADirectoryError)):
+        return ExportError(f"cannot export {path!r}: another file has this path, or a part of it")
+    return ExportError(f"cannot export {path!r}: {describe(error)}")

@@ -1,0 +1,133 @@
+"""The writing of batches: from verified bytes at hand to durable blobs.
+
+1. Order: look which blobs are there already, write small bodies into scratch files, barrier, rename all, barrier, remove what is left over.
+2. Blobs that were there already pass the second barrier too: another process may have renamed them a moment ago and not be through yet.
+3. Only files below the store's own staging are moved or removed. A path elsewhere is somebody's own file and is refused.
+4. A failed batch removes its scratch files and leaves staged files to the run they belong to, so it can be tried again.
+"""
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
+from itertools import count
+
+from flowsync.model.artifact import StagedArtifact
+from flowsync.model.errors import StoreError
+from flowsync.store.durability import Barrier
+from flowsync.store.failures import store_errors
+from flowsync.store.local.shelves import Shelves
+from flowsync.store.shortcomings import go_on_without
+
+_READ_ONLY = 0o444
+
+
+class Writer:
+    """Persists the batches of one open store; several threads may do so at once.
+
+    `staging` is the folder below which staged files must lie, `scratch` a private folder on the same file system, and `open_barrier` opens the
+    barrier for a batch of so many blobs.
+    """
+
+    def __init__(
+        self,
+        shelves: Shelves,
+        *,
+        staging: str,
+        scratch: str,
+        open_barrier: Callable[[int], AbstractContextManager[Barrier]],
+    ) -> None:
+        self._shelves = shelves
+        self._staging = staging + os.sep
+        self._scratch = scratch
+        self._serial = count()
+        self._open_barrier = open_barrier
+
+    def persist(self, artifacts: Sequence[StagedArtifact]) -> None:
+        """Make the artifacts durable under their names, as `BlobStore.persist` promises."""
+        wanted: dict[str, StagedArtifact] = {}
+        for artifact in artifacts:
+            wanted.setdefault(_name(artifact), artifact)
+        if not wanted:
+            return
+        staged = {path for artifact in artifacts if (path := self._staged(artifact)) is not None}
+        with store_errors(f"storing {len(wanted)} blobs in {self._shelves.root}"):
+            staged -= self._store(wanted)
+            _remove(staged)
+
+    def _store(self, wanted: dict[str, StagedArtifact]) -> set[str]:
+        """Store what is not there yet and return the staged files that were moved for it."""
+        absent = {
+            name: artifact
+            for name, artifact in wanted.items()
+            if not self._shelves.holds(name, artifact.size)
+        }
+        bodies = {name: a.body for name, a in absent.items() if a.body is not None}
+        written = {name: f"{self._scratch}/{next(self._serial)}" for name in bodies}
+        moved = {
+            name: a.file for name, a in absent.items() if a.body is None and a.file is not None
+        }
+        with self._open_barrier(len(wanted)) as durable:
+            try:
+                for name, path in written.items():
+                    _write(path, bodies[name])
+                for path in moved.values():
+                    _make_read_only(path, path)
+                durable.files(written.values(), moved.values())
+                self._place({**written, **moved}, wanted, durable)
+            except BaseException:
+                _remove(written.values())
+                raise
+        return set(moved.values())
+
+    def _place(self, sources: dict[str, str], wanted: Iterable[str], durable: Barrier) -> None:
+        for name, source in sources.items():
+            self._shelves.place(source, name)
+        folders = {self._shelves.folder(name) for name in wanted}
+        durable.folders([*folders, self._shelves.root])
+
+    def _staged(self, artifact: StagedArtifact) -> str | None:
+        if artifact.body is not None:
+            return None
+        if artifact.file is None:
+            raise StoreError(f"blob {artifact.blake3} cannot be stored: it has no bytes at hand")
+        if not artifact.file.startswith(self._staging):
+            raise StoreError(
+                f"blob {artifact.blake3} cannot be stored: {artifact.file} is not below {self._staging}"
+            )
+        return artifact.file
+
+
+def _name(artifact: StagedArtifact) -> str:
+    if artifact.blake3 is None:
+        raise StoreError(
+            f"an artifact of {artifact.size} bytes cannot be stored: its BLAKE3 is not known"
+        )
+    return artifact.blake3
+
+
+def _write(path: str, body: bytes) -> None:
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _READ_ONLY)
+    try:
+        # A disk that is nearly full takes a part; the next call then says that it is full.
+        written = os.write(fd, body)
+        while written < len(body):
+            written += os.write(fd, memoryview(body)[written:])
+        # The mode given to open is narrowed by the umask.
+        _make_read_only(fd, path)
+    finally:
+        os.close(fd)
+
+
+def _make_read_only(file: int | str, path: str) -> None:
+    try:
+        os.chmod(file, _READ_ONLY)
+    except OSError as error:
+        go_on_without("cannot make files read-only", path, error)
+
+
+def _remove(paths: Iterable[str]) -> None:
+    for path in paths:
+        try:
+            os.unlink(path)
+        except FileNotFoundError:
+            continue
