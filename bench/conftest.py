@@ -1,4 +1,6 @@
-"""What all benches share: the event loop of the product, a PostgreSQL with the settings of production, and how large they are."""
+"""What all benches share: the event loop of the product, a PostgreSQL with the settings of
+production, and how large they are.
+"""
 
 from collections.abc import Callable, Iterator
 
@@ -12,7 +14,9 @@ from tests.postgres import running_postgres
 pytest_plugins = ["tests.event_loop"]
 
 Sized = Callable[[int, int], int]
-"""Gives the size of a bench from its full size and the one that it has when it is run once as a test of itself."""
+"""Gives the size of a bench from its full size and the one that it has when it is run once as a
+test of itself.
+"""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

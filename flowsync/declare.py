@@ -1,7 +1,9 @@
-"""Declarations: what a first stage says should exist, and what the stages learn about it on the way.
+"""Declarations: what a first stage says should exist, and what the stages learn about it on the
+way.
 
-Decided: plain classes with slots instead of structs, because they are the one mutable thing of a pipeline, `url` is a view of `urls`, and
-identity is their equality: two declarations of one unit are two items (behaviour study, 2.2). Every value inside them is a struct.
+Decided: plain classes with slots instead of structs, because they are the one mutable thing of a
+pipeline, `url` is a view of `urls`, and identity is their equality: two declarations of one unit
+are two items (behaviour study, 2.2). Every value inside them is a struct.
 """
 
 from collections.abc import Sequence
@@ -113,7 +115,9 @@ class DeclarativeArtifact:
 
     @property
     def wants_download(self) -> bool:
-        """Whether the bytes have to come during the sync: not recorded, not at hand, not deferred."""
+        """Whether the bytes have to come during the sync: not recorded, not at hand, not
+        deferred.
+        """
         artifact = self._artifact
         return not (
             self.deferred_download
@@ -128,10 +132,11 @@ class DeclarativeArtifact:
 class DeclarativeContent(Resolvable):
     """A content unit and the artifacts that belong to it; the item of a sync's pipeline.
 
-    `saved` says that the catalog holds it. Awaiting `resolution()` gives the
-    content as it is when the item reaches `ResolveContentFutures`, or whenever a stage calls `resolve()`. `line` is where upstream's metadata lists
-    the unit, from 1, for those who ask later why a version has it. `lease` is its share of the transfer
-    budget while bytes of its artifacts are in flight; `failure` is why they could not be had, in a sync that may go on without.
+    `saved` says that the catalog holds it. Awaiting `resolution()` gives the content as it is when
+    the item reaches `ResolveContentFutures`, or whenever a stage calls `resolve()`. `line` is where
+    upstream's metadata lists the unit, from 1, for those who ask later why a version has it.
+    `lease` is its share of the transfer budget while bytes of its artifacts are in flight;
+    `failure` is why they could not be had, in a sync that may go on without.
 
     Raises `DeclarationError` (a `ValueError`) when `content` is missing.
     """
@@ -196,9 +201,11 @@ class DeclarativeContent(Resolvable):
         return self.content
 
     async def resolution(self) -> Any:
-        """Wait until the unit is stored, or dropped by a stage that said so, and return its content.
+        """Wait until the unit is stored, or dropped by a stage that said so, and return its
+        content.
 
-        Raise `ItemDroppedError` when the pipeline ends without either, and the failure of its download when the sync went on without the unit.
+        Raise `ItemDroppedError` when the pipeline ends without either, and the failure of its
+        download when the sync went on without the unit.
         """
         if self.failure is not None:
             raise self.failure

@@ -1,8 +1,9 @@
 """The main job of flowsync, from an empty folder to a verified mirror: what `make demo` runs.
 
-A real upstream (the running Python's own files) is served over HTTP on loopback, and the command line is used as a person would use it: sync,
-sync again without a change, change upstream, sync a third time, look at versions and difference, export, and compare byte by byte.
-Everything happens below one folder, `.demo/` unless told otherwise, which is made anew each time.
+A real upstream (the running Python's own files) is served over HTTP on loopback, and the command
+line is used as a person would use it: sync, sync again without a change, change upstream, sync a
+third time, look at versions and difference, export, and compare byte by byte. Everything happens
+below one folder, `.demo/` unless told otherwise, which is made anew each time.
 """
 
 import argparse
@@ -46,7 +47,9 @@ def main() -> int:
 
 
 class Demo:
-    """One performance in one folder, with an upstream of so many files, if this Python has that many."""
+    """One performance in one folder, with an upstream of so many files, if this Python has that
+    many.
+    """
 
     def __init__(self, root: Path, files: int) -> None:
         self.root = root
@@ -77,7 +80,9 @@ class Demo:
         return 1 if differences else 0
 
     def clear_the_stage(self) -> None:
-        """Remove what an earlier demo left; a database server that outlived a killed one is stopped first, by whoever uses it last."""
+        """Remove what an earlier demo left; a database server that outlived a killed one is stopped
+        first, by whoever uses it last.
+        """
         if any(self.root.glob("home/database/*/postmaster.pid")):
             self.flowsync("status")
         shutil.rmtree(self.root, ignore_errors=True)
@@ -96,7 +101,9 @@ class Demo:
         self.flowsync(*sync)
 
     def flowsync(self, *arguments: str) -> None:
-        """Run the command line as a person would, with a home of its own and no settings but that."""
+        """Run the command line as a person would, with a home of its own and no settings
+        but that.
+        """
         print(f"$ flowsync {' '.join(arguments)}", flush=True)
         environment = {name: text for name, text in os.environ.items() if "FLOWSYNC_" not in name}
         environment["FLOWSYNC_HOME"] = str(self.root / "home")
@@ -123,7 +130,9 @@ def make_upstream(folder: Path, count: int) -> None:
 
 
 def python_files() -> Iterator[tuple[Path, Path]]:
-    """Yield files of the standard library and of the installed packages, each with a path to publish it at."""
+    """Yield files of the standard library and of the installed packages, each with a path to
+    publish it at.
+    """
     for name in ("purelib", "stdlib"):
         root = Path(sysconfig.get_path(name))
         for folder, folders, names in os.walk(root):
@@ -160,7 +169,9 @@ def write_manifest(folder: Path) -> None:
 
 
 def files_of(root: Path) -> list[Path]:
-    """Return the files that are published, in order: all but the manifest, and the marker of an export."""
+    """Return the files that are published, in order: all but the manifest, and the marker of an
+    export.
+    """
     own = {root / MANIFEST, root / MARKER}
     return [path for path in sorted(root.rglob("*")) if path.is_file() and path not in own]
 

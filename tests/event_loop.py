@@ -1,13 +1,16 @@
 """The event loop of the tests: uvloop, as in production, with a clock that works on it.
 
 1. Every coroutine test and fixture runs on uvloop.
-2. A coroutine test that takes four fifths of its time-out (the marker's, the command line's, or that of the configuration) is cancelled from
-   inside its loop and fails with the traceback of the place where it waited; its fixtures are torn down as usual.
+2. A coroutine test that takes four fifths of its time-out (the marker's, the command line's, or
+   that of the configuration) is cancelled from inside its loop and fails with the traceback of the
+   place where it waited; its fixtures are torn down as usual.
 
-3. What hangs nevertheless ends with its process (`faulthandler_timeout`), also while a failed test is torn down.
+3. What hangs nevertheless ends with its process (`faulthandler_timeout`), also while a failed test
+   is torn down.
 
-Rules 2 and 3 are here because an idle uvloop swallows what a signal handler raises, so that the signal of pytest-timeout, which fails every
-other test cleanly, does not stop a coroutine that waits; and because a failure stops all of pytest's clocks, for a debugger's sake.
+Rules 2 and 3 are here because an idle uvloop swallows what a signal handler raises, so that the
+signal of pytest-timeout, which fails every other test cleanly, does not stop a coroutine that
+waits; and because a failure stops all of pytest's clocks, for a debugger's sake.
 """
 
 import asyncio

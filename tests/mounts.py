@@ -11,7 +11,9 @@ import pytest
 
 @contextmanager
 def mounted(folder: Path, *arguments: str) -> Iterator[Path]:
-    """Mount what the arguments of `mount` say at the new `folder` while the block runs; skip the test where that cannot be done."""
+    """Mount what the arguments of `mount` say at the new `folder` while the block runs; skip the
+    test where that cannot be done.
+    """
     if os.geteuid() != 0:
         pytest.skip("only root can mount a file system for the test")
     folder.mkdir()

@@ -1,7 +1,8 @@
 """The PostgreSQL that tests and benches run on, and a fresh database for each.
 
-The server is that of `FLOWSYNC_TEST_DATABASE_URL` (whose user may create databases), or else an embedded one that all workers of a run share and the
-last one stops. A database is a copy of a template that was migrated once a worker.
+The server is that of `FLOWSYNC_TEST_DATABASE_URL` (whose user may create databases), or else an
+embedded one that all workers of a run share and the last one stops. A database is a copy of a
+template that was migrated once a worker.
 """
 
 import os
@@ -21,12 +22,16 @@ from flowsync.catalog.postgres.database import Database
 from flowsync.embedded_postgres.server import EmbeddedPostgres
 
 RECKLESS = {"fsync": "off", "full_page_writes": "off"}
-"""Settings of a server whose data may be lost with the machine: databases are made in half the time."""
+"""Settings of a server whose data may be lost with the machine: databases are made in half the
+time.
+"""
 
 
 @contextmanager
 def running_postgres(session: pytest.TempPathFactory, settings: Mapping[str, str]) -> Iterator[str]:
-    """Yield the conninfo of a running server. Embedded servers of equal settings are one server, in all workers of a run."""
+    """Yield the conninfo of a running server. Embedded servers of equal settings are one server, in
+    all workers of a run.
+    """
     given = os.environ.get("FLOWSYNC_TEST_DATABASE_URL")
     if given:
         yield given
@@ -39,7 +44,8 @@ def running_postgres(session: pytest.TempPathFactory, settings: Mapping[str, str
     try:
         yield server.conninfo()
     finally:
-        # Another worker may be about to start it again; what workers leave goes with pytest's temporary folders.
+        # Another worker may be about to start it again; what workers leave goes with pytest's
+        # temporary folders.
         if server.stop() and not worker:
             shutil.rmtree(folder, ignore_errors=True)
 

@@ -1,8 +1,11 @@
-"""What a row costs in the statements of the rows floor, in batches of 500, on tables that hold 100 000 rows.
+"""What a row costs in the statements of the rows floor, in batches of 500, on tables that hold 100
+000 rows.
 
-Each bench is one call of the catalog as a stage makes it: encoding the batch, the round trips, the server, decoding. The server is on the same
-machine, over its socket, with durable commits. The table is in µs a batch; `-s` prints µs a row (median) and round trips, which are
-also in the saved figures. Left out: other syncs at the same time, tables that do not fit into memory, a network in between.
+Each bench is one call of the catalog as a stage makes it: encoding the batch, the round trips, the
+server, decoding. The server is on the same machine, over its socket, with durable commits. The
+table is in µs a batch; `-s` prints µs a row (median) and round trips, which are also in the saved
+figures. Left out: other syncs at the same time, tables that do not fit into memory, a network in
+between.
 
 Run once as a test, the tables hold two batches.
 """

@@ -1,10 +1,13 @@
-"""What a unit costs in the making of a version of 100 000 units, and in reading it back, in batches of 500.
+"""What a unit costs in the making of a version of 100 000 units, and in reading it back, in batches
+of 500.
 
-Each bench of a sync is all that it asks of the versions floor: opening, associating every unit as a mirror does, removing what was not seen,
-checking, completing. `us_per_unit` is the median of that over the units; `associate_us` and `end_us` are the parts before and after the end of the
-stream, in the last round. The server is on the same machine, over its socket, with durable commits. The order of the units is random, and
-tables are never analysed: a first sync finds them so, and a planner that knows nothing must not make its end quadratic. Left out: other syncs
-at the same time, tables that do not fit into memory, a network in between.
+Each bench of a sync is all that it asks of the versions floor: opening, associating every unit as a
+mirror does, removing what was not seen, checking, completing. `us_per_unit` is the median of that
+over the units; `associate_us` and `end_us` are the parts before and after the end of the stream, in
+the last round. The server is on the same machine, over its socket, with durable commits. The order
+of the units is random, and tables are never analysed: a first sync finds them so, and a planner
+that knows nothing must not make its end quadratic. Left out: other syncs at the same time, tables
+that do not fit into memory, a network in between.
 
 Run once as a test (`--benchmark-disable`) there are 2 000 units.
 """
@@ -47,7 +50,9 @@ class File(Content):
 
 
 class World:
-    """An open catalog with the units of a stream, and another body for one in a hundred of their paths; all calls run on one loop."""
+    """An open catalog with the units of a stream, and another body for one in a hundred of their
+    paths; all calls run on one loop.
+    """
 
     def __init__(self, conninfo: str, units: int) -> None:
         self.units = units

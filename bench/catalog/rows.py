@@ -1,4 +1,6 @@
-"""The rows that the catalog is measured with: units, artifacts and sources made from numbers, and a database that holds many of them."""
+"""The rows that the catalog is measured with: units, artifacts and sources made from numbers, and a
+database that holds many of them.
+"""
 
 import asyncio
 import hashlib
@@ -44,7 +46,9 @@ class Described(Content):
 
 
 class World:
-    """An open catalog with `rows` artifacts, units of both types, links and sources; every call runs on one loop."""
+    """An open catalog with `rows` artifacts, units of both types, links and sources; every call
+    runs on one loop.
+    """
 
     def __init__(self, conninfo: str, rows: int) -> None:
         self.rows = rows

@@ -1,6 +1,8 @@
-"""Counts what does not hang on the machine: `python -m bench.counts`. Prints the counts and keeps them in `.benchmarks/counts.json`.
+"""Counts what does not hang on the machine: `python -m bench.counts`. Prints the counts and keeps
+them in `.benchmarks/counts.json`.
 
-The PostgreSQL is that of the tests: `FLOWSYNC_TEST_DATABASE_URL`, or else an embedded one that is thrown away.
+The PostgreSQL is that of the tests: `FLOWSYNC_TEST_DATABASE_URL`, or else an embedded one that is
+thrown away.
 """
 
 import argparse

@@ -1,4 +1,6 @@
-"""What the calls of the catalog say to the database for a batch of 500 rows, whatever the tables hold."""
+"""What the calls of the catalog say to the database for a batch of 500 rows, whatever the tables
+hold.
+"""
 
 from collections.abc import Awaitable, Callable
 from typing import Final

@@ -1,4 +1,6 @@
-"""All deterministic counts, by name: what each call of the catalog, each batch of a sync and each sync says, fetches, encodes and calls."""
+"""All deterministic counts, by name: what each call of the catalog, each batch of a sync and each
+sync says, fetches, encodes and calls.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -35,7 +37,9 @@ def wired(postgres: str) -> Iterator[Wire]:
 
 
 def count_waves(postgres: str, place: Path) -> dict[str, Counted]:
-    """Return what syncs in waves said, first and again: those that store bytes, and those on demand."""
+    """Return what syncs in waves said, first and again: those that store bytes, and those on
+    demand.
+    """
 
     async def run(wire: Wire) -> dict[str, Counted]:
         async with Engine(place / "home", database_url=wire.conninfo) as engine:
@@ -69,7 +73,9 @@ def count_whole(postgres: str, place: Path, units: int) -> dict[str, Fetched]:
 
 
 def count_everything(postgres: str, place: Path) -> dict[str, float]:
-    """Return the counts. They are the same in each run, but for the calls, which are within one in a hundred."""
+    """Return the counts. They are the same in each run, but for the calls, which are within one in
+    a hundred.
+    """
     found: dict[str, float] = {}
     with wired(postgres) as wire:
         for name, count in count_calls(wire).items():

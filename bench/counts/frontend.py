@@ -1,7 +1,9 @@
-"""What a PostgreSQL client says, read from its bytes: which statements it has carried out, and how often it waits for an answer.
+"""What a PostgreSQL client says, read from its bytes: which statements it has carried out, and how
+often it waits for an answer.
 
-1. A statement counts when it is executed, a simple query when it is sent. Getting one prepared is counted apart, because it happens once a
-   connection, and how many connections a pool opens is up to chance. So is what a client says about its session on a new connection.
+1. A statement counts when it is executed, a simple query when it is sent. Getting one prepared is
+   counted apart, because it happens once a connection, and how many connections a pool opens is up
+   to chance. So is what a client says about its session on a new connection.
 2. A statement of the catalog goes by its name, any other by its first word.
 3. The client waits for the server after each Sync, simple query and end of a COPY.
 """
@@ -23,7 +25,9 @@ _SETTINGS: Final = (b"SELECT set_config", b"SET ")
 
 
 class Tally:
-    """What was counted: executions by statement, and waits for an answer, those for preparations and settings left out."""
+    """What was counted: executions by statement, and waits for an answer, those for preparations
+    and settings left out.
+    """
 
     def __init__(self) -> None:
         self.statements: Counter[str] = Counter()

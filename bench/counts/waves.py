@@ -1,7 +1,9 @@
-"""A sync whose batches are known: every stage has exactly 500 units at a time, so what is said to the database can be counted for a batch.
+"""A sync whose batches are known: every stage has exactly 500 units at a time, so what is said to
+the database can be counted for a batch.
 
-The first stage puts a wave of 500 and waits until they are all associated before it puts the next. What is counted between the two is what a batch
-costs; what is left of the whole is what a sync costs besides. Bytes come from local files: a download says nothing to the database.
+The first stage puts a wave of 500 and waits until they are all associated before it puts the next.
+What is counted between the two is what a batch costs; what is left of the whole is what a sync
+costs besides. Bytes come from local files: a download says nothing to the database.
 """
 
 import asyncio
@@ -46,7 +48,8 @@ class File(Content):
 class Counted(msgspec.Struct, frozen=True):
     """What one sync said: in the whole, for a batch, and in round trips besides its batches.
 
-    When the stream has ended, a sync reads what is new once more for the version's root; that is besides.
+    When the stream has ended, a sync reads what is new once more for the version's root; that is
+    besides.
     """
 
     whole: Tally
@@ -71,7 +74,9 @@ class Turnstile:
 
 
 class Association(ContentAssociation):
-    """The stage that is the last to do something for a batch, with the turnstile behind its work: it does not hand on what was there before."""
+    """The stage that is the last to do something for a batch, with the turnstile behind its work:
+    it does not hand on what was there before.
+    """
 
     turnstile: Turnstile
 

@@ -1,7 +1,9 @@
-"""What a whole sync over HTTP fetches, encodes and calls: the file source against an upstream on loopback, in one process.
+"""What a whole sync over HTTP fetches, encodes and calls: the file source against an upstream on
+loopback, in one process.
 
-Bytes and requests are counted by the upstream, encodings and calls by Python's own profiler, round trips on the wire to the database. The round
-trips are told and not compared: how many files have arrived when the saver looks is up to chance, and with it the number of batches.
+Bytes and requests are counted by the upstream, encodings and calls by Python's own profiler, round
+trips on the wire to the database. The round trips are told and not compared: how many files have
+arrived when the saver looks is up to chance, and with it the number of batches.
 """
 
 import cProfile
@@ -36,7 +38,9 @@ class Fetched(msgspec.Struct, frozen=True, kw_only=True):
 async def sync_whole(
     engine: Engine, wire: Wire, upstream: Upstream, units: int, policy: Policy
 ) -> Fetched:
-    """Sync what the upstream serves into the repository named by the policy. The engine's database is behind the wire."""
+    """Sync what the upstream serves into the repository named by the policy. The engine's database
+    is behind the wire.
+    """
     before, requests, sent = wire.tally.copy(), upstream.count(), upstream.sent()
     remote = Remote(name=policy, url=upstream.url(f"/{MANIFEST}"), policy=policy)
     version = DeclarativeVersion(

@@ -1,6 +1,8 @@
-"""A wire to PostgreSQL that counts: a proxy on loopback, in a thread of its own, between a client and its server.
+"""A wire to PostgreSQL that counts: a proxy on loopback, in a thread of its own, between a client
+and its server.
 
-It counts what is said (`frontend.py`), so the program that is counted needs no hook, and statements it runs round its own counters are not missed.
+It counts what is said (`frontend.py`), so the program that is counted needs no hook, and statements
+it runs round its own counters are not missed.
 """
 
 import asyncio
@@ -15,7 +17,9 @@ _CHUNK: Final = 1 << 16
 
 
 class Wire(LoopbackServer):
-    """Takes connections for the server of `server_conninfo` while its context lasts; `conninfo` goes through it. All of them count for `tally`."""
+    """Takes connections for the server of `server_conninfo` while its context lasts; `conninfo`
+    goes through it. All of them count for `tally`.
+    """
 
     def __init__(self, server_conninfo: str) -> None:
         super().__init__()

@@ -1,8 +1,9 @@
 """Hashing beside a loop that never rests: why workers are processes and not threads.
 
-The loop turns without a pause, each turn 100 µs of Python, while 32 files at a time are digested by one thread or one worker process. Left out:
-all that a real loop waits for, which gives threads more room than here. `python bench/digest/bench_busy_loop.py` prints the speed and the share of
-the time that the loop had for its turns, medians of five runs; with pytest each point is a bench.
+The loop turns without a pause, each turn 100 µs of Python, while 32 files at a time are digested by
+one thread or one worker process. Left out: all that a real loop waits for, which gives threads more
+room than here. `python bench/digest/bench_busy_loop.py` prints the speed and the share of the time
+that the loop had for its turns, medians of five runs; with pytest each point is a bench.
 """
 
 import asyncio

@@ -1,8 +1,11 @@
-"""How fast one core digests a file, sha256 and BLAKE3 in one pass, from the page cache and from disk.
+"""How fast one core digests a file, sha256 and BLAKE3 in one pass, from the page cache and from
+disk.
 
-"digest_file" is what flowsync does; the other ways are what it was chosen over: advice to the kernel about reading ahead, and a memory map.
-"disk" drops a file from the page cache before each run; on file systems that live in memory it agrees with "cache".
-`python bench/digest/bench_reading.py` prints MB/s, medians of seven runs in which the ways alternate; with pytest each point is a bench.
+"digest_file" is what flowsync does; the other ways are what it was chosen over: advice to the
+kernel about reading ahead, and a memory map. "disk" drops a file from the page cache before each
+run; on file systems that live in memory it agrees with "cache". `python
+bench/digest/bench_reading.py` prints MB/s, medians of seven runs in which the ways alternate; with
+pytest each point is a bench.
 """
 
 import hashlib

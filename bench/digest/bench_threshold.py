@@ -1,14 +1,19 @@
-"""What a digest costs by the size of the body and the way it is computed: where `INLINE_LIMIT` and the limits of a batch come from.
+"""What a digest costs by the size of the body and the way it is computed: where `INLINE_LIMIT` and
+the limits of a batch come from.
 
-Bodies are hashed inline, one by one in a thread, or by path in one hash worker; sha256 and BLAKE3 of each. "lone" means one body at a time,
-as when the network is slower than the workers; "loaded" means 64 at a time, so that batches form. Files are in the page cache. Left out:
-writing the files, which a sync does anyway, and what threads cost a busy loop by waiting for the interpreter lock (`bench_busy_loop.py`).
+Bodies are hashed inline, one by one in a thread, or by path in one hash worker; sha256 and BLAKE3
+of each. "lone" means one body at a time, as when the network is slower than the workers; "loaded"
+means 64 at a time, so that batches form. Files are in the page cache. Left out: writing the files,
+which a sync does anyway, and what threads cost a busy loop by waiting for the interpreter lock
+(`bench_busy_loop.py`).
 
-Two figures a body, in µs of CPU. Loop: what the loop cannot use for anything else; that is its own thread, and for workers also the threads of
-the executor, which hold the interpreter lock when they run. Total: of all processes together, without the start of the worker.
+Two figures a body, in µs of CPU. Loop: what the loop cannot use for anything else; that is its own
+thread, and for workers also the threads of the executor, which hold the interpreter lock when they
+run. Total: of all processes together, without the start of the worker.
 
-`python bench/digest/bench_threshold.py` prints the curves, medians of seven runs a point; with pytest each point is a bench whose own figure is
-the wall clock's. Linux only: it reads a worker's CPU time from /proc.
+`python bench/digest/bench_threshold.py` prints the curves, medians of seven runs a point; with
+pytest each point is a bench whose own figure is the wall clock's. Linux only: it reads a worker's
+CPU time from /proc.
 """
 
 import asyncio

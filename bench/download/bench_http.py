@@ -1,7 +1,8 @@
 """What the fetcher costs beside the bare HTTP client: many small bodies, and few large ones.
 
-`python -m bench.download.bench_http` prints, for each size, time and CPU time a body and their ratios, medians of seven alternating rounds; with
-pytest each point is a bench. Left out: disks (bodies stay in memory or are thrown away), hashing, and the server, which has a process of its own.
+`python -m bench.download.bench_http` prints, for each size, time and CPU time a body and their
+ratios, medians of seven alternating rounds; with pytest each point is a bench. Left out: disks
+(bodies stay in memory or are thrown away), hashing, and the server, which has a process of its own.
 """
 
 import asyncio

@@ -1,14 +1,19 @@
-"""How near the adaptive limit comes to the best fixed number of requests at a time, what the order is worth, and what a slot costs.
+"""How near the adaptive limit comes to the best fixed number of requests at a time, what the order
+is worth, and what a slot costs.
 
-`python -m bench.download.bench_pacing` simulates upstreams of hidden capacity (`origins`) and prints for each the best fixed number from 1 to 128,
-found in the same simulation, with its throughput, and as parts of that what a fixed 16 and the adaptive limit reach. A fixed number by which more
-than one request in a thousand fails for good does not count; where all do, the rate that the upstream allows takes the place of the best. Left out:
-what our own side costs, and upstreams whose capacity changes. With pytest one upstream of each kind is a bench, and so is a slot.
+`python -m bench.download.bench_pacing` simulates upstreams of hidden capacity (`origins`) and
+prints for each the best fixed number from 1 to 128, found in the same simulation, with its
+throughput, and as parts of that what a fixed 16 and the adaptive limit reach. A fixed number by
+which more than one request in a thousand fails for good does not count; where all do, the rate that
+the upstream allows takes the place of the best. Left out: what our own side costs, and upstreams
+whose capacity changes. With pytest one upstream of each kind is a bench, and so is a slot.
 
-Chance is part of it, so each upstream has a line for each of two seeds, and the end counts upstreams by the mean of both.
+Chance is part of it, so each upstream has a line for each of two seeds, and the end counts
+upstreams by the mean of both.
 
-Throughput is counted from the first request, so it holds what learning costs. An upstream that answers `Retry-After` makes everybody wait, and
-learning its limit costs at least one such pause: the run must be long beside it.
+Throughput is counted from the first request, so it holds what learning costs. An upstream that
+answers `Retry-After` makes everybody wait, and learning its limit costs at least one such pause:
+the run must be long beside it.
 """
 
 import sys

@@ -1,4 +1,6 @@
-"""Upstreams of hidden capacity, in virtual time: no sockets, no clock, and the same in every run."""
+"""Upstreams of hidden capacity, in virtual time: no sockets, no clock, and the same in
+every run.
+"""
 
 import heapq
 import itertools
@@ -72,7 +74,9 @@ class Queueing:
 
 
 class Slow:
-    """A long way with little throughput a connection, for as many connections as wanted; `flaw` is the part of requests that fail by chance."""
+    """A long way with little throughput a connection, for as many connections as wanted; `flaw` is
+    the part of requests that fail by chance.
+    """
 
     def __init__(self, latency: float, bytes_a_second: float = 1e9, flaw: float = 0.0) -> None:
         self._latency = latency
@@ -156,7 +160,9 @@ class Shared:
         self._since = world.now
 
     def _plan(self, world: World) -> None:
-        """Await the end of the body that will be whole first; whatever was awaited before does not count any more."""
+        """Await the end of the body that will be whole first; whatever was awaited before does not
+        count any more.
+        """
         self._plans += 1
         plan = self._plans
         if not self._bodies:

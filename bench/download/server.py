@@ -1,6 +1,8 @@
-"""The upstream of the download benches: answers every GET with as many bytes as its path says, from a process of its own.
+"""The upstream of the download benches: answers every GET with as many bytes as its path says, from
+a process of its own.
 
-`running()` starts it and gives its URL; `GET /4096/any` brings 4096 bytes. It does the least an HTTP server can, so that a bench measures the client.
+`running()` starts it and gives its URL; `GET /4096/any` brings 4096 bytes. It does the least an
+HTTP server can, so that a bench measures the client.
 """
 
 import asyncio

@@ -1,4 +1,6 @@
-"""A sync that fetches from a simulated upstream: the product's own gate, line and waits between tries, with virtual time in place of a loop."""
+"""A sync that fetches from a simulated upstream: the product's own gate, line and waits between
+tries, with virtual time in place of a loop.
+"""
 
 import math
 import random
@@ -19,7 +21,9 @@ WINDOW: Final = 200
 
 
 class Outcome(msgspec.Struct):
-    """What came of a run. `failed` are requests that were given up after all tries, `refused` single tries."""
+    """What came of a run. `failed` are requests that were given up after all tries, `refused`
+    single tries.
+    """
 
     seconds: float = 0.0
     served: int = 0
@@ -32,7 +36,9 @@ class Outcome(msgspec.Struct):
 
     @property
     def throughput(self) -> float:
-        """Bodies a second until the last one was handed out: what comes after is the wait for single ones."""
+        """Bodies a second until the last one was handed out: what comes after is the wait for
+        single ones.
+        """
         return self.served_then / self.handed_out
 
 
@@ -51,8 +57,8 @@ def simulate(
     largest_first: bool = True,
     seed: int = 1,
 ) -> Outcome:
-    """Fetch bodies of these sizes, with a fixed number of requests at a time or an adaptive one, the largest or the first declared first, with
-    the chance of this seed.
+    """Fetch bodies of these sizes, with a fixed number of requests at a time or an adaptive one,
+    the largest or the first declared first, with the chance of this seed.
     """
     remote = Remote(name="r", url="http://r/", download_concurrency=fixed)
     return _Run(origin, sizes, remote, World(seed), largest_first=largest_first).result()

@@ -1,15 +1,21 @@
-"""The gate against regressions: `python -m bench.gate [BASE]`, which `make bench-gate BASE=…` calls.
+"""The gate against regressions: `python -m bench.gate [BASE]`, which `make bench-gate BASE=…`
+calls.
 
-Compares this tree, as it is, with a base revision on the same machine in the same hour, each with its own benches. Fails when the minimum of a bench
-is larger by more than 25 %, or a deterministic count (`bench.counts`) by more than 2 %.
+Compares this tree, as it is, with a base revision on the same machine in the same hour, each with
+its own benches. Fails when the minimum of a bench is larger by more than 25 %, or a deterministic
+count (`bench.counts`) by more than 2 %.
 
-1. Both sides take turns, and who begins alternates, so that a noisy neighbour meets both. Minima are compared: noise only adds.
-2. A suspect is measured again, in so many turns more at most, before it is called a regression. It is one when its minimum stays larger, and was
-   larger in two of three turns: a single lucky turn of the base is no measure.
-3. What only one side has is listed and not compared. A bench that changed together with the code is compared all the same: it says so by its ratio.
+1. Both sides take turns, and who begins alternates, so that a noisy neighbour meets both. Minima
+   are compared: noise only adds.
+2. A suspect is measured again, in so many turns more at most, before it is called a regression. It
+   is one when its minimum stays larger, and was larger in two of three turns: a single lucky turn
+   of the base is no measure.
+3. What only one side has is listed and not compared. A bench that changed together with the code is
+   compared all the same: it says so by its ratio.
 
-Left out unless asked for by name: the benches that compare ways of the outside world (`digest`, most of `store`, `download/bench_pacing.py`) or start
-whole syncs (`workers`, `syncs`). Files lie in memory, so no figure hangs on the disk (`surroundings.py`).
+Left out unless asked for by name: the benches that compare ways of the outside world (`digest`,
+most of `store`, `download/bench_pacing.py`) or start whole syncs (`workers`, `syncs`). Files lie in
+memory, so no figure hangs on the disk (`surroundings.py`).
 """
 
 import argparse

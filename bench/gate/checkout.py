@@ -9,7 +9,9 @@ from tempfile import TemporaryDirectory
 
 @contextmanager
 def checked_out(repository: Path, revision: str) -> Iterator[Path]:
-    """Give a folder with the files of a revision. Raise `RuntimeError` with git's words when there is no such revision."""
+    """Give a folder with the files of a revision. Raise `RuntimeError` with git's words when there
+    is no such revision.
+    """
     with TemporaryDirectory(prefix="flowsync-gate-") as scratch:
         tree = Path(scratch, "base")
         _git(repository, "worktree", "add", "--quiet", "--detach", str(tree), revision)

@@ -1,6 +1,8 @@
-"""One side of a comparison: a tree whose benches are run with its own code, all in the environment of whoever asks.
+"""One side of a comparison: a tree whose benches are run with its own code, all in the environment
+of whoever asks.
 
-flowsync is pure Python, so a tree that comes first in `PYTHONPATH` is the flowsync that is measured, in the processes that a bench starts too.
+flowsync is pure Python, so a tree that comes first in `PYTHONPATH` is the flowsync that is
+measured, in the processes that a bench starts too.
 """
 
 import os
@@ -35,7 +37,9 @@ class _Saved(msgspec.Struct):
 
 
 class Side:
-    """The tree in a folder. `name` is what messages call it; `environment` is added to that of this process."""
+    """The tree in a folder. `name` is what messages call it; `environment` is added to that of this
+    process.
+    """
 
     def __init__(self, name: str, tree: Path, environment: Mapping[str, str]) -> None:
         self.name = name
@@ -55,7 +59,9 @@ class Side:
         return conftest.is_file() and SHARE_OPTION in conftest.read_text()
 
     def minima(self, wanted: Sequence[str], share: float) -> dict[str, float]:
-        """Run files of benches, or single ones by their ids, and return the least seconds of each bench by id."""
+        """Run files of benches, or single ones by their ids, and return the least seconds of each
+        bench by id.
+        """
         smaller = [] if share == 1 else [SHARE_OPTION, str(share)]
         with TemporaryDirectory() as folder:
             saved = Path(folder, "saved.json")
@@ -64,7 +70,9 @@ class Side:
         return {bench.fullname: bench.stats.min for bench in found.benchmarks}
 
     def counts(self) -> dict[str, float]:
-        """Return the deterministic counts of the tree, by name; none where it has no `bench.counts`."""
+        """Return the deterministic counts of the tree, by name; none where it has no
+        `bench.counts`.
+        """
         if not self.has("bench/counts/__main__.py"):
             return {}
         with TemporaryDirectory() as folder:

@@ -1,7 +1,9 @@
-"""Where both sides are measured: temporary files in memory where that is possible, and one PostgreSQL for all runs.
+"""Where both sides are measured: temporary files in memory where that is possible, and one
+PostgreSQL for all runs.
 
-A disk is shared with whoever else writes to it, and no number of rounds takes that out of a figure; what the code does to it is the same in memory.
-What a disk really costs is for `make bench` to show.
+A disk is shared with whoever else writes to it, and no number of rounds takes that out of a figure;
+what the code does to it is the same in memory. What a disk really costs is for `make bench` to
+show.
 """
 
 import os
@@ -22,7 +24,9 @@ _ENOUGH: Final = 4 << 30
 
 @contextmanager
 def surroundings() -> Iterator[Mapping[str, str]]:
-    """Give the environment variables of all runs. A database server that the environment names is used; otherwise one is started and thrown away."""
+    """Give the environment variables of all runs. A database server that the environment names is
+    used; otherwise one is started and thrown away.
+    """
     with tempfile.TemporaryDirectory(prefix="flowsync-gate-", dir=_memory()) as scratch:
         given = os.environ.get(DATABASE)
         if given:

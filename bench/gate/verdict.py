@@ -1,4 +1,6 @@
-"""What two sets of figures say: which became worse, which better, and which cannot be compared. Holds no clock and runs nothing."""
+"""What two sets of figures say: which became worse, which better, and which cannot be compared.
+Holds no clock and runs nothing.
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
@@ -34,7 +36,9 @@ class Turn(msgspec.Struct, frozen=True):
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
-    """All figures that both sides have, worst first; those that are regressions; and the names that only one side has."""
+    """All figures that both sides have, worst first; those that are regressions; and the names that
+    only one side has.
+    """
 
     compared: tuple[Change, ...]
     regressions: tuple[Change, ...]
@@ -59,7 +63,9 @@ def judge(base: Mapping[str, float], head: Mapping[str, float], limit: float) ->
 
 
 def judge_turns(turns: Sequence[Turn], limit: float) -> Verdict:
-    """Compare the minima over all turns. A regression must show in them, and in two of three turns of its own."""
+    """Compare the minima over all turns. A regression must show in them, and in two of three turns
+    of its own.
+    """
     verdict = judge(
         _minima(turn.base for turn in turns), _minima(turn.head for turn in turns), limit
     )
@@ -82,7 +88,9 @@ def _lasts(turns: Sequence[Turn], name: str, limit: float) -> bool:
 
 
 def as_text(title: str, verdict: Verdict) -> str:
-    """Return the verdict for people: what got worse or better by a tenth or a regression's measure, and what was not compared."""
+    """Return the verdict for people: what got worse or better by a tenth or a regression's measure,
+    and what was not compared.
+    """
     lines = [f"{title}: {len(verdict.compared)} compared, {len(verdict.regressions)} worse"]
     for change in verdict.compared:
         failed = change in verdict.regressions

@@ -1,6 +1,8 @@
-"""What the root of a version costs a unit: the sum that a batch of 500 units adds to a state, and the BLAKE3 in it alone.
+"""What the root of a version costs a unit: the sum that a batch of 500 units adds to a state, and
+the BLAKE3 in it alone.
 
-Left out: reading the ids from the database. The sums are compared with lane-by-lane arithmetic in `tests/unit/model/test_content_set.py`.
+Left out: reading the ids from the database. The sums are compared with lane-by-lane arithmetic in
+`tests/unit/model/test_content_set.py`.
 """
 
 import os

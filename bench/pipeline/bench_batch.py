@@ -1,10 +1,13 @@
-"""What batches cost: collecting items into a batch, and releasing batches early because somebody awaits an item in them.
+"""What batches cost: collecting items into a batch, and releasing batches early because somebody
+awaits an item in them.
 
-"collect" is the buffer alone: items come in pieces, it waits between them as a stage would, and is released when it is full. "awaited" is a
-pipeline of three batching stages in front of a resolver and one behind it, whose first stage awaits every item at once, all of them late, or none.
-Left out: the work that a stage does on a batch, which is what small batches make dear.
+"collect" is the buffer alone: items come in pieces, it waits between them as a stage would, and is
+released when it is full. "awaited" is a pipeline of three batching stages in front of a resolver
+and one behind it, whose first stage awaits every item at once, all of them late, or none. Left out:
+the work that a stage does on a batch, which is what small batches make dear.
 
-The figure that counts is `ns_item` (median), printed with `-s` and saved with the others; the table shows the whole run.
+The figure that counts is `ns_item` (median), printed with `-s` and saved with the others; the table
+shows the whole run.
 """
 
 import asyncio

@@ -1,9 +1,12 @@
-"""What a lease costs: taken and given back with room, and when every taker has to wait for another's.
+"""What a lease costs: taken and given back with room, and when every taker has to wait for
+another's.
 
-"room" is one task; "crowd" is 200 tasks, as many as contents are downloaded at a time, over a budget for 20, so that nearly every lease is
-waited for. Either from the budget itself or through the account of a run, as syncs do. Left out: the pressure's effect on batches.
+"room" is one task; "crowd" is 200 tasks, as many as contents are downloaded at a time, over a
+budget for 20, so that nearly every lease is waited for. Either from the budget itself or through
+the account of a run, as syncs do. Left out: the pressure's effect on batches.
 
-The figure that counts is `ns_lease` (median), printed with `-s` and saved with the others; the table shows the whole run.
+The figure that counts is `ns_lease` (median), printed with `-s` and saved with the others; the
+table shows the whole run.
 """
 
 import asyncio

@@ -1,9 +1,12 @@
-"""What a hop from stage to stage costs: ten stages without work, by the size of the channels and the way the stages read and put.
+"""What a hop from stage to stage costs: ten stages without work, by the size of the channels and
+the way the stages read and put.
 
-"queue" is the same chain of tasks over `asyncio.Queue`, as the reference of the same run; it knows no end, no errors and no awaited items.
-Items can be awaited, as those of a sync can; nobody awaits them. Left out: making the items, and any work on them.
+"queue" is the same chain of tasks over `asyncio.Queue`, as the reference of the same run; it knows
+no end, no errors and no awaited items. Items can be awaited, as those of a sync can; nobody awaits
+them. Left out: making the items, and any work on them.
 
-The figure that counts is `ns_item_hop` (median), printed with `-s` and saved with the others; the table shows the whole run.
+The figure that counts is `ns_item_hop` (median), printed with `-s` and saved with the others; the
+table shows the whole run.
 """
 
 import asyncio

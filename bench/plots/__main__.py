@@ -1,6 +1,8 @@
-"""Draws what earlier runs of the benches left in `.benchmarks/`, as PNG files: `python -m bench.plots`, which `make bench-plot` calls.
+"""Draws what earlier runs of the benches left in `.benchmarks/`, as PNG files: `python -m
+bench.plots`, which `make bench-plot` calls.
 
-Needs matplotlib, of the dependency group `plot`. A picture shows what was measured when; figures of different machines or days do not compare.
+Needs matplotlib, of the dependency group `plot`. A picture shows what was measured when; figures of
+different machines or days do not compare.
 """
 
 import re

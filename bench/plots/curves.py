@@ -1,4 +1,6 @@
-"""The curves in saved figures: of the floors' benches, by their numeric parameters, and of whole syncs, from run to run. Draws nothing."""
+"""The curves in saved figures: of the floors' benches, by their numeric parameters, and of whole
+syncs, from run to run. Draws nothing.
+"""
 
 from collections.abc import Iterable
 from typing import Any, Final
@@ -16,7 +18,9 @@ class Curve(msgspec.Struct, frozen=True):
 
 
 class Chart(msgspec.Struct, frozen=True, kw_only=True):
-    """What becomes one picture. `labels` stand at x = 0, 1, 2 …; without any, both axes are logarithmic."""
+    """What becomes one picture. `labels` stand at x = 0, 1, 2 …; without any, both axes are
+    logarithmic.
+    """
 
     name: str
     x: str
@@ -49,7 +53,9 @@ class _SyncRow(msgspec.Struct):
 
 
 def charts_of_floors(saved: bytes) -> list[Chart]:
-    """Return a chart for each bench of a saved pytest-benchmark run that has a number among its parameters."""
+    """Return a chart for each bench of a saved pytest-benchmark run that has a number among its
+    parameters.
+    """
     groups: dict[str, list[_Bench]] = {}
     for bench in msgspec.json.decode(saved, type=_Saved).benchmarks:
         groups.setdefault(bench.fullname.partition("[")[0], []).append(bench)
@@ -58,7 +64,9 @@ def charts_of_floors(saved: bytes) -> list[Chart]:
 
 
 def charts_of_syncs(lines: Iterable[bytes]) -> list[Chart]:
-    """Return a chart for each scenario and share of it in the lines of whole syncs: units a second of each contender, run by run."""
+    """Return a chart for each scenario and share of it in the lines of whole syncs: units a second
+    of each contender, run by run.
+    """
     decode = msgspec.json.Decoder(_SyncRow).decode
     groups: dict[str, list[_SyncRow]] = {}
     for row in map(decode, lines):
@@ -81,7 +89,9 @@ def _chart_of_floor(name: str, benches: list[_Bench]) -> Chart | None:
 
 
 def _is_axis(values: list[Any]) -> bool:
-    """Say whether the values of a parameter can be an axis, which is logarithmic: several numbers above zero."""
+    """Say whether the values of a parameter can be an axis, which is logarithmic: several numbers
+    above zero.
+    """
     numbers = {value for value in values if type(value) in {int, float} and value > 0}
     return len(numbers) > 1 and all(value in numbers for value in values)
 

@@ -14,7 +14,9 @@ async def ask_all(url: str, size: int, requests: int, connections: int) -> None:
 
 
 async def connect(url: str) -> Connection:
-    """Connect to the host of a URL; a server that has just said where it listens may be a moment from doing so."""
+    """Connect to the host of a URL; a server that has just said where it listens may be a moment
+    from doing so.
+    """
     place = urlsplit(url)
     for _ in range(100):
         try:

@@ -1,4 +1,6 @@
-"""The server to compare with: aiohttp and its own `FileResponse` over a folder, with nothing looked up. `python -m bench.serving.bare FOLDER`."""
+"""The server to compare with: aiohttp and its own `FileResponse` over a folder, with nothing looked
+up. `python -m bench.serving.bare FOLDER`.
+"""
 
 import asyncio
 import sys

@@ -1,7 +1,9 @@
-"""Bench of serving local files: flowsync beside bare aiohttp and, where it is installed, nginx with one worker. All files are in the page cache.
+"""Bench of serving local files: flowsync beside bare aiohttp and, where it is installed, nginx with
+one worker. All files are in the page cache.
 
-Scenarios: 4 KiB files over 16 kept connections, 2000 requests a round; a file of 64 MiB over one connection. Each server is a process of its own, the
-client is this one and does as little as possible; on two cores it takes part of the machine. Left out: TLS, cold disks, many processes.
+Scenarios: 4 KiB files over 16 kept connections, 2000 requests a round; a file of 64 MiB over one
+connection. Each server is a process of its own, the client is this one and does as little as
+possible; on two cores it takes part of the machine. Left out: TLS, cold disks, many processes.
 """
 
 from collections.abc import Iterator

@@ -1,7 +1,9 @@
-"""Bench of serving what is not here yet: how much later its first byte comes than from upstream itself, and a thousand clients at once.
+"""Bench of serving what is not here yet: how much later its first byte comes than from upstream
+itself, and a thousand clients at once.
 
-Scenario: a file of 1 MiB that was synced on demand and is asked for the first time, over a kept connection; each round takes another file, when the
-one before is stored. Upstream is bare aiohttp on loopback, so what flowsync adds is all there is to see. The thousand clients connect anew and all
+Scenario: a file of 1 MiB that was synced on demand and is asked for the first time, over a kept
+connection; each round takes another file, when the one before is stored. Upstream is bare aiohttp
+on loopback, so what flowsync adds is all there is to see. The thousand clients connect anew and all
 read the whole file.
 """
 

@@ -1,4 +1,6 @@
-"""The servers that are compared, each a process of its own over the same files: flowsync, bare aiohttp, and nginx with one worker."""
+"""The servers that are compared, each a process of its own over the same files: flowsync, bare
+aiohttp, and nginx with one worker.
+"""
 
 import asyncio
 import hashlib
@@ -23,7 +25,9 @@ MANIFEST = "PULP_MANIFEST"
 
 
 def publish(folder: Path, sizes: Sequence[int]) -> Path:
-    """Make files `0`, `1`, … of these sizes, each unlike the others, with their manifest; return their folder."""
+    """Make files `0`, `1`, … of these sizes, each unlike the others, with their manifest; return
+    their folder.
+    """
     tree = folder / "tree"
     tree.mkdir()
     lines = []
@@ -44,7 +48,9 @@ def aiohttp(tree: Path) -> Iterator[str]:
 
 @contextmanager
 def nginx(tree: Path) -> Iterator[str]:
-    """Serve the folder by nginx and give the URL of its root. Skip the bench where there is none."""
+    """Serve the folder by nginx and give the URL of its root. Skip the bench where there is
+    none.
+    """
     if shutil.which("nginx") is None:
         pytest.skip("nginx is not installed")
     port = uvloop.run(_free_port())
@@ -64,7 +70,9 @@ def nginx(tree: Path) -> Iterator[str]:
 def flowsync(
     home: Path, conninfo: str, upstream: str, policy: Policy = "immediate"
 ) -> Iterator[str]:
-    """Sync the folder at the URL `upstream` into a new home, serve it, and give the URL of the repository's root."""
+    """Sync the folder at the URL `upstream` into a new home, serve it, and give the URL of the
+    repository's root.
+    """
     uvloop.run(_sync(home, conninfo, upstream, policy))
     place = ["--home", str(home), "--database-url", conninfo]
     command = [sys.executable, "-m", "flowsync", *place, "serve", "--bind", "127.0.0.1:0"]

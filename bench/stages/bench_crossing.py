@@ -1,8 +1,11 @@
-"""What an item costs on its way to a worker process and back: the four steps of its codecs, in batches as they are sent.
+"""What an item costs on its way to a worker process and back: the four steps of its codecs, in
+batches as they are sent.
 
-Each item is a file with one artifact and digests, of which the worker learns size, digests and the staged file, as after a download. The table is in
-time a batch; `-s` prints µs an item (median) and its bytes on the way, which are also in the saved figures. Left out: the pipes of the
-executor, the downloads, and bodies small enough to be in memory, which a worker writes to files while it encodes its answer.
+Each item is a file with one artifact and digests, of which the worker learns size, digests and the
+staged file, as after a download. The table is in time a batch; `-s` prints µs an item (median) and
+its bytes on the way, which are also in the saved figures. Left out: the pipes of the executor, the
+downloads, and bodies small enough to be in memory, which a worker writes to files while it encodes
+its answer.
 """
 
 import asyncio

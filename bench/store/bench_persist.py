@@ -1,10 +1,13 @@
-"""Bench of the durable writing of batches: 1, 50 and 500 new blobs of 4 KiB, by each way to make them durable.
+"""Bench of the durable writing of batches: 1, 50 and 500 new blobs of 4 KiB, by each way to make
+them durable.
 
-Scenarios: the barrier before the renames, the barrier after them, both beside a process that writes 400 MB/s to the same file system, and a
-whole batch from bodies in memory to blobs. The fan-out folders exist. Left out: the way through the event loop, bodies that were staged as files.
+Scenarios: the barrier before the renames, the barrier after them, both beside a process that writes
+400 MB/s to the same file system, and a whole batch from bodies in memory to blobs. The fan-out
+folders exist. Left out: the way through the event loop, bodies that were staged as files.
 
-Caveats: what the ways cost is up to the file system, so run it on the disk in question (`--basetemp`); a tmpfs shows nothing. ext4 does not reuse
-inodes that were freed in the last half minute, and searching past many of them can cost more than all the rest of a whole batch.
+Caveats: what the ways cost is up to the file system, so run it on the disk in question
+(`--basetemp`); a tmpfs shows nothing. ext4 does not reuse inodes that were freed in the last half
+minute, and searching past many of them can cost more than all the rest of a whole batch.
 """
 
 import ctypes
@@ -57,7 +60,9 @@ class Threads:
 
 
 class Ranges:
-    """sync_file_range of all files, started together, then fdatasync of each; fsync of the folders."""
+    """sync_file_range of all files, started together, then fdatasync of each; fsync of the
+    folders.
+    """
 
     def files(self, written: Iterable[str], staged: Iterable[str]) -> None:
         whole, start_writing = ctypes.c_int64(0), ctypes.c_uint(2)
@@ -151,7 +156,9 @@ def bench_folders(benchmark: BenchmarkFixture, site: Site, way: Barrier, blobs: 
 
 @pytest.mark.usefixtures("neighbour")
 def bench_barriers_beside_a_writer(benchmark: BenchmarkFixture, site: Site, way: Barrier) -> None:
-    """Measure both barriers of 500 blobs, and the renames between them, while another process writes to the same file system."""
+    """Measure both barriers of 500 blobs, and the renames between them, while another process
+    writes to the same file system.
+    """
 
     def pass_both(paths: list[str]) -> None:
         way.files(paths, ())

@@ -1,11 +1,14 @@
 """Writing batches beside a loop that never rests: why all but the smallest go to a worker process.
 
-The loop turns without a pause, each turn 100 µs of Python and 4 KiB through a socket, while batches of new blobs of 4 KiB are made durable one after
-the other, by a thread or by the store's worker. Left out: what a real loop waits for, which gives a thread more room than here.
-`python bench/store/bench_scribe.py` prints blobs a second and the share of the time that the loop had for its turns, by the size of the batches,
-medians of five runs; with pytest each way is a bench, with batches of 500.
+The loop turns without a pause, each turn 100 µs of Python and 4 KiB through a socket, while batches
+of new blobs of 4 KiB are made durable one after the other, by a thread or by the store's worker.
+Left out: what a real loop waits for, which gives a thread more room than here. `python
+bench/store/bench_scribe.py` prints blobs a second and the share of the time that the loop had for
+its turns, by the size of the batches, medians of five runs; with pytest each way is a bench, with
+batches of 500.
 
-Caveat: the file system counts as well, see `bench_persist`; nothing that was written is removed before the end.
+Caveat: the file system counts as well, see `bench_persist`; nothing that was written is removed
+before the end.
 """
 
 import asyncio

@@ -1,9 +1,11 @@
-"""Bench of the fan-out: renaming 2000 files into a store, by the number of its folders (200 where it is run once as a test of itself).
+"""Bench of the fan-out: renaming 2000 files into a store, by the number of its folders (200 where
+it is run once as a test of itself).
 
-Scenarios: a new store, whose folders are made on the way; and a store that holds 200 000 blobs already. Left out: durability, reading, and what cold
-caches cost.
+Scenarios: a new store, whose folders are made on the way; and a store that holds 200 000 blobs
+already. Left out: durability, reading, and what cold caches cost.
 
-The blobs in place are hard links to empty files, which makes them quick to plant; the folders are as large as with real ones.
+The blobs in place are hard links to empty files, which makes them quick to plant; the folders are
+as large as with real ones.
 """
 
 import os

@@ -1,6 +1,8 @@
-"""What aiohttp alone does: fetch every file of a manifest with 16 requests at a time and write it, unverified and unrecorded.
+"""What aiohttp alone does: fetch every file of a manifest with 16 requests at a time and write it,
+unverified and unrecorded.
 
-`python -m bench.syncs.bare URL MANIFEST FOLDER`. A reference: the least that a Python process with this client can take.
+`python -m bench.syncs.bare URL MANIFEST FOLDER`. A reference: the least that a Python process with
+this client can take.
 """
 
 import asyncio

@@ -1,10 +1,12 @@
 """What a sync costs that finds nothing new at upstream: CPU that does not grow with the repository.
 
-A hundred such syncs run in an open engine, as in a daemon. Measured is the CPU of this process and of the database's processes, autovacuum included,
-which the system counts in hundredths of a second; `extra_info` tells both in milliseconds a sync. Left out: the start of the process and of the
+A hundred such syncs run in an open engine, as in a daemon. Measured is the CPU of this process and
+of the database's processes, autovacuum included, which the system counts in hundredths of a second;
+`extra_info` tells both in milliseconds a sync. Left out: the start of the process and of the
 embedded server, which `make bench SCENARIO=resync_skip` has in it.
 
-On 2 cores, in two runs: 3.3 and 5.0 ms here and 2.8 and 4.6 ms in the database for 1 000 units, 3.3 and 4.6 ms and 3.1 and 4.7 ms for 100 000.
+On 2 cores, in two runs: 3.3 and 5.0 ms here and 2.8 and 4.6 ms in the database for 1 000 units, 3.3
+and 4.6 ms and 3.1 and 4.7 ms for 100 000.
 """
 
 import os

@@ -1,4 +1,6 @@
-"""The scenarios of whole syncs, each kind once with a handful of files, so that the harness itself is tested; `run.py` measures."""
+"""The scenarios of whole syncs, each kind once with a handful of files, so that the harness itself
+is tested; `run.py` measures.
+"""
 
 from pathlib import Path
 

@@ -1,10 +1,12 @@
 """Lets the contenders of a scenario take turns and sums up what each took.
 
 1. One fixed upstream for all of them, a process of its own on loopback.
-2. Round by round, so that a noisy neighbour meets all of them; medians are kept, ratios are what counts.
+2. Round by round, so that a noisy neighbour meets all of them; medians are kept, ratios are what
+   counts.
 3. A run that did not do its work is an error, not a time.
-4. What a run made stays until the last scenario is over, unless it is much: a file system that has just removed 20 000 files is slow to make others
-   (14 % of a first sync's time in ext4 went into the search for inodes that were not freed just now), and the next contender would pay for it.
+4. What a run made stays until the last scenario is over, unless it is much: a file system that has
+   just removed 20 000 files is slow to make others (14 % of a first sync's time in ext4 went into
+   the search for inodes that were not freed just now), and the next contender would pay for it.
 """
 
 import os
@@ -28,7 +30,9 @@ def compare(
     rounds: int,
     share: float = 1.0,
 ) -> list[Row]:
-    """Return a row for each contender after so many rounds with a share of the scenario's files; all files lie below `place`."""
+    """Return a row for each contender after so many rounds with a share of the scenario's files;
+    all files lie below `place`.
+    """
     sizes = scenario.sizes(share)
     kind = "bodies" if scenario.bodies else "manifest"
     upstream = place / "upstream" / f"{kind}-{len(sizes)}-{sum(sizes)}"

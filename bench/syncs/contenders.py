@@ -1,7 +1,8 @@
-"""Who takes part: flowsync with some number of download workers, and the references that are installed.
+"""Who takes part: flowsync with some number of download workers, and the references that are
+installed.
 
-A contender has a folder of its own, prepares it unmeasured, gives the command to measure, and says afterwards whether the command did its work: a
-fast command that fetched nothing is no reference.
+A contender has a folder of its own, prepares it unmeasured, gives the command to measure, and says
+afterwards whether the command did its work: a fast command that fetched nothing is no reference.
 """
 
 import json
@@ -75,7 +76,9 @@ class Flowsync:
 
 
 class FlowsyncAtOnce(Flowsync):
-    """The same with all repositories of the scenario given to one engine, which lets them go on in turn (`syncs_at_once`, as it is by default)."""
+    """The same with all repositories of the scenario given to one engine, which lets them go on in
+    turn (`syncs_at_once`, as it is by default).
+    """
 
     def command(self, scenario: Scenario, place: Path, upstream: Path, url: str) -> Sequence[str]:
         return [*_FLOWSYNC, "--home", str(place / "home"), "sync", "--json"]
@@ -159,7 +162,9 @@ class BareAiohttp(Downloader):
 
 
 class DurableCopy(Downloader):
-    """What the disk asks for: the same files copied from the upstream's folder without any network, then made durable at once."""
+    """What the disk asks for: the same files copied from the upstream's folder without any network,
+    then made durable at once.
+    """
 
     name = "cp, durable"
 

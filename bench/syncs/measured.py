@@ -1,7 +1,9 @@
-"""Runs one command and measures it together with every process it leaves behind: wall, CPU and memory.
+"""Runs one command and measures it together with every process it leaves behind: wall, CPU and
+memory.
 
-The measuring process makes itself the one that inherits orphans (`prctl(PR_SET_CHILD_SUBREAPER)`, Linux), so that a database server which
-detaches itself is waited for and counted too. It is a process of its own, because it waits for whatever child there is.
+The measuring process makes itself the one that inherits orphans (`prctl(PR_SET_CHILD_SUBREAPER)`,
+Linux), so that a database server which detaches itself is waited for and counted too. It is a
+process of its own, because it waits for whatever child there is.
 """
 
 import ctypes
@@ -22,8 +24,8 @@ REPOSITORY: Final = Path(__file__).parents[2]
 
 
 class Measured(msgspec.Struct, frozen=True, kw_only=True):
-    """One run: seconds from start to end of the command, CPU seconds of all its processes, peak memory (MiB) of the largest
-    process among the command and those it waited for.
+    """One run: seconds from start to end of the command, CPU seconds of all its processes, peak
+    memory (MiB) of the largest process among the command and those it waited for.
     """
 
     status: int
@@ -35,7 +37,9 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def measure(command: Sequence[str], folder: Path) -> Measured:
-    """Run the command in `folder` and return what it took. Raise `RuntimeError` with its last words when it fails."""
+    """Run the command in `folder` and return what it took. Raise `RuntimeError` with its last words
+    when it fails.
+    """
     measuring = [sys.executable, "-m", "bench.syncs.measured", str(folder), *command]
     environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
     run = subprocess.run(measuring, capture_output=True, check=True, env=environment)

@@ -1,9 +1,12 @@
-"""Whole syncs beside the references: `python -m bench.syncs.run [SCENARIO …]`, which `make bench SCENARIO=…` calls.
+"""Whole syncs beside the references: `python -m bench.syncs.run [SCENARIO …]`, which `make bench
+SCENARIO=…` calls.
 
-The table is for people; the same figures go as JSON lines to `.benchmarks/syncs.jsonl`, with machine, commit and versions.
+The table is for people; the same figures go as JSON lines to `.benchmarks/syncs.jsonl`, with
+machine, commit and versions.
 
-What the figures leave out: network latency, TLS, a cold page cache. Upstream, database and contenders share the cores. The references verify
-nothing and record nothing, and but for the copy they make nothing durable.
+What the figures leave out: network latency, TLS, a cold page cache. Upstream, database and
+contenders share the cores. The references verify nothing and record nothing, and but for the copy
+they make nothing durable.
 """
 
 import argparse

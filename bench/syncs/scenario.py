@@ -1,8 +1,10 @@
-"""The scenarios of whole syncs: what upstream has, in which state the home is, and what is measured.
+"""The scenarios of whole syncs: what upstream has, in which state the home is, and what is
+measured.
 
-A scenario names its files by size only; `tree.py` makes them. `first` scenarios begin with an empty store and a running-in of the database server's
-files (initdb), the others with the repository as an earlier sync left it, so what is measured is one command of the command line, start of the
-process and of the embedded server included.
+A scenario names its files by size only; `tree.py` makes them. `first` scenarios begin with an empty
+store and a running-in of the database server's files (initdb), the others with the repository as an
+earlier sync left it, so what is measured is one command of the command line, start of the process
+and of the embedded server included.
 """
 
 import random
@@ -20,11 +22,13 @@ _STAYS: Final = 256 * MIB
 
 
 class Scenario(msgspec.Struct, frozen=True, kw_only=True):
-    """One whole sync. `sizes` gives the files' sizes in bytes for a share of the full scenario (1.0).
+    """One whole sync. `sizes` gives the files' sizes in bytes for a share of the full scenario
+    (1.0).
 
-    `options` go to `flowsync sync`. With `bodies` the files exist and plain downloaders can take part; without, only the manifest does. `changed` is
-    the share of the files that change before each measured run. With several `repositories` each has its part of the files, and all are synced at
-    once in one engine; one sync of the same files takes part beside them.
+    `options` go to `flowsync sync`. With `bodies` the files exist and plain downloaders can take
+    part; without, only the manifest does. `changed` is the share of the files that change before
+    each measured run. With several `repositories` each has its part of the files, and all are
+    synced at once in one engine; one sync of the same files takes part beside them.
     """
 
     name: str
@@ -37,7 +41,9 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     repositories: int = 1
 
     def stays(self, share: float) -> bool:
-        """Say whether a share of the scenario is so small that each run may have a folder of its own, kept until all is measured."""
+        """Say whether a share of the scenario is so small that each run may have a folder of its
+        own, kept until all is measured.
+        """
         return sum(self.sizes(share)) <= _STAYS
 
 

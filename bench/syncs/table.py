@@ -6,10 +6,11 @@ import msgspec
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
-    """One contender: median and least seconds, CPU seconds of all its processes, peak memory of its largest process (MiB), rates.
+    """One contender: median and least seconds, CPU seconds of all its processes, peak memory of its
+    largest process (MiB), rates.
 
-    `sync` has the seconds of the sync alone, as flowsync tells them: without the start and end of Python and of the database server, which a daemon
-    does not pay.
+    `sync` has the seconds of the sync alone, as flowsync tells them: without the start and end of
+    Python and of the database server, which a daemon does not pay.
     """
 
     name: str
@@ -23,7 +24,9 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def as_text(title: str, rows: Sequence[Row]) -> str:
-    """Return the table below its title. Times are medians in seconds; the last column is the time over that of the first row."""
+    """Return the table below its title. Times are medians in seconds; the last column is the time
+    over that of the first row.
+    """
     first = rows[0].seconds
     lines = [
         f"{'':<20} {'wall':>8} {'best':>8} {'sync':>8} {'CPU':>8} {'peak MiB':>9} {'files/s':>9} {'MB/s':>7} {'time ×':>7}"

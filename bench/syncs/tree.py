@@ -1,7 +1,9 @@
-"""The files of an upstream: made once for a scenario and kept, with a `PULP_MANIFEST` that lists them.
+"""The files of an upstream: made once for a scenario and kept, with a `PULP_MANIFEST` that lists
+them.
 
-Bodies differ in each byte's neighbourhood but cost no random numbers: a block of noise, turned by the file's number. Where a scenario has no bodies
-only the manifest is written, with digests that nothing has.
+Bodies differ in each byte's neighbourhood but cost no random numbers: a block of noise, turned by
+the file's number. Where a scenario has no bodies only the manifest is written, with digests that
+nothing has.
 """
 
 import hashlib
@@ -30,7 +32,9 @@ def grow(folder: Path, sizes: Sequence[int], *, bodies: bool) -> Path:
 
 
 def change(folder: Path, share: float) -> None:
-    """Let a share of the manifest's lines, spread evenly, name digests that they never had before."""
+    """Let a share of the manifest's lines, spread evenly, name digests that they never had
+    before.
+    """
     manifest = folder / MANIFEST
     turn = time.time_ns()
     every = round(1 / share)
@@ -42,7 +46,9 @@ def change(folder: Path, share: float) -> None:
 
 
 def split(folder: Path, parts: int) -> list[str]:
-    """Write manifests that each list a part of the files, beside the one that lists all, and return their names."""
+    """Write manifests that each list a part of the files, beside the one that lists all, and return
+    their names.
+    """
     lines = (folder / MANIFEST).read_text().splitlines(keepends=True)
     names = [f"{MANIFEST}.{part:02d}" for part in range(parts)]
     for part, name in enumerate(names):

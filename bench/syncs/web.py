@@ -1,7 +1,9 @@
-"""The upstream's server: nginx where it is installed, otherwise a small one of our own; always a process of its own, on loopback.
+"""The upstream's server: nginx where it is installed, otherwise a small one of our own; always a
+process of its own, on loopback.
 
-One nginx worker with sendfile and no log is as good as a static server gets on few cores. Without nginx the figures of the contenders still
-compare with each other, but the server takes more of the machine.
+One nginx worker with sendfile and no log is as good as a static server gets on few cores. Without
+nginx the figures of the contenders still compare with each other, but the server takes more of the
+machine.
 """
 
 import asyncio
@@ -49,7 +51,9 @@ def server_name() -> str:
 
 @contextmanager
 def serving(root: Path, place: Path) -> Iterator[str]:
-    """Serve the files below `root` and give the URL, without a slash at the end; `place` takes what the server writes."""
+    """Serve the files below `root` and give the URL, without a slash at the end; `place` takes what
+    the server writes.
+    """
     place.mkdir(parents=True, exist_ok=True)
     port = _free_port()
     nginx = _nginx()

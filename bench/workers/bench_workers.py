@@ -1,11 +1,15 @@
-"""A first sync from a fast upstream on the same machine, with 0, 1 and 2 download workers: many small files, and few large ones.
+"""A first sync from a fast upstream on the same machine, with 0, 1 and 2 download workers: many
+small files, and few large ones.
 
-Each round is a whole sync of new content into an open engine: declaring, downloading, verifying, storing durably, recording. The workers are warm,
-as in a daemon. The table is in seconds a sync; `-s` prints files/s and MB/s of the fastest. The upstream, in a process of its own, takes part of the
-cores. Left out: starting workers, slow networks, TLS, which costs a worker CPU that this process then has not to spend.
+Each round is a whole sync of new content into an open engine: declaring, downloading, verifying,
+storing durably, recording. The workers are warm, as in a daemon. The table is in seconds a sync;
+`-s` prints files/s and MB/s of the fastest. The upstream, in a process of its own, takes part of
+the cores. Left out: starting workers, slow networks, TLS, which costs a worker CPU that this
+process then has not to spend.
 
-On 2 cores, which upstream and PostgreSQL share, medians for 0, 1 and 2 workers: 2000 files of 4 KiB in 0.51, 0.43 and 0.37 s; 8 files of 64 MiB in
-0.81, 1.37 and 1.28 s. Small files gain and large ones lose there, so an engine has no workers unless it is told to.
+On 2 cores, which upstream and PostgreSQL share, medians for 0, 1 and 2 workers: 2000 files of 4 KiB
+in 0.51, 0.43 and 0.37 s; 8 files of 64 MiB in 0.81, 1.37 and 1.28 s. Small files gain and large
+ones lose there, so an engine has no workers unless it is told to.
 
 Run once as a test, a sync has one file.
 """
@@ -61,7 +65,9 @@ class Given(Stage):
 
 
 class Distinct(Answering):
-    """Answers `/SIZE/NAME` with a body that begins with the name's digest, so that no two are alike."""
+    """Answers `/SIZE/NAME` with a body that begins with the name's digest, so that no two are
+    alike.
+    """
 
     def data_received(self, data: bytes) -> None:
         self._buffer += data

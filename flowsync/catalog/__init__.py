@@ -1,1 +1,3 @@
-"""The catalog: repositories, versions, content and artifacts in PostgreSQL. The only floor that knows the driver."""
+"""The catalog: repositories, versions, content and artifacts in PostgreSQL. The only floor that
+knows the driver.
+"""

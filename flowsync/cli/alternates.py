@@ -1,7 +1,7 @@
 """The remotes of alternate sources, put together from the catalog and the settings file.
 
-The catalog knows where they are and keeps no secret; `[alternate_sources.NAME]` of the file adds how to talk to them. A source that the file does not
-mention is talked to as it is recorded.
+The catalog knows where they are and keeps no secret; `[alternate_sources.NAME]` of the file adds
+how to talk to them. A source that the file does not mention is talked to as it is recorded.
 """
 
 from typing import Any
@@ -15,7 +15,9 @@ from flowsync.model.remote import Remote
 
 
 async def register(engine: "flowsync.Engine", file: SettingsFile) -> bool:
-    """Let the engine use the remotes as the file describes them, and say whether there are alternate sources at all."""
+    """Let the engine use the remotes as the file describes them, and say whether there are
+    alternate sources at all.
+    """
     sources = await engine.catalog.remotes.alternate_sources()
     described = [source for source in sources if source.name in file.alternate_sources]
     recorded = await engine.catalog.remotes.load([source.remote_name for source in described])
@@ -28,7 +30,9 @@ async def register(engine: "flowsync.Engine", file: SettingsFile) -> bool:
 
 
 def described_remote(file: SettingsFile, name: str, called: str, url: str) -> Remote:
-    """Return the remote of source `name` at `url`, itself `called` so. Raise `SettingsError` when the file describes one that cannot be."""
+    """Return the remote of source `name` at `url`, itself `called` so. Raise `SettingsError` when
+    the file describes one that cannot be.
+    """
     about = f"{'' if file.path is None else f'{file.path}: '}alternate source {name!r}"
     described = file.alternate_sources.get(name)
     given: dict[str, Any] = {} if described is None else described.remote

@@ -1,7 +1,8 @@
 """Shows how far syncs are and how they ended: bars on a terminal, plain lines elsewhere.
 
-Progress and complaints go to stderr, results to stdout. Bars need rich; where it is not installed, or stderr is no terminal that can redraw,
-a line is written when something ends and every few seconds in between. A counter that never counted anything is not shown.
+Progress and complaints go to stderr, results to stdout. Bars need rich; where it is not installed,
+or stderr is no terminal that can redraw, a line is written when something ends and every few
+seconds in between. A counter that never counted anything is not shown.
 """
 
 import sys

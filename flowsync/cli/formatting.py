@@ -9,7 +9,9 @@ _LONGEST_UNIT: Final = 300
 
 
 def format_bytes(count: float) -> str:
-    """Return a number of bytes with the decimal unit that leaves one to three digits before the point."""
+    """Return a number of bytes with the decimal unit that leaves one to three digits before the
+    point.
+    """
     unit = "B"
     for larger in ("kB", "MB", "GB", "TB"):
         if count < 999.5:
@@ -19,7 +21,9 @@ def format_bytes(count: float) -> str:
 
 
 def one_line(text: str) -> str:
-    """Return the text as one line without anything that a terminal would obey: upstream's words may be in it."""
+    """Return the text as one line without anything that a terminal would obey: upstream's words may
+    be in it.
+    """
     return "".join(map(_shown, " ".join(text.split())))
 
 

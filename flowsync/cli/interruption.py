@@ -18,7 +18,8 @@ T = TypeVar("T")
 def run_async(work: Coroutine[Any, Any, T]) -> T:
     """Run a coroutine to its end in a loop of its own and return its result.
 
-    A signal cancels it; when it has cleaned up, `StoppedError` is raised. A second signal cancels the cleaning up.
+    A signal cancels it; when it has cleaned up, `StoppedError` is raised. A second signal cancels
+    the cleaning up.
     """
     # By now nearly all modules are imported, and this process is the command line's own.
     collect_rarely()

@@ -1,4 +1,6 @@
-"""The kinds of source that are installed: ours and those of plugins, found through the entry-point group `flowsync.sources`."""
+"""The kinds of source that are installed: ours and those of plugins, found through the entry-point
+group `flowsync.sources`.
+"""
 
 from importlib.metadata import entry_points
 
@@ -17,7 +19,9 @@ def kind_names() -> list[str]:
 
 
 def kind(name: str) -> SourceKind:
-    """Load the kind of that name. Raise `SettingsError` that lists the known ones, or says why it cannot be loaded."""
+    """Load the kind of that name. Raise `SettingsError` that lists the known ones, or says why it
+    cannot be loaded.
+    """
     for point in entry_points(group=GROUP, name=name):
         try:
             loaded = point.load()

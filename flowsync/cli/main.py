@@ -1,4 +1,6 @@
-"""The entry point: the `flowsync` command and its sub-commands, each loaded when it is asked for, so that `--help` is quick."""
+"""The entry point: the `flowsync` command and its sub-commands, each loaded when it is asked for,
+so that `--help` is quick.
+"""
 
 import sys
 from importlib import import_module
@@ -31,7 +33,9 @@ _COMMANDS = {
     "reclaim": "Free the disk space of versions that can be fetched again.",
     "status": "Show where everything is and how large it is.",
 }
-"""Sub-commands with their one-line help, in the order of `flowsync --help`; module `flowsync.cli.commands.NAME` holds `command`."""
+"""Sub-commands with their one-line help, in the order of `flowsync --help`; module
+`flowsync.cli.commands.NAME` holds `command`.
+"""
 
 
 class _LazyGroup(click.Group):

@@ -1,7 +1,9 @@
 """Plans in a file: what `flowsync plan --output` writes and `flowsync sync --plan` carries out.
 
-1. The file says what was asked for and what it comes to: arguments, base, counts and roots; not which files, because the root stands for all of them.
-2. It holds no secret. Of a repository of `flowsync.toml` it keeps only the name and the choices to compare; credentials are read from there again.
+1. The file says what was asked for and what it comes to: arguments, base, counts and roots; not
+   which files, because the root stands for all of them.
+2. It holds no secret. Of a repository of `flowsync.toml` it keeps only the name and the choices to
+   compare; credentials are read from there again.
 """
 
 import os
@@ -20,7 +22,9 @@ FORMAT = 1
 
 
 class PlannedSync(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One sync that was planned. `configured` ones are of `flowsync.toml`, the others of the command line."""
+    """One sync that was planned. `configured` ones are of `flowsync.toml`, the others of the
+    command line.
+    """
 
     configured: bool
     repository: str
@@ -80,7 +84,9 @@ def read_plan_file(path: Path) -> PlanFile:
 
 
 def plans_of(content: PlanFile, file: SettingsFile) -> list[WantedSync]:
-    """Return the syncs of a plan, to be done as planned. Raise `SettingsError` when `flowsync.toml` says something else by now."""
+    """Return the syncs of a plan, to be done as planned. Raise `SettingsError` when `flowsync.toml`
+    says something else by now.
+    """
     return [msgspec.structs.replace(_plan(sync, file), planned=sync.plan) for sync in content.syncs]
 
 

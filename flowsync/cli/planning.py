@@ -1,4 +1,6 @@
-"""Plans the syncs of one `flowsync plan` in one engine, one after the other: nothing is waited for but metadata."""
+"""Plans the syncs of one `flowsync plan` in one engine, one after the other: nothing is waited for
+but metadata.
+"""
 
 from collections.abc import Sequence
 
@@ -15,7 +17,9 @@ from flowsync.model.plan import SyncPlan
 async def plan_all(
     configuration: Configuration, plans: Sequence[WantedSync | Unusable], manner: SyncFlags
 ) -> list[SyncPlan | None]:
-    """Plan all syncs and tell each plan; `None` stands for one that failed, which is told on stderr."""
+    """Plan all syncs and tell each plan; `None` stands for one that failed, which is told on
+    stderr.
+    """
     with display(quiet=manner.as_json, expected=len(plans)) as shown:
         async with configuration.engine() as engine:
             return [await _plan(engine, plan, manner, shown) for plan in plans]

@@ -1,4 +1,6 @@
-"""What `flowsync sync` is to do: one plan a repository, checked before anything is opened or fetched."""
+"""What `flowsync sync` is to do: one plan a repository, checked before anything is opened or
+fetched.
+"""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -16,7 +18,9 @@ from flowsync.model.repository import HIDDEN, ErrorPolicy, Repository
 
 
 class WantedSync(msgspec.Struct, frozen=True, kw_only=True):
-    """One sync of one repository. A limit that is `None` is that of the library. `planned` is what it must come to, if that was planned."""
+    """One sync of one repository. A limit that is `None` is that of the library. `planned` is what
+    it must come to, if that was planned.
+    """
 
     repository: Repository
     remote: Remote
@@ -39,7 +43,9 @@ class Unusable(msgspec.Struct, frozen=True):
 def plans(
     repositories: Mapping[str, RepositorySettings], file: SettingsFile | None = None
 ) -> list[WantedSync]:
-    """Return the plans for repositories, of `file` or of the command line. Raise `SettingsError` that names what cannot be done."""
+    """Return the plans for repositories, of `file` or of the command line. Raise `SettingsError`
+    that names what cannot be done.
+    """
     where = "" if file is None else f"{file.path}: "
     return [_plan(name, settings, where) for name, settings in repositories.items()]
 
@@ -66,7 +72,9 @@ def usable_plans(
 
 
 def find_remote(file: SettingsFile) -> Callable[[str], Remote | None]:
-    """Return what gives the remotes of the file's repositories by name: a remote is named as its repository is."""
+    """Return what gives the remotes of the file's repositories by name: a remote is named as its
+    repository is.
+    """
 
     def find(name: str) -> Remote | None:
         known = file.repositories.get(name)

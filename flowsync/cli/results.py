@@ -10,7 +10,9 @@ from flowsync.model.repository import SyncResult
 
 
 def as_json(result: SyncResult) -> str:
-    """Return the result as a JSON object in one line. `left_out` is in it only when something was left out."""
+    """Return the result as a JSON object in one line. `left_out` is in it only when something was
+    left out.
+    """
     fields: dict[str, Any] = msgspec.to_builtins(result)
     if not result.left_out:
         del fields["left_out"]

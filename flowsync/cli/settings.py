@@ -1,4 +1,6 @@
-"""What the options, the environment and `flowsync.toml` say together, in this order of precedence."""
+"""What the options, the environment and `flowsync.toml` say together, in this order of
+precedence.
+"""
 
 import os
 from collections.abc import Mapping

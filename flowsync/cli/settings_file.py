@@ -14,10 +14,12 @@
     [alternate_sources.near]
     remote = { token = "env:NEAR_TOKEN" }
 
-1. A text value that begins with `env:` is taken from that environment variable, so that no secret needs to stand in the file. A variable that is not
-   set is an error where its value is needed: whoever only looks at versions needs no password of an upstream.
+1. A text value that begins with `env:` is taken from that environment variable, so that no secret
+   needs to stand in the file. A variable that is not set is an error where its value is needed:
+   whoever only looks at versions needs no password of an upstream.
 2. Relative paths are relative to the file.
-3. Every field is checked when the file is read, also of repositories that nobody asks for. Errors name file, repository and field.
+3. Every field is checked when the file is read, also of repositories that nobody asks for. Errors
+   name file, repository and field.
 """
 
 import codecs
@@ -50,7 +52,8 @@ Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 
 
 class RepositorySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A repository that `flowsync sync` keeps up, with the choices of `flowsync.DeclarativeVersion`.
+    """A repository that `flowsync sync` keeps up, with the choices of
+    `flowsync.DeclarativeVersion`.
 
     `remote` takes the fields of `flowsync.Remote` beyond name, URL and policy. A limit that is
     `None` is that of the library. `timeout` is a number of seconds or a duration such as "4h".
@@ -84,7 +87,9 @@ class DefaultSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 class AlternateSourceSettings(
     msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 ):
-    """What the catalog does not keep of an alternate source: how to talk to its remote, credentials included."""
+    """What the catalog does not keep of an alternate source: how to talk to its remote, credentials
+    included.
+    """
 
     remote: dict[str, Any] = {}
 
@@ -92,7 +97,8 @@ class AlternateSourceSettings(
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What the file says besides its repositories and alternate sources.
 
-    Of `workers`, of the limits on what is in flight and on how many repositories are synced at a time, `None` is what the library takes.
+    Of `workers`, of the limits on what is in flight and on how many repositories are synced at a
+    time, `None` is what the library takes.
     """
 
     home: str | None = None
@@ -125,7 +131,9 @@ class SettingsFile(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def read_settings_file(path: Path, environ: Mapping[str, str]) -> SettingsFile:
-    """Read the file at an absolute path. Raise `SettingsError` when it cannot be read or understood."""
+    """Read the file at an absolute path. Raise `SettingsError` when it cannot be read or
+    understood.
+    """
     try:
         raw = _expand(msgspec.toml.decode(_text(path)), environ)
     except OSError as error:
@@ -170,7 +178,9 @@ def _text(path: Path) -> str:
 
 
 def expect_expanded(value: object, where: str) -> None:
-    """Raise `SettingsError` when a text in `value` waits for an environment variable that is not set."""
+    """Raise `SettingsError` when a text in `value` waits for an environment variable that is not
+    set.
+    """
     for text in _texts(value):
         if text.startswith(_ENVIRONMENT):
             variable = text.removeprefix(_ENVIRONMENT)

@@ -4,7 +4,8 @@
    a bug in a source; that one keeps its traceback.
 2. Every plan gets one result, also when the engine cannot be opened.
 3. Alternate sources are asked first as soon as there are any; who records one wants it to be used.
-4. What failed is one line on stderr each: the result of another sync may stand between it and the end.
+4. What failed is one line on stderr each: the result of another sync may stand between it and the
+   end.
 """
 
 import asyncio
@@ -28,7 +29,8 @@ from flowsync.model.url import redact
 class SyncFlags(msgspec.Struct, frozen=True, kw_only=True):
     """How all syncs of one call are done and told.
 
-    Unless they are `None`, `max_removal` replaces that of the plans and `workers` that of the settings.
+    Unless they are `None`, `max_removal` replaces that of the plans and `workers` that of the
+    settings.
     """
 
     force: bool
@@ -41,7 +43,9 @@ class SyncFlags(msgspec.Struct, frozen=True, kw_only=True):
 async def sync_all(
     configuration: Configuration, plans: Sequence[WantedSync | Unusable], manner: SyncFlags
 ) -> list[SyncResult]:
-    """Sync all repositories, as many at a time as the engine lets begin, and return the results in the order of the plans."""
+    """Sync all repositories, as many at a time as the engine lets begin, and return the results in
+    the order of the plans.
+    """
     with display(quiet=manner.as_json, expected=len(plans)) as shown:
         engine = configuration.engine(manner.workers)
         try:
@@ -98,7 +102,9 @@ def declare_sync(
     *,
     acs: bool = False,
 ) -> "flowsync.DeclarativeVersion":
-    """Return the sync that a plan asks for, not yet begun. `acs` says whether alternate sources are asked for bytes."""
+    """Return the sync that a plan asks for, not yet begun. `acs` says whether alternate sources are
+    asked for bytes.
+    """
     return flowsync.DeclarativeVersion(
         plan.source.first_stage(plan.remote),
         plan.repository,

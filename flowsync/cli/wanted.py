@@ -1,4 +1,6 @@
-"""What a command line asks to have synced or planned: the arguments that `flowsync sync` and `flowsync plan` share."""
+"""What a command line asks to have synced or planned: the arguments that `flowsync sync` and
+`flowsync plan` share.
+"""
 
 from collections.abc import Callable
 from typing import Any, TypeVar

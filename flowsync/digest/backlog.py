@@ -1,13 +1,15 @@
 """Paths that wait to be hashed, and the rule by which they leave in batches.
 
-1. First come, first served. What was on its way when a worker died goes to the front again, and from then on travels alone: it may be what the
-   worker died of, and the others must not share its fate.
-2. A batch holds what is waiting, up to a number of bytes, so that no worker is busy for long while another is idle, and up to a number of
-   digests. A file larger than the bytes leaves alone.
+1. First come, first served. What was on its way when a worker died goes to the front again, and
+   from then on travels alone: it may be what the worker died of, and the others must not share its
+   fate.
+2. A batch holds what is waiting, up to a number of bytes, so that no worker is busy for long while
+   another is idle, and up to a number of digests. A file larger than the bytes leaves alone.
 3. A waiter that gave up costs nothing more, unless its path has left already.
 
-A batch costs the parent about 100 µs of CPU, and each path in it 5 to 10 (`bench/digest/bench_threshold.py`), so beyond some dozens of paths, or
-some milliseconds of work, a larger batch gains nothing.
+A batch costs the parent about 100 µs of CPU, and each path in it 5 to 10
+(`bench/digest/bench_threshold.py`), so beyond some dozens of paths, or some milliseconds of work, a
+larger batch gains nothing.
 """
 
 import asyncio
@@ -25,7 +27,9 @@ BATCH_DIGESTS: Final = 128
 
 
 class Job:
-    """One path that someone awaits. `size` is in bytes; `lost` counts how often it was on its way when a worker died."""
+    """One path that someone awaits. `size` is in bytes; `lost` counts how often it was on its way
+    when a worker died.
+    """
 
     __slots__ = ("digests", "lost", "request", "size", "waiter")
 

@@ -1,13 +1,17 @@
 """Digests of bodies and files, and their comparison with what upstream promised.
 
-1. sha256 and BLAKE3 are always computed: the first because every artifact has it, the second because it names the blob.
-2. A body is read once, whatever the number of algorithms. Pieces of 256 KiB stay in a core's cache between two algorithms, and are large enough that
-   hashlib and blake3 release the interpreter lock.
-3. Every worker process imports this module when it starts, so it imports hash functions and errors and nothing else; no event loop, no msgspec.
-   This is why the algorithms' names stand here again beside their constructors; a test holds them against `HEX_LENGTHS`.
+1. sha256 and BLAKE3 are always computed: the first because every artifact has it, the second
+   because it names the blob.
+2. A body is read once, whatever the number of algorithms. Pieces of 256 KiB stay in a core's cache
+   between two algorithms, and are large enough that hashlib and blake3 release the interpreter
+   lock.
+3. Every worker process imports this module when it starts, so it imports hash functions and errors
+   and nothing else; no event loop, no msgspec. This is why the algorithms' names stand here again
+   beside their constructors; a test holds them against `HEX_LENGTHS`.
 
-Decided: `readv` into one buffer, because a memory map is slower for files below 1 MiB and no faster above. No `posix_fadvise`: files that just
-arrived are in the page cache, and from a cold disk SEQUENTIAL and WILLNEED stayed within the noise (`bench/digest/bench_reading.py`).
+Decided: `readv` into one buffer, because a memory map is slower for files below 1 MiB and no faster
+above. No `posix_fadvise`: files that just arrived are in the page cache, and from a cold disk
+SEQUENTIAL and WILLNEED stayed within the noise (`bench/digest/bench_reading.py`).
 """
 
 import hashlib
@@ -30,8 +34,8 @@ class _Hash(Protocol):
     def hexdigest(self) -> str: ...
 
 
-# In look-up order. MD5 and SHA-1 only compare with what upstream says; declared so, they also work where a
-# system-wide policy forbids them for signatures.
+# In look-up order. MD5 and SHA-1 only compare with what upstream says; declared so, they also work
+# where a system-wide policy forbids them for signatures.
 _CONSTRUCTORS: Final[dict[str, Callable[..., _Hash]]] = {
     "sha256": hashlib.sha256,
     "sha512": hashlib.sha512,
@@ -46,12 +50,16 @@ _ALWAYS: Final = frozenset({"sha256", "blake3"})
 
 
 def digest_bytes(body: bytes, algorithms: Collection[str]) -> dict[str, str]:
-    """Return the hexadecimal digests of a body: those asked for, sha256 and BLAKE3. Raise `DeclarationError` for an unknown algorithm."""
+    """Return the hexadecimal digests of a body: those asked for, sha256 and BLAKE3. Raise
+    `DeclarationError` for an unknown algorithm.
+    """
     return {name: _CONSTRUCTORS[name](body).hexdigest() for name in complete(algorithms)}
 
 
 def digest_file(path: str, algorithms: Collection[str]) -> tuple[int, dict[str, str]]:
-    """Return a file's size in bytes and its digests as `digest_bytes` does, in one pass. Raise `OSError` when it cannot be read."""
+    """Return a file's size in bytes and its digests as `digest_bytes` does, in one pass. Raise
+    `OSError` when it cannot be read.
+    """
     hashes = {name: _CONSTRUCTORS[name]() for name in complete(algorithms)}
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
@@ -62,7 +70,9 @@ def digest_file(path: str, algorithms: Collection[str]) -> tuple[int, dict[str, 
 
 
 class FileDigest:
-    """The digests of one file, computed piece by piece for whoever must not read it all at once. Used by one thread at a time; `close` is due."""
+    """The digests of one file, computed piece by piece for whoever must not read it all at once.
+    Used by one thread at a time; `close` is due.
+    """
 
     def __init__(self, path: str) -> None:
         """Open the file. Raise `OSError` when it cannot be read."""
@@ -88,7 +98,9 @@ class FileDigest:
 
 
 def complete(algorithms: Collection[str]) -> frozenset[str]:
-    """Return what is computed when `algorithms` are asked for. Raise `DeclarationError` for an unknown one."""
+    """Return what is computed when `algorithms` are asked for. Raise `DeclarationError` for an
+    unknown one.
+    """
     wanted = _ALWAYS.union(algorithms)
     unknown = wanted - _CONSTRUCTORS.keys()
     if unknown:
@@ -97,10 +109,11 @@ def complete(algorithms: Collection[str]) -> frozenset[str]:
 
 
 def verify(source: str, expected: Mapping[str, str], found: Mapping[str, str]) -> None:
-    """Raise `DigestMismatchError` for the first digest, in look-up order, that differs from the expected one.
+    """Raise `DigestMismatchError` for the first digest, in look-up order, that differs from the
+    expected one.
 
-    Expected digests that were not computed vouch for nothing. When that is true of all of them the body is unverified, and
-    `MissingDigestError` is raised.
+    Expected digests that were not computed vouch for nothing. When that is true of all of them the
+    body is unverified, and `MissingDigestError` is raised.
     """
     comparable = [name for name in _CONSTRUCTORS if name in expected and name in found]
     for name in comparable:

@@ -1,4 +1,6 @@
-"""Hashing where there is no crew of hash workers: in a process that is itself a worker, one of several."""
+"""Hashing where there is no crew of hash workers: in a process that is itself a worker, one of
+several.
+"""
 
 import asyncio
 
@@ -8,14 +10,18 @@ from flowsync.model.errors import StoreError
 
 
 class InlineHasher:
-    """Does what a `Hasher` does, in a thread of its own process: others keep the remaining cores busy."""
+    """Does what a `Hasher` does, in a thread of its own process: others keep the remaining cores
+    busy.
+    """
 
     inline_limit = INLINE_LIMIT
 
     async def digest(
         self, path: str, algorithms: frozenset[str], *, size: int | None = None
     ) -> tuple[int, dict[str, str]]:
-        """Return size in bytes and digests as `Hasher.digest` does. Raise `StoreError` and `DeclarationError` as it does."""
+        """Return size in bytes and digests as `Hasher.digest` does. Raise `StoreError` and
+        `DeclarationError` as it does.
+        """
         try:
             return await asyncio.to_thread(digest_file, path, algorithms)
         except OSError as error:

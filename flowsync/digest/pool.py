@@ -1,18 +1,20 @@
 """Hashing off the event loop: paths go to worker processes in batches, digests come back.
 
 1. Only paths, algorithms, sizes and digests cross the process boundary, never bytes.
-2. A batch leaves as soon as a worker has room, with all that waits by then (`flowsync.digest.backlog`). There is no timer: a lone path leaves at
-   once, and under load batches grow by themselves.
+2. A batch leaves as soon as a worker has room, with all that waits by then
+   (`flowsync.digest.backlog`). There is no timer: a lone path leaves at once, and under load
+   batches grow by themselves.
 3. Waiters are independent: one that is cancelled, or whose file is gone, harms no other.
-4. A worker that dies takes its crew down; another crew starts, and what was in flight is hashed again, path by path and with no other in
-   flight, so that a path which kills workers is found out: at its third worker it is given up.
+4. A worker that dies takes its crew down; another crew starts, and what was in flight is hashed
+   again, path by path and with no other in flight, so that a path which kills workers is found out:
+   at its third worker it is given up.
 5. Where three crews in a row fail to start, or die before anything came back, threads of this
    process do the work from then on, and the log says so.
 6. Nothing blocks the loop: processes start and end in a thread. The hasher may be opened and closed
    in different tasks.
 
-Bodies up to `INLINE_LIMIT` are better hashed inline (`bench/digest/bench_threshold.py`; 2 cores; µs of CPU a body that the loop
-cannot use, then of all processes):
+Bodies up to `INLINE_LIMIT` are better hashed inline (`bench/digest/bench_threshold.py`; 2 cores; µs
+of CPU a body that the loop cannot use, then of all processes):
 
     body       inline         worker, one at a time   worker, 64 at a time
      16 KiB       13 / 13        119 / 177                 6 / 27
@@ -21,12 +23,15 @@ cannot use, then of all processes):
     256 KiB      169 / 169       112 / 323                17 / 195
       1 MiB      681 / 681       153 / 887                67 / 781
 
-Decided: 128 KiB, which lies between two answers. With full batches a worker is worth its CPU from 32 KiB on; alone, a body is dearer in a
-worker up to 180 KiB, even for the loop, and a loop that is busy downloading sends mostly lone bodies.
+Decided: 128 KiB, which lies between two answers. With full batches a worker is worth its CPU from
+32 KiB on; alone, a body is dearer in a worker up to 180 KiB, even for the loop, and a loop that is
+busy downloading sends mostly lone bodies.
 
-Decided: processes, not threads, though a thread costs an idle loop less (22 µs at 64 KiB, 190 µs at 16 MiB): beside a busy loop it waits for the
-interpreter lock after each piece, and takes it from the loop. Files of 16 MiB were hashed at 570 MB/s in a thread, the loop having half of
-its time; in a worker at 890 MB/s, the loop having 72 % (`bench/digest/bench_busy_loop.py`). With no core to spare the two are alike.
+Decided: processes, not threads, though a thread costs an idle loop less (22 µs at 64 KiB, 190 µs at
+16 MiB): beside a busy loop it waits for the interpreter lock after each piece, and takes it from
+the loop. Files of 16 MiB were hashed at 570 MB/s in a thread, the loop having half of its time; in
+a worker at 890 MB/s, the loop having 72 % (`bench/digest/bench_busy_loop.py`). With no core to
+spare the two are alike.
 """
 
 import asyncio
@@ -54,10 +59,12 @@ _MAX_FAILURES = 3
 
 
 class Hasher:
-    """The hash workers of an engine: opened with it, closed with it, shared by all its syncs, used from one event loop.
+    """The hash workers of an engine: opened with it, closed with it, shared by all its syncs, used
+    from one event loop.
 
-    The processes start with the first file, `workers` of them; by default one less than there are cores, since one is busy with the loop, and at most
-    eight. `inline_limit` tells callers up to how many bytes they do better to call `digest_bytes` themselves.
+    The processes start with the first file, `workers` of them; by default one less than there are
+    cores, since one is busy with the loop, and at most eight. `inline_limit` tells callers up to
+    how many bytes they do better to call `digest_bytes` themselves.
     """
 
     def __init__(self, workers: int | None = None) -> None:
@@ -92,7 +99,8 @@ class Hasher:
     async def digest(
         self, path: str, algorithms: frozenset[str], *, size: int | None = None
     ) -> tuple[int, dict[str, str]]:
-        """Return the size in bytes and the digests of the file at an absolute path: those asked for, sha256 and BLAKE3.
+        """Return the size in bytes and the digests of the file at an absolute path: those asked
+        for, sha256 and BLAKE3.
 
         `size` (bytes) only helps to form batches; without it the file is asked for it. Raise
         `StoreError` when the file cannot be read, `HashingError` when workers die of it or the
@@ -112,7 +120,9 @@ class Hasher:
         return answer
 
     async def close(self) -> None:
-        """End the workers and wait for them. Whoever still awaits a digest gets a `HashingError`. Closing twice is closing once."""
+        """End the workers and wait for them. Whoever still awaits a digest gets a `HashingError`.
+        Closing twice is closing once.
+        """
         self._closed = True
         for job in self._backlog.drain():
             job.fail(_closed_error(job.path))
@@ -124,7 +134,8 @@ class Hasher:
             await crew.stop()
 
     def _dispatch_soon(self, loop: asyncio.AbstractEventLoop) -> None:
-        # At the end of this turn of the loop, so that paths which come in one turn leave in one batch.
+        # At the end of this turn of the loop, so that paths which come in one turn leave in one
+        # batch.
         if not self._due:
             self._due = True
             loop.call_soon(self._dispatch)

@@ -1,7 +1,8 @@
 """What runs in a hash worker: one batch of paths after the other.
 
-Like `flowsync.digest.hashing`, this module is imported by every worker and stays light. Errors of single files travel back as values and
-become flowsync errors in the parent, so that one unreadable file costs no other its digest.
+Like `flowsync.digest.hashing`, this module is imported by every worker and stays light. Errors of
+single files travel back as values and become flowsync errors in the parent, so that one unreadable
+file costs no other its digest.
 """
 
 from collections.abc import Sequence

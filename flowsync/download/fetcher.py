@@ -1,9 +1,12 @@
-"""The fetcher of an engine: every scheme's origin, tried again where that helps, and bodies as verified files.
+"""The fetcher of an engine: every scheme's origin, tried again where that helps, and bodies as
+verified files.
 
-Layers, from the outside: `download` (a file, its digests checked) > `retry.stream` (tries, waits, goes on) > an origin (one try) > pace per host.
+Layers, from the outside: `download` (a file, its digests checked) > `retry.stream` (tries, waits,
+goes on) > an origin (one try) > pace per host.
 
-Decided: `download` allows compression only when neither digest nor size is expected, because those are of the bytes as upstream keeps them, and
-never for what is a compressed file by its name: it would gain nothing, and some servers label a stored `.gz` as compressed on its way.
+Decided: `download` allows compression only when neither digest nor size is expected, because those
+are of the bytes as upstream keeps them, and never for what is a compressed file by its name: it
+would gain nothing, and some servers label a stored `.gz` as compressed on its way.
 """
 
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -46,9 +49,11 @@ async def open_fetcher(
 ) -> AsyncIterator["UrlFetcher"]:
     """Open a fetcher for http, https and file URLs for as long as the block runs.
 
-    `scratch_folder` exists and takes the files of `download`. `allowed_roots` bounds `file://` URLs; `None` allows what the process can read.
-    `user_agent` is a product with its version; without it, flowsync's own. `backoff` sets the waits between tries, and
-    its patience how long an upstream may ask everybody to wait. `share` is the number of processes that divide what an upstream takes.
+    `scratch_folder` exists and takes the files of `download`. `allowed_roots` bounds `file://`
+    URLs; `None` allows what the process can read. `user_agent` is a product with its version;
+    without it, flowsync's own. `backoff` sets the waits between tries, and its patience how long an
+    upstream may ask everybody to wait. `share` is the number of processes that divide what an
+    upstream takes.
     """
     backoff = backoff or Backoff()
     limits = HostLimits(backoff.patience, share)
@@ -112,7 +117,9 @@ class UrlFetcher:
             return await retry.stream(origin, request, sink, self._backoff)
 
     async def download(self, request: FetchRequest) -> Fetched:
-        """Bring a body into a file of its own, verified. Raise what `stream` raises, and `DigestMismatchError`."""
+        """Bring a body into a file of its own, verified. Raise what `stream` raises, and
+        `DigestMismatchError`.
+        """
         if _gains_by_compression(request):
             request = msgspec.structs.replace(request, compressed=True)
         spool = _VerifiedSpool(request, request.folder or self._scratch_folder)

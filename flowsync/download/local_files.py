@@ -1,14 +1,18 @@
-"""The file origin: bodies from `file://` URLs. Reads in threads; never moves, links or changes a source.
+"""The file origin: bodies from `file://` URLs. Reads in threads; never moves, links or changes a
+source.
 
-1. Everything behind `file://` is the path: `?` and `#` belong to the name, percent escapes are decoded. The host is empty or `localhost`.
-2. With allowed roots, the file must lie below one of them after all symbolic links are resolved, compared component by component: `/data`
-   does not admit `/data2`, nor a link in `/data` that leads out.
+1. Everything behind `file://` is the path: `?` and `#` belong to the name, percent escapes are
+   decoded. The host is empty or `localhost`.
+2. With allowed roots, the file must lie below one of them after all symbolic links are resolved,
+   compared component by component: `/data` does not admit `/data2`, nor a link in `/data` that
+   leads out.
 3. Only regular files are read: a pipe would hang, and a device never ends.
-4. Size and modification time stand for the bytes: they make the validators of conditional requests, and a file that changes while it is read is a
-   broken body, which is tried again.
+4. Size and modification time stand for the bytes: they make the validators of conditional requests,
+   and a file that changes while it is read is a broken body, which is tried again.
 
-Decided: without allowed roots (`None`) every readable file is allowed, because then whoever names the URL is the one who runs the program; a service
-that takes URLs from others passes roots. No roots at all (an empty sequence) allow nothing.
+Decided: without allowed roots (`None`) every readable file is allowed, because then whoever names
+the URL is the one who runs the program; a service that takes URLs from others passes roots. No
+roots at all (an empty sequence) allow nothing.
 """
 
 import asyncio
@@ -45,7 +49,9 @@ class FileOrigin:
         self._roots = None if allowed_roots is None else [Path(root) for root in allowed_roots]
 
     async def attempt(self, request: FetchRequest, sink: Sink, tally: Tally) -> Received:
-        """Copy the file into the sink. Raise `UnreadableFileError`, `ForbiddenPathError`, `BrokenBodyError` or `SizeMismatchError`."""
+        """Copy the file into the sink. Raise `UnreadableFileError`, `ForbiddenPathError`,
+        `BrokenBodyError` or `SizeMismatchError`.
+        """
         source = _Source(request.url)
         try:
             await asyncio.to_thread(source.open, self._roots)
@@ -71,8 +77,8 @@ class FileOrigin:
 class _Source:
     """A file to be read in threads, one step at a time, and its size and date when it was opened.
 
-    `head` holds the first bytes: a small file is opened, read and closed in one trip to a thread. The file is closed with its last byte, or by
-    `close`.
+    `head` holds the first bytes: a small file is opened, read and closed in one trip to a thread.
+    The file is closed with its last byte, or by `close`.
     """
 
     def __init__(self, url: str) -> None:
@@ -106,7 +112,9 @@ class _Source:
         return Validators(f'"{self._modified:x}-{self.size:x}"', date)
 
     def is_known(self, known: Validators | None) -> bool:
-        """Say whether a conditional request names this very state; the entity tag counts more than the date."""
+        """Say whether a conditional request names this very state; the entity tag counts more than
+        the date.
+        """
         if not known:
             return False
         if known.etag is not None:
@@ -114,7 +122,9 @@ class _Source:
         return known.last_modified == self.validators.last_modified
 
     async def read(self) -> bytes:
-        """Return the next bytes; none after the last. Raise `BrokenBodyError` when the file changed meanwhile."""
+        """Return the next bytes; none after the last. Raise `BrokenBodyError` when the file changed
+        meanwhile.
+        """
         return b"" if self._ended else await asyncio.to_thread(self._read_next)
 
     async def close(self) -> None:

@@ -59,7 +59,8 @@ _PASSING: Final = (
 class Backoff(msgspec.Struct, frozen=True, kw_only=True):
     """How long to wait between tries, in seconds.
 
-    The first wait is at most `base`, each further one at most double, never more than `cap`. `patience` bounds what `Retry-After` is granted.
+    The first wait is at most `base`, each further one at most double, never more than `cap`.
+    `patience` bounds what `Retry-After` is granted.
     """
 
     base: float = 1.0
@@ -71,13 +72,16 @@ class Backoff(msgspec.Struct, frozen=True, kw_only=True):
             raise DeclarationError(f"waits between tries cannot be negative, found {self!r}")
 
     def wait(self, failures: int, asked: float | None) -> float:
-        """Return how long to wait after so many failures (from 1), when upstream asked for `asked` seconds or for nothing."""
+        """Return how long to wait after so many failures (from 1), when upstream asked for `asked`
+        seconds or for nothing.
+        """
         jitter = random.uniform(0, min(self.cap, self.base * 2.0 ** min(failures - 1, 64)))  # noqa: S311 -- no secret
         return jitter + min(asked or 0.0, self.patience)
 
 
 async def stream(origin: Origin, request: FetchRequest, sink: Sink, backoff: Backoff) -> Received:
-    """Bring a body from `origin` into `sink` and finish it, in at most `request.remote.max_retries` tries after the first.
+    """Bring a body from `origin` into `sink` and finish it, in at most `request.remote.max_retries`
+    tries after the first.
 
     Raise the error of the last try, with a note of how many there were.
     """

@@ -1,11 +1,15 @@
 """Where the programs of PostgreSQL come from.
 
-1. The order: the caller's folder or `FLOWSYNC_PG_BIN`, the installed wheel, the versioned folders of Linux distributions, `PATH`.
-2. A folder that was asked for by name is the only one looked at: falling through to another version would hide the mistake.
-3. An existing cluster decides: it can be opened by its own major version alone, so the first programs of that version win.
+1. The order: the caller's folder or `FLOWSYNC_PG_BIN`, the installed wheel, the versioned folders
+   of Linux distributions, `PATH`.
+2. A folder that was asked for by name is the only one looked at: falling through to another version
+   would hide the mistake.
+3. An existing cluster decides: it can be opened by its own major version alone, so the first
+   programs of that version win.
 
-Decided: the wheel is a carrier of programs and its Python package is never imported, because on import it creates folders, and because its
-own way of starting servers trusts process ids (it has ended foreign processes) and changes the permissions of parent folders.
+Decided: the wheel is a carrier of programs and its Python package is never imported, because on
+import it creates folders, and because its own way of starting servers trusts process ids (it has
+ended foreign processes) and changes the permissions of parent folders.
 """
 
 import importlib.util
@@ -48,7 +52,8 @@ class Binaries(msgspec.Struct, frozen=True, kw_only=True):
 def find_binaries(asked: Path | None, clusters: Sequence[int]) -> Binaries:
     """Return the programs to use, given the major versions of the clusters that exist already.
 
-    Raises `EmbeddedPostgresError` when there are none, none that is new enough, or none that can open the newest of the clusters.
+    Raises `EmbeddedPostgresError` when there are none, none that is new enough, or none that can
+    open the newest of the clusters.
     """
     asked = asked or _folder_from_environment()
     seen: list[str] = []
@@ -122,5 +127,7 @@ def _has_postgres(folder: Path) -> bool:
 
 
 def _number(folder: Path) -> int:
-    """Read the digits in the name of the folder above `bin`: 18 for `pginstall18/bin`, `18/bin` and `pgsql-18/bin`; 0 without."""
+    """Read the digits in the name of the folder above `bin`: 18 for `pginstall18/bin`, `18/bin` and
+    `pgsql-18/bin`; 0 without.
+    """
     return int("".join(re.findall(r"\d", folder.parent.name)) or 0)

@@ -1,7 +1,8 @@
 """The clusters of an embedded server: one folder of data for each major version of PostgreSQL.
 
-A cluster is made in a temporary folder beside its place and renamed there when it is complete and durable: a half-made one is never seen.
-What a killed maker left is removed by the next. All of this happens under the lock of the starters.
+A cluster is made in a temporary folder beside its place and renamed there when it is complete and
+durable: a half-made one is never seen. What a killed maker left is removed by the next. All of this
+happens under the lock of the starters.
 """
 
 import os
@@ -25,14 +26,19 @@ def cluster_folder(folder: Path, major: int) -> Path:
 
 
 def existing_majors(folder: Path) -> list[int]:
-    """Return the major versions that have a complete cluster in the folder, which need not exist."""
+    """Return the major versions that have a complete cluster in the folder, which need not
+    exist.
+    """
     names = [path.parent.name for path in folder.glob("pg*/PG_VERSION")]
     return [int(name[2:]) for name in names if name[2:].isdecimal()]
 
 
 def make_folder(folder: Path) -> None:
-    """Make the folder that holds everything, unless it exists. Raises `EmbeddedPostgresError` when it cannot be made."""
-    # Root may have to let the server's account pass through; whatever lies in the folder is closed to others by itself.
+    """Make the folder that holds everything, unless it exists. Raises `EmbeddedPostgresError` when
+    it cannot be made.
+    """
+    # Root may have to let the server's account pass through; whatever lies in the folder is closed
+    # to others by itself.
     mode = 0o711 if os.geteuid() == 0 else 0o700
     if len(os.fsencode(folder)) > _LONGEST_PATH:
         raise EmbeddedPostgresError(
@@ -50,7 +56,9 @@ def make_folder(folder: Path) -> None:
 
 
 def make_cluster(cluster: Path, binaries: Binaries, account: SystemUser, deadline: float) -> None:
-    """Make the cluster. Raises `EmbeddedPostgresError`, and leaves nothing behind, when that fails or takes until the deadline."""
+    """Make the cluster. Raises `EmbeddedPostgresError`, and leaves nothing behind, when that fails
+    or takes until the deadline.
+    """
     doing = f"making the cluster {cluster}"
     for leftover in cluster.parent.glob(f"{_PREFIX}*"):
         shutil.rmtree(leftover, ignore_errors=True)

@@ -1,7 +1,9 @@
-"""How much memory there is for the server: that of the machine, or less where a control group bounds this process.
+"""How much memory there is for the server: that of the machine, or less where a control group
+bounds this process.
 
-A bound of a group holds for all groups below it, so each one from ours up to the root is asked. Sources of the formats: cgroups(7), and
-`memory.max` and `memory.limit_in_bytes` in the kernel's admin guide.
+A bound of a group holds for all groups below it, so each one from ours up to the root is asked.
+Sources of the formats: cgroups(7), and `memory.max` and `memory.limit_in_bytes` in the kernel's
+admin guide.
 """
 
 import os
@@ -38,7 +40,9 @@ def _bounding_files(groups: Path, membership: Path) -> Iterator[Path]:
 
 
 def _bound(file: Path) -> int | None:
-    """Return what the file bounds, or `None` when it bounds nothing. In a container, the path to our own group may lead nowhere."""
+    """Return what the file bounds, or `None` when it bounds nothing. In a container, the path to
+    our own group may lead nowhere.
+    """
     try:
         found = file.read_text().strip()
     except OSError:

@@ -1,6 +1,7 @@
 """Who runs PostgreSQL: the rules that choose the account. PostgreSQL itself refuses to run as root.
 
-1. An existing cluster is run by whoever owns it: root's by root inside a user namespace, any other by its owner.
+1. An existing cluster is run by whoever owns it: root's by root inside a user namespace, any other
+   by its owner.
 2. A plain user runs it as themselves. For one without a name (a container started with a bare user
    number) the cluster is made inside a user namespace, or by an account with a name if the caller
    may change to it, because `initdb` asks for the name.
@@ -36,7 +37,9 @@ _LAST_UID = 65534
 
 
 def owner_of(cluster: Path, binaries: Binaries) -> SystemUser:
-    """Return who runs an existing cluster. Raises `EmbeddedPostgresError` when the caller cannot be that user."""
+    """Return who runs an existing cluster. Raises `EmbeddedPostgresError` when the caller cannot be
+    that user.
+    """
     found = cluster.stat()
     caller = os.geteuid()
     if found.st_uid == caller:
@@ -51,7 +54,9 @@ def owner_of(cluster: Path, binaries: Binaries) -> SystemUser:
 
 
 def choose_account(binaries: Binaries, folder: Path) -> SystemUser:
-    """Return who shall make and run a new cluster in the folder. Raises `EmbeddedPostgresError` with every refusal when nobody can."""
+    """Return who shall make and run a new cluster in the folder. Raises `EmbeddedPostgresError`
+    with every refusal when nobody can.
+    """
     caller = os.geteuid()
     if caller != 0 and _has_name(caller):
         return _own_account()
@@ -94,7 +99,9 @@ def in_namespace() -> SystemUser:
 
 
 def reachable(path: Path, uid: int) -> bool:
-    """Whether the user may pass every folder down to the path, and enter or execute it. Groups are left out: in doubt, no."""
+    """Whether the user may pass every folder down to the path, and enter or execute it. Groups are
+    left out: in doubt, no.
+    """
     real = Path(os.path.realpath(path))
     return all(_may_pass(part.stat(), uid) for part in (real, *real.parents))
 
@@ -166,6 +173,8 @@ def _refusal(name: str, account: SystemUser, binaries: Binaries) -> str | None:
 
 
 def _named_uid() -> int:
-    """Return a user number with a name, to be seen under: `nobody`'s, or the first that is not root's."""
+    """Return a user number with a name, to be seen under: `nobody`'s, or the first that is not
+    root's.
+    """
     uids = [entry.pw_uid for entry in pwd.getpwall() if entry.pw_uid != 0]
     return _LAST_UID if _LAST_UID in uids or not uids else uids[0]

@@ -1,11 +1,14 @@
-"""The server's process as seen from outside: where it listens, which process it is, what a dead one left, how it is ended.
+"""The server's process as seen from outside: where it listens, which process it is, what a dead one
+left, how it is ended.
 
-1. A process id in a file is a rumour: after a reboot or a restart of a container it is someone else's. A process is a server of this cluster
-   when its command line says so; no other is ever signalled. (The command line is readable for all; `cwd` and `exe` need rights that
-   containers lack.)
-2. What the file says about the socket counts only when the file names this very folder: a copy of a running cluster carries the original's.
-3. Lock files of the dead are left to PostgreSQL, which looks for surviving backends as well; those that name a living stranger, or nobody, it
-   would believe for ever, so these are removed.
+1. A process id in a file is a rumour: after a reboot or a restart of a container it is someone
+   else's. A process is a server of this cluster when its command line says so; no other is ever
+   signalled. (The command line is readable for all; `cwd` and `exe` need rights that containers
+   lack.)
+2. What the file says about the socket counts only when the file names this very folder: a copy of a
+   running cluster carries the original's.
+3. Lock files of the dead are left to PostgreSQL, which looks for surviving backends as well; those
+   that name a living stranger, or nobody, it would believe for ever, so these are removed.
 """
 
 import os
@@ -35,7 +38,9 @@ def socket_folder(cluster: Path) -> Path:
 
 
 def is_postmaster(pid: int, cluster: Path) -> bool:
-    """Whether that process is a server of the cluster. False for a zombie: it has no command line any more."""
+    """Whether that process is a server of the cluster. False for a zombie: it has no command line
+    any more.
+    """
     try:
         arguments = (_PROC / str(pid) / "cmdline").read_bytes().split(b"\0")
     except OSError:
@@ -44,7 +49,9 @@ def is_postmaster(pid: int, cluster: Path) -> bool:
 
 
 def is_alive(pid: int) -> bool:
-    """Whether the process exists and is no zombie. For one that was just started: its command line is empty until the kernel is done."""
+    """Whether the process exists and is no zombie. For one that was just started: its command line
+    is empty until the kernel is done.
+    """
     try:
         text = (_PROC / str(pid) / "stat").read_text(errors="replace")
     except OSError:
@@ -54,7 +61,9 @@ def is_alive(pid: int) -> bool:
 
 
 def running_pid(cluster: Path) -> int | None:
-    """Return the process id of the cluster's server: whoever listens, or, when nobody does yet, whom the file names."""
+    """Return the process id of the cluster's server: whoever listens, or, when nobody does yet,
+    whom the file names.
+    """
     for pid in (listener(socket_folder(cluster)), _recorded_pid(cluster / "postmaster.pid")):
         if pid is not None and is_postmaster(pid, cluster):
             return pid
@@ -70,7 +79,9 @@ def remove_stale_locks(cluster: Path, socket_folder: Path) -> None:
 
 
 def end(pid: int, cluster: Path) -> None:
-    """End the server and wait until its process is gone. Raises `EmbeddedPostgresError` when it does not go."""
+    """End the server and wait until its process is gone. Raises `EmbeddedPostgresError` when it
+    does not go.
+    """
     for number, seconds in ((signal.SIGINT, _FAST_SECONDS), (signal.SIGQUIT, _IMMEDIATE_SECONDS)):
         deadline = time.monotonic() + seconds
         try:
@@ -92,7 +103,9 @@ def _exists(pid: int) -> bool:
 
 
 def _recorded_pid(path: Path) -> int | None:
-    """Return the process id in a lock file, or none. It is negative in a server of a single user."""
+    """Return the process id in a lock file, or none. It is negative in a server of a single
+    user.
+    """
     lines = _lines(path)
     try:
         return abs(int(lines[_PID])) or None

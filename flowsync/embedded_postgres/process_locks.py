@@ -1,12 +1,15 @@
 """The two locks that let processes share one server: who is starting it, and who is using it.
 
 1. `starting`: exclusive, one starter at a time.
-2. `Hold`: shared for as long as an instance uses the server, and exclusive for the last one while it stops the server. A starter takes its
-   share before it looks at the server, so nobody stops what it is about to use.
-3. The kernel gives back the locks of the dead, so the count is right after a kill -9. Locks are `flock`, which belongs to an open file and not
-   to a process: instances of one process count too. The folder must be on a local disk.
-4. Files are closed across exec, so no program inherits a lock. They are unlocked before they are closed, because a process forked in between
-   has the same open file and would keep the lock for as long as it lives.
+2. `Hold`: shared for as long as an instance uses the server, and exclusive for the last one while
+   it stops the server. A starter takes its share before it looks at the server, so nobody stops
+   what it is about to use.
+3. The kernel gives back the locks of the dead, so the count is right after a kill -9. Locks are
+   `flock`, which belongs to an open file and not to a process: instances of one process count too.
+   The folder must be on a local disk.
+4. Files are closed across exec, so no program inherits a lock. They are unlocked before they are
+   closed, because a process forked in between has the same open file and would keep the lock for as
+   long as it lives.
 5. Lock files are never removed: a lock on a removed file excludes nobody.
 """
 
@@ -25,7 +28,9 @@ _PAUSE_SECONDS = 0.02
 
 @contextmanager
 def starting(path: Path, deadline: float) -> Iterator[None]:
-    """Be the only starter. Raises `EmbeddedPostgresError` when another one is at it until the deadline (monotonic seconds)."""
+    """Be the only starter. Raises `EmbeddedPostgresError` when another one is at it until the
+    deadline (monotonic seconds).
+    """
     file = _open(path)
     try:
         _lock(file, fcntl.LOCK_EX, path, deadline)
@@ -36,7 +41,9 @@ def starting(path: Path, deadline: float) -> Iterator[None]:
 
 
 class Hold:
-    """One instance's share in the use of a server. Not for two threads at once: its owner keeps them apart."""
+    """One instance's share in the use of a server. Not for two threads at once: its owner keeps
+    them apart.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -48,7 +55,9 @@ class Hold:
         return self._file is not None
 
     def share(self, deadline: float) -> None:
-        """Hold a share, waiting while the last holder stops the server. Nothing changes when it is held already."""
+        """Hold a share, waiting while the last holder stops the server. Nothing changes when it is
+        held already.
+        """
         if self._file is not None and self._process == os.getpid():
             return
         self.release()
@@ -61,9 +70,11 @@ class Hold:
         self._file, self._process = file, os.getpid()
 
     def is_last(self) -> bool:
-        """Turn the share into the exclusive lock, and tell whether that was possible. Afterwards only `release` makes sense.
+        """Turn the share into the exclusive lock, and tell whether that was possible. Afterwards
+        only `release` makes sense.
 
-        When it was not, the share is gone (flock says so): of two that try at once, the second finds the first gone and is the last.
+        When it was not, the share is gone (flock says so): of two that try at once, the second
+        finds the first gone and is the last.
         """
         # In a forked process the lock is the parent's, who still uses the server.
         if self._file is None or self._process != os.getpid():

@@ -1,8 +1,9 @@
 """The embedded PostgreSQL: started or joined by whoever needs it, stopped by the last.
 
-The folder holds everything: the cluster in a folder that names its major version (`pg18`), the locks, the log. Any number of processes, and of
-instances in a process, share one server, and none of them owns it: who starts it may leave first. When a holder was killed, the
-last living one stops the server; when all were, the next to come and go does.
+The folder holds everything: the cluster in a folder that names its major version (`pg18`), the
+locks, the log. Any number of processes, and of instances in a process, share one server, and none
+of them owns it: who starts it may leave first. When a holder was killed, the last living one stops
+the server; when all were, the next to come and go does.
 """
 
 import os
@@ -20,10 +21,12 @@ from flowsync.model.errors import EmbeddedPostgresError
 
 
 class EmbeddedPostgres:
-    """One holder of the server in a folder, from `start` to `stop`. May be used from several threads at once.
+    """One holder of the server in a folder, from `start` to `stop`. May be used from several
+    threads at once.
 
-    `settings` are parameters of PostgreSQL that win over flowsync's; they count for whoever starts the server, not for who joins it.
-    `binaries` is the folder with `postgres` and `initdb`; without it they are looked for.
+    `settings` are parameters of PostgreSQL that win over flowsync's; they count for whoever starts
+    the server, not for who joins it. `binaries` is the folder with `postgres` and `initdb`; without
+    it they are looked for.
     """
 
     def __init__(
@@ -34,7 +37,8 @@ class EmbeddedPostgres:
         binaries: Path | None = None,
     ) -> None:
         refuse_other_systems(sys.platform)
-        # One spelling for all processes, whatever links they come by: the server is recognised by it.
+        # One spelling for all processes, whatever links they come by: the server is recognised by
+        # it.
         self.folder = Path(os.path.realpath(folder))
         self._settings = dict(settings or {})
         self._asked_binaries = binaries
@@ -43,12 +47,16 @@ class EmbeddedPostgres:
 
     @property
     def version(self) -> str:
-        """The version of the programs, such as "18.4". Raises `EmbeddedPostgresError` when there are none that fit."""
+        """The version of the programs, such as "18.4". Raises `EmbeddedPostgresError` when there
+        are none that fit.
+        """
         return self._find_binaries().version
 
     @property
     def data_folder(self) -> Path:
-        """The folder of the cluster. Before the first start it does not exist, and takes its name from the programs."""
+        """The folder of the cluster. Before the first start it does not exist, and takes its name
+        from the programs.
+        """
         majors = cluster.existing_majors(self.folder)
         major = max(majors) if majors else self._find_binaries().major
         return cluster.cluster_folder(self.folder, major)
@@ -58,16 +66,19 @@ class EmbeddedPostgres:
         return sockets.listener(postmaster.socket_folder(self.data_folder)) is not None
 
     def conninfo(self, database: str = "postgres") -> str:
-        """Return the libpq connection string of a database. Raises `EmbeddedPostgresError` before `start` and after `stop`."""
+        """Return the libpq connection string of a database. Raises `EmbeddedPostgresError` before
+        `start` and after `stop`.
+        """
         if not self._hold.held:
             raise EmbeddedPostgresError(f"connecting to {self.folder}", "it was not started")
         return sockets.conninfo(postmaster.socket_folder(self.data_folder), database)
 
     def start(self, timeout: float = 120.0) -> None:
-        """Start the server or join a running one, and hold it until `stop` or the end of the process. Blocks; `timeout` in seconds.
+        """Start the server or join a running one, and hold it until `stop` or the end of the
+        process. Blocks; `timeout` in seconds.
 
-        Called again, it makes sure that the server still runs. Raises `EmbeddedPostgresError`, and holds nothing, when no server is
-        ready in time.
+        Called again, it makes sure that the server still runs. Raises `EmbeddedPostgresError`, and
+        holds nothing, when no server is ready in time.
         """
         deadline = time.monotonic() + timeout
         with self._mutex:
@@ -85,7 +96,9 @@ class EmbeddedPostgres:
                 raise
 
     def stop(self) -> bool:
-        """Let go of the server. True when this was the last holder and the server was stopped. Blocks until its process is gone."""
+        """Let go of the server. True when this was the last holder and the server was stopped.
+        Blocks until its process is gone.
+        """
         with self._mutex:
             return self._let_go()
 
@@ -93,7 +106,8 @@ class EmbeddedPostgres:
         return find_binaries(self._asked_binaries, cluster.existing_majors(self.folder))
 
     def _reach_ready(self, deadline: float) -> None:
-        # Looked for under the lock, so that two starters with different programs do not make two clusters.
+        # Looked for under the lock, so that two starters with different programs do not make two
+        # clusters.
         binaries = self._find_binaries()
         data = cluster.cluster_folder(self.folder, binaries.major)
         if (data / "PG_VERSION").exists():

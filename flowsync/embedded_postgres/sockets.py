@@ -1,4 +1,5 @@
-"""Where a server is spoken to: the folder of its socket, the connection string, and whether it answers.
+"""Where a server is spoken to: the folder of its socket, the connection string, and whether it
+answers.
 
 1. The socket lies in the cluster's own folder, which is closed to others. Where that cannot be
    addressed (the path is longer than the kernel allows, or holds a character that libpq or an
@@ -10,8 +11,8 @@
 3. Alive means that the socket accepts, ready means that a session can be opened. That a process id
    exists means nothing.
 
-Decided: a session is opened, instead of asking `PQping`, because psycopg's binding of it keeps the interpreter's lock, and a server that
-hangs would stop the event loop in the next thread.
+Decided: a session is opened, instead of asking `PQping`, because psycopg's binding of it keeps the
+interpreter's lock, and a server that hangs would stop the event loop in the next thread.
 """
 
 import hashlib
@@ -80,7 +81,9 @@ _CREDENTIALS = struct.Struct("3i")
 
 
 def planned_socket_folder(cluster: Path) -> Path:
-    """Where a server of the cluster shall listen. Raises `EmbeddedPostgresError` when every place has too long a path."""
+    """Where a server of the cluster shall listen. Raises `EmbeddedPostgresError` when every place
+    has too long a path.
+    """
     digest = hashlib.sha256(os.fsencode(cluster)).hexdigest()[:16]
     aside = Path(tempfile.gettempdir(), f"flowsync-{digest}")
     for folder in (cluster, aside):
@@ -95,7 +98,9 @@ def planned_socket_folder(cluster: Path) -> Path:
 
 
 def prepare_socket_folder(folder: Path, cluster: Path, account: SystemUser) -> None:
-    """Make the folder if it is not the cluster's own. Raises `EmbeddedPostgresError` when someone else was there first."""
+    """Make the folder if it is not the cluster's own. Raises `EmbeddedPostgresError` when someone
+    else was there first.
+    """
     if folder == cluster:
         return
     doing = f"making the folder {folder} for the socket"
@@ -126,7 +131,8 @@ def conninfo(socket_folder: Path, database: str) -> str:
 def listener(socket_folder: Path) -> int | None:
     """Return the process id of whoever accepts connections there, none when nobody does.
 
-    It is the kernel's word, not that of a file. 0 stands for a process in a container that cannot be seen into.
+    It is the kernel's word, not that of a file. 0 stands for a process in a container that cannot
+    be seen into.
     """
     with socket.socket(socket.AF_UNIX) as probe:
         probe.settimeout(_PATIENCE_SECONDS)
@@ -150,7 +156,9 @@ def refusal(socket_folder: Path) -> str | None:
 
 
 def remove_socket_folder(folder: Path, cluster: Path) -> None:
-    """Remove the folder of a stopped server if it is not the cluster's own. Something unexpected in it stays."""
+    """Remove the folder of a stopped server if it is not the cluster's own. Something unexpected in
+    it stays.
+    """
     if folder != cluster:
         with suppress(OSError):
             folder.rmdir()

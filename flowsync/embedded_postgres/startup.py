@@ -1,8 +1,9 @@
 """From whatever state a cluster is in to a server that is ready.
 
-There are three states and one loop: the server is ready, and that is all; it is busy (recovering, or stopping), and is waited for; it is
-silent, and is started. A server that ends at once is started again for 10 s when the reason passes by itself: backends of a killed server
-live on for a moment and hold its memory. Any other reason is an error at once, in the server's own words.
+There are three states and one loop: the server is ready, and that is all; it is busy (recovering,
+or stopping), and is waited for; it is silent, and is started. A server that ends at once is started
+again for 10 s when the reason passes by itself: backends of a killed server live on for a moment
+and hold its memory. Any other reason is an error at once, in the server's own words.
 """
 
 import os
@@ -30,7 +31,9 @@ _QUOTED_CHARACTERS = 800
 
 
 class Launch(msgspec.Struct, frozen=True, kw_only=True):
-    """One attempt: the process, where its words begin in the log (bytes), and when (monotonic seconds)."""
+    """One attempt: the process, where its words begin in the log (bytes), and when (monotonic
+    seconds).
+    """
 
     pid: int
     log_offset: int
@@ -38,7 +41,9 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Startup(msgspec.Struct, frozen=True, kw_only=True):
-    """All that is needed to start the server of one cluster. The caller holds the lock of the starters."""
+    """All that is needed to start the server of one cluster. The caller holds the lock of the
+    starters.
+    """
 
     cluster: Path
     binaries: Binaries
@@ -47,7 +52,9 @@ class Startup(msgspec.Struct, frozen=True, kw_only=True):
     log: Path
 
     def reach_ready(self, deadline: float) -> None:
-        """Return when the server is ready. Raises `EmbeddedPostgresError` when it ends for good or the deadline passes (monotonic seconds)."""
+        """Return when the server is ready. Raises `EmbeddedPostgresError` when it ends for good or
+        the deadline passes (monotonic seconds).
+        """
         launches: list[Launch] = []
         try:
             self._launch_until_ready(launches, deadline)
@@ -111,7 +118,9 @@ class Startup(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def _shorten(log: Path) -> int:
-    """Put a long log aside, over the one before, and return the size of what is left: the log takes twice its limit at most between starts."""
+    """Put a long log aside, over the one before, and return the size of what is left: the log takes
+    twice its limit at most between starts.
+    """
     try:
         size = log.stat().st_size
     except FileNotFoundError:

@@ -1,7 +1,9 @@
-"""The identity that the programs of PostgreSQL run under, and the two ways to run one: to its end, or detached.
+"""The identity that the programs of PostgreSQL run under, and the two ways to run one: to its end,
+or detached.
 
-1. A program sees a clean environment: no `PG*` variable of the caller leads it elsewhere, no secret of the caller lives on in the server,
-   and its messages are in English, because some are read (`startup.py`).
+1. A program sees a clean environment: no `PG*` variable of the caller leads it elsewhere, no secret
+   of the caller lives on in the server, and its messages are in English, because some are read
+   (`startup.py`).
 2. Programs run with `/` as their working folder: the caller's may be unreadable for the account.
 3. Nothing runs between fork and exec in the caller: `run_as.py` says why.
 """
@@ -60,11 +62,15 @@ class SystemUser(msgspec.Struct, frozen=True, kw_only=True):
                 os.chown(path, *owner, follow_symlinks=False)
 
     def run(self, doing: str, command: Sequence[str | Path], deadline: float) -> None:
-        """Run a program to its end. Raises `EmbeddedPostgresError` when it fails or is still running at the deadline (monotonic seconds)."""
+        """Run a program to its end. Raises `EmbeddedPostgresError` when it fails or is still
+        running at the deadline (monotonic seconds).
+        """
         self._execute(doing, "", command, max(deadline - time.monotonic(), 0.0))
 
     def launch(self, doing: str, command: Sequence[str | Path], log: Path) -> int:
-        """Start a program detached, with its output appended to the log, and return its process id."""
+        """Start a program detached, with its output appended to the log, and return its
+        process id.
+        """
         return int(self._execute(doing, str(log), command, _LAUNCH_SECONDS))
 
     def _execute(self, doing: str, log: str, command: Sequence[str | Path], seconds: float) -> str:

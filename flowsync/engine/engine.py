@@ -1,9 +1,11 @@
 """The engine: owner of everything a process shares between its syncs.
 
-1. It is opened explicitly, and closes what it opened, in reverse order, also when opening fails half-way.
+1. It is opened explicitly, and closes what it opened, in reverse order, also when opening fails
+   half-way.
 2. Many syncs use it at once. It belongs to the loop it was opened in. Closing ends all that uses it
    (`operations`), and leaves nothing behind.
-3. Without a database URL it starts the embedded PostgreSQL in its home, or joins one that another process started there.
+3. Without a database URL it starts the embedded PostgreSQL in its home, or joins one that another
+   process started there.
 4. Nothing here reads the environment, but `from_environment`, which says so.
 """
 
@@ -42,20 +44,24 @@ from flowsync.store.local.store import LocalBlobStore
 from flowsync.store.port import BlobStore
 
 DOWNLOAD_WORKERS = 0
-"""Processes beside this one that download and verify. None, whatever the number of cores: on two cores one or two of them paid for many small files
-and lost time with large ones (`bench/workers/bench_workers.py`, `make bench SCENARIO=first_large ARGS="--workers 0 1 2"`).
+"""Processes beside this one that download and verify. None, whatever the number of cores: on two
+cores one or two of them paid for many small files and lost time with large ones
+(`bench/workers/bench_workers.py`, `make bench SCENARIO=first_large ARGS="--workers 0 1 2"`).
 """
 
 IN_FLIGHT_BYTES = 1 << 30
 """Bytes between downloader and saver, over all syncs of an engine."""
 
 IN_FLIGHT_ITEMS = 2000
-"""Artifacts between downloader and saver; small bodies are kept in memory there, so this bounds memory too. Room for what is being saved and for as
-much again: with 1000, downloads waited for the saver, and a first sync of 20 000 files of 4 KiB took 4.9 s instead of 4.6 (3000: 4.5 s).
+"""Artifacts between downloader and saver; small bodies are kept in memory there, so this bounds
+memory too. Room for what is being saved and for as much again: with 1000, downloads waited for the
+saver, and a first sync of 20 000 files of 4 KiB took 4.9 s instead of 4.6 (3000: 4.5 s).
 """
 
 SYNCS_AT_ONCE = 8
-"""Syncs that go on at a time. Each holds a session of the database, and a server has some hundred for all who use it."""
+"""Syncs that go on at a time. Each holds a session of the database, and a server has some hundred
+for all who use it.
+"""
 
 
 class Engine:
@@ -124,7 +130,9 @@ class Engine:
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Self:
-        """Return an engine, not yet open, at `FLOWSYNC_HOME` with the database of `FLOWSYNC_DATABASE_URL`, where these are set."""
+        """Return an engine, not yet open, at `FLOWSYNC_HOME` with the database of
+        `FLOWSYNC_DATABASE_URL`, where these are set.
+        """
         home = environ.get("FLOWSYNC_HOME") or default_home(environ)
         return cls(home, database_url=environ.get("FLOWSYNC_DATABASE_URL") or None)
 
@@ -199,7 +207,8 @@ class Engine:
         return remote
 
     async def add_alternate_source(self, name: str, remote: Remote, *, priority: int = 0) -> None:
-        """Let syncs with `acs=True` fetch bytes from `remote` first: whatever it was recorded to have by an on-demand sync of its own.
+        """Let syncs with `acs=True` fetch bytes from `remote` first: whatever it was recorded to
+        have by an on-demand sync of its own.
 
         Sources with a higher priority come first.
         """
@@ -211,7 +220,9 @@ class Engine:
     async def new_version(
         self, repository: Repository, *, wait: bool = True
     ) -> AsyncIterator[NewVersion]:
-        """Open a new version of `repository` to add and remove content by hand; it is completed when the block ends without an error."""
+        """Open a new version of `repository` to add and remove content by hand; it is completed
+        when the block ends without an error.
+        """
         opened = self.catalog.repositories.new_version(repository, wait=wait)
         async with self.operations.endable() as operation, opened as version:
             version.this_sync = lambda _: operation.settle()

@@ -28,7 +28,9 @@ def absolute(path: str | os.PathLike[str], what: str) -> Path:
 
 
 def default_home(environ: Mapping[str, str]) -> Path:
-    """Return the home for those who name none: `flowsync` in the user's data folder. Raise `SettingsError` when the user has none."""
+    """Return the home for those who name none: `flowsync` in the user's data folder. Raise
+    `SettingsError` when the user has none.
+    """
     data = environ.get("XDG_DATA_HOME", "")
     if os.path.isabs(data):
         return Path(data) / "flowsync"

@@ -1,4 +1,6 @@
-"""Tells observers how far a sync is, a few times a second, from the plain counters of its stages."""
+"""Tells observers how far a sync is, a few times a second, from the plain counters of its
+stages.
+"""
 
 import asyncio
 import logging
@@ -11,11 +13,15 @@ from flowsync.pipeline.progress import Progress
 _log = logging.getLogger(__name__)
 
 INTERVAL = 0.25
-"""Seconds between two looks at the counters. A redraw costs milliseconds, so the number of units must not decide how often."""
+"""Seconds between two looks at the counters. A redraw costs milliseconds, so the number of units
+must not decide how often.
+"""
 
 
 def tell(observers: Sequence[Observer], event: Event) -> None:
-    """Give `event` to every observer. One that fails is logged: watching a sync must not break it."""
+    """Give `event` to every observer. One that fails is logged: watching a sync must not
+    break it.
+    """
     for observer in observers:
         try:
             observer(event)
@@ -27,7 +33,9 @@ def tell(observers: Sequence[Observer], event: Event) -> None:
 async def observed(
     repository: str, progress: Progress, observers: Sequence[Observer]
 ) -> AsyncIterator[None]:
-    """Report `progress` while the block runs, and once more at its end; without observers, do nothing."""
+    """Report `progress` while the block runs, and once more at its end; without observers, do
+    nothing.
+    """
     if not observers:
         yield
         return

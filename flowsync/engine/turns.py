@@ -54,21 +54,24 @@ whether or not its upstream has answered yet.
 """
 
 HISTORY: Final = 0.8
-"""Weight, in the load of the loop, of what it was before the last look: a busy loop pauses for a tenth of a second now and then, while all that goes
-on is being stored. A loop that is busy no more is found so after 0.4 s.
+"""Weight, in the load of the loop, of what it was before the last look: a busy loop pauses for a
+tenth of a second now and then, while all that goes on is being stored. A loop that is busy no more
+is found so after 0.4 s.
 """
 
 BUSY: Final = 0.5
-"""Load from which on the loop is busy: the share of the time in which its thread works. With first syncs of many small files it is 0.6 to 0.8 on two
-cores, which the thread shares with all that it keeps at work.
+"""Load from which on the loop is busy: the share of the time in which its thread works. With first
+syncs of many small files it is 0.6 to 0.8 on two cores, which the thread shares with all that it
+keeps at work.
 """
 
 
 def one_more(
     going_on: int, fetching: int, most: int, load: float, since: float, at_ease: int = AT_EASE
 ) -> bool:
-    """Say whether one more sync begins beside those `going_on`, of which so many are `fetching`, with such a `load` of the loop, when the last one
-    began `since` seconds ago, and so many may fetch without a look at the loop.
+    """Say whether one more sync begins beside those `going_on`, of which so many are `fetching`,
+    with such a `load` of the loop, when the last one began `since` seconds ago, and so many may
+    fetch without a look at the loop.
     """
     if going_on >= most:
         return False
@@ -76,7 +79,9 @@ def one_more(
 
 
 def smoothed(load: float, worked: float) -> float:
-    """Return the load that follows on `load` after a look that found the thread to have `worked` this share of the time."""
+    """Return the load that follows on `load` after a look that found the thread to have `worked`
+    this share of the time.
+    """
     return HISTORY * load + (1 - HISTORY) * worked
 
 
@@ -104,7 +109,9 @@ class Turn:
         return self._fetching and self.goes_on
 
     def nearly_fetched(self) -> None:
-        """Tell that the last downloads are under way: what comes then does not keep others from fetching. A second call does nothing."""
+        """Tell that the last downloads are under way: what comes then does not keep others from
+        fetching. A second call does nothing.
+        """
         if self._of is not None and self._fetching:
             self._fetching = False
             self._of.let_in()

@@ -1,8 +1,9 @@
 """Artifacts: the bytes behind content, in the three states of their life.
 
-`Artifact` is what someone declares: a size and some digests, perhaps a local file. `StagedArtifact` has its bytes at hand, verified, with every
-digest that is kept. `StoredArtifact` is recorded in the catalog and its blob is durable. The state is the type (style, principle 5): a stage
-asks `isinstance`, never a flag.
+`Artifact` is what someone declares: a size and some digests, perhaps a local file. `StagedArtifact`
+has its bytes at hand, verified, with every digest that is kept. `StoredArtifact` is recorded in the
+catalog and its blob is durable. The state is the type (style, principle 5): a stage asks
+`isinstance`, never a flag.
 """
 
 import io
@@ -23,7 +24,8 @@ LARGEST_SIZE: Final = (1 << 63) - 1
 
 
 class Artifact(msgspec.Struct, frozen=True, kw_only=True):
-    """A declared artifact: any subset of size (bytes), hexadecimal digests and the path of a local file that holds the bytes.
+    """A declared artifact: any subset of size (bytes), hexadecimal digests and the path of a local
+    file that holds the bytes.
 
     A size of `None` means unknown; 0 is a size like any other. Raises `DeclarationError` for a size
     that is no whole number of bytes, a digest that is none, and a file that is no path.
@@ -60,16 +62,20 @@ class Artifact(msgspec.Struct, frozen=True, kw_only=True):
         return {algorithm: value for algorithm, value in values if value is not None}
 
     def open(self) -> BinaryIO:
-        """Open the bytes for reading. Raise `DeclarationError` when they are not at hand (declared only, or on demand)."""
+        """Open the bytes for reading. Raise `DeclarationError` when they are not at hand (declared
+        only, or on demand).
+        """
         if self.file is None:
             raise DeclarationError("this artifact has no bytes at hand: it is only declared")
         return open(self.file, "rb")
 
 
 class StagedArtifact(Artifact, frozen=True, kw_only=True, weakref=True):
-    """An artifact whose verified bytes wait to be stored: small ones in `body`, others in `file`, below the run's staging folder.
+    """An artifact whose verified bytes wait to be stored: small ones in `body`, others in `file`,
+    below the run's staging folder.
 
-    `size`, `sha256` and `blake3` are always set; the other digests are those that upstream declared.
+    `size`, `sha256` and `blake3` are always set; the other digests are those that upstream
+    declared.
     """
 
     body: bytes | None = None
@@ -84,7 +90,9 @@ class StagedArtifact(Artifact, frozen=True, kw_only=True, weakref=True):
 def staged_artifact(
     size: int, digests: Mapping[str, str], *, file: str | None = None, body: bytes | None = None
 ) -> StagedArtifact:
-    """Return the staged artifact of `size` bytes with the digests that were computed, by algorithm."""
+    """Return the staged artifact of `size` bytes with the digests that were computed, by
+    algorithm.
+    """
     return StagedArtifact(
         size=size,
         sha256=digests["sha256"],
@@ -100,7 +108,9 @@ def staged_artifact(
 
 
 class StoredArtifact(Artifact, frozen=True, kw_only=True, weakref=True):
-    """An artifact that the catalog records under `id`. `file` is the path of its blob where the store is a local folder."""
+    """An artifact that the catalog records under `id`. `file` is the path of its blob where the
+    store is a local folder.
+    """
 
     id: int
 

@@ -75,7 +75,8 @@ class Kind(NamedTuple):
 def type_name(content_type: type[Content]) -> str:
     """Return the name that tags the type's ids: its `type_name`, or else module and class.
 
-    A type that may move to another module names itself, or its units get other ids there. A subclass is another type and does not inherit the name.
+    A type that may move to another module names itself, or its units get other ids there. A
+    subclass is another type and does not inherit the name.
     """
     own_name: str = vars(content_type).get("type_name", "")
     return own_name or f"{content_type.__module__}.{content_type.__qualname__}"
@@ -95,7 +96,9 @@ def key_id(content: Content) -> bytes:
 
 
 def repo_key_id(content: Content) -> bytes | None:
-    """Return 16 bytes that are equal for units which cannot coexist in one version; None when the type has no repository key."""
+    """Return 16 bytes that are equal for units which cannot coexist in one version; None when the
+    type has no repository key.
+    """
     kind = kind_of(type(content))
     if kind.repo_key is None:
         return None
@@ -151,7 +154,9 @@ def encode_sorted(content: Content) -> bytes:
 
 
 def decode_fields(content_type: type[C], fields: bytes) -> C:
-    """Return the unit that `encode_fields` wrote; fields that the type gained since take their defaults."""
+    """Return the unit that `encode_fields` wrote; fields that the type gained since take their
+    defaults.
+    """
     return msgspec.json.decode(fields, type=content_type)
 
 

@@ -1,18 +1,23 @@
 """One digest for a set of units, which follows the set as it changes.
 
-1. The state of a set is 1024 numbers of 16 bits. Each unit stands for 1024 such numbers of its own, the first 2048 bytes of BLAKE3 (in its
-   extendable form) over its id; those of a set are the sums of its units', lane by lane, without carry. That is LtHash16-1024
+1. The state of a set is 1024 numbers of 16 bits. Each unit stands for 1024 such numbers of its own,
+   the first 2048 bytes of BLAKE3 (in its extendable form) over its id; those of a set are the sums
+   of its units', lane by lane, without carry. That is LtHash16-1024
    (https://eprint.iacr.org/2019/227) over BLAKE3.
-2. So the order of units does not matter, adding and removing one undo each other, and a change costs what it changes, not the size of the set.
-3. The root is BLAKE3 over the state, whose lanes are little-endian. Equal sets have equal roots on every machine. The functions trust their
-   caller that no unit is added twice, nor removed where it is absent.
+2. So the order of units does not matter, adding and removing one undo each other, and a change
+   costs what it changes, not the size of the set.
+3. The root is BLAKE3 over the state, whose lanes are little-endian. Equal sets have equal roots on
+   every machine. The functions trust their caller that no unit is added twice, nor removed where it
+   is absent.
 
-Decided: LtHash, because two sets with one root are a short solution of a lattice problem, for which its authors count more than 200 bits of work;
-ids of 128 bits collide long before. Instead of the cheaper sums: XOR falls to linear algebra, addition modulo 2²⁵⁶ to the birthday among many
-lists. A sum modulo 2^16384 would be a tenth cheaper here, but nobody has studied it as such.
+Decided: LtHash, because two sets with one root are a short solution of a lattice problem, for which
+its authors count more than 200 bits of work; ids of 128 bits collide long before. Instead of the
+cheaper sums: XOR falls to linear algebra, addition modulo 2²⁵⁶ to the birthday among many lists. A
+sum modulo 2^16384 would be a tenth cheaper here, but nobody has studied it as such.
 
-The sums are taken in few large integers: all lanes at once, of which every other one is masked out into fields of 32 bits, where it has room for
-the carry of 65536 units; the sum of the others is what remains of the plain sum. That costs 7 to 9 µs a unit on a busy machine, of which BLAKE3 has
+The sums are taken in few large integers: all lanes at once, of which every other one is masked out
+into fields of 32 bits, where it has room for the carry of 65536 units; the sum of the others is
+what remains of the plain sum. That costs 7 to 9 µs a unit on a busy machine, of which BLAKE3 has
 half (`bench/model/bench_content_set.py`).
 """
 

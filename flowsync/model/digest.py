@@ -1,8 +1,8 @@
 """Digest algorithms: which are known, how long they are, which are allowed.
 
-The known ones are the six of the Stages API and BLAKE3, which names the blobs (design, ruling 7). A digest is a lower-case hexadecimal string.
-The allowed set is a value that the engine hands down, never a global: the default refuses md5 and sha1, as the original does
-(behaviour study 5.10).
+The known ones are the six of the Stages API and BLAKE3, which names the blobs (design, ruling 7). A
+digest is a lower-case hexadecimal string. The allowed set is a value that the engine hands down,
+never a global: the default refuses md5 and sha1, as the original does (behaviour study 5.10).
 """
 
 import re
@@ -22,7 +22,9 @@ HEX_LENGTHS: Final[dict[str, int]] = {
     "md5": 32,
     "blake3": 64,
 }
-"""Known algorithms with the length of their hexadecimal form, in the order in which a stored artifact is looked up."""
+"""Known algorithms with the length of their hexadecimal form, in the order in which a stored
+artifact is looked up.
+"""
 
 DECLARABLE: Final = ("sha256", "sha512", "sha384", "sha224", "sha1", "md5")
 """Algorithms that upstreams declare."""
@@ -31,7 +33,9 @@ _HEX: Final = re.compile("[0-9a-f]+")
 
 
 def check_hex(algorithm: str, value: object) -> None:
-    """Raise `DeclarationError` unless `value` is a lower-case hexadecimal digest of the algorithm's length."""
+    """Raise `DeclarationError` unless `value` is a lower-case hexadecimal digest of the algorithm's
+    length.
+    """
     expected = HEX_LENGTHS[algorithm]
     if not isinstance(value, str) or len(value) != expected or not _HEX.fullmatch(value):
         raise DeclarationError(
@@ -40,7 +44,9 @@ def check_hex(algorithm: str, value: object) -> None:
 
 
 class DigestPolicy(msgspec.Struct, frozen=True):
-    """Which digests may vouch for bytes. sha256 and BLAKE3 are always computed, whatever upstream declares."""
+    """Which digests may vouch for bytes. sha256 and BLAKE3 are always computed, whatever upstream
+    declares.
+    """
 
     allowed: frozenset[str] = frozenset({"sha224", "sha256", "sha384", "sha512", "blake3"})
 

@@ -1,9 +1,11 @@
 """The one tree of errors that flowsync raises.
 
-1. Every error that a caller may act on is a `FlowsyncError`; adapters translate what the libraries below them raise and keep it as `__cause__`.
-   The branch of transfers is in `transfer_errors.py`.
-2. The class says the kind, the attributes hold the facts, the text is built from them once: what was being done, to what, what was found.
-3. Where the Stages API document promises a built-in class (`ValueError`), the error is that class too.
+1. Every error that a caller may act on is a `FlowsyncError`; adapters translate what the libraries
+   below them raise and keep it as `__cause__`. The branch of transfers is in `transfer_errors.py`.
+2. The class says the kind, the attributes hold the facts, the text is built from them once: what
+   was being done, to what, what was found.
+3. Where the Stages API document promises a built-in class (`ValueError`), the error is that class
+   too.
 4. No attribute and no text ever holds a secret: URLs come in already redacted.
 """
 
@@ -59,7 +61,9 @@ class PipelineStalledError(PipelineError):
 
 
 class CannotCrossError(PipelineError, ValueError):
-    """An item has no form in which another process could take it; the text names its type and what stands in the way."""
+    """An item has no form in which another process could take it; the text names its type and what
+    stands in the way.
+    """
 
 
 class WorkersLostError(PipelineError):
@@ -67,7 +71,9 @@ class WorkersLostError(PipelineError):
 
 
 class WorkerError(PipelineError):
-    """A worker process failed with an error that cannot leave it; its text and its traceback are all there is."""
+    """A worker process failed with an error that cannot leave it; its text and its traceback are
+    all there is.
+    """
 
 
 # --- digests and sizes ------------------------------------------------------------------------
@@ -89,7 +95,9 @@ class DigestMismatchError(IntegrityError):
 
 
 class SizeMismatchError(IntegrityError):
-    """The size of a body differs from the declared one. Sizes in bytes; `found` is what was seen before giving up."""
+    """The size of a body differs from the declared one. Sizes in bytes; `found` is what was seen
+    before giving up.
+    """
 
     def __init__(self, source: str, expected: int, found: int) -> None:
         super().__init__(source, expected, found)
@@ -121,7 +129,9 @@ class CatalogError(FlowsyncError):
 
 
 class CatalogConflictError(CatalogError):
-    """A transaction was rolled back because it met another one: a deadlock or a serialisation failure. The whole of it may be done again."""
+    """A transaction was rolled back because it met another one: a deadlock or a serialisation
+    failure. The whole of it may be done again.
+    """
 
 
 class CatalogUnavailableError(CatalogError):
@@ -129,11 +139,15 @@ class CatalogUnavailableError(CatalogError):
 
 
 class ConnectionLostError(CatalogUnavailableError):
-    """The connection to the database broke while it was in use. Whether the last statement was done is not known."""
+    """The connection to the database broke while it was in use. Whether the last statement was done
+    is not known.
+    """
 
 
 class EmbeddedPostgresError(CatalogUnavailableError):
-    """The embedded PostgreSQL could not be found, initialised, started or stopped. `advice` is a next step that is sure to help, or empty."""
+    """The embedded PostgreSQL could not be found, initialised, started or stopped. `advice` is a
+    next step that is sure to help, or empty.
+    """
 
     def __init__(self, doing: str, found: str, advice: str = "") -> None:
         super().__init__(doing, found, advice)
@@ -171,7 +185,9 @@ class RunNotFoundError(CatalogError, LookupError):
 
 
 class RepositoryBusyError(CatalogError):
-    """Somebody else makes or deletes a version of the repository and the caller chose not to wait."""
+    """Somebody else makes or deletes a version of the repository and the caller chose not
+    to wait.
+    """
 
 
 class ImmutableVersionError(CatalogError):
@@ -230,11 +246,15 @@ class TooManyLeftOutError(FlowsyncError):
 
 
 class PlanOutdatedError(FlowsyncError):
-    """A planned sync came to something else than planned, or cannot start from where it was planned; nothing became visible."""
+    """A planned sync came to something else than planned, or cannot start from where it was
+    planned; nothing became visible.
+    """
 
 
 class MassRemovalError(FlowsyncError):
-    """A mirror would lose more units at once than is plausible. `removed` of `present` units would go; `limit` is the share that may."""
+    """A mirror would lose more units at once than is plausible. `removed` of `present` units would
+    go; `limit` is the share that may.
+    """
 
     def __init__(self, repository: str, removed: int, present: int, limit: float) -> None:
         super().__init__(repository, removed, present, limit)

@@ -1,7 +1,7 @@
 """Frozen facts about syncs, for observers: progress bars, JSON lines, logs, metrics.
 
-Every event names its repository, because syncs of several repositories may be observed by one observer. Observers are plain callables; they
-are called on the loop's thread and must not block.
+Every event names its repository, because syncs of several repositories may be observed by one
+observer. Observers are plain callables; they are called on the loop's thread and must not block.
 """
 
 from collections.abc import Callable
@@ -13,7 +13,9 @@ from flowsync.model.repository import SyncResult
 
 
 class Reading(msgspec.Struct, frozen=True, kw_only=True):
-    """A counter at one moment. `total` is `None` while unknown; `size` counts bytes; `state` is running, completed, failed or canceled."""
+    """A counter at one moment. `total` is `None` while unknown; `size` counts bytes; `state` is
+    running, completed, failed or canceled.
+    """
 
     code: str
     message: str
@@ -31,9 +33,11 @@ class SyncStarted(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
 
 class SyncProgressed(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """How far a sync has come, in the order in which its stages began to count. Sent a few times a second, and once at the end.
+    """How far a sync has come, in the order in which its stages began to count. Sent a few times a
+    second, and once at the end.
 
-    A verification tells of itself in the same way; `repository` is "store" when it goes through all.
+    A verification tells of itself in the same way; `repository` is "store" when it goes through
+    all.
     """
 
     repository: str

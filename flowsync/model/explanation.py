@@ -9,7 +9,9 @@ from flowsync.model.repository import LeftOut
 
 
 class SourceNote(msgspec.Struct, frozen=True, kw_only=True):
-    """Where bytes can be fetched from. `url` is redacted; the policy is the one that the remote has now."""
+    """Where bytes can be fetched from. `url` is redacted; the policy is the one that the remote has
+    now.
+    """
 
     remote: str
     url: str
@@ -17,7 +19,8 @@ class SourceNote(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Presence(msgspec.Struct, frozen=True, kw_only=True):
-    """A unit that has the path. `added` is the version that added it, made by `run` if it was a sync that recorded itself.
+    """A unit that has the path. `added` is the version that added it, made by `run` if it was a
+    sync that recorded itself.
 
     The run read metadata from the remotes whose redacted URLs are `read`, and found the unit in
     that `line`, if it said so. A unit without artifacts, which was asked for by its id instead of a
@@ -38,7 +41,9 @@ class Presence(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Removal(msgspec.Struct, frozen=True, kw_only=True):
-    """The version that removed the path last, made by `run`, which read metadata from the remotes `read`, or by rolling back to a version."""
+    """The version that removed the path last, made by `run`, which read metadata from the remotes
+    `read`, or by rolling back to a version.
+    """
 
     version: int
     run: int | None
@@ -47,7 +52,9 @@ class Removal(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LeftOutNote(msgspec.Struct, frozen=True, kw_only=True):
-    """The last run that left the path out, and how many runs of the repository there were after it."""
+    """The last run that left the path out, and how many runs of the repository there were
+    after it.
+    """
 
     run: int
     runs_since: int
@@ -55,7 +62,9 @@ class LeftOutNote(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Explanation(msgspec.Struct, frozen=True, kw_only=True):
-    """All that is recorded about a path of `version`. No `present` unit, `removal` or `failure`: no sync ever got to hear of it."""
+    """All that is recorded about a path of `version`. No `present` unit, `removal` or `failure`: no
+    sync ever got to hear of it.
+    """
 
     repository: str
     version: int

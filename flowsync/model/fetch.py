@@ -1,7 +1,9 @@
-"""What is asked of a fetcher and what it gives back: the port between whoever wants bytes and `flowsync.download`.
+"""What is asked of a fetcher and what it gives back: the port between whoever wants bytes and
+`flowsync.download`.
 
-Two adapters exist, HTTP and local files. Metadata comes as a file (`download`); an artifact's body goes chunk by chunk into a `Sink`, so that
-whoever wants it chooses where the bytes live and hashes them in the same pass.
+Two adapters exist, HTTP and local files. Metadata comes as a file (`download`); an artifact's body
+goes chunk by chunk into a `Sink`, so that whoever wants it chooses where the bytes live and hashes
+them in the same pass.
 """
 
 from collections.abc import Awaitable, Callable, Collection, Mapping
@@ -19,7 +21,9 @@ if TYPE_CHECKING:
 
 
 class Validators(msgspec.Struct, frozen=True):
-    """What upstream said to recognise a body again: its entity tag and its modification date, as sent."""
+    """What upstream said to recognise a body again: its entity tag and its modification date, as
+    sent.
+    """
 
     etag: str | None = None
     last_modified: str | None = None
@@ -105,7 +109,9 @@ class Received(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Held(msgspec.Struct, frozen=True):
-    """The first `size` bytes of a body, and the strong validator by which upstream would recognise the rest."""
+    """The first `size` bytes of a body, and the strong validator by which upstream would recognise
+    the rest.
+    """
 
     size: int
     validator: str
@@ -115,52 +121,71 @@ Take = Callable[[memoryview], object]
 """Takes the next piece of a body and is done with it when it returns, as the `update` of a hash."""
 
 Pour = Callable[[int, Collection[Take]], int]
-"""Writes those of a body's next bytes that are there to the file behind a descriptor, gives each piece to all that take it, and returns their number.
-For a thread; raises `OSError` when the file cannot be written.
+"""Writes those of a body's next bytes that are there to the file behind a descriptor, gives each
+piece to all that take it, and returns their number. For a thread; raises `OSError` when the file
+cannot be written.
 """
 
 Fill = Callable[[Pour], Awaitable[None]]
-"""Calls a `Pour` once, in a thread, with the file that is to have the next bytes; when cancelled, it ends no sooner than that."""
+"""Calls a `Pour` once, in a thread, with the file that is to have the next bytes; when cancelled,
+it ends no sooner than that.
+"""
 
 
 class Sink(Protocol):
-    """Where a body goes. One sink takes one body; `restart` makes it empty again for another try or another source.
+    """Where a body goes. One sink takes one body; `restart` makes it empty again for another try or
+    another source.
 
-    What it raises ends the transfer, except an `IntegrityError` of `finish`: the body was wrong, and is fetched again while tries are left.
+    What it raises ends the transfer, except an `IntegrityError` of `finish`: the body was wrong,
+    and is fetched again while tries are left.
     """
 
     @property
     def held(self) -> Held | None:
-        """What an earlier transfer has left in the sink; asked when a transfer begins, and void after `restart`."""
+        """What an earlier transfer has left in the sink; asked when a transfer begins, and void
+        after `restart`.
+        """
 
     def begin(self, validator: str | None) -> None:
-        """Take note that a body begins at its first byte, and of its strong validator if upstream gave one. Only where bodies can be continued."""
+        """Take note that a body begins at its first byte, and of its strong validator if upstream
+        gave one. Only where bodies can be continued.
+        """
 
     async def write(self, chunk: bytes) -> None:
         """Take the next bytes."""
 
     def direct(self, size: int) -> Fill | None:
-        """Return how a thread brings the next bytes, if a body of `size` bytes goes to a file; else they are written."""
+        """Return how a thread brings the next bytes, if a body of `size` bytes goes to a file; else
+        they are written.
+        """
 
     async def restart(self) -> None:
         """Forget all bytes taken so far, also after `finish`."""
 
     async def finish(self) -> None:
-        """Take note that the body is whole. Called while no connection is held, so hashing may take its time here."""
+        """Take note that the body is whole. Called while no connection is held, so hashing may take
+        its time here.
+        """
 
 
 class Fetcher(Protocol):
-    """Brings bodies from URLs. Shared by all runs of an engine; safe to use from many tasks of one loop."""
+    """Brings bodies from URLs. Shared by all runs of an engine; safe to use from many tasks of one
+    loop.
+    """
 
     @property
     def closed(self) -> bool:
         """Whether the fetcher was closed; a closed one fetches nothing."""
 
     async def download(self, request: FetchRequest) -> Fetched:
-        """Bring a body into a file, verified. Raise `TransferError` or `IntegrityError`; then no file is left."""
+        """Bring a body into a file, verified. Raise `TransferError` or `IntegrityError`; then no
+        file is left.
+        """
 
     async def stream(self, request: FetchRequest, sink: Sink) -> Received:
-        """Bring a body into `sink`, its length checked against the answer's and `request.size`, and finish the sink.
+        """Bring a body into `sink`, its length checked against the answer's and `request.size`, and
+        finish the sink.
 
-        Raise `TransferError`, `SizeMismatchError`, or what the sink raises. The sink may then hold part of the body: it is its owner's to discard.
+        Raise `TransferError`, `SizeMismatchError`, or what the sink raises. The sink may then hold
+        part of the body: it is its owner's to discard.
         """

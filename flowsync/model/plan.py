@@ -1,4 +1,6 @@
-"""What a sync would do: the answer to "what if", and the promise that a planned sync keeps or breaks off."""
+"""What a sync would do: the answer to "what if", and the promise that a planned sync keeps or
+breaks off.
+"""
 
 import msgspec
 

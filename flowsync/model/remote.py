@@ -1,10 +1,11 @@
 """Remotes: where content comes from, and how to talk to it.
 
-A `Remote` is a plain value until a run binds it to the engine's fetcher; then `get_downloader` gives downloaders that share the engine's
-connections and limits.
+A `Remote` is a plain value until a run binds it to the engine's fetcher; then `get_downloader`
+gives downloaders that share the engine's connections and limits.
 
-Decided: the binding is a slot of the remote that a run fills, because the Stages API has the first stage call `self.remote.get_downloader(url=…)`
-without naming an engine, and neither a module global nor a context variable is allowed to carry one (design, ruling 2).
+Decided: the binding is a slot of the remote that a run fills, because the Stages API has the first
+stage call `self.remote.get_downloader(url=…)` without naming an engine, and neither a module global
+nor a context variable is allowed to carry one (design, ruling 2).
 """
 
 import math
@@ -21,7 +22,9 @@ from flowsync.model.text import problem_with_text
 from flowsync.model.url import holds_user, redact, scheme
 
 Policy = Literal["immediate", "on_demand", "streamed"]
-"""When the bytes of a remote's content are fetched: during the sync, on a client's first request, or on every request."""
+"""When the bytes of a remote's content are fetched: during the sync, on a client's first request,
+or on every request.
+"""
 
 COOL_DOWN: Final = 300.0
 """Seconds that a source is left alone whose bytes were wrong, by default."""
@@ -113,7 +116,9 @@ class Remote(msgspec.Struct, kw_only=True, eq=False):
         return self.policy != "immediate"
 
     def bind(self, fetcher: Fetcher) -> None:
-        """Let downloaders of this remote use `fetcher`. Raise `DeclarationError` while another open engine uses the remote."""
+        """Let downloaders of this remote use `fetcher`. Raise `DeclarationError` while another open
+        engine uses the remote.
+        """
         if self._fetcher is not None and self._fetcher is not fetcher and not self._fetcher.closed:
             raise DeclarationError(
                 f"remote {self.name!r} is in use by another open engine; give each engine its own Remote"
@@ -145,7 +150,9 @@ class Downloader:
         self._request = request
 
     async def run(self) -> Fetched:
-        """Fetch the body into a file of the run's staging folder and return what arrived. Raise a `TransferError` or `IntegrityError`."""
+        """Fetch the body into a file of the run's staging folder and return what arrived. Raise a
+        `TransferError` or `IntegrityError`.
+        """
         return await self._fetcher.download(self._request)
 
 

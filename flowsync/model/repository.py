@@ -19,7 +19,9 @@ _VERSION_OF_ANOTHER: Final = re.compile(r".*\.v[0-9]+", re.ASCII | re.DOTALL)
 """How clients of a registry write version 3 of `NAME`: `NAME.v3`."""
 
 HIDDEN: Final = "acs:"
-"""How the names of repositories begin that hold what alternate sources list. They are found by name, and not listed."""
+"""How the names of repositories begin that hold what alternate sources list. They are found by
+name, and not listed.
+"""
 
 ChangeKind = Literal["added", "removed", "changed"]
 """What happened to a path between two versions."""
@@ -27,17 +29,21 @@ ChangeKind = Literal["added", "removed", "changed"]
 LeftOutAction = Literal["skipped", "deferred"]
 
 ErrorPolicy = Literal["fail", "skip", "defer"]
-"""What a download that failed for good means: the sync fails, goes on without the unit, or goes on with the unit but without its bytes."""
+"""What a download that failed for good means: the sync fails, goes on without the unit, or goes on
+with the unit but without its bytes.
+"""
 
 RunState = Literal["running", "completed", "skipped", "failed", "canceled", "lost"]
 """How far a run came; `skipped` found upstream unchanged, the process of a `lost` one is gone."""
 
 
 class Repository(msgspec.Struct, kw_only=True, frozen=True):
-    """A named line of versions. It exists in the catalog from its first use on, with an empty version 0.
+    """A named line of versions. It exists in the catalog from its first use on, with an empty
+    version 0.
 
-    `allowed_types` names the content types a version may hold; `None` allows all. `retain_versions` (at least 1) is how many versions are
-    kept, the newest ones and besides them those that are protected; `None` keeps all.
+    `allowed_types` names the content types a version may hold; `None` allows all. `retain_versions`
+    (at least 1) is how many versions are kept, the newest ones and besides them those that are
+    protected; `None` keeps all.
     """
 
     name: str
@@ -91,10 +97,12 @@ class Repository(msgspec.Struct, kw_only=True, frozen=True):
 
 
 class RepositoryVersion(msgspec.Struct, kw_only=True, frozen=True):
-    """A complete, immutable version. The counts are units: those it added to and removed from its predecessor, and those present.
+    """A complete, immutable version. The counts are units: those it added to and removed from its
+    predecessor, and those present.
 
-    `root` is a digest of the set of units, in hexadecimal: versions that hold the same units have the same root, whatever repository, database or
-    machine they are of. `protected` ones are not deleted.
+    `root` is a digest of the set of units, in hexadecimal: versions that hold the same units have
+    the same root, whatever repository, database or machine they are of. `protected` ones are not
+    deleted.
     """
 
     repository: str
@@ -109,7 +117,9 @@ class RepositoryVersion(msgspec.Struct, kw_only=True, frozen=True):
 
 
 class VersionEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """One path of a version. `size` is bytes, `blake3` and `size` are `None` while unknown; `stored` says that the bytes are here."""
+    """One path of a version. `size` is bytes, `blake3` and `size` are `None` while unknown;
+    `stored` says that the bytes are here.
+    """
 
     content_id: bytes
     type: str
@@ -121,7 +131,9 @@ class VersionEntry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):
-    """One path at which two versions differ: only the later has it (`added`), only the earlier (`removed`), or both with other units (`changed`)."""
+    """One path at which two versions differ: only the later has it (`added`), only the earlier
+    (`removed`), or both with other units (`changed`).
+    """
 
     kind: ChangeKind
     relative_path: str
@@ -149,7 +161,8 @@ class BareChange(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LeftOut(msgspec.Struct, kw_only=True, frozen=True):
-    """An artifact whose download failed in a sync that went on: its unit was skipped, or is deferred until somebody asks for it.
+    """An artifact whose download failed in a sync that went on: its unit was skipped, or is
+    deferred until somebody asks for it.
 
     `url` is the first of its sources, redacted; `reason` is the failure's text.
     """
@@ -161,10 +174,12 @@ class LeftOut(msgspec.Struct, kw_only=True, frozen=True):
 
 
 class SyncResult(msgspec.Struct, kw_only=True, frozen=True):
-    """What one sync did. `version` is `None` when nothing changed; `present` counts the units of the newest version.
+    """What one sync did. `version` is `None` when nothing changed; `present` counts the units of
+    the newest version.
 
-    `downloaded` counts artifacts and `bytes` their bytes; `skipped` says that upstream was found unchanged by its metadata
-    alone; `left_out` lists what could not be had although the sync went on. `seconds` is how long it took from its turn on.
+    `downloaded` counts artifacts and `bytes` their bytes; `skipped` says that upstream was found
+    unchanged by its metadata alone; `left_out` lists what could not be had although the sync went
+    on. `seconds` is how long it took from its turn on.
     """
 
     repository: str

@@ -19,7 +19,9 @@ class RunSource(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RunTerms(msgspec.Struct, frozen=True, kw_only=True):
-    """The options of a run, and its remotes. `planned` is the root that it was to come to, of a run that carried a plan out."""
+    """The options of a run, and its remotes. `planned` is the root that it was to come to, of a run
+    that carried a plan out.
+    """
 
     mirror: bool = False
     force: bool = False
@@ -29,10 +31,12 @@ class RunTerms(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):
-    """The record of one run. `actor` is user, machine and process; `seen` is when the progress was written last.
+    """The record of one run. `actor` is user, machine and process; `seen` is when the progress was
+    written last.
 
-    `state` is "lost" when the process is gone without having said how the run ended; `version` is the number of the version that it made, which may
-    have been deleted since; `left_out` counts what it could not have.
+    `state` is "lost" when the process is gone without having said how the run ended; `version` is
+    the number of the version that it made, which may have been deleted since; `left_out` counts
+    what it could not have.
     """
 
     number: int

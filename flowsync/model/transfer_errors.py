@@ -35,7 +35,9 @@ class ForbiddenPathError(TransferError):
 
 
 class UnreadableFileError(TransferError):
-    """A `file://` URL names something that is missing, that may not be read, or that is not a regular file."""
+    """A `file://` URL names something that is missing, that may not be read, or that is not a
+    regular file.
+    """
 
 
 class UnreachableError(TransferError):
@@ -47,7 +49,9 @@ class CertificateError(UnreachableError):
 
 
 class StatusError(TransferError):
-    """The server answered with a status of 400 or more, or one that has no meaning here. `retry_after` is the wait in seconds that it asked for."""
+    """The server answered with a status of 400 or more, or one that has no meaning here.
+    `retry_after` is the wait in seconds that it asked for.
+    """
 
     def __init__(
         self, url: str, reason: str, status: int, retry_after: float | None = None

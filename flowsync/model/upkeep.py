@@ -35,7 +35,8 @@ class PruneReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
-    """A stored artifact whose bytes were not as recorded. `repository` and `relative_path` are one place where it stands, if it stands anywhere.
+    """A stored artifact whose bytes were not as recorded. `repository` and `relative_path` are one
+    place where it stands, if it stands anywhere.
 
     `kind` is "missing", "damaged" (its bytes were read, and are others) or "unreadable" (it could
     not be looked at, so nothing is known of its bytes); `problem` is what was found. `repaired`
@@ -54,7 +55,8 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class VerifyReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What a verification found. `repository` is `None` when it went through all; `quick` compared sizes only.
+    """What a verification found. `repository` is `None` when it went through all; `quick` compared
+    sizes only.
 
     `missing` counts artifacts whose blob was not there, `damaged` those whose blob had other bytes,
     `unreadable` those whose blob could not be looked at, `repaired` those of all three that are
@@ -94,10 +96,12 @@ class RemovalReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ReclaimReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What a reclaiming released or, when it was not `applied`, would release: `artifacts` with their `bytes`.
+    """What a reclaiming released or, when it was not `applied`, would release: `artifacts` with
+    their `bytes`.
 
-    `shared` counts artifacts that stay because something else needs them, `busy` those that a running sync may be using, `refused` those of which
-    a path has no source to fetch it from again; `refused_paths` lists the first thousand of these.
+    `shared` counts artifacts that stay because something else needs them, `busy` those that a
+    running sync may be using, `refused` those of which a path has no source to fetch it from again;
+    `refused_paths` lists the first thousand of these.
     """
 
     repository: str

@@ -30,7 +30,9 @@ def scheme(url: str) -> str:
 
 
 def redact(url: str) -> str:
-    """Return the URL without what may be secret: user and password, values of query parameters, fragment."""
+    """Return the URL without what may be secret: user and password, values of query parameters,
+    fragment.
+    """
     if not url.isprintable():
         url = "".join(map(_shown, url))
     if _NOTHING_TO_HIDE.fullmatch(url):

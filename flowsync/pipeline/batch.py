@@ -1,10 +1,11 @@
 """Decides when a batch is due; holds no loop and no clock.
 
-1. A batch is due when it has reached its minimum, when the stream has ended, when someone awaits an item in it, or when the budget
-   presses. An empty batch is never due.
-2. While others are about to give back what the budget lacks, it does not press, and the minimum is another one, until there is a lull: what rests
-   then is not kept by whoever begins next.
-3. A batch never holds more than `maxsize` items; what is left in the channel waits for the next one.
+1. A batch is due when it has reached its minimum, when the stream has ended, when someone awaits an
+   item in it, or when the budget presses. An empty batch is never due.
+2. While others are about to give back what the budget lacks, it does not press, and the minimum is
+   another one, until there is a lull: what rests then is not kept by whoever begins next.
+3. A batch never holds more than `maxsize` items; what is left in the channel waits for the next
+   one.
 4. An awaited item releases the whole batch, not only itself.
 """
 
@@ -17,7 +18,9 @@ from flowsync.pipeline.resolution import Resolvable
 T = TypeVar("T")
 
 LARGEST_BATCH = 2000
-"""Items in a batch at most, unless the minimum is larger. Beyond it, a database batch gains nothing and costs memory."""
+"""Items in a batch at most, unless the minimum is larger. Beyond it, a database batch gains nothing
+and costs memory.
+"""
 
 
 class BatchBuffer(Generic[T]):
@@ -51,7 +54,9 @@ class BatchBuffer(Generic[T]):
             self._urgent = any(isinstance(item, Resolvable) and item.awaited for item in items)
 
     def due(self, *, ended: bool, pressed: bool, at_least: int = 0) -> bool:
-        """Say whether the batch is to be released now; with `at_least`, that many items are its minimum until a lull, and pressure is none."""
+        """Say whether the batch is to be released now; with `at_least`, that many items are its
+        minimum until a lull, and pressure is none.
+        """
         if ended or self._urgent:
             return bool(self._items)
         if at_least and self._patient:
@@ -59,7 +64,9 @@ class BatchBuffer(Generic[T]):
         return len(self._items) >= self._minsize or (pressed and bool(self._items))
 
     def lull(self) -> None:
-        """Note that those are through for whom the items waited; they do not wait for the next ones."""
+        """Note that those are through for whom the items waited; they do not wait for the next
+        ones.
+        """
         if self._items:
             self._patient = False
 

@@ -1,17 +1,23 @@
 """A budget of bytes and items for what is in flight between two stages, given out as leases.
 
-1. A lease is given back exactly once: by `release`, when it is forgotten with its item, or when the account of its run is closed, whatever comes
-   first. What is given back is what was taken, so the books cannot drift.
+1. A lease is given back exactly once: by `release`, when it is forgotten with its item, or when the
+   account of its run is closed, whatever comes first. What is given back is what was taken, so the
+   books cannot drift.
 2. Either limit may be missing. With neither, nothing ever waits, but the books are kept.
-3. When nothing is in flight, a lease is always granted: one oversized item passes alone and cannot block the pipeline.
-4. While somebody waits there is `pressure`, so that the stage at the far end releases its batches early.
-5. While one run is `relieving` it, the far end of another may gather more instead, until the `lull` that follows.
+3. When nothing is in flight, a lease is always granted: one oversized item passes alone and cannot
+   block the pipeline.
+4. While somebody waits there is `pressure`, so that the stage at the far end releases its batches
+   early.
+5. While one run is `relieving` it, the far end of another may gather more instead, until the `lull`
+   that follows.
 6. Waiters are served in the order in which they came.
 
-Whoever needs several leases before he can give back any of them must take them as one: two half-served takers would wait for each other.
+Whoever needs several leases before he can give back any of them must take them as one: two
+half-served takers would wait for each other.
 
-Decided: a run takes its leases through an account of its own, because of a run that failed the items, and the leases with them, live as long as
-somebody looks at the error, while other runs may wait for what they hold.
+Decided: a run takes its leases through an account of its own, because of a run that failed the
+items, and the leases with them, live as long as somebody looks at the error, while other runs may
+wait for what they hold.
 """
 
 import asyncio
@@ -54,7 +60,9 @@ class Lease:
 
 
 class Budget:
-    """What may be in flight at a time, in bytes and in items; `None` means no limit. Belongs to one loop."""
+    """What may be in flight at a time, in bytes and in items; `None` means no limit. Belongs to one
+    loop.
+    """
 
     def __init__(self, *, size: int | None = None, items: int | None = None) -> None:
         if (size is not None and size < 0) or (items is not None and items < 0):
@@ -71,7 +79,9 @@ class Budget:
         self._relievers = 0
 
     async def acquire(self, size: int, items: int = 1) -> Lease:
-        """Take a share, waiting until it fits or nothing else is in flight. An unknown size counts as 0 bytes."""
+        """Take a share, waiting until it fits or nothing else is in flight. An unknown size counts
+        as 0 bytes.
+        """
         await self._grant(size, items)
         return Lease(self, size, items)
 
@@ -165,7 +175,9 @@ class Budget:
 
 
 class Account:
-    """What one run holds of a budget. As a context, it gives back at its end whatever leases are still out."""
+    """What one run holds of a budget. As a context, it gives back at its end whatever leases are
+    still out.
+    """
 
     def __init__(self, budget: Budget) -> None:
         self._budget = budget
@@ -188,7 +200,9 @@ class Account:
         return self._budget.relieving()
 
     async def acquire(self, size: int, items: int = 1) -> Lease:
-        """Take a share as `Budget.acquire` does. Raise `PipelineError` when the account is closed."""
+        """Take a share as `Budget.acquire` does. Raise `PipelineError` when the account is
+        closed.
+        """
         await self._budget._grant(size, items)
         if not self._open:
             self._budget._give_back(size, items)
@@ -196,7 +210,9 @@ class Account:
         return self._lend(size, items)
 
     def offer(self, size: int, items: int = 1) -> Lease | None:
-        """Take a share without waiting, or return `None` when it does not fit, or when others wait for theirs."""
+        """Take a share without waiting, or return `None` when it does not fit, or when others wait
+        for theirs.
+        """
         if not self._open or not self._budget._grant_now(size, items):
             return None
         return self._lend(size, items)

@@ -1,11 +1,14 @@
 """A bounded queue with two ends, a close, and statistics.
 
-1. The end of the stream is a closed channel, not a magic item: `close` is called once, by the sending side, when nothing more will come.
-2. A receiver that leaves early is told to the senders: after `abandon`, sending raises `StageEndedEarlyError` instead of waiting for ever. A
-   sender that is left behind is told as well: after `close`, sending raises `PipelineError`.
-3. Sending and receiving only touch the loop when they have to wait; in between they are plain method calls. That is what brings a hop
-   under a microsecond (`bench/pipeline/bench_hops.py`).
-4. Any number of tasks may send, and they are served in the order in which they came; one task receives at a time.
+1. The end of the stream is a closed channel, not a magic item: `close` is called once, by the
+   sending side, when nothing more will come.
+2. A receiver that leaves early is told to the senders: after `abandon`, sending raises
+   `StageEndedEarlyError` instead of waiting for ever. A sender that is left behind is told as well:
+   after `close`, sending raises `PipelineError`.
+3. Sending and receiving only touch the loop when they have to wait; in between they are plain
+   method calls. That is what brings a hop under a microsecond (`bench/pipeline/bench_hops.py`).
+4. Any number of tasks may send, and they are served in the order in which they came; one task
+   receives at a time.
 5. An item that cannot be sent any more is noted as lost (`Losses`), because the task that sends it
    may be one that nobody awaits.
 6. After `break_off`, sending and waiting to receive raise `CancelledError`: the pipeline ends, also
@@ -14,8 +17,9 @@
    An item that was taken and could not be used is put back (`restore`), so that nothing is lost
    either.
 
-Decided: a sender that waits is promised a place instead of having its item moved into the channel, which would save a switch of tasks a
-hop, because a sender that is cancelled in that very moment could not say any more that its item was not sent.
+Decided: a sender that waits is promised a place instead of having its item moved into the channel,
+which would save a switch of tasks a hop, because a sender that is cancelled in that very moment
+could not say any more that its item was not sent.
 """
 
 import asyncio
@@ -88,7 +92,9 @@ class Channel(Generic[T]):
     # --- the sending end ---
 
     def offer(self, item: T) -> bool:
-        """Put the item in if there is room right now and nobody queues for it; say whether that worked."""
+        """Put the item in if there is room right now and nobody queues for it; say whether that
+        worked.
+        """
         if self._free < 1 or not self._open:
             return False
         self._free -= 1
@@ -97,14 +103,18 @@ class Channel(Generic[T]):
         return True
 
     async def send(self, item: T) -> None:
-        """Put the item in, waiting for room. Raise `StageEndedEarlyError` when the receiver has left."""
+        """Put the item in, waiting for room. Raise `StageEndedEarlyError` when the receiver has
+        left.
+        """
         if not self.offer(item):
             await self._wait_for_place()
             self._items.append(item)
             self._note_sent(1)
 
     async def send_all(self, items: Sequence[T]) -> None:
-        """Put the items in, in order, as many at a time as there is room for. Cancelled, it has sent the first of them."""
+        """Put the items in, in order, as many at a time as there is room for. Cancelled, it has
+        sent the first of them.
+        """
         start = 0
         while start < len(items):
             if self._free < 1 or not self._open:
@@ -117,7 +127,9 @@ class Channel(Generic[T]):
             start += len(chunk)
 
     def close(self) -> None:
-        """Say that nothing more will be sent. Raise `PipelineError` when a task still waits to send: its item would be lost."""
+        """Say that nothing more will be sent. Raise `PipelineError` when a task still waits to
+        send: its item would be lost.
+        """
         promised = self._maxsize - self._free - len(self._items)
         late = len(self._senders) + max(promised, 0)
         self._open = False
@@ -143,7 +155,9 @@ class Channel(Generic[T]):
         return self._receiver is not None and not self._items
 
     async def ready(self) -> bool:
-        """Wait until an item can be taken and return True, or return False when the stream has ended."""
+        """Wait until an item can be taken and return True, or return False when the stream has
+        ended.
+        """
         while not self._items:
             if self._closed:
                 return False
@@ -151,7 +165,9 @@ class Channel(Generic[T]):
         return True
 
     async def wait(self) -> None:
-        """Wait until an item comes, the channel is closed, or `wake` is called; whatever comes first."""
+        """Wait until an item comes, the channel is closed, or `wake` is called; whatever comes
+        first.
+        """
         if self._receiver is not None:
             raise PipelineError("two tasks of one stage wait for its next item at the same time")
         if self._broken:
@@ -194,7 +210,9 @@ class Channel(Generic[T]):
         return taken
 
     def restore(self, items: Sequence[T]) -> None:
-        """Put items that were taken back to where they were, whether there is room for them or not."""
+        """Put items that were taken back to where they were, whether there is room for them
+        or not.
+        """
         self._items.extendleft(reversed(items))
         self._free -= len(items)
 

@@ -35,14 +35,16 @@ from flowsync.pipeline.stall import Standstill
 from flowsync.runtime.task_groups import STOPS, StoppedError, break_ring, first_come
 
 STALL_TIMEOUT = 300.0
-"""Seconds without any movement, with someone awaiting a dropped item, after which a pipeline is given up."""
+"""Seconds without any movement, with someone awaiting a dropped item, after which a pipeline is
+given up.
+"""
 
 
 class StageStatistics(msgspec.Struct, frozen=True, kw_only=True):
     """A stage and the channel that leads out of it; the last stage has none.
 
-    `hosted` are the stages in worker processes that do the work of this one, if there are any: summed over all batches, each of which went through
-    channels of its own.
+    `hosted` are the stages in worker processes that do the work of this one, if there are any:
+    summed over all batches, each of which went through channels of its own.
     """
 
     stage: str
@@ -60,8 +62,9 @@ async def create_pipeline(
 ) -> None:
     """Join `stages` by channels of at most `maxsize` items each and run them to their end.
 
-    Beyond `maxsize`, each stage holds what it is working on: one item, or one batch. `context` is what stages with ports are bound to.
-    Raise `ValueError` when a stage instance is given more than once, and whatever a stage raises, first error first.
+    Beyond `maxsize`, each stage holds what it is working on: one item, or one batch. `context` is
+    what stages with ports are bound to. Raise `ValueError` when a stage instance is given more than
+    once, and whatever a stage raises, first error first.
     """
     await Pipeline(
         stages, maxsize, context=context, progress=progress, stall_timeout=stall_timeout

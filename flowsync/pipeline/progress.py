@@ -1,7 +1,7 @@
 """Plain counters that stages advance and observers read; nothing is formatted or sent on the way.
 
-A stage asks for a meter by a stable code and advances it; whoever shows progress reads all meters a few times a second. Advancing is two
-integer additions, so it may be done per item.
+A stage asks for a meter by a stable code and advances it; whoever shows progress reads all meters a
+few times a second. Advancing is two integer additions, so it may be done per item.
 """
 
 from types import TracebackType
@@ -11,7 +11,9 @@ from flowsync.model.events import Reading
 
 
 class Meter:
-    """One thing that a stage counts. As a context it ends as completed, failed or canceled, after how its block ended."""
+    """One thing that a stage counts. As a context it ends as completed, failed or canceled, after
+    how its block ended.
+    """
 
     __slots__ = ("code", "done", "message", "size", "state", "total")
 
@@ -62,7 +64,9 @@ class Progress:
         self._meters: dict[str, Meter] = {}
 
     def meter(self, code: str, message: str, total: int | None = None) -> Meter:
-        """Return the meter of that code, made on first use; a total that is given replaces the known one."""
+        """Return the meter of that code, made on first use; a total that is given replaces the
+        known one.
+        """
         meter = self._meters.get(code)
         if meter is None:
             meter = self._meters[code] = Meter(code, message)

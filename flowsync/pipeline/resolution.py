@@ -1,12 +1,16 @@
-"""Awaiting what becomes of an item: the wire that runs backwards from the end of a pipeline to its beginning.
+"""Awaiting what becomes of an item: the wire that runs backwards from the end of a pipeline to its
+beginning.
 
-1. Each who awaits an item has a future of his own: a waiter that is cancelled or times out harms nobody, and when the last has gone the item is
-   like one that nobody ever awaited.
-2. An item that is awaited before it enters a buffer says so (`awaited`), one that is awaited inside a buffer wakes it (`arm`); either way
-   the batch is released at once, so that nobody waits for a batch to fill which only they could fill.
-3. When a pipeline ends, well or badly, whoever awaits an item of it, then or later, gets an error instead of waiting for ever.
+1. Each who awaits an item has a future of his own: a waiter that is cancelled or times out harms
+   nobody, and when the last has gone the item is like one that nobody ever awaited.
+2. An item that is awaited before it enters a buffer says so (`awaited`), one that is awaited inside
+   a buffer wakes it (`arm`); either way the batch is released at once, so that nobody waits for a
+   batch to fill which only they could fill.
+3. When a pipeline ends, well or badly, whoever awaits an item of it, then or later, gets an error
+   instead of waiting for ever.
 4. After `resolve`, an item is like any other: stages behind the resolver batch it normally.
-5. An item belongs to the first pipeline that it enters until that one ends: a stage may send it through an inner pipeline.
+5. An item belongs to the first pipeline that it enters until that one ends: a stage may send it
+   through an inner pipeline.
 """
 
 import asyncio
@@ -19,7 +23,9 @@ _SHOWN: Final = 3
 
 
 class Waiting:
-    """The items of one pipeline that somebody awaits; empty most of the time, whatever the number of items."""
+    """The items of one pipeline that somebody awaits; empty most of the time, whatever the number
+    of items.
+    """
 
     __slots__ = ("_end", "_items")
 
@@ -36,7 +42,9 @@ class Waiting:
         return self._end is not None
 
     def add(self, item: "Resolvable") -> None:
-        """Remember that somebody awaits `item`. Raise `ItemDroppedError` when the pipeline has ended."""
+        """Remember that somebody awaits `item`. Raise `ItemDroppedError` when the pipeline has
+        ended.
+        """
         if self.ended:
             raise self._dropped(item)
         self._items[id(item)] = item
@@ -58,8 +66,11 @@ class Waiting:
         return describe(self.items())
 
     def end(self, cause: BaseException | None) -> None:
-        """Give everyone who still waits an `ItemDroppedError`, caused by what ended the pipeline."""
-        # Kept as text: the items live on, and through the error they would hold every frame of the pipeline.
+        """Give everyone who still waits an `ItemDroppedError`, caused by what ended the
+        pipeline.
+        """
+        # Kept as text: the items live on, and through the error they would hold every frame of the
+        # pipeline.
         self._end = _reason(cause)
         for item in list(self._items.values()):
             error = self._dropped(item)
@@ -112,7 +123,9 @@ class Resolvable:
 
     @property
     def awaited(self) -> bool:
-        """Whether somebody awaits the item, which is not resolved then; such an item must not rest in a buffer."""
+        """Whether somebody awaits the item, which is not resolved then; such an item must not rest
+        in a buffer.
+        """
         return self._waiters is not None
 
     def waiting_tasks(self) -> list[asyncio.Task[Any] | None]:
@@ -120,7 +133,9 @@ class Resolvable:
         return list(self._waiters.values()) if self._waiters else []
 
     async def resolution(self) -> Any:
-        """Wait until the item is resolved and return its outcome. Raise `ItemDroppedError` when that will never happen."""
+        """Wait until the item is resolved and return its outcome. Raise `ItemDroppedError` when
+        that will never happen.
+        """
         if self._resolved:
             return self.outcome()
         if self._waiting is not None:

@@ -1,9 +1,12 @@
 """The stage: a coroutine between two channels.
 
-1. A stage reads with `items()` or `batches()` and hands on with `put()` or `put_all()`; what it does in between is its own.
-2. Everything a stage needs from its run is bound to it before it starts: its channels, its progress and, for stages that need ports, the run context.
-   The constructor takes none of it, and subclasses need not call it.
-3. `None` cannot be put: in the Stages API it marks the end. Here the end is the closing of the channel, which happens when `run` returns.
+1. A stage reads with `items()` or `batches()` and hands on with `put()` or `put_all()`; what it
+   does in between is its own.
+2. Everything a stage needs from its run is bound to it before it starts: its channels, its progress
+   and, for stages that need ports, the run context. The constructor takes none of it, and
+   subclasses need not call it.
+3. `None` cannot be put: in the Stages API it marks the end. Here the end is the closing of the
+   channel, which happens when `run` returns.
 """
 
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
@@ -23,7 +26,8 @@ if TYPE_CHECKING:
 
 
 class Stage:
-    """The base of all stages. Subclass it and implement `run`; one instance serves one pipeline at a time.
+    """The base of all stages. Subclass it and implement `run`; one instance serves one pipeline at
+    a time.
 
     The simplest stage only hands on:
 
@@ -57,13 +61,17 @@ class Stage:
         """
 
     async def __call__(self) -> None:
-        """Run the stage, then close its output. An error or a cancellation closes nothing: the pipeline ends as a whole."""
+        """Run the stage, then close its output. An error or a cancellation closes nothing: the
+        pipeline ends as a whole.
+        """
         await self.run()
         if self._out_q is not None:
             self._out_q.close()
 
     async def run(self) -> None:
-        """Do the stage's work; implemented by subclasses. Items end when `items()` or `batches()` end."""
+        """Do the stage's work; implemented by subclasses. Items end when `items()` or `batches()`
+        end.
+        """
         raise NotImplementedError(f"stage {self} does not implement run()")
 
     async def items(self) -> AsyncGenerator[Any, None]:
@@ -82,13 +90,15 @@ class Stage:
         lull: Signal | None = None,
         between: int = 0,
     ) -> AsyncGenerator[list[Any], None]:
-        """Yield lists of items: as many as can be had without waiting, but at least `minsize` and at most `maxsize`.
+        """Yield lists of items: as many as can be had without waiting, but at least `minsize` and
+        at most `maxsize`.
 
-        A smaller list comes at the end of the stream, when someone awaits an item in it (see `resolution`), or while `pressure` is set; an
-        empty one never. `maxsize` defaults to 2000, or `minsize` if that is larger.
+        A smaller list comes at the end of the stream, when someone awaits an item in it (see
+        `resolution`), or while `pressure` is set; an empty one never. `maxsize` defaults to 2000,
+        or `minsize` if that is larger.
 
-        While `lull` is not set, lists have at least `between` items instead of `minsize`, and pressure counts for nothing: what comes meanwhile waits
-        for the next lull.
+        While `lull` is not set, lists have at least `between` items instead of `minsize`, and
+        pressure counts for nothing: what comes meanwhile waits for the next lull.
         """
         channel = self._input()
         buffer: BatchBuffer[Any] = BatchBuffer(minsize, maxsize)
@@ -129,7 +139,9 @@ class Stage:
             await channel.send(item)
 
     async def put_all(self, items: Sequence[Any]) -> None:
-        """Hand several items on, in order, at the cost of one hop for as many as there is room for."""
+        """Hand several items on, in order, at the cost of one hop for as many as there is
+        room for.
+        """
         channel = self._output()
         if self._check is not None:
             for item in items:
@@ -149,9 +161,11 @@ class Stage:
 
     @contextmanager
     def working(self) -> Iterator[None]:
-        """Mark that work goes on which the pipeline cannot see, so that waiting for it is not taken for a stall.
+        """Mark that work goes on which the pipeline cannot see, so that waiting for it is not taken
+        for a stall.
 
-        Such work is done by child tasks that hold items, or by a first stage that is about to put more.
+        Such work is done by child tasks that hold items, or by a first stage that is about to put
+        more.
         """
         self._busy += 1
         try:
@@ -164,7 +178,9 @@ class Stage:
 
     @property
     def context(self) -> Any:
-        """The ports of the run. Raise `UnboundStageError` when the pipeline was started without a run context."""
+        """The ports of the run. Raise `UnboundStageError` when the pipeline was started without a
+        run context.
+        """
         if self._context is None:
             raise UnboundStageError(
                 f"stage {self} needs a run context: run it through a DeclarativeVersion, "
@@ -227,7 +243,9 @@ async def _wait_for_more(
     lull: Signal | None,
     note_lull: Callable[[], None],
 ) -> None:
-    """Wait for whatever may make a batch due. Subscribed only while waiting, so that an iteration that is broken off leaves nothing behind."""
+    """Wait for whatever may make a batch due. Subscribed only while waiting, so that an iteration
+    that is broken off leaves nothing behind.
+    """
     if pressure is None and lull is None:
         await channel.wait()
         return
@@ -240,7 +258,9 @@ async def _wait_for_more(
 
 
 class EndStage(Stage):
-    """Takes items and does nothing with them: the end of every pipeline, so that the last stage before it never blocks."""
+    """Takes items and does nothing with them: the end of every pipeline, so that the last stage
+    before it never blocks.
+    """
 
     async def __call__(self) -> None:
         async for _ in self.items():

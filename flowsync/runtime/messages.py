@@ -1,12 +1,15 @@
-"""How a question and its answer travel between processes, such that nobody waits for ever when a process dies on the way.
+"""How a question and its answer travel between processes, such that nobody waits for ever when a
+process dies on the way.
 
 1. To a worker and back go only messages of up to `PIPE_BUF` bytes. Even a pipe that workers share
    takes those whole or not at all, whenever the writer is killed.
 2. What is larger becomes a file. It is complete and closed before anything speaks of it.
-3. Both sides know the names from the start, so the parent removes the files, whatever became of the worker.
+3. Both sides know the names from the start, so the parent removes the files, whatever became of the
+   worker.
 4. An error of the work is an answer, so it becomes a file too when it is large.
 
-Decided: `PIPE_BUF`, not the 16 KiB that `multiprocessing` writes in one call, because a pipe that is nearly full takes part of a longer call.
+Decided: `PIPE_BUF`, not the 16 KiB that `multiprocessing` writes in one call, because a pipe that
+is nearly full takes part of a longer call.
 """
 
 import os
@@ -25,7 +28,9 @@ Work: TypeAlias = Callable[[bytes], bytes]
 """A function of a module that workers can import."""
 
 SMALL: Final = max(0, select.PIPE_BUF - 1024)
-"""Bytes that cross without a file; the rest of `PIPE_BUF` is for what an executor adds, and for the name of the file."""
+"""Bytes that cross without a file; the rest of `PIPE_BUF` is for what an executor adds, and for the
+name of the file.
+"""
 
 
 class _Outcome(msgspec.Struct, frozen=True, array_like=True):
@@ -38,7 +43,9 @@ _decode = msgspec.msgpack.Decoder(_Outcome).decode
 
 
 def fits(question: bytes, path: str) -> bool:
-    """Say whether a question can go through the pipe, with the name of its file; if not, `write` makes it the file."""
+    """Say whether a question can go through the pipe, with the name of its file; if not, `write`
+    makes it the file.
+    """
     return len(question) + len(os.fsencode(path)) <= SMALL
 
 
@@ -52,7 +59,9 @@ def write(path: str, message: bytes) -> None:
 
 
 def carry_out(work: Work, question: bytes | None, path: str) -> bytes | None:
-    """Do the work in a worker, and return its outcome. `None` stands for a question, and an outcome, that is a file."""
+    """Do the work in a worker, and return its outcome. `None` stands for a question, and an
+    outcome, that is a file.
+    """
     try:
         outcome = _Outcome(work(_read(path) if question is None else question))
     except Exception as error:  # noqa: BLE001 -- raised again by whoever asked

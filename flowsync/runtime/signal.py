@@ -1,13 +1,16 @@
 """A level that others react to: set or clear, with callbacks on the change to set.
 
-`batches()` reads the level to decide and is woken by the edge, so that a signal which stays set never makes it spin.
+`batches()` reads the level to decide and is woken by the edge, so that a signal which stays set
+never makes it spin.
 """
 
 from collections.abc import Callable
 
 
 class Signal:
-    """One bit with an audience. Belongs to one loop; calls its subscribers synchronously, they must only wake someone."""
+    """One bit with an audience. Belongs to one loop; calls its subscribers synchronously, they must
+    only wake someone.
+    """
 
     __slots__ = ("_subscribers", "_value")
 

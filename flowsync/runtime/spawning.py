@@ -2,17 +2,19 @@
 terminal.
 
 1. Spawned, never forked: the parent has threads and an event loop.
-2. The caller's `__main__` is not run again in the worker. The `spawn` of the standard library does that so that functions defined there can be
-   unpickled; ours are defined in modules of flowsync. Without it a script needs no `if __name__ == "__main__"` guard to sync, and a worker
-   of a large application starts as fast as one of a small one.
+2. The caller's `__main__` is not run again in the worker. The `spawn` of the standard library does
+   that so that functions defined there can be unpickled; ours are defined in modules of flowsync.
+   Without it a script needs no `if __name__ == "__main__"` guard to sync, and a worker of a large
+   application starts as fast as one of a small one.
 3. No semaphore is made, and so no process that watches over them: a machine without a usable
    /dev/shm can have workers.
 4. SIGINT and SIGHUP are blocked before the worker exists: what the terminal sends to the whole
    process group is the parent's alone to handle, even while the worker's interpreter starts.
 
-Decided: `_launch` of the standard library's launcher is replaced, because it offers no other way to leave `__main__` out. Hiding the module while a
-worker starts would be seen by other threads; a fork server is one a process, shared with the caller, and its children run `__main__` as well. The
-code it stands for is the same, byte for byte, in Python 3.11, 3.12 and 3.13.
+Decided: `_launch` of the standard library's launcher is replaced, because it offers no other way to
+leave `__main__` out. Hiding the module while a worker starts would be seen by other threads; a fork
+server is one a process, shared with the caller, and its children run `__main__` as well. The code
+it stands for is the same, byte for byte, in Python 3.11, 3.12 and 3.13.
 """
 
 import io
@@ -61,7 +63,9 @@ class _Launch(popen_spawn_posix.Popen):
             stream.write(luggage)
 
     def _pack(self, process_obj: BaseProcess) -> bytes:
-        """Return what the child reads first: how its interpreter is prepared, then the process object. Collects the inherited descriptors."""
+        """Return what the child reads first: how its interpreter is prepared, then the process
+        object. Collects the inherited descriptors.
+        """
         preparation = _preparation(process_obj.name)
         preparation.pop("init_main_from_name", None)
         preparation.pop("init_main_from_path", None)

@@ -31,7 +31,9 @@ class StoppedError(Exception):
 
 @asynccontextmanager
 async def task_group() -> AsyncIterator[asyncio.TaskGroup]:
-    """Open a `TaskGroup`; raise its first error unwrapped. All its tasks have ended when the block has."""
+    """Open a `TaskGroup`; raise its first error unwrapped. All its tasks have ended when the block
+    has.
+    """
     try:
         async with _WatchedGroup() as group:
             yield group
@@ -83,8 +85,9 @@ async def _watched(work: Any) -> Any:
 def break_ring(group: BaseExceptionGroup[BaseException], *, keep: Sequence[BaseException]) -> None:
     """Let go of what the groups of nested `TaskGroup`s hold, except the errors to `keep`.
 
-    The frame in which a `TaskGroup` raised stays in a ring with its error, in all Pythons up to 3.13.0 at least. Until the garbage collector finds
-    it, the ring keeps alive whatever the failed tasks had in hand, such as the bodies of all downloads.
+    The frame in which a `TaskGroup` raised stays in a ring with its error, in all Pythons up to
+    3.13.0 at least. Until the garbage collector finds it, the ring keeps alive whatever the failed
+    tasks had in hand, such as the bodies of all downloads.
     """
     for error in (group, *group.exceptions):
         if error not in keep:

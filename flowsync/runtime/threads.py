@@ -1,7 +1,7 @@
 """The way from the event loop into a thread or a process and back, for work on files.
 
-Decided: cancelling waits for the job, because a job that outlived its task would go on renaming and removing files in folders that others already
-tidy up. Jobs are short (one batch), so the wait is.
+Decided: cancelling waits for the job, because a job that outlived its task would go on renaming and
+removing files in folders that others already tidy up. Jobs are short (one batch), so the wait is.
 """
 
 import asyncio
@@ -13,7 +13,9 @@ R = TypeVar("R")
 
 
 async def in_thread(job: Callable[..., R], *arguments: object) -> R:
-    """Run the blocking job in a thread and return its result; when cancelled, first wait until the job has ended."""
+    """Run the blocking job in a thread and return its result; when cancelled, first wait until the
+    job has ended.
+    """
     return await finished(asyncio.get_running_loop().run_in_executor(None, job, *arguments))
 
 
@@ -33,7 +35,9 @@ async def opened_in_thread(
 
 
 async def finished(future: "asyncio.Future[R]") -> R:
-    """Return the result of a job that runs elsewhere; when cancelled, first wait until the job has ended."""
+    """Return the result of a job that runs elsewhere; when cancelled, first wait until the job has
+    ended.
+    """
     try:
         return await asyncio.shield(future)
     except asyncio.CancelledError:

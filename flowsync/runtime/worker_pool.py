@@ -1,12 +1,15 @@
-"""Worker processes that answer questions: bytes go out, bytes come back, what they mean is not known here.
+"""Worker processes that answer questions: bytes go out, bytes come back, what they mean is not
+known here.
 
 1. The work is a plain function of a module, `bytes -> bytes`. It must bear to be done twice.
    Large messages travel as files (`flowsync.runtime.messages`).
 2. At most `slots` questions are on their way, over all who ask; the others wait in order.
-3. A worker that dies takes its crew down; another crew starts, and the questions that were on their way are asked again, each with no other
-   on its way, so that one which kills workers harms no other for long. At its third loss it is given up.
-4. Whoever is cancelled takes its question back. If it has begun, the worker is told, and waited for; one that does not listen is killed with its
-   crew, and the questions of others are asked again. So nothing that a caller started outlives it.
+3. A worker that dies takes its crew down; another crew starts, and the questions that were on their
+   way are asked again, each with no other on its way, so that one which kills workers harms no
+   other for long. At its third loss it is given up.
+4. Whoever is cancelled takes its question back. If it has begun, the worker is told, and waited
+   for; one that does not listen is killed with its crew, and the questions of others are asked
+   again. So nothing that a caller started outlives it.
 5. Nothing blocks the loop: processes start and end in a thread. The pool may be opened and closed
    in different tasks.
 """
@@ -26,7 +29,9 @@ from flowsync.runtime.process_pool import Crew
 from flowsync.runtime.threads import in_thread
 
 PATIENCE: Final = 5.0
-"""Much more than the moment that a worker needs to hear of it, less than a person waits for Ctrl-C."""
+"""Much more than the moment that a worker needs to hear of it, less than a person waits for
+Ctrl-C.
+"""
 
 _MAX_LOSSES: Final = 3
 
@@ -34,8 +39,9 @@ _MAX_LOSSES: Final = 3
 class WorkerPool:
     """The worker processes of an engine: shared by all its pipelines, used from one event loop.
 
-    The processes start with the first question, or when `start_soon` says so. `warm_up` is called in each; it imports what the work needs.
-    `patience` is how many seconds a worker has to stop when nobody wants its answer any more.
+    The processes start with the first question, or when `start_soon` says so. `warm_up` is called
+    in each; it imports what the work needs. `patience` is how many seconds a worker has to stop
+    when nobody wants its answer any more.
     """
 
     def __init__(
@@ -86,10 +92,11 @@ class WorkerPool:
         folder: str,
         take_back: Callable[[], None] = lambda: None,
     ) -> bytes:
-        """Return what `work` answers in a worker. Raise what it raises, and `WorkersLostError` when workers die of it or cannot be had.
+        """Return what `work` answers in a worker. Raise what it raises, and `WorkersLostError` when
+        workers die of it or cannot be had.
 
-        `folder`, which workers must see, takes large messages on their way. `take_back` is called when the caller is cancelled; it tells the worker
-        that the answer is not wanted any more.
+        `folder`, which workers must see, takes large messages on their way. `take_back` is called
+        when the caller is cancelled; it tells the worker that the answer is not wanted any more.
         """
         path = f"{folder}/parcel-{uuid.uuid4().hex}"
         try:

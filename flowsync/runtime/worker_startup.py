@@ -52,7 +52,9 @@ def work_off(line: socket.socket, memory: int) -> None:
 
 
 def settle_in() -> None:
-    """Make this process one that can be ended: by SIGTERM, whatever the parent does with it, and by the parent's death. Called once, first of all."""
+    """Make this process one that can be ended: by SIGTERM, whatever the parent does with it, and by
+    the parent's death. Called once, first of all.
+    """
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, {signal.SIGINT, signal.SIGHUP})
     threading.Thread(target=_end_with_parent, name="end-with-parent", daemon=True).start()

@@ -1,1 +1,3 @@
-"""Read-only HTTP over versions: what is stored goes out from the store, what is not is fetched when somebody asks for it."""
+"""Read-only HTTP over versions: what is stored goes out from the store, what is not is fetched when
+somebody asks for it.
+"""

@@ -1,9 +1,12 @@
-"""The HTTP server: connections in, requests to the site, answers out. The only file that knows which HTTP server it is.
+"""The HTTP server: connections in, requests to the site, answers out. The only file that knows
+which HTTP server it is.
 
-1. What is answered is decided elsewhere (`site.py`); here it goes on the wire: bytes, a part of a file by the kernel, or a flow with back-pressure.
+1. What is answered is decided elsewhere (`site.py`); here it goes on the wire: bytes, a part of a
+   file by the kernel, or a flow with back-pressure.
 2. An answer that cannot be finished is broken off by a reset, so that no client takes a part for
    the whole, whatever HTTP it speaks.
-3. An answer ends when its client goes away, also while it waits for upstream; what it waits for goes on (`missing.py`).
+3. An answer ends when its client goes away, also while it waits for upstream; what it waits for
+   goes on (`missing.py`).
 4. Closing stops accepting, lets running answers end for `grace` seconds, and breaks off the rest.
 5. Several processes may serve one home, with `share_port` also on one address (`listening.py`).
 """
@@ -45,8 +48,10 @@ _log = logging.getLogger(__name__)
 
 
 class ServerLimits(msgspec.Struct, frozen=True, kw_only=True):
-    """How much a server takes on: `connections` at once, and of the times, in seconds, `stall` without progress of a client, `idle` until its next
-    request is there, `grace` when closing, `cool_down` for which a source is left alone whose bytes were wrong, `patience` with the catalog.
+    """How much a server takes on: `connections` at once, and of the times, in seconds, `stall`
+    without progress of a client, `idle` until its next request is there, `grace` when closing,
+    `cool_down` for which a source is left alone whose bytes were wrong, `patience` with the
+    catalog.
     """
 
     stall: float = 60.0
@@ -58,11 +63,12 @@ class ServerLimits(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ContentServer:
-    """Serves the versions of an open engine. `async with ContentServer(engine) as server`, then `server.addresses` are where.
+    """Serves the versions of an open engine. `async with ContentServer(engine) as server`, then
+    `server.addresses` are where.
 
-    `metadata` is what versions have beside their content; `find_remote` gives remotes with their credentials.
-    An empty `host` means all addresses. `share_port` lets other processes of the same home listen
-    at the same address.
+    `metadata` is what versions have beside their content; `find_remote` gives remotes with their
+    credentials. An empty `host` means all addresses. `share_port` lets other processes of the same
+    home listen at the same address.
     """
 
     def __init__(
@@ -296,5 +302,7 @@ def _combined(request: web.BaseRequest) -> Mapping[str, str]:
 
 
 def _method(request: web.BaseRequest) -> str:
-    """Return the method as it is counted: a client's inventions must not make the table of counters grow."""
+    """Return the method as it is counted: a client's inventions must not make the table of counters
+    grow.
+    """
     return request.method if request.method in {"GET", "HEAD"} else "other"

@@ -1,9 +1,11 @@
 """What the server counts, in the text format of Prometheus.
 
-Counters are plain numbers that only the event loop touches; adding one costs a dictionary's look-up, and nothing grows with requests or clients.
-Each process tells its own: of several at one home, all are to be asked.
+Counters are plain numbers that only the event loop touches; adding one costs a dictionary's
+look-up, and nothing grows with requests or clients. Each process tells its own: of several at one
+home, all are to be asked.
 
-Decided: a dozen lines instead of a library, because counters and gauges are all there is and their format is three words a line.
+Decided: a dozen lines instead of a library, because counters and gauges are all there is and their
+format is three words a line.
 """
 
 from collections import Counter

@@ -1,9 +1,12 @@
-"""The open connections of a server: how many there may be, and how long one may keep the server waiting for a request.
+"""The open connections of a server: how many there may be, and how long one may keep the server
+waiting for a request.
 
 1. Over the limit a connection is told so and closed; those that are open go on. The limit leaves
    descriptors for files, whatever was asked for. The log has a line when it is reached first.
-2. From the moment it is open, and again from the end of each answer, a connection has `idle` seconds until its next request is there whole. So
-   neither a silent client nor one that sends its headers letter by letter keeps a place for ever. While it is answered, the sender bounds its stalls.
+2. From the moment it is open, and again from the end of each answer, a connection has `idle`
+   seconds until its next request is there whole. So neither a silent client nor one that sends its
+   headers letter by letter keeps a place for ever. While it is answered, the sender bounds its
+   stalls.
 
 Knows no HTTP server: a connection is any object, with the transport that ends it.
 """
@@ -22,7 +25,9 @@ REFUSAL: Final = (
 )
 
 _DESCRIPTORS_EACH: Final = 4
-"""What a connection may take: itself, once more while the kernel sends, its file, and one for all else."""
+"""What a connection may take: itself, once more while the kernel sends, its file, and one for all
+else.
+"""
 
 _DESCRIPTORS_ASIDE: Final = 64
 """What the engine takes: its store, its database sessions and its processes."""

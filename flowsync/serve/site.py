@@ -1,8 +1,11 @@
 """What each request is answered: from the catalog, the store, and what is made from versions.
 
-1. A request costs its share of a look-up in the catalog (`lookups.py`) and one way into a thread; a folder or a missing path costs a look-up more.
-2. The client's words reach the catalog as values and the file system never: files are opened by the names of their blobs.
-3. No answer waits longer than `PATIENCE` for the catalog. Without one it is 503, and the next request tries again.
+1. A request costs its share of a look-up in the catalog (`lookups.py`) and one way into a thread; a
+   folder or a missing path costs a look-up more.
+2. The client's words reach the catalog as values and the file system never: files are opened by the
+   names of their blobs.
+3. No answer waits longer than `PATIENCE` for the catalog. Without one it is 503, and the next
+   request tries again.
 
 | what | answer |
 |---|---|
@@ -168,7 +171,9 @@ class Site:
             _log.warning("cannot read blob %s of %s: %s", blob, found.relative_path, reason)
 
     async def _beside(self, asked: Asked, address: Address) -> Answer:
-        """Answer for a path that no unit of the version has: a metadata file, or a folder without its slash."""
+        """Answer for a path that no unit of the version has: a metadata file, or a folder without
+        its slash.
+        """
         async with self._patient():
             version = await self._engine.catalog.serving.version(
                 address.repository, address.number, address.moment

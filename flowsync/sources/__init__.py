@@ -1,1 +1,3 @@
-"""Kinds of upstream that flowsync can sync from, one folder a kind. Each imports only `flowsync`, as a plugin of someone else would."""
+"""Kinds of upstream that flowsync can sync from, one folder a kind. Each imports only `flowsync`,
+as a plugin of someone else would.
+"""

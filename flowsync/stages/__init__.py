@@ -1,1 +1,3 @@
-"""The built-in stages, one file a stage. Each reads what a batch needs, calls its port once, writes the answers back, puts the items on."""
+"""The built-in stages, one file a stage. Each reads what a batch needs, calls its port once, writes
+the answers back, puts the items on.
+"""

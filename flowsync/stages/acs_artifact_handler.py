@@ -8,9 +8,10 @@ from flowsync.stages.context import BoundStage
 class ACSArtifactHandler(BoundStage):
     """Puts the URLs that alternate sources have for the same digest in front of an artifact's own.
 
-    Expects declared content. Each alternate keeps its own remote, so that a fall-back to the original uses the original's credentials, and the
-    original stays the recorded source. Sources are ordered by priority, then name; one whose bytes at a path were
-    wrong a short time ago is not asked for them. One catalog call a batch; order is kept.
+    Expects declared content. Each alternate keeps its own remote, so that a fall-back to the
+    original uses the original's credentials, and the original stays the recorded source. Sources
+    are ordered by priority, then name; one whose bytes at a path were wrong a short time ago is not
+    asked for them. One catalog call a batch; order is kept.
     """
 
     hands_on = True

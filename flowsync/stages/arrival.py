@@ -1,16 +1,20 @@
 """Where the body of an artifact arrives: spooled, hashed, compared with what was declared.
 
-The digests are checked in `finish`, which the fetcher calls while it can still try again: a wrong body is a failed try like a broken one.
-Bodies up to the hasher's inline limit stay in memory and are hashed at once; larger ones go to a file. What threads bring past the loop they hash on
-the way and hand on to the disk; other files are hashed by path in another process when they are whole (design, ruling 8).
+The digests are checked in `finish`, which the fetcher calls while it can still try again: a wrong
+body is a failed try like a broken one. Bodies up to the hasher's inline limit stay in memory and
+are hashed at once; larger ones go to a file. What threads bring past the loop they hash on the way
+and hand on to the disk; other files are hashed by path in another process when they are whole
+(design, ruling 8).
 
-With a partial the file is that one, and what another run left in it is where this one goes on, if it asks the same URL. Other bytes stay until a
-body begins to arrive in their place. A wrong body is thrown away at once, so that nobody ever goes on from it.
+With a partial the file is that one, and what another run left in it is where this one goes on, if
+it asks the same URL. Other bytes stay until a body begins to arrive in their place. A wrong body is
+thrown away at once, so that nobody ever goes on from it.
 
-Decided: what comes past the loop is hashed on the way, because its threads have the bytes at hand and all cores take part. Syncs of 40 files of 64
-MiB on two cores, medians of five in turns: 3.3 s, hashed by the pool when they are whole 3.9 s; one file of 1 GiB, of six: 2.1 and 2.3 s. Left to the
-barrier, writing to the disk begins when a batch waits for it: 3.7 s. What comes by the loop is not hashed on its way: one file of 1 GiB took 4.7
-instead of 3.2 s then.
+Decided: what comes past the loop is hashed on the way, because its threads have the bytes at hand
+and all cores take part. Syncs of 40 files of 64 MiB on two cores, medians of five in turns: 3.3 s,
+hashed by the pool when they are whole 3.9 s; one file of 1 GiB, of six: 2.1 and 2.3 s. Left to the
+barrier, writing to the disk begins when a batch waits for it: 3.7 s. What comes by the loop is not
+hashed on its way: one file of 1 GiB took 4.7 instead of 3.2 s then.
 """
 
 from flowsync.digest.hashing import complete, digest_bytes, verify
@@ -27,7 +31,9 @@ from flowsync.store.partials import Partial
 
 
 class Arrival(Spool):
-    """The sink of one artifact's body. After `finish`, `staged` is the verified artifact; without it, `leave` is due."""
+    """The sink of one artifact's body. After `finish`, `staged` is the verified artifact; without
+    it, `leave` is due.
+    """
 
     def __init__(
         self, url: str, wanted: Artifact, context: TransferContext, partial: Partial | None = None
@@ -60,7 +66,9 @@ class Arrival(Spool):
             await in_thread(self._partial.empty)
 
     async def finish(self) -> None:
-        """Compute the digests and compare them. Raise `SizeMismatchError` or `DigestMismatchError`."""
+        """Compute the digests and compare them. Raise `SizeMismatchError` or
+        `DigestMismatchError`.
+        """
         await super().finish()
         await self._stage()
 
@@ -71,7 +79,9 @@ class Arrival(Spool):
         await self._stage()
 
     async def leave(self) -> None:
-        """End without the body. What a partial has of it is for others to go on from, all else is removed."""
+        """End without the body. What a partial has of it is for others to go on from, all else is
+        removed.
+        """
         if self._partial is None:
             await self.discard()
         else:

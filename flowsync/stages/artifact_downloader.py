@@ -19,17 +19,20 @@ from flowsync.store.partials import Partial
 
 
 class ArtifactDownloader(GenericDownloader):
-    """Fetches every artifact that is neither stored, nor at hand, nor deferred, and replaces it by a verified `StagedArtifact`.
+    """Fetches every artifact that is neither stored, nor at hand, nor deferred, and replaces it by
+    a verified `StagedArtifact`.
 
-    The artifacts of one content are fetched in parallel. The sources of an artifact are tried in turn: alternates first, then its own URLs,
-    each with its own remote. An alternate that could not be reached is for the rest of the run the last resort, instead of a wait before every file.
-    Bytes that another content, of this run or of another one of the engine, is fetching at the same time are not fetched
-    again but shared (`single_flight`). While its bytes are in flight a content holds a lease of the budget, its own or one it came with; the saver
-    gives it back.
+    The artifacts of one content are fetched in parallel. The sources of an artifact are tried in
+    turn: alternates first, then its own URLs, each with its own remote. An alternate that could not
+    be reached is for the rest of the run the last resort, instead of a wait before every file.
+    Bytes that another content, of this run or of another one of the engine, is fetching at the same
+    time are not fetched again but shared (`single_flight`). While its bytes are in flight a content
+    holds a lease of the budget, its own or one it came with; the saver gives it back.
 
-    Raises `TransferError` or `IntegrityError` when a single source failed, `AllSourcesFailedError` when several did. Nothing of the body is
-    kept then, unless it is large: the next download of the same artifact goes on from the bytes that came (`claiming`).
-    Where the sync may go on without the content, the failure stays with the item instead, and `LeaveOut` behind this stage decides.
+    Raises `TransferError` or `IntegrityError` when a single source failed, `AllSourcesFailedError`
+    when several did. Nothing of the body is kept then, unless it is large: the next download of the
+    same artifact goes on from the bytes that came (`claiming`). Where the sync may go on without
+    the content, the failure stays with the item instead, and `LeaveOut` behind this stage decides.
     """
 
     accepts = staticmethod(check_declared)
@@ -48,13 +51,17 @@ class ArtifactDownloader(GenericDownloader):
         await super().run()
 
     def has_work(self, item: DeclarativeContent) -> bool:
-        """Say whether any artifact of the content has to be downloaded, and was not tried already."""
+        """Say whether any artifact of the content has to be downloaded, and was not tried
+        already.
+        """
         return item.failure is None and any(
             declared.wants_download for declared in item.d_artifacts
         )
 
     def pass_by(self, item: DeclarativeContent, meter: Meter) -> None:
-        """Take the content's artifacts off the announced total, except those that workers downloaded, or tried to."""
+        """Take the content's artifacts off the announced total, except those that workers
+        downloaded, or tried to.
+        """
         self._take_off(item, meter)
 
     def last_taken(self) -> None:
@@ -66,7 +73,8 @@ class ArtifactDownloader(GenericDownloader):
         wanted = [declared for declared in item.d_artifacts if declared.wants_download]
         self._take_off(item, meter)
         if item.lease is None:
-            # One for all of them: contents that each held some and waited for more would wait for each other.
+            # One for all of them: contents that each held some and waited for more would wait for
+            # each other.
             size = sum(declared.artifact.size or 0 for declared in wanted)
             item.lease = await self.context.budget.acquire(size, len(wanted))
         try:
@@ -114,7 +122,8 @@ class ArtifactDownloader(GenericDownloader):
         async with claim(self.context.staging, name, wanted.size) as partial:
             if partial is not None and partial.is_whole:
                 arrival = Arrival(partial.path, wanted, self.context, partial)
-                # What is wrong with it is nobody's fault any more: it is thrown away, and the body fetched.
+                # What is wrong with it is nobody's fault any more: it is thrown away, and the body
+                # fetched.
                 with suppress(IntegrityError):
                     await arrival.finish_whole()
                     return arrival.staged

@@ -16,21 +16,26 @@ from flowsync.stages.context import BoundStage
 from flowsync.store.failures import store_errors
 
 SMALLEST_BATCH = 200
-"""Contents a batch waits for: each batch costs two flushes of the file system, whatever its size (`bench/store/bench_persist.py`)."""
+"""Contents a batch waits for: each batch costs two flushes of the file system, whatever its size
+(`bench/store/bench_persist.py`).
+"""
 
 BETWEEN_LULLS = 500
-"""Contents a batch waits for while other syncs save theirs, but no longer than until none does: the file system is busy meanwhile. Sixteen first
-syncs with 20 000 files of 4 KiB between them take 4.82 s, and 4.96 without this (medians of ten rounds, in turns). When two of them fetched at any
-time it was 5.05 and 5.30, and with flushes that take 30 ms more 5.84 and 6.02 (six rounds).
+"""Contents a batch waits for while other syncs save theirs, but no longer than until none does: the
+file system is busy meanwhile. Sixteen first syncs with 20 000 files of 4 KiB between them take 4.82
+s, and 4.96 without this (medians of ten rounds, in turns). When two of them fetched at any time it
+was 5.05 and 5.30, and with flushes that take 30 ms more 5.84 and 6.02 (six rounds).
 """
 
 
 class ArtifactSaver(BoundStage):
-    """Makes staged artifacts durable in the store, records them in the catalog, and replaces them by their `StoredArtifact`.
+    """Makes staged artifacts durable in the store, records them in the catalog, and replaces them
+    by their `StoredArtifact`.
 
-    Expects declared content whose artifacts were downloaded, or have a local file of the caller's, which is copied and never moved. Bytes are
-    durable before they are recorded. One store call and one catalog call a batch; order is kept; the leases of the batch are given back.
-    Whoever wants the same bytes gets them from here while they are recorded, and afterwards (`single_flight`).
+    Expects declared content whose artifacts were downloaded, or have a local file of the caller's,
+    which is copied and never moved. Bytes are durable before they are recorded. One store call and
+    one catalog call a batch; order is kept; the leases of the batch are given back. Whoever wants
+    the same bytes gets them from here while they are recorded, and afterwards (`single_flight`).
 
     Raises `UnreadableFileError` or `IntegrityError` for a local file that cannot be read or is not
     what was declared. Where the sync may go on without the content, the failure stays with the item

@@ -1,12 +1,13 @@
 """Which artifacts have a partial, and for how long a download holds it.
 
-1. A partial belongs to an artifact with a digest that the policy allows, which tells whether its bytes are right wherever they came from, and with
-   a size of at least `KEPT_FROM`.
-2. It is claimed for all tries of the artifact, from whatever URL, and given back when the artifact is staged or has failed.
+1. A partial belongs to an artifact with a digest that the policy allows, which tells whether its
+   bytes are right wherever they came from, and with a size of at least `KEPT_FROM`.
+2. It is claimed for all tries of the artifact, from whatever URL, and given back when the artifact
+   is staged or has failed.
 3. Smaller bodies pay nothing: no file is looked for, no lock taken.
 
-Decided: the size must be declared, because it is what tells before the request whether there may be something to go on from. Without it every small
-body would pay for a look.
+Decided: the size must be declared, because it is what tells before the request whether there may be
+something to go on from. Without it every small body would pay for a look.
 """
 
 from collections.abc import AsyncIterator
@@ -32,7 +33,9 @@ def partial_name(artifact: Artifact, allowed: frozenset[str]) -> str | None:
 
 @asynccontextmanager
 async def claim(staging: str, name: str, size: int) -> AsyncIterator[Partial | None]:
-    """Hold the partial for the block; give `None` where another has it, in this process or elsewhere."""
+    """Hold the partial for the block; give `None` where another has it, in this process or
+    elsewhere.
+    """
     held = ExitStack()
     try:
         yield await in_thread(held.enter_context, claimed(staging, name, size))

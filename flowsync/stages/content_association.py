@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 
 
 class UnseenContent(msgspec.Struct, frozen=True):
-    """All units of the version that the stream did not contain: a description, not a list, so it is small whatever their number."""
+    """All units of the version that the stream did not contain: a description, not a list, so it is
+    small whatever their number.
+    """
 
     version: "NewVersion"
 

@@ -10,11 +10,14 @@ if TYPE_CHECKING:
     from flowsync.catalog.versions.new_version import NewVersion
 
 GUARDED_FROM = 100
-"""Units that a version must have for its removals to be suspicious. Small repositories change wholly for good reasons."""
+"""Units that a version must have for its removals to be suspicious. Small repositories change
+wholly for good reasons.
+"""
 
 
 class ContentUnassociation(Stage):
-    """Removes the `UnseenContent` that `ContentAssociation` found, in one statement; everything else passes.
+    """Removes the `UnseenContent` that `ContentAssociation` found, in one statement; everything
+    else passes.
 
     `max_removal` is the share of the latest version's units that may go at once, where it has more
     than 100: an upstream that lost half of its content overnight is more likely broken than right.

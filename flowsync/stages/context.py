@@ -1,6 +1,7 @@
 """What a run gives its stages: the ports, and what the stages of one run share.
 
-Stages take none of this in their constructor; the pipeline binds them before it starts (design, ruling 2).
+Stages take none of this in their constructor; the pipeline binds them before it starts (design,
+ruling 2).
 """
 
 from collections.abc import Callable, Mapping
@@ -38,7 +39,9 @@ class Digester(Protocol):
 
 
 class TransferContext(Protocol):
-    """What downloads need of a run, in its own process (`RunContext`) or in a worker (`WorkerContext`)."""
+    """What downloads need of a run, in its own process (`RunContext`) or in a worker
+    (`WorkerContext`).
+    """
 
     @property
     def fetcher(self) -> Fetcher: ...
@@ -57,8 +60,8 @@ class TransferContext(Protocol):
 
 
 class DownloadWorkers(msgspec.Struct, frozen=True, kw_only=True):
-    """The download workers of an engine, and what they need to know of it: a folder for metadata, where `file://` URLs may lead, and
-    how long failed requests wait.
+    """The download workers of an engine, and what they need to know of it: a folder for metadata,
+    where `file://` URLs may lead, and how long failed requests wait.
     """
 
     pool: WorkerPool
@@ -68,8 +71,9 @@ class DownloadWorkers(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RunContext(msgspec.Struct, frozen=True, kw_only=True):
-    """The ports of one run. `staging` is the run's private folder, on the file system of the store; `left_out` is filled by the run.
-    `workers` is `None` when all is done in process. `nearly_fetched` is told when the last downloads are under way.
+    """The ports of one run. `staging` is the run's private folder, on the file system of the store;
+    `left_out` is filled by the run. `workers` is `None` when all is done in process.
+    `nearly_fetched` is told when the last downloads are under way.
     """
 
     catalog: Catalog
@@ -90,7 +94,9 @@ class RunContext(msgspec.Struct, frozen=True, kw_only=True):
     nearly_fetched: Callable[[], None]
 
     async def remote_ids(self, remotes: Mapping[str, Remote]) -> dict[str, int]:
-        """Return the catalog's ids of `remotes`, recording those that this run meets for the first time."""
+        """Return the catalog's ids of `remotes`, recording those that this run meets for the first
+        time.
+        """
         new = [remote for name, remote in remotes.items() if name not in self.known_remote_ids]
         if new:
             self.known_remote_ids.update(await self.catalog.remotes.ids(new))
@@ -104,7 +110,9 @@ class BoundStage(Stage):
 
     @property
     def context(self) -> RunContext:
-        """The ports of the run. Raise `UnboundStageError` when the pipeline was started without a run context."""
+        """The ports of the run. Raise `UnboundStageError` when the pipeline was started without a
+        run context.
+        """
         # Asked several times an item.
         found: RunContext = self._context or super().context
         return found

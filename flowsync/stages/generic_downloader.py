@@ -1,4 +1,6 @@
-"""The frame of stages that fetch something for each content: bounded concurrency, completion order, cancellation."""
+"""The frame of stages that fetch something for each content: bounded concurrency, completion order,
+cancellation.
+"""
 
 import asyncio
 
@@ -12,8 +14,9 @@ from flowsync.stages.context import BoundStage
 class GenericDownloader(BoundStage):
     """Handles up to `max_concurrent_content` contents at a time and puts each on when it is done.
 
-    Content without work overtakes: nothing waits for a slow neighbour. A new item is taken only when a slot is free. A failure cancels all
-    that is under way and ends the stage with that error. Subclasses say what the work is.
+    Content without work overtakes: nothing waits for a slow neighbour. A new item is taken only
+    when a slot is free. A failure cancels all that is under way and ends the stage with that error.
+    Subclasses say what the work is.
     """
 
     # What it handles is up to the subclass.

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 
 class LeaveOut(BoundStage):
-    """Takes failed content out of the stream (`on_error="skip"`), or lets it go on without its bytes (`"defer"`), and records it either way.
+    """Takes failed content out of the stream (`on_error="skip"`), or lets it go on without its
+    bytes (`"defer"`), and records it either way.
 
     What the repository has of a skipped unit's natural or repository key stays in it, also in a
     mirror: upstream still has that, and only its newest bytes could not be had. Whoever awaits a

@@ -10,8 +10,9 @@ from flowsync.stages.context import BoundStage
 class QueryExistingArtifacts(BoundStage):
     """Replaces declared artifacts by their stored counterparts.
 
-    Expects declared content. Every artifact with an allowed digest that the catalog knows is swapped, deferred ones too: on-demand content
-    whose bytes are here is complete for free. One catalog call a batch; order is kept.
+    Expects declared content. Every artifact with an allowed digest that the catalog knows is
+    swapped, deferred ones too: on-demand content whose bytes are here is complete for free. One
+    catalog call a batch; order is kept.
 
     Raises `UnsupportedDigestError` when an artifact declares only digests that the policy forbids,
     and `SizeMismatchError` when upstream declares another size than the stored bytes have. Where

@@ -24,11 +24,12 @@ class RemoteArtifactSaver(BoundStage):
     `extra_data`, as far as they can be no secret, whatever the policy: repair and reclaim need them
     too.
 
-    Expects saved content. A declaration is matched to the stored unit by its relative path. One without a match is an error, or, with
-    `fix_mismatched_remote_artifacts`, is given the last path of the stored unit, with a warning. One catalog call a batch; order is kept.
+    Expects saved content. A declaration is matched to the stored unit by its relative path. One
+    without a match is an error, or, with `fix_mismatched_remote_artifacts`, is given the last path
+    of the stored unit, with a warning. One catalog call a batch; order is kept.
 
-    Raises `DeclarationError` (a `ValueError`) that names path and content when nothing matches, and `UnsupportedDigestError` when only
-    digests are declared that the policy forbids.
+    Raises `DeclarationError` (a `ValueError`) that names path and content when nothing matches, and
+    `UnsupportedDigestError` when only digests are declared that the policy forbids.
     """
 
     hands_on = True

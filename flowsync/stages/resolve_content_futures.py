@@ -5,7 +5,9 @@ from flowsync.stages.admission import check_declared
 
 
 class ResolveContentFutures(Stage):
-    """Resolves each item and hands it on. A resolved unit is stored, but not yet part of the new version. Order is kept."""
+    """Resolves each item and hands it on. A resolved unit is stored, but not yet part of the new
+    version. Order is kept.
+    """
 
     accepts = staticmethod(check_declared)
     hands_on = True

@@ -1,18 +1,24 @@
-"""Bytes that several want at once, fetched once: one leads, the others follow and get what the leader got.
+"""Bytes that several want at once, fetched once: one leads, the others follow and get what the
+leader got.
 
-1. The same bytes are those with the same declared digest, the strongest that the policy allows. Who declares more than the leader's bytes can vouch
-   for (another size, or a digest that was not computed) fetches for himself.
-2. Each follower gets a file of his own, in his own run's folder, before the leader's artifact moves on; so nobody ever holds a path that somebody
-   else may move or remove. A body in memory is shared as it is.
-3. Of a leader that fails or is cancelled the followers learn only that it is their turn: one of them leads now, with his own URLs, remote and tries.
-4. Who leads may have the bytes fetched elsewhere, by a worker process: he takes the lead before he asks for them (`take_lead`).
-5. Bytes that wait to be recorded are shared from their file. While they are being recorded the saver leads: whoever comes then waits, and gets
-   what is recorded (`take_over`).
-6. What is recorded is remembered for every run that was under way then, as it may have asked the catalog before; at most `REMEMBERED` artifacts a
-   run, the newest, and no longer than the run (`under_way`): afterwards somebody may remove them.
+1. The same bytes are those with the same declared digest, the strongest that the policy allows. Who
+   declares more than the leader's bytes can vouch for (another size, or a digest that was not
+   computed) fetches for himself.
+2. Each follower gets a file of his own, in his own run's folder, before the leader's artifact moves
+   on; so nobody ever holds a path that somebody else may move or remove. A body in memory is shared
+   as it is.
+3. Of a leader that fails or is cancelled the followers learn only that it is their turn: one of
+   them leads now, with his own URLs, remote and tries.
+4. Who leads may have the bytes fetched elsewhere, by a worker process: he takes the lead before he
+   asks for them (`take_lead`).
+5. Bytes that wait to be recorded are shared from their file. While they are being recorded the
+   saver leads: whoever comes then waits, and gets what is recorded (`take_over`).
+6. What is recorded is remembered for every run that was under way then, as it may have asked the
+   catalog before; at most `REMEMBERED` artifacts a run, the newest, and no longer than the run
+   (`under_way`): afterwards somebody may remove them.
 
-Decided: files are shared by hard link, in a thread, and by copy where the file system knows no links. What was staged is never written again, so the
-names of one file do not disturb each other.
+Decided: files are shared by hard link, in a thread, and by copy where the file system knows no
+links. What was staged is never written again, so the names of one file do not disturb each other.
 """
 
 import asyncio
@@ -39,11 +45,15 @@ Shared: TypeAlias = StagedArtifact | StoredArtifact
 """What comes of a fetch: bytes at hand, or bytes that another one has recorded by now."""
 
 REMEMBERED: Final = 5000
-"""More than the contents that can be between the question whether their artifacts exist and their download: a batch of 2000, and the channels."""
+"""More than the contents that can be between the question whether their artifacts exist and their
+download: a batch of 2000, and the channels.
+"""
 
 
 def key(artifact: Artifact, allowed: frozenset[str]) -> Key | None:
-    """Return the digest that stands for the artifact's bytes, or `None` when none is declared that may vouch for them."""
+    """Return the digest that stands for the artifact's bytes, or `None` when none is declared that
+    may vouch for them.
+    """
     for algorithm, value in artifact.digests().items():
         if algorithm in allowed:
             return algorithm, value
@@ -59,7 +69,8 @@ class SingleFlight:
         self._under_way: list[deque[StoredArtifact]] = []
 
     async def bring(self, wanted: Key, artifact: Artifact, folder: str, fetch: Fetch) -> Shared:
-        """Return the bytes of `artifact`, staged in `folder`: shared with whoever fetches them already, else by `fetch`.
+        """Return the bytes of `artifact`, staged in `folder`: shared with whoever fetches them
+        already, else by `fetch`.
 
         Raise what `fetch` raises. Cancelling a leader hands the lead on.
         """
@@ -83,9 +94,11 @@ class SingleFlight:
             return await self._lead(wanted, fetch)
 
     def take_lead(self, wanted: Key) -> "Flight | None":
-        """Take the lead for bytes that nobody fetches, or has, yet; `None` when somebody does: `bring` then shares with him.
+        """Take the lead for bytes that nobody fetches, or has, yet; `None` when somebody does:
+        `bring` then shares with him.
 
-        For whoever has them fetched elsewhere. He must not wait for anything that his followers may hold, such as leases of the budget.
+        For whoever has them fetched elsewhere. He must not wait for anything that his followers may
+        hold, such as leases of the budget.
         """
         if wanted in self._flights or wanted in self._landed:
             return None
@@ -116,7 +129,8 @@ class SingleFlight:
             recorded.clear()
 
     def _in_the_air(self, wanted: Key) -> "Flight | None":
-        # One that landed may wait for the landing of others; whoever came after its last share would go without.
+        # One that landed may wait for the landing of others; whoever came after its last share
+        # would go without.
         flight = self._flights.get(wanted)
         return None if flight is None or flight.landed else flight
 
@@ -141,7 +155,8 @@ class SingleFlight:
 class Flight:
     """One fetch, and who follows it, each with the folder for his share.
 
-    Who leads is to `land` the bytes, if he gets them, before they move on, and to `end` in any case.
+    Who leads is to `land` the bytes, if he gets them, before they move on, and to `end` in any
+    case.
     """
 
     def __init__(
@@ -157,13 +172,17 @@ class Flight:
         self._followers: list[tuple[str, asyncio.Future[Shared | None]]] = []
 
     async def follow(self, folder: str) -> Shared | None:
-        """Wait for the leader and return a share in `folder`, or `None` when there is none to be had."""
+        """Wait for the leader and return a share in `folder`, or `None` when there is none to be
+        had.
+        """
         share: asyncio.Future[Shared | None] = asyncio.get_running_loop().create_future()
         self._followers.append((folder, share))
         return await share
 
     async def land(self, landed: Shared) -> None:
-        """Give each follower his share, also those that come meanwhile, and let those find the bytes who come later."""
+        """Give each follower his share, also those that come meanwhile, and let those find the
+        bytes who come later.
+        """
         self.landed = True
         self._all_landed[self._wanted] = landed
         while self._followers:
@@ -175,7 +194,9 @@ class Flight:
             self._followers = [follower for follower in self._followers if not follower[1].done()]
 
     def end(self) -> None:
-        """Leave the air, and let those who have got nothing see to themselves. Ending twice is ending once."""
+        """Leave the air, and let those who have got nothing see to themselves. Ending twice is
+        ending once.
+        """
         if self._all_flights.get(self._wanted) is self:
             del self._all_flights[self._wanted]
         for _, share in self._followers:
@@ -184,7 +205,9 @@ class Flight:
 
 
 class TakenOver:
-    """Artifacts that are on their way into the store and the catalog; who records them leads meanwhile."""
+    """Artifacts that are on their way into the store and the catalog; who records them leads
+    meanwhile.
+    """
 
     def __init__(
         self,
@@ -229,7 +252,8 @@ def _share(staged: StagedArtifact, file: str, folder: str) -> StagedArtifact | N
     try:
         _link(file, path)
     except OSError:
-        # The leader's file has moved on, or the follower's folder is gone with its run, or the disk is full: he will see for himself.
+        # The leader's file has moved on, or the follower's folder is gone with its run, or the disk
+        # is full: he will see for himself.
         return None
     return replace(staged, file=path)
 

@@ -18,7 +18,9 @@ from flowsync.model.remote import Policy, Remote
 
 
 class UpstreamUnchanged(Exception):  # noqa: N818 - it is no error
-    """Raised by a first stage to end a sync that would change nothing. Not an error: the sync ends well, without a version."""
+    """Raised by a first stage to end a sync that would change nothing. Not an error: the sync ends
+    well, without a version.
+    """
 
 
 class SyncTerms(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,7 +40,9 @@ class SyncTerms(msgspec.Struct, frozen=True, kw_only=True):
     options: dict[str, Any] = {}
 
     def covers(self, now: "SyncTerms") -> bool:
-        """Say whether a sync under `self` did all that one under `now` would do to an unchanged upstream."""
+        """Say whether a sync under `self` did all that one under `now` would do to an unchanged
+        upstream.
+        """
         same = self._same() == now._same()
         fetched_enough = self.policy == "immediate" or now.policy != "immediate"
         removed_enough = self.mirror or not now.mirror
@@ -49,7 +53,9 @@ class SyncTerms(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class UpstreamRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """What is kept of a successful sync: its terms, and whatever its first stage wants to see again."""
+    """What is kept of a successful sync: its terms, and whatever its first stage wants to see
+    again.
+    """
 
     terms: SyncTerms
     seen: dict[str, Any]
@@ -103,7 +109,9 @@ class UpstreamMemory:
         self._remembered = (remote, seen, options or {})
 
     def record(self, version: int) -> UpstreamRecord | None:
-        """Return what is to be kept after a sync that left the repository at `version`; `None` when the first stage remembered nothing."""
+        """Return what is to be kept after a sync that left the repository at `version`; `None` when
+        the first stage remembered nothing.
+        """
         if self._remembered is None:
             return None
         remote, seen, options = self._remembered

@@ -1,4 +1,6 @@
-"""The content-addressed store: bytes under their BLAKE3 name, durable before anyone records them."""
+"""The content-addressed store: bytes under their BLAKE3 name, durable before anyone records
+them.
+"""
 
 from flowsync.store.export.folder_export import ExportReport, export_tree
 from flowsync.store.local.store import LocalBlobStore

@@ -1,12 +1,13 @@
 """Barriers: the points at which a batch waits until what it wrote survives power loss.
 
-1. A batch passes two barriers. Before the renames its files are made durable, after them the folders that gained names; so a name never
-   stands for bytes that could still be lost.
-2. A failed write-back is an error of the batch that it hits. A barrier is opened before the first write, because the kernel tells an open file
-   of the failures since it was opened.
+1. A batch passes two barriers. Before the renames its files are made durable, after them the
+   folders that gained names; so a name never stands for bytes that could still be lost.
+2. A failed write-back is an error of the batch that it hits. A barrier is opened before the first
+   write, because the kernel tells an open file of the failures since it was opened.
 
-Decided: one `syncfs` a barrier from `SYNCFS_FROM` files on, because one flush of the journal then serves the whole batch, instead of fsync for
-each file and folder. Both barriers of a batch of 4 KiB files, in ms (bench/store/bench_persist.py; ext4, 2 cores, medians):
+Decided: one `syncfs` a barrier from `SYNCFS_FROM` files on, because one flush of the journal then
+serves the whole batch, instead of fsync for each file and folder. Both barriers of a batch of 4 KiB
+files, in ms (bench/store/bench_persist.py; ext4, 2 cores, medians):
 
     files in a batch               1     50    500    500 beside a writer of 400 MB/s
     syncfs                      0.34    1.9    8.6     48
@@ -14,8 +15,8 @@ each file and folder. Both barriers of a batch of 4 KiB files, in ms (bench/stor
     fsync, 16 threads           0.38    6.6     50     59
     sync_file_range, fdatasync  0.29    9.3     62     58
 
-syncfs also writes what others have dirty; fsync waits for some of that too, since they share a journal. A slower disk would feel it more, so
-small batches, which gain little, do not take part.
+syncfs also writes what others have dirty; fsync waits for some of that too, since they share a
+journal. A slower disk would feel it more, so small batches, which gain little, do not take part.
 
 syncfs is trusted only where it is known to reach the disk and to report errors: Linux 5.8 or later
 on ext4, XFS or Btrfs. FUSE does not pass it on, overlayfs does not report the errors of the file
@@ -33,7 +34,9 @@ from flowsync.store import kernel
 from flowsync.store.shortcomings import NOT_HAD, go_on_without
 
 SYNCFS_FROM: Final = 8
-"""Files in a batch from which syncfs is used: fsync of eight costs about 2 ms, syncfs 0.4 ms and what others have dirty."""
+"""Files in a batch from which syncfs is used: fsync of eight costs about 2 ms, syncfs 0.4 ms and
+what others have dirty.
+"""
 
 _SYNCFS_REPORTS_ERRORS: Final = (5, 8)
 
@@ -42,10 +45,14 @@ _SYNCFS_REACHES_DISK: Final = frozenset({0xEF53, 0x58465342, 0x9123683E})
 
 
 class Barrier(Protocol):
-    """What makes the writes of one batch durable. It lives as long as the batch and belongs to one thread."""
+    """What makes the writes of one batch durable. It lives as long as the batch and belongs to one
+    thread.
+    """
 
     def files(self, written: Iterable[str], staged: Iterable[str]) -> None:
-        """Make the bytes of files durable: of those written since the barrier was opened, and of those staged before."""
+        """Make the bytes of files durable: of those written since the barrier was opened, and of
+        those staged before.
+        """
         ...
 
     def folders(self, folders: Iterable[str]) -> None:
@@ -61,7 +68,9 @@ def barriers(folder: str) -> Callable[[int], AbstractContextManager[Barrier]]:
 
 @contextmanager
 def barrier(folder: str, *, whole: bool) -> Iterator[Barrier]:
-    """Open a barrier for writes below `folder`: `whole` flushes its file system at once, otherwise each file is flushed alone."""
+    """Open a barrier for writes below `folder`: `whole` flushes its file system at once, otherwise
+    each file is flushed alone.
+    """
     if not whole:
         yield _EachAlone()
         return
@@ -73,7 +82,9 @@ def barrier(folder: str, *, whole: bool) -> Iterator[Barrier]:
 
 
 def trusts_syncfs(folder: str) -> bool:
-    """Return whether syncfs makes everything on the file system of `folder` durable, and tells when it could not."""
+    """Return whether syncfs makes everything on the file system of `folder` durable, and tells when
+    it could not.
+    """
     if not _at_least(os.uname().release, _SYNCFS_REPORTS_ERRORS):
         return False
     try:
@@ -99,7 +110,9 @@ def make_folder(path: str) -> None:
 
 
 def flush_ahead(fd: int) -> None:
-    """Let the disk begin with what was written to a file, so that the barrier finds little left. Where that cannot be, the barrier does all."""
+    """Let the disk begin with what was written to a file, so that the barrier finds little left.
+    Where that cannot be, the barrier does all.
+    """
     with suppress(OSError):
         kernel.begin_writing(fd)
 
@@ -152,8 +165,8 @@ class _WholeFileSystem:
         if not self.synced():
             _EachAlone().files(written, staged)
             return
-        # A staged file is older than our descriptor. If its write-back failed early and someone else was told, syncfs
-        # keeps silent to us; the file itself still knows.
+        # A staged file is older than our descriptor. If its write-back failed early and someone
+        # else was told, syncfs keeps silent to us; the file itself still knows.
         for path in staged:
             _check_written(path)
 

@@ -1,6 +1,7 @@
 """The translation of what the operating system refuses into the errors of the store and of exports.
 
-Decided: EFBIG counts as full, because it is what a limit on the size of files (ulimit, or the file system's own) answers.
+Decided: EFBIG counts as full, because it is what a limit on the size of files (ulimit, or the file
+system's own) answers.
 """
 
 import errno
@@ -17,7 +18,9 @@ _FORBIDDEN: Final = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 
 @contextmanager
 def store_errors(doing: str, otherwise: type[StoreError] = StoreError) -> Iterator[None]:
-    """Turn every `OSError` of the block into a `StoreError` that says what was being done and what was found."""
+    """Turn every `OSError` of the block into a `StoreError` that says what was being done and what
+    was found.
+    """
     try:
         yield
     except OSError as error:
@@ -26,7 +29,9 @@ def store_errors(doing: str, otherwise: type[StoreError] = StoreError) -> Iterat
 
 @contextmanager
 def export_errors(doing: str) -> Iterator[None]:
-    """Turn every `OSError` of the block into an `ExportError` that says what was being done and what was found."""
+    """Turn every `OSError` of the block into an `ExportError` that says what was being done and
+    what was found.
+    """
     try:
         yield
     except OSError as error:
@@ -34,7 +39,9 @@ def export_errors(doing: str) -> Iterator[None]:
 
 
 def describe(error: OSError) -> str:
-    """Return the system's words for the error, with the path that it concerns where it names one."""
+    """Return the system's words for the error, with the path that it concerns where it
+    names one.
+    """
     where = f": {error.filename}" if error.filename else ""
     advice = f"; {how_to_raise()}" if error.errno == errno.EMFILE else ""
     return f"{error.strerror}{where}{advice}"

@@ -1,7 +1,8 @@
 """The system calls that Python does not wrap: syncfs, sync_file_range, statfs, renameat2.
 
-Each function raises `OSError` with the errno of the call, and with ENOSYS where the C library does not know it, so that a caller has one way to
-notice that it must do without. ctypes lets other threads run during the calls.
+Each function raises `OSError` with the errno of the call, and with ENOSYS where the C library does
+not know it, so that a caller has one way to notice that it must do without. ctypes lets other
+threads run during the calls.
 """
 
 import ctypes
@@ -22,18 +23,24 @@ _STATFS_ROOM: Final = 1024
 
 
 def syncfs(fd: int) -> None:
-    """Write everything that is dirty on the file system of `fd`; since Linux 5.8, raise for failed write-backs since `fd` was opened."""
+    """Write everything that is dirty on the file system of `fd`; since Linux 5.8, raise for failed
+    write-backs since `fd` was opened.
+    """
     _call("syncfs", ctypes.c_int(fd))
 
 
 def begin_writing(fd: int) -> None:
-    """Start the write-back of the file's dirty pages. Nothing is said of how that ends, and nobody else is kept from hearing it."""
+    """Start the write-back of the file's dirty pages. Nothing is said of how that ends, and nobody
+    else is kept from hearing it.
+    """
     whole = ctypes.c_int64(0)
     _call("sync_file_range", ctypes.c_int(fd), whole, whole, ctypes.c_uint(_RANGE_WRITE))
 
 
 def wait_written(fd: int) -> None:
-    """Wait until the data pages of the file are written, and raise for failed write-backs of this file that nobody was told of yet."""
+    """Wait until the data pages of the file are written, and raise for failed write-backs of this
+    file that nobody was told of yet.
+    """
     whole = ctypes.c_int64(0)
     _call("sync_file_range", ctypes.c_int(fd), whole, whole, ctypes.c_uint(_RANGE_WRITTEN))
 

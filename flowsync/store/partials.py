@@ -1,17 +1,21 @@
-"""Partials: bodies that outlive the run that fetched them, so that the next one goes on from the bytes that are there.
+"""Partials: bodies that outlive the run that fetched them, so that the next one goes on from the
+bytes that are there.
 
-1. A partial lies in `<staging>/partial/`, beside the folders of runs and on their file system: its bytes under the digest that is wanted, and beside
-   them a record of where they came from.
-2. Whoever uses one holds a claim on it, by a lock on the record, until the process ends at the latest. So no two ever write one file; who
-   does not get the claim does without.
-3. What the file holds is what counts, its length above all. The record is written when the file is still empty, so bytes never stand beside the
-   record of others; only a machine that loses power may mix them, and then the digest, without which there is no partial, tells.
-4. A body that is whole and not stored yet lies in its run's folder under a name that tells which it is. When the folder is removed with its run, or
-   after it, such a body becomes a partial again.
-5. Kept is only what can be continued or is whole, and only where the file system has as much room left: a disk that fills up gets its room
-   back, as from everything else in staging. What nobody touched for `LIFETIME` goes when a store is opened.
+1. A partial lies in `<staging>/partial/`, beside the folders of runs and on their file system: its
+   bytes under the digest that is wanted, and beside them a record of where they came from.
+2. Whoever uses one holds a claim on it, by a lock on the record, until the process ends at the
+   latest. So no two ever write one file; who does not get the claim does without.
+3. What the file holds is what counts, its length above all. The record is written when the file is
+   still empty, so bytes never stand beside the record of others; only a machine that loses power
+   may mix them, and then the digest, without which there is no partial, tells.
+4. A body that is whole and not stored yet lies in its run's folder under a name that tells which it
+   is. When the folder is removed with its run, or after it, such a body becomes a partial again.
+5. Kept is only what can be continued or is whole, and only where the file system has as much room
+   left: a disk that fills up gets its room back, as from everything else in staging. What nobody
+   touched for `LIFETIME` goes when a store is opened.
 
-Decided: the record holds a digest of the URL instead of the URL, because signed URLs are secrets and all that is asked is whether two are equal.
+Decided: the record holds a digest of the URL instead of the URL, because signed URLs are secrets
+and all that is asked is whether two are equal.
 """
 
 import os
@@ -37,16 +41,20 @@ _LARGEST_RECORD: Final = 1 << 16
 
 
 class Record(msgspec.Struct, frozen=True):
-    """Where the bytes of a partial came from: the digest of the URL, and the strong validator that upstream gave."""
+    """Where the bytes of a partial came from: the digest of the URL, and the strong validator that
+    upstream gave.
+    """
 
     source: str
     validator: str
 
 
 class Partial:
-    """A partial that this process has claimed. Made by `claimed`; its methods block, and are called by one thread at a time.
+    """A partial that this process has claimed. Made by `claimed`; its methods block, and are called
+    by one thread at a time.
 
-    `size` is the length of the file as it was last looked at, 0 without one; `whole_size` is that of the whole body, if it is known.
+    `size` is the length of the file as it was last looked at, 0 without one; `whole_size` is that
+    of the whole body, if it is known.
     """
 
     def __init__(self, folder: str, name: str, lock: int, whole_size: int | None) -> None:
@@ -66,7 +74,9 @@ class Partial:
         return self.size == self._whole_size
 
     def validator_for(self, url: str) -> str | None:
-        """Return the validator with which to ask `url` for the rest, or `None` where the bytes came from elsewhere."""
+        """Return the validator with which to ask `url` for the rest, or `None` where the bytes came
+        from elsewhere.
+        """
         record = self._record
         return record.validator if record and self.size and record.source == _source(url) else None
 
@@ -79,7 +89,9 @@ class Partial:
         self._record = _decode(os.pread(self._lock, _LARGEST_RECORD, 0))
 
     def begin(self, url: str, validator: str | None) -> BinaryIO:
-        """Open the file without any bytes for those of `url`, and write down where they come from. Raise `OSError`."""
+        """Open the file without any bytes for those of `url`, and write down where they come from.
+        Raise `OSError`.
+        """
         self.empty()
         stream = open(self.path, "xb", opener=_open_private)  # noqa: SIM115 -- closed by whoever writes
         if validator is not None:
@@ -103,7 +115,9 @@ class Partial:
         self.size, self._record = 0, None
 
     def move(self, folder: str) -> str:
-        """Move the file, which is whole and verified, into the folder of a run, and return its path there."""
+        """Move the file, which is whole and verified, into the folder of a run, and return its path
+        there.
+        """
         path = f"{folder}/{secrets.token_hex(8)}.{self._name}"
         os.rename(self.path, path)
         return path
@@ -130,7 +144,9 @@ class Partial:
             os.close(self._lock)
 
     def remove(self) -> None:
-        """Remove file and record; the claim is still to be given back, but nobody can get it any more."""
+        """Remove file and record; the claim is still to be given back, but nobody can get it any
+        more.
+        """
         self.empty()
         os.unlink(self.path + _RECORD)
 
@@ -145,7 +161,8 @@ class Partial:
 
 @contextmanager
 def claimed(staging: str, name: str, size: int) -> Iterator[Partial | None]:
-    """Claim the partial of a body of `size` bytes for the block, new or with what is there; give `None` when it cannot be had.
+    """Claim the partial of a body of `size` bytes for the block, new or with what is there; give
+    `None` when it cannot be had.
 
     `staging` is the staging folder of a run, `name` an algorithm and a digest, joined by a hyphen.
     """
@@ -169,7 +186,9 @@ def rescue(folder: str) -> None:
 
 
 def remove_old(parent: str) -> None:
-    """Remove the partials among the staging folders in `parent` that nobody touched for `LIFETIME`, and those without bytes."""
+    """Remove the partials among the staging folders in `parent` that nobody touched for `LIFETIME`,
+    and those without bytes.
+    """
     folder = f"{parent}/{_FOLDER}"
     before = time.time() - LIFETIME
     try:
@@ -183,7 +202,9 @@ def remove_old(parent: str) -> None:
 
 
 def _claim(folder: str, name: str, size: int | None) -> Partial | None:
-    """Claim a partial; `None` when another has it, or when the file system refuses: whoever wanted it finds out more by writing elsewhere."""
+    """Claim a partial; `None` when another has it, or when the file system refuses: whoever wanted
+    it finds out more by writing elsewhere.
+    """
     record = f"{folder}/{name}{_RECORD}"
     try:
         try:

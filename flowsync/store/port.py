@@ -1,11 +1,16 @@
 """The port of the blob store: what the stages ask of any place that keeps bytes.
 
-1. A blob is named by the BLAKE3 of its bytes (64 lower-case hexadecimal digits), so it never changes and two writers never disagree.
-2. What `persist` returned for survives power loss. A blob that can be seen under its name is whole; there is no state between.
-3. Questions and orders come in batches, each one thread job or one round of requests; nothing here is called once an item on a hot path.
-4. What is stored is recorded in the catalog before `storing` ends, and only what nobody records is removed, within `removing`.
-5. Staging is always a local folder, wherever the blobs end up: bytes are hashed and verified there before they have a name. Bodies that outlive
-   their run lie beside the folders of runs (`flowsync.store.partials`).
+1. A blob is named by the BLAKE3 of its bytes (64 lower-case hexadecimal digits), so it never
+   changes and two writers never disagree.
+2. What `persist` returned for survives power loss. A blob that can be seen under its name is whole;
+   there is no state between.
+3. Questions and orders come in batches, each one thread job or one round of requests; nothing here
+   is called once an item on a hot path.
+4. What is stored is recorded in the catalog before `storing` ends, and only what nobody records is
+   removed, within `removing`.
+5. Staging is always a local folder, wherever the blobs end up: bytes are hashed and verified there
+   before they have a name. Bodies that outlive their run lie beside the folders of runs
+   (`flowsync.store.partials`).
 """
 
 from collections.abc import AsyncGenerator, Sequence
@@ -39,18 +44,23 @@ class BlobState(msgspec.Struct, frozen=True):
 
 
 class BlobStore(Protocol):
-    """An open store of blobs. One instance serves a whole process; any number of tasks may use it at once."""
+    """An open store of blobs. One instance serves a whole process; any number of tasks may use it
+    at once.
+    """
 
     async def persist(self, artifacts: Sequence[StagedArtifact]) -> None:
-        """Make every artifact of the batch durable under its BLAKE3 name; the staged files are gone afterwards.
+        """Make every artifact of the batch durable under its BLAKE3 name; the staged files are gone
+        afterwards.
 
-        A blob that is there already is verified: kept when it is right, atomically replaced when it is damaged. Duplicates within
-        the batch, and other processes that persist the same blob, are fine. After any error the call may be repeated with the
-        same batch: what got its name already is then kept. Cancelling waits for the work in progress; a part of the batch may
+        A blob that is there already is verified: kept when it is right, atomically replaced when it
+        is damaged. Duplicates within the batch, and other processes that persist the same blob, are
+        fine. After any error the call may be repeated with the same batch: what got its name
+        already is then kept. Cancelling waits for the work in progress; a part of the batch may
         then be stored, each blob of it whole.
 
-        Raise `StoreFullError` when a disk, quota or size limit is used up, `StoreUnwritableError` when writing is not permitted,
-        `StoreError` otherwise; nothing half-written is then visible under the name of a blob.
+        Raise `StoreFullError` when a disk, quota or size limit is used up, `StoreUnwritableError`
+        when writing is not permitted, `StoreError` otherwise; nothing half-written is then visible
+        under the name of a blob.
         """
         ...
 
@@ -59,7 +69,9 @@ class BlobStore(Protocol):
         ...
 
     def open(self, blake3: str) -> BinaryIO:
-        """Open the blob for reading; this and the reads block. Raise `BlobMissingError` when there is none."""
+        """Open the blob for reading; this and the reads block. Raise `BlobMissingError` when there
+        is none.
+        """
         ...
 
     async def missing(self, names: Sequence[str]) -> set[str]:
@@ -71,17 +83,23 @@ class BlobStore(Protocol):
         ...
 
     def staging(self) -> AbstractAsyncContextManager[str]:
-        """Give one run a private local folder for bytes that have no name yet; it is removed with all that is left in it, except whole partials."""
+        """Give one run a private local folder for bytes that have no name yet; it is removed with
+        all that is left in it, except whole partials.
+        """
         ...
 
     # --- upkeep ---
 
     def storing(self) -> AbstractAsyncContextManager[None]:
-        """Keep blobs from being removed while the block stores and records some; held from before `persist` until the catalog has them."""
+        """Keep blobs from being removed while the block stores and records some; held from before
+        `persist` until the catalog has them.
+        """
         ...
 
     def removing(self) -> AbstractAsyncContextManager[None]:
-        """Let nobody store while the block finds out what may go and removes it. Keep it short: every sync waits."""
+        """Let nobody store while the block finds out what may go and removes it. Keep it short:
+        every sync waits.
+        """
         ...
 
     async def states(self, names: Sequence[str]) -> list[BlobState | None]:
@@ -93,7 +111,9 @@ class BlobStore(Protocol):
         ...
 
     def names(self, batch_size: int) -> AsyncGenerator[list[str], None]:
-        """Yield the names of all blobs, some at a time. One that comes or goes meanwhile may be among them or not."""
+        """Yield the names of all blobs, some at a time. One that comes or goes meanwhile may be
+        among them or not.
+        """
         ...
 
     async def remove(self, names: Sequence[str]) -> dict[str, str]:
@@ -123,5 +143,7 @@ class BlobStore(Protocol):
         ...
 
     async def dead_staging(self, *, remove: bool) -> StoreUsage:
-        """Count the staging folders that dead processes left and the bytes in them, and perhaps remove them."""
+        """Count the staging folders that dead processes left and the bytes in them, and perhaps
+        remove them.
+        """
         ...

@@ -1,12 +1,15 @@
 """Staging folders: where bytes live before they have a name.
 
-1. A run has one staging folder, `<parent>/<unique>/`, and holds the lock `<parent>/<unique>.lock` as long as it lives.
-2. The lock is taken before the folder is made and removed after the folder is gone; so a folder whose lock can be had is of the dead, and a
-   folder without one does not occur.
+1. A run has one staging folder, `<parent>/<unique>/`, and holds the lock `<parent>/<unique>.lock`
+   as long as it lives.
+2. The lock is taken before the folder is made and removed after the folder is gone; so a folder
+   whose lock can be had is of the dead, and a folder without one does not occur.
 3. Only the dead are tidied away, by whoever opens the store next.
-4. What a run has not stored goes with its folder, except large bodies that are whole (`flowsync.store.partials`).
+4. What a run has not stored goes with its folder, except large bodies that are whole
+   (`flowsync.store.partials`).
 
-The lock is a file beside the folder, not the folder itself, because network file systems lock only what is open for writing.
+The lock is a file beside the folder, not the folder itself, because network file systems lock only
+what is open for writing.
 """
 
 import os
@@ -25,7 +28,9 @@ _LOCK: Final = ".lock"
 
 @contextmanager
 def staging_folder(parent: str) -> Iterator[str]:
-    """Give a new private folder below `parent` and hold its lock; remove it with all that is left in it but whole bodies."""
+    """Give a new private folder below `parent` and hold its lock; remove it with all that is left
+    in it but whole bodies.
+    """
     folder, lock = _claim_new(parent)
     try:
         os.mkdir(folder, 0o700)
@@ -43,7 +48,9 @@ def remove_dead(parent: str) -> None:
 
 
 def dead_usage(parent: str, *, remove: bool) -> StoreUsage:
-    """Count the folders below `parent` that no living process holds and the bytes in them, and perhaps remove them."""
+    """Count the folders below `parent` that no living process holds and the bytes in them, and
+    perhaps remove them.
+    """
     folders = size = 0
     for path in _locks(parent):
         lock = claim(path)
@@ -73,7 +80,8 @@ def _size(folder: str) -> int:
 
 
 def _claim_new(parent: str) -> tuple[str, int]:
-    # Someone who tidies may get the lock between its creation and our claim. Then this one is theirs; take another.
+    # Someone who tidies may get the lock between its creation and our claim. Then this one is
+    # theirs; take another.
     while True:
         folder = f"{parent}/{secrets.token_hex(8)}"
         lock = claim(folder + _LOCK, os.O_CREAT | os.O_EXCL)

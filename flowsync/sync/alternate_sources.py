@@ -1,15 +1,19 @@
-"""Alternate content sources that flowsync keeps up itself: recorded with the kind of their upstream, refreshed, removed with all that is theirs.
+"""Alternate content sources that flowsync keeps up itself: recorded with the kind of their
+upstream, refreshed, removed with all that is theirs.
 
-1. A refresh reads metadata only: an on-demand mirror sync of each path into a hidden repository, of which one version is kept. A path that
-   cannot be read leaves what is known of it as it was, and does not keep the others from being read.
-2. The remote of such a source is its own and belongs to nobody else. So what upstream lists no longer can be forgotten at the end of a
-   refresh, and the whole remote with the source.
+1. A refresh reads metadata only: an on-demand mirror sync of each path into a hidden repository, of
+   which one version is kept. A path that cannot be read leaves what is known of it as it was, and
+   does not keep the others from being read.
+2. The remote of such a source is its own and belongs to nobody else. So what upstream lists no
+   longer can be forgotten at the end of a refresh, and the whole remote with the source.
 3. Hidden names begin with `acs:`. What begins so belongs to this module.
 
-Decided: the kind of the upstream is part of the remote's name (`acs:file:dvd`), instead of a column of the catalog, because it decides what
-the remote's records are: a source of another kind is another remote.
+Decided: the kind of the upstream is part of the remote's name (`acs:file:dvd`), instead of a column
+of the catalog, because it decides what the remote's records are: a source of another kind is
+another remote.
 
-Decided: each path has a repository of its own, because two manifests may list one path with different bytes, and one repository holds it once.
+Decided: each path has a repository of its own, because two manifests may list one path with
+different bytes, and one repository holds it once.
 """
 
 from collections.abc import Callable, Sequence
@@ -28,7 +32,9 @@ from flowsync.sync.declarative_version import DeclarativeVersion
 
 
 class RefreshedPath(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of one path of a source: how many units it lists now, whether these changed, or why it could not be read."""
+    """What became of one path of a source: how many units it lists now, whether these changed, or
+    why it could not be read.
+    """
 
     path: str
     units: int = 0
@@ -42,7 +48,9 @@ def remote_name(name: str, kind: str) -> str:
 
 
 def kind_of(source: AlternateSource) -> str | None:
-    """Return the kind of a source that is refreshed here, `None` for one that somebody else keeps up."""
+    """Return the kind of a source that is refreshed here, `None` for one that somebody else keeps
+    up.
+    """
     kind, separator, name = source.remote_name.removeprefix(HIDDEN).partition(":")
     own = separator and name == source.name and source.remote_name.startswith(HIDDEN)
     return kind if own else None
@@ -64,10 +72,11 @@ async def find(engine: Engine, name: str) -> AlternateSource:
 async def add(
     engine: Engine, name: str, kind: str, remote: Remote, *, priority: int, paths: Sequence[str]
 ) -> None:
-    """Record a source, or change the one of that name; what it lists is known after its first refresh.
+    """Record a source, or change the one of that name; what it lists is known after its first
+    refresh.
 
-    `remote` is named by `remote_name`. Raise `DeclarationError` for a name that cannot be one, a path given twice, or a source that is of
-    another kind already.
+    `remote` is named by `remote_name`. Raise `DeclarationError` for a name that cannot be one, a
+    path given twice, or a source that is of another kind already.
     """
     # The colon would make the hidden names of two sources begin alike.
     if not name or ":" in name:
@@ -103,7 +112,8 @@ async def refresh(
 ) -> list[RefreshedPath]:
     """Read what the source lists now. `first_stage` makes that of its kind.
 
-    Raise `AlternateSourceNotFoundError`, and `DeclarationError` for a source that is not kept up here. What fails for a path is in its outcome.
+    Raise `AlternateSourceNotFoundError`, and `DeclarationError` for a source that is not kept up
+    here. What fails for a path is in its outcome.
     """
     source = await find(engine, name)
     if kind_of(source) is None:
@@ -122,7 +132,9 @@ async def refresh(
 
 
 async def remove(engine: Engine, name: str) -> None:
-    """Remove a source and all that is its own; bytes that came from it stay. Raise `AlternateSourceNotFoundError` when there is none."""
+    """Remove a source and all that is its own; bytes that came from it stay. Raise
+    `AlternateSourceNotFoundError` when there is none.
+    """
     source = await find(engine, name)
     own = None if kind_of(source) is None else source.remote_name
     await engine.catalog.alternate_sources.remove(name, own, _prefix(name))

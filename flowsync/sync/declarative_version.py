@@ -1,8 +1,9 @@
 """A sync as the Stages API has it: a stream of declared content becomes a new repository version.
 
-The stages run in the order of the document: first stage, artifact look-up, alternate sources, download, artifact save, content look-up, content save,
-sources, futures, association, and in a mirror un-association. No change means no version: `create()` returns `None`, and the number is
-used again.
+The stages run in the order of the document: first stage, artifact look-up, alternate sources,
+download, artifact save, content look-up, content save, sources, futures, association, and in a
+mirror un-association. No change means no version: `create()` returns `None`, and the number is used
+again.
 """
 
 import asyncio
@@ -37,10 +38,14 @@ from flowsync.sync.options import SyncOptions
 from flowsync.sync.run import SyncRun
 
 QUEUE_SIZE = 1000
-"""Items between two stages of a sync: two database batches. Beyond 128, a hop costs no less (`bench/pipeline/bench_hops.py`)."""
+"""Items between two stages of a sync: two database batches. Beyond 128, a hop costs no less
+(`bench/pipeline/bench_hops.py`).
+"""
 
 MAX_ERRORS = 1000
-"""Artifacts that a sync leaves out before it gives up: with more, upstream itself is broken, and the list is of no use to anyone."""
+"""Artifacts that a sync leaves out before it gives up: with more, upstream itself is broken, and
+the list is of no use to anyone.
+"""
 
 MAX_REMOVAL = 0.5
 """Share of the units that a mirror may lose in one sync, where it has more than 100. All of them go
@@ -51,12 +56,13 @@ only with a share of 1.
 class DeclarativeVersion:
     """One sync of `repository` from the stream of declared content that `first_stage` puts.
 
-    With `mirror`, content that the stream does not contain is removed; without it, content is only added. With `acs`, alternate content
-    sources are asked for the bytes first.
+    With `mirror`, content that the stream does not contain is removed; without it, content is only
+    added. With `acs`, alternate content sources are asked for the bytes first.
 
-    `engine` is an open engine to share, or a closed one for `create()` to open; without it, `create()` opens `Engine.from_environment()`.
-    With `wait=False`, a repository that another sync holds is a `RepositoryBusyError` instead of a wait. `force` runs a sync that could
-    be skipped because upstream is unchanged.
+    `engine` is an open engine to share, or a closed one for `create()` to open; without it,
+    `create()` opens `Engine.from_environment()`. With `wait=False`, a repository that another sync
+    holds is a `RepositoryBusyError` instead of a wait. `force` runs a sync that could be skipped
+    because upstream is unchanged.
 
     `on_error` says what a download that failed for good means: "fail" the sync, "skip" the unit, or
     "defer" it, recorded without its bytes. What was left out is listed in `result` and in the
@@ -71,7 +77,8 @@ class DeclarativeVersion:
     `observers` get this sync's events, besides the engine's own. `maxsize` is the number of items
     between two stages, `stall_timeout` as in `create_pipeline`.
 
-    `plan` is what an `aplan()` with the same arguments gave: the sync comes to exactly that, or to a `PlanOutdatedError` before anything is visible.
+    `plan` is what an `aplan()` with the same arguments gave: the sync comes to exactly that, or to
+    a `PlanOutdatedError` before anything is visible.
 
     Afterwards, `result` has the figures of the sync and `statistics` those of its stages.
     """
@@ -121,7 +128,9 @@ class DeclarativeVersion:
         self._observers = tuple(observers)
 
     def pipeline_stages(self, new_version: NewVersion) -> list[Stage]:
-        """Return the stages that lead up to the association. Override it to replace, add or leave out stages."""
+        """Return the stages that lead up to the association. Override it to replace, add or leave
+        out stages.
+        """
         return [
             self.first_stage,
             QueryExistingArtifacts(),
@@ -141,7 +150,8 @@ class DeclarativeVersion:
         return [] if self._options.on_error == "fail" else [LeaveOut(new_version)]
 
     def create(self) -> RepositoryVersion | None:
-        """Do the whole sync in a loop of its own and return the new version, or `None` when it would not differ from the latest.
+        """Do the whole sync in a loop of its own and return the new version, or `None` when it
+        would not differ from the latest.
 
         Raises `FlowsyncError` inside a running loop, where `acreate()` is to be awaited,
         `SyncTimeoutError`, and whatever the sync fails with.
@@ -171,10 +181,11 @@ class DeclarativeVersion:
         return version
 
     async def aplan(self) -> SyncPlan:
-        """Say what `acreate()` would do now, with the open engine that was given, and change nothing; see `sync/planning.py`.
+        """Say what `acreate()` would do now, with the open engine that was given, and change
+        nothing; see `sync/planning.py`.
 
-        Raises what the first stage fails with, and `FlowsyncError` when `pipeline_stages` is overridden: what stages of one's own would
-        do, only they know.
+        Raises what the first stage fails with, and `FlowsyncError` when `pipeline_stages` is
+        overridden: what stages of one's own would do, only they know.
         """
         engine = self._open_engine("aplan()")
         if type(self).pipeline_stages is not DeclarativeVersion.pipeline_stages:

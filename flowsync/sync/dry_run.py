@@ -1,11 +1,14 @@
-"""The plan of a sync: its first stage and its look-ups, and instead of the rest, what they would lead to.
+"""The plan of a sync: its first stage and its look-ups, and instead of the rest, what they would
+lead to.
 
 1. Nothing is changed that anybody can see: no repository, version, run, unit or source is recorded.
    Content that the first stage waits for, to read it, is downloaded into a folder that goes with
    the plan; no other content is. What the look-ups find is spared by clean-up for another while, as
    in a sync.
-2. The repository is not locked: a sync may go on meanwhile. What is told is true of one state of it, which the plan names.
-3. It is not foretold whether downloads will succeed, or whether all units can coexist in one version; either fails the sync, and no version is made.
+2. The repository is not locked: a sync may go on meanwhile. What is told is true of one state of
+   it, which the plan names.
+3. It is not foretold whether downloads will succeed, or whether all units can coexist in one
+   version; either fails the sync, and no version is made.
 """
 
 from collections.abc import Sequence

@@ -16,7 +16,8 @@ from flowsync.store.export.folder_export import Entry, ExportReport, export_tree
 async def export_version(
     engine: Engine, repository: str, folder: str | os.PathLike[str], number: int | None = None
 ) -> tuple[RepositoryVersion, ExportReport]:
-    """Write version `number` of the repository, by default the latest, out as `folder`, and say which version and how much it was.
+    """Write version `number` of the repository, by default the latest, out as `folder`, and say
+    which version and how much it was.
 
     Files are hard links to the store where possible and copies otherwise; the folder appears whole,
     in one step. Raise `RepositoryNotFoundError`, `VersionNotFoundError`, or `ExportError` when the

@@ -1,7 +1,9 @@
-"""Keeps the record of a run while it goes on: who makes it, how far it is every few seconds, and how it ended.
+"""Keeps the record of a run while it goes on: who makes it, how far it is every few seconds, and
+how it ended.
 
-The stages count and list; here is looked at that a few times a minute, and written in one statement. A database that cannot be told does not end the
-run: what it cannot be told of the progress is told the next time, and if it is gone, the sync will notice by itself.
+The stages count and list; here is looked at that a few times a minute, and written in one
+statement. A database that cannot be told does not end the run: what it cannot be told of the
+progress is told the next time, and if it is gone, the sync will notice by itself.
 """
 
 import asyncio
@@ -30,7 +32,8 @@ INTERVAL: Final = 5.0
 
 
 class Recording:
-    """The record of one run. It is there from `start` on; before that, `finish` has nothing to write to.
+    """The record of one run. It is there from `start` on; before that, `finish` has nothing to
+    write to.
 
     `left_out` is the list that the run's stages fill; it only grows.
     """
@@ -65,7 +68,9 @@ class Recording:
             await asyncio.wait([keeper])
 
     async def finish(self, state: RunState, result: SyncResult) -> None:
-        """Record how the run ended. It is what it is, even if the database is gone and cannot be told."""
+        """Record how the run ended. It is what it is, even if the database is gone and cannot be
+        told.
+        """
         if self.key is None:
             return
         facts = msgspec.to_builtins(result)
@@ -106,7 +111,8 @@ def actor() -> str:
 
 @cache
 def _user(number: int) -> str:
-    # Where users are looked up over the network, the loop stands still meanwhile: once a process is enough.
+    # Where users are looked up over the network, the loop stands still meanwhile: once a process is
+    # enough.
     try:
         return pwd.getpwuid(number).pw_name
     except KeyError:

@@ -1,9 +1,11 @@
 """One run of a sync, from the lock on the repository to the record of how it ended.
 
 1. It waits for its turn among the syncs of its engine (`turns`).
-2. The repository is held by a database lock from before anything is read until the version is complete or discarded.
+2. The repository is held by a database lock from before anything is read until the version is
+   complete or discarded.
 3. Whatever happens, the run record says how it ended, unless the database itself is gone.
-4. What upstream looked like is remembered with the completion of the version, and before the lock is free: who waited for it may be skipped.
+4. What upstream looked like is remembered with the completion of the version, and before the lock
+   is free: who waited for it may be skipped.
 """
 
 import time

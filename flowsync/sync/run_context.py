@@ -1,4 +1,6 @@
-"""What a run, or the plan of one, needs around its pipeline: the ports of the engine, the remotes of its stages, what the last sync saw."""
+"""What a run, or the plan of one, needs around its pipeline: the ports of the engine, the remotes
+of its stages, what the last sync saw.
+"""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -19,7 +21,9 @@ from flowsync.sync.options import SyncOptions
 
 
 def bind_remotes(engine: Engine, stages: Sequence[Stage]) -> list[Remote]:
-    """Bind the remotes that stages keep in their attributes to the engine, and return them, each once."""
+    """Bind the remotes that stages keep in their attributes to the engine, and return them, each
+    once.
+    """
     return [engine.bind(remote) for remote in remotes_of(stages)]
 
 
@@ -109,7 +113,9 @@ def _is_ours(stage: Stage) -> bool:
 
 
 def _record(details: Any) -> UpstreamRecord | None:
-    """Return what the last sync saw; nothing when another flowsync wrote it down in another form, which costs one sync that is not skipped."""
+    """Return what the last sync saw; nothing when another flowsync wrote it down in another form,
+    which costs one sync that is not skipped.
+    """
     try:
         return msgspec.convert(details, UpstreamRecord)
     except msgspec.ValidationError:

@@ -1,11 +1,13 @@
 """The inspection of blobs: one window of artifacts against what stands in the store.
 
-1. What stands under a name is looked at first, the whole window in one trip to a thread; what is missing or has another size is not read.
-2. The others are hashed by path in the hash workers, all of a window at once. Where a rate is to be kept, files beyond a mebibyte are read in pieces
-   instead, by a thread of this process.
-3. What is suspected is looked at once more under the store's lock for removing: clean-up may have removed the artifact meanwhile, or a sync
-   may have put the right bytes in the place of damaged ones. What is damaged is then moved to the quarantine, so that from the moment
-   it is known nobody serves or exports it: it is missing.
+1. What stands under a name is looked at first, the whole window in one trip to a thread; what is
+   missing or has another size is not read.
+2. The others are hashed by path in the hash workers, all of a window at once. Where a rate is to be
+   kept, files beyond a mebibyte are read in pieces instead, by a thread of this process.
+3. What is suspected is looked at once more under the store's lock for removing: clean-up may have
+   removed the artifact meanwhile, or a sync may have put the right bytes in the place of damaged
+   ones. What is damaged is then moved to the quarantine, so that from the moment it is known nobody
+   serves or exports it: it is missing.
 4. Damaged is what was read to its end and has other bytes. What cannot be looked at (permissions, a
    failing disk, too few descriptors) stays where it is: nothing is known of its bytes, and whatever
    stands in the way may go away.
@@ -168,5 +170,7 @@ def _wrong_size(artifact: Stored, size: int) -> Problem:
 
 
 def _same(before: BlobState | None, now: BlobState | None) -> bool:
-    """Say whether what was found wrong still stands there. A blob that went since is missing, and one that came is right: it was verified."""
+    """Say whether what was found wrong still stands there. A blob that went since is missing, and
+    one that came is right: it was verified.
+    """
     return now is None or (before is not None and before.identity == now.identity)

@@ -1,7 +1,7 @@
 """A rate that is kept: so many bytes a second, over all who read.
 
-Whoever has read something says how much and waits until that much time is due. So a first piece is never waited for, and a pause is not saved
-up for a rush.
+Whoever has read something says how much and waits until that much time is due. So a first piece is
+never waited for, and a pause is not saved up for a rush.
 """
 
 import asyncio
@@ -17,7 +17,9 @@ PIECE: Final = 1 << 20
 
 
 class Pace:
-    """Keeps `rate` bytes a second; `None` keeps nobody waiting. Any number of tasks may use it at once."""
+    """Keeps `rate` bytes a second; `None` keeps nobody waiting. Any number of tasks may use it at
+    once.
+    """
 
     def __init__(self, rate: float | None) -> None:
         self.rate = rate
@@ -33,7 +35,9 @@ class Pace:
 
 
 async def digest_at_pace(path: str, pace: Pace) -> tuple[int, dict[str, str]]:
-    """Return size and digests of a file as a `Hasher` does, reading it in pieces at the given pace. Raise `StoreError` when it cannot be read."""
+    """Return size and digests of a file as a `Hasher` does, reading it in pieces at the given pace.
+    Raise `StoreError` when it cannot be read.
+    """
     try:
         digest = await opened_in_thread(FileDigest, path, close=FileDigest.close)
         try:

@@ -1,27 +1,38 @@
-"""Clean-up: units that no version has, artifacts that no unit has, blobs that no artifact has, staging that no process has.
+"""Clean-up: units that no version has, artifacts that no unit has, blobs that no artifact has,
+staging that no process has.
 
-It runs beside syncs, in this process and in others, and never takes from one what it has found and is about to use. Who could meet, and why
-nothing is lost:
+It runs beside syncs, in this process and in others, and never takes from one what it has found and
+is about to use. Who could meet, and why nothing is lost:
 
-1. A sync finds a unit or an artifact, and refers to it later. `catalog/orphans.py` keeps what running syncs may have found, whatever the protection
-   time; what they find while it is being removed they do not find.
-2. A sync persists a blob and records it. If clean-up removed the record in between, the sync would write a new one; if it then removed the blob,
-   which the sync found there already and did not write again, the new record would stand for nothing. So each batch holds the store's lock for
-   removing from before it deletes records until the blobs are gone, and a saver holds it for storing from before it looks for the
-   blob until it is recorded (`store/guard.py`). Neither is ever inside while the other is.
-3. Clean-up is killed. Records go first, in a transaction that is durable when it is committed, then blobs. So a kill leaves blobs without a record,
-   never the other way round; the next clean-up removes them. A batch that was not committed was not begun.
-4. A sync is killed between persisting and recording. The kernel gives its lock back; its blob is one without a record, and goes as well.
-5. Two clean-ups meet. They pass over rows that the other one holds, and remove blobs in turn; a blob that is gone already is fine.
-6. A blob has no record now, but is about to get one. Under the lock for removing nobody is about to: what has no record then is of no use. It must
-   be as old as the protection time besides, for the sake of programs that persist without the lock.
-7. An export links, or a client reads, a blob that goes. Only an artifact without a unit goes, so no version has the blob; who holds the file open, or
-   a link to it, keeps the bytes.
-8. A verification is about to report a blob as missing. It asks, under the same lock, whether the artifact is still recorded.
+1. A sync finds a unit or an artifact, and refers to it later. `catalog/orphans.py` keeps what
+   running syncs may have found, whatever the protection time; what they find while it is being
+   removed they do not find.
+2. A sync persists a blob and records it. If clean-up removed the record in between, the sync would
+   write a new one; if it then removed the blob, which the sync found there already and did not
+   write again, the new record would stand for nothing. So each batch holds the store's lock for
+   removing from before it deletes records until the blobs are gone, and a saver holds it for
+   storing from before it looks for the blob until it is recorded (`store/guard.py`). Neither is
+   ever inside while the other is.
+3. Clean-up is killed. Records go first, in a transaction that is durable when it is committed, then
+   blobs. So a kill leaves blobs without a record, never the other way round; the next clean-up
+   removes them. A batch that was not committed was not begun.
+4. A sync is killed between persisting and recording. The kernel gives its lock back; its blob is
+   one without a record, and goes as well.
+5. Two clean-ups meet. They pass over rows that the other one holds, and remove blobs in turn; a
+   blob that is gone already is fine.
+6. A blob has no record now, but is about to get one. Under the lock for removing nobody is about
+   to: what has no record then is of no use. It must be as old as the protection time besides, for
+   the sake of programs that persist without the lock.
+7. An export links, or a client reads, a blob that goes. Only an artifact without a unit goes, so no
+   version has the blob; who holds the file open, or a link to it, keeps the bytes.
+8. A verification is about to report a blob as missing. It asks, under the same lock, whether the
+   artifact is still recorded.
 
-Locks are taken in one order: the store's, a database connection, rows. Whoever stores takes the store's lock without holding a connection.
+Locks are taken in one order: the store's, a database connection, rows. Whoever stores takes the
+store's lock without holding a connection.
 
-Memory holds one window of ids. A transaction covers one window, and the store's lock at most some hundreds of removals.
+Memory holds one window of ids. A transaction covers one window, and the store's lock at most some
+hundreds of removals.
 """
 
 import time
@@ -52,7 +63,8 @@ async def prune(
     apply: bool = False,
     only: Iterable[Content | bytes] | None = None,
 ) -> PruneReport:
-    """Find what nothing needs and nothing touched for `older_than`, with `apply` remove it, and report how much it is.
+    """Find what nothing needs and nothing touched for `older_than`, with `apply` remove it, and
+    report how much it is.
 
     `only` limits the units to those given, by id or by a `Content` with their natural key;
     artifacts without a unit, blobs without an artifact and dead staging go in any case.
@@ -82,7 +94,9 @@ async def prune(
 
 
 class _Pruning:
-    """One clean-up. Its steps find and, where it is to be applied, remove; in this order, because each leaves orphans to the next."""
+    """One clean-up. Its steps find and, where it is to be applied, remove; in this order, because
+    each leaves orphans to the next.
+    """
 
     def __init__(
         self, engine: Engine, older_than: timedelta, only: list[bytes] | None, *, apply: bool
@@ -163,7 +177,9 @@ class _Pruning:
         return {name: size for name, size in blobs.items() if name not in refused}
 
     async def _unrecorded(self, names: list[str]) -> dict[str, int]:
-        """Return those of the blobs that no artifact has and that are old enough, with their sizes."""
+        """Return those of the blobs that no artifact has and that are old enough, with
+        their sizes.
+        """
         unrecorded = await self._orphans.unrecorded(names)
         states = await self._store.states(unrecorded)
         newest = time.time() - self._older_than.total_seconds()

@@ -1,12 +1,15 @@
-"""Reclaiming: the bytes of some versions given up, where nothing else needs them and they can be fetched again.
+"""Reclaiming: the bytes of some versions given up, where nothing else needs them and they can be
+fetched again.
 
-1. An artifact goes when all its links are of units that only the reclaimed versions of the repository have. What another repository, a kept
-   version, a version in the making or a unit without a version links to stays.
-2. Each path that loses its bytes has a source to fetch them from again; an artifact of which one path has none is refused and listed.
-3. What remains is what an on-demand sync would have made: the version is what it was, its content is fetched by the next sync with the policy
-   immediate, or when somebody asks for it.
-4. Beside running syncs, and killed at any moment, it behaves like clean-up (`prune.py`): records first, then blobs, under the store's lock. What a
-   running sync may be using stays and is counted.
+1. An artifact goes when all its links are of units that only the reclaimed versions of the
+   repository have. What another repository, a kept version, a version in the making or a unit
+   without a version links to stays.
+2. Each path that loses its bytes has a source to fetch them from again; an artifact of which one
+   path has none is refused and listed.
+3. What remains is what an on-demand sync would have made: the version is what it was, its content
+   is fetched by the next sync with the policy immediate, or when somebody asks for it.
+4. Beside running syncs, and killed at any moment, it behaves like clean-up (`prune.py`): records
+   first, then blobs, under the store's lock. What a running sync may be using stays and is counted.
 """
 
 import time
@@ -28,9 +31,11 @@ async def reclaim(
     keep_latest: int = 0,
     apply: bool = False,
 ) -> ReclaimReport:
-    """Find which bytes only these versions of the repository need, with `apply` give them up, and report how much it is.
+    """Find which bytes only these versions of the repository need, with `apply` give them up, and
+    report how much it is.
 
-    Without `versions`, all are meant but the `keep_latest` newest. Raise `RepositoryNotFoundError` or `VersionNotFoundError` when there is none.
+    Without `versions`, all are meant but the `keep_latest` newest. Raise `RepositoryNotFoundError`
+    or `VersionNotFoundError` when there is none.
     """
     started = time.monotonic()
     numbers = await _numbers(engine, repository, versions, keep_latest)
@@ -90,7 +95,9 @@ class _Tally:
         self.refused_paths: list[str] = []
 
     def take(self, verdicts: Sequence[Release]) -> list[Release]:
-        """Count those that stay, each for the first thing that speaks against it; return the others."""
+        """Count those that stay, each for the first thing that speaks against it; return the
+        others.
+        """
         for verdict in verdicts:
             if verdict.shared:
                 self.shared += 1

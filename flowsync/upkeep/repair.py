@@ -1,8 +1,10 @@
-"""The repair of blobs: their bytes fetched again from wherever they are said to be, verified, and put in their place.
+"""The repair of blobs: their bytes fetched again from wherever they are said to be, verified, and
+put in their place.
 
-Every URL of every source is tried, with the engine's own fetcher, its tries and its limits; the first body that has the recorded size and digests is
-taken. A source that has other bytes today is no source. Who the remote is, with its credentials, the caller knows; for one that he
-does not know, what the catalog records of it is used, which is all but secrets.
+Every URL of every source is tried, with the engine's own fetcher, its tries and its limits; the
+first body that has the recorded size and digests is taken. A source that has other bytes today is
+no source. Who the remote is, with its credentials, the caller knows; for one that he does not know,
+what the catalog records of it is used, which is all but secrets.
 """
 
 import asyncio
@@ -21,14 +23,18 @@ from flowsync.pipeline.progress import Meter
 from flowsync.runtime.task_groups import task_group
 
 FindRemote = Callable[[str], Remote | None]
-"""Gives the remote of that name with its credentials, or `None`. A `SettingsError` says why it cannot be had."""
+"""Gives the remote of that name with its credentials, or `None`. A `SettingsError` says why it
+cannot be had.
+"""
 
 AT_ONCE: Final = 8
 """Artifacts that are fetched at a time."""
 
 
 class Repairer:
-    """Repairs blobs of an engine's store for one job. `folder` is a staging folder of the store. Any number of tasks may use it at once."""
+    """Repairs blobs of an engine's store for one job. `folder` is a staging folder of the store.
+    Any number of tasks may use it at once.
+    """
 
     def __init__(
         self, engine: Engine, folder: str, find_remote: FindRemote | None, meter: Meter
@@ -43,7 +49,9 @@ class Repairer:
         self._slots = asyncio.Semaphore(AT_ONCE)
 
     async def repair(self, artifacts: Sequence[Stored]) -> dict[int, str]:
-        """Put the right blobs in their places; return why not, by the ids of the artifacts for which that was impossible."""
+        """Put the right blobs in their places; return why not, by the ids of the artifacts for
+        which that was impossible.
+        """
         origins = await self._catalog.verification.origins([artifact.id for artifact in artifacts])
         async with task_group() as group:
             tasks = {
@@ -76,7 +84,8 @@ class Repairer:
         return {}
 
     async def _store_recorded(self, staged: dict[int, StagedArtifact]) -> None:
-        # Clean-up must not take the record away between the question and the answer, or a blob without one would stay.
+        # Clean-up must not take the record away between the question and the answer, or a blob
+        # without one would stay.
         async with self._store.storing():
             recorded = await self._catalog.verification.recorded(list(staged))
             await self._store.persist([staged[number] for number in recorded])

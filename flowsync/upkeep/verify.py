@@ -1,14 +1,16 @@
-"""Verification: every stored blob against its recorded size and digests, and, where wanted, its repair.
+"""Verification: every stored blob against its recorded size and digests, and, where wanted, its
+repair.
 
-1. What was verified longest ago comes first, and what is right is noted window by window. So a run that was interrupted, however it was, is
-   continued by the next one: what it did comes last there.
-2. A damaged blob is never served or exported from the moment it is known: it is moved to the store's quarantine, with or without repair, and is
-   missing from then on. The record stays, so that each verification tells of it until the bytes are back.
+1. What was verified longest ago comes first, and what is right is noted window by window. So a run
+   that was interrupted, however it was, is continued by the next one: what it did comes last there.
+2. A damaged blob is never served or exported from the moment it is known: it is moved to the
+   store's quarantine, with or without repair, and is missing from then on. The record stays, so
+   that each verification tells of it until the bytes are back.
 3. Bytes come back from the quarantine, where they turn out to be right, by repair, or by whatever
    stores the same bytes again: persisting puts them where they are missing. A sync alone does not:
    it sees the record and fetches nothing.
-4. Two windows are in the works at a time, so that a large file at the end of one leaves no core idle. Memory holds these two, and at most a thousand
-   findings.
+4. Two windows are in the works at a time, so that a large file at the end of one leaves no core
+   idle. Memory holds these two, and at most a thousand findings.
 
 5. A blob that cannot be looked at stays where it is. Repair fetches its bytes like those of any
    other and puts them in its place.
@@ -38,7 +40,9 @@ WHOLE: Final = "store"
 
 _LANES: Final = 2
 _WINDOW_BYTES: Final = 1 << 30
-"""Bytes after which what was found right is noted, so that little is done again after a kill, also at a slow pace."""
+"""Bytes after which what was found right is noted, so that little is done again after a kill, also
+at a slow pace.
+"""
 
 
 @ends_with_engine
@@ -52,14 +56,16 @@ async def verify(
     find_remote: FindRemote | None = None,
     observers: Sequence[Observer] = (),
 ) -> VerifyReport:
-    """Check the blobs of all versions of a repository, by default of all repositories, and report what was wrong.
+    """Check the blobs of all versions of a repository, by default of all repositories, and report
+    what was wrong.
 
     Right bytes that lie in the quarantine are taken back. With `repair`, what is wrong is fetched
     again; `find_remote` gives the remotes with their credentials. `quick` reads no blob and sees
     only what is missing or has another size. `limit` is the bytes a second to read from the store.
     `observers` get `SyncProgressed` events, for "store" where it is all.
 
-    Raise `RepositoryNotFoundError` when there is no such repository, `StoreError` when the store cannot be written.
+    Raise `RepositoryNotFoundError` when there is no such repository, `StoreError` when the store
+    cannot be written.
     """
     started = time.monotonic()
     progress = Progress()

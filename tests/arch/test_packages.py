@@ -3,7 +3,8 @@ from pathlib import Path
 
 from tests.arch.tree import modules
 
-# The top package also loads its names lazily; `test_public_names.py` says that it does nothing else.
+# The top package also loads its names lazily; `test_public_names.py` says that it does nothing
+# else.
 PACKAGES = [
     (path, tree)
     for path, tree in modules("flowsync")

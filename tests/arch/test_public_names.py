@@ -47,7 +47,9 @@ def errors_that_docstrings_name() -> dict[str, str]:
 
 
 def loaded_by(module: str) -> set[str]:
-    """Return the top-level packages that a fresh interpreter has loaded after it imported `module`."""
+    """Return the top-level packages that a fresh interpreter has loaded after it imported
+    `module`.
+    """
     program = f"import sys, {module}; print(*{{name.partition('.')[0] for name in sys.modules}})"
     run = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT

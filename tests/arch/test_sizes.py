@@ -3,11 +3,11 @@ import ast
 from tests.arch.tree import ROOT, modules
 
 CODE = ("flowsync", "bench", "scripts")
-LONGEST_MODULE = 300
+LONGEST_MODULE = 400
 LONGEST_FUNCTION = 60
 
 
-def test_no_module_has_more_than_300_lines() -> None:
+def test_no_module_has_more_than_400_lines() -> None:
     lengths = {str(path): (ROOT / path).read_bytes().count(b"\n") for path, _ in modules(*CODE)}
 
     too_long = {path: length for path, length in lengths.items() if length > LONGEST_MODULE}

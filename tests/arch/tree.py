@@ -8,7 +8,9 @@ ROOT = Path(__file__).parents[2]
 
 
 def modules(*folders: str) -> Iterator[tuple[Path, ast.Module]]:
-    """Yield every module below the folders: its path from the root of the repository, and its tree."""
+    """Yield every module below the folders: its path from the root of the repository, and
+    its tree.
+    """
     for folder in folders:
         for path in sorted((ROOT / folder).rglob("*.py")):
             yield path.relative_to(ROOT), ast.parse(path.read_bytes(), path)

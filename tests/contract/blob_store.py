@@ -1,4 +1,5 @@
-"""What every blob store does. The test file of an adapter subclasses `BlobStoreContract`, gives `store`, and says how to damage a blob.
+"""What every blob store does. The test file of an adapter subclasses `BlobStoreContract`, gives
+`store`, and says how to damage a blob.
 
 class TestLocalBlobStore(BlobStoreContract):
     @pytest.fixture

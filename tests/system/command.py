@@ -1,4 +1,6 @@
-"""The command line as a person or a script runs it: a process of its own, in a session of its own, so that whatever it leaves behind is found."""
+"""The command line as a person or a script runs it: a process of its own, in a session of its own,
+so that whatever it leaves behind is found.
+"""
 
 import json
 import os
@@ -36,7 +38,9 @@ class Done(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CommandLine:
-    """`flowsync` with one home and one database, run in `folder`, where `flowsync.toml` would stand. Without `database_url`, the embedded one."""
+    """`flowsync` with one home and one database, run in `folder`, where `flowsync.toml` would
+    stand. Without `database_url`, the embedded one.
+    """
 
     def __init__(
         self,
@@ -97,7 +101,9 @@ class CommandLine:
     def configure(
         self, text: str = "", repositories: Mapping[str, Mapping[str, object]] | None = None
     ) -> None:
-        """Write `flowsync.toml`: `text`, then the repositories with their fields. All of them try each request once unless they say otherwise."""
+        """Write `flowsync.toml`: `text`, then the repositories with their fields. All of them try
+        each request once unless they say otherwise.
+        """
         lines = [text]
         for name, given in (repositories or {}).items():
             lines.append(f"[repositories.{name}]")
@@ -135,7 +141,9 @@ class Running:
         os.killpg(self.process.pid, number)
 
     def stop(self, number: int, *, alone: bool = False) -> Done:
-        """Send a signal, to the command `alone` or to its whole group; `seconds` of the answer are those from the signal to the end."""
+        """Send a signal, to the command `alone` or to its whole group; `seconds` of the answer are
+        those from the signal to the end.
+        """
         self._began = time.monotonic()
         if alone:
             os.kill(self.process.pid, number)
@@ -148,7 +156,9 @@ class Running:
         return _session(self.process.pid)
 
     def left_behind(self, within: float = 5.0) -> list[str]:
-        """Return the command lines of the processes of the session that still live after so many seconds."""
+        """Return the command lines of the processes of the session that still live after so many
+        seconds.
+        """
         deadline = time.monotonic() + within
         while (left := self.processes()) and time.monotonic() < deadline:
             time.sleep(0.01)

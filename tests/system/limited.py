@@ -1,7 +1,8 @@
 """A program with a limit on its data, run as `python limited.py BYTES REPORT PROGRAM …`.
 
-`RLIMIT_DATA` covers what a process allocates, not what it maps from files, and holds for each process below. When the program has ended, REPORT
-has the largest peak of resident memory of a process, in bytes. The status is that of the program: this process only waits.
+`RLIMIT_DATA` covers what a process allocates, not what it maps from files, and holds for each
+process below. When the program has ended, REPORT has the largest peak of resident memory of a
+process, in bytes. The status is that of the program: this process only waits.
 """
 
 import resource

@@ -1,4 +1,6 @@
-"""An upstream with any number of units and next to no bytes: bodies repeat, and only the manifest knows all paths."""
+"""An upstream with any number of units and next to no bytes: bodies repeat, and only the manifest
+knows all paths.
+"""
 
 import hashlib
 from typing import Final
@@ -6,7 +8,9 @@ from typing import Final
 from tests.upstream.server import Upstream
 
 BODIES: Final = [f"body {number}\n".encode() for number in range(64)]
-"""What the units have, in turn. Exports link each so often that a file system runs out of links now and then."""
+"""What the units have, in turn. Exports link each so often that a file system runs out of links now
+and then.
+"""
 
 _HEADS: Final = [f"{hashlib.sha256(body).hexdigest()},{len(body)}\n" for body in BODIES]
 _SERVED: Final = 5_000
@@ -14,7 +18,9 @@ _SERVED: Final = 5_000
 
 
 def publish_units(upstream: Upstream, folder: str, units: int, generation: int = 0) -> str:
-    """Publish so many units below `folder` and return the manifest's URL. Between two generations one unit in ten changes."""
+    """Publish so many units below `folder` and return the manifest's URL. Between two generations
+    one unit in ten changes.
+    """
     upstream.put(f"{folder}/PULP_MANIFEST", _manifest(units, generation))
     for number in range(min(units, _SERVED)):
         upstream.put(f"{folder}/{_path(number)}", BODIES[_body(number, generation)])

@@ -19,7 +19,9 @@ def manifest_of(files: Mapping[str, bytes]) -> bytes:
 
 
 def publish(upstream: Upstream, files: Mapping[str, bytes], folder: str = "") -> str:
-    """Put the files and their manifest below `folder`, which begins with a slash or is empty; return the manifest's URL."""
+    """Put the files and their manifest below `folder`, which begins with a slash or is empty;
+    return the manifest's URL.
+    """
     for path, body in files.items():
         upstream.put(f"{folder}/{quote(path)}", body)
     return upstream.put(f"{folder}/PULP_MANIFEST", manifest_of(files))

@@ -1,4 +1,6 @@
-"""What a database and a store hold, read without flowsync: the truth that tests of failures compare with."""
+"""What a database and a store hold, read without flowsync: the truth that tests of failures compare
+with.
+"""
 
 import hashlib
 import time
@@ -10,7 +12,9 @@ import psycopg
 
 
 def versions(conninfo: str, repository: str) -> list[tuple[int, bool]]:
-    """Return number and completeness of every version of a repository, the empty version 0 left out."""
+    """Return number and completeness of every version of a repository, the empty version 0 left
+    out.
+    """
     with psycopg.connect(conninfo) as connection:
         rows = connection.execute(
             "SELECT number, complete FROM repository_version v JOIN repository r ON r.id = v.repository_id "
@@ -28,7 +32,9 @@ def recorded_artifacts(conninfo: str) -> int:
 
 
 def expect_whole(conninfo: str, home: Path) -> None:
-    """Fail unless every recorded artifact has its file with the recorded size and digests, and every file has its name's digest."""
+    """Fail unless every recorded artifact has its file with the recorded size and digests, and
+    every file has its name's digest.
+    """
     store = home / "store" / "blake3"
     with psycopg.connect(conninfo) as connection:
         rows = connection.execute("SELECT blake3, sha256, size FROM artifact").fetchall()
@@ -41,7 +47,9 @@ def expect_whole(conninfo: str, home: Path) -> None:
 
 
 def staged(home: Path) -> list[str]:
-    """Return what lies in the staging folders of the store: nothing, after a run that ended well."""
+    """Return what lies in the staging folders of the store: nothing, after a run that ended
+    well.
+    """
     return sorted(str(path.relative_to(home)) for path in (home / "store" / "staging").rglob("*"))
 
 
@@ -51,7 +59,9 @@ def wait_for_artifacts(conninfo: str, count: int, within: float = 30.0) -> None:
 
 
 def wait_for_waiters(conninfo: str, count: int, within: float = 20.0) -> None:
-    """Wait until so many sessions wait for an advisory lock: syncs of a repository that another one holds."""
+    """Wait until so many sessions wait for an advisory lock: syncs of a repository that another one
+    holds.
+    """
     _wait_for(
         "SELECT count(*) >= %s FROM pg_locks WHERE locktype = 'advisory' AND NOT granted "
         "AND database = (SELECT oid FROM pg_database WHERE datname = current_database())",

@@ -1,6 +1,8 @@
-"""Everything that upstream can get wrong, each in a repository of its own, and a good repository among them.
+"""Everything that upstream can get wrong, each in a repository of its own, and a good repository
+among them.
 
-`flowsync sync` is called once for all of them; then upstream is mended and it is called again. Each test looks at its own repository.
+`flowsync sync` is called once for all of them; then upstream is mended and it is called again. Each
+test looks at its own repository.
 """
 
 import hashlib
@@ -17,7 +19,8 @@ from tests.system.records import expect_whole, staged, versions
 from tests.upstream.behaviours import Corrupt, Cut, Drop, Good, Status
 from tests.upstream.server import Upstream
 
-# What the line of the error says besides repository and URL: what it was done to, and what was found.
+# What the line of the error says besides repository and URL: what it was done to, and what was
+# found.
 SAID = {
     "unreachable": ["http://127.0.0.1:", "/PULP_MANIFEST: ", "Connect call failed"],
     "missing": ["/missing/PULP_MANIFEST: ", "status 404"],

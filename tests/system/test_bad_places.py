@@ -1,4 +1,6 @@
-"""Homes that cannot be written, disks that are full, databases that do not answer: told in one line, and nothing is half-done."""
+"""Homes that cannot be written, disks that are full, databases that do not answer: told in one
+line, and nothing is half-done.
+"""
 
 import os
 import shutil
@@ -19,7 +21,9 @@ SYNC = ("sync", "file", NOWHERE, "-r", "files")
 
 
 def expect_one_line(done: Done, *parts: str) -> None:
-    """Expect a failure with one line on stderr that has the parts, and without a traceback or a result on stdout."""
+    """Expect a failure with one line on stderr that has the parts, and without a traceback or a
+    result on stdout.
+    """
     assert (done.status, done.out) == (1, "")
     (line,) = done.err.splitlines()
     assert line.startswith("flowsync: ")
@@ -148,7 +152,9 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.fixture
 def plain_user() -> list[str]:
-    """Give the start of a command that is bound by permissions: nothing for a plain user; root gives up its right to ignore them."""
+    """Give the start of a command that is bound by permissions: nothing for a plain user; root
+    gives up its right to ignore them.
+    """
     if os.geteuid() != 0:
         return []
     prefix = ["setpriv", "--bounding-set=-dac_override,-dac_read_search", "--"]

@@ -1,4 +1,6 @@
-"""The database server is killed under a running sync: an error that says so, and the next run completes."""
+"""The database server is killed under a running sync: an error that says so, and the next run
+completes.
+"""
 
 import os
 import signal
@@ -23,7 +25,8 @@ def test_killed_server_fails_the_sync_clearly_and_the_next_one_completes(
     flowsync.configure(f"workers = {workers}\n", {"files": {"url": url}})
     upstream.always("/files/0200.txt", Hold())
     running = flowsync.start("sync")
-    # The file that is held and those before it: batches before it are in the catalog, and it cannot be over.
+    # The file that is held and those before it: batches before it are in the catalog, and it cannot
+    # be over.
     upstream.wait_for(200, timeout=40)
 
     (server,) = servers_of(flowsync.home)

@@ -1,4 +1,6 @@
-"""The help of every command: complete, laid out as it was meant, and quick, because it loads nothing that talks to anybody."""
+"""The help of every command: complete, laid out as it was meant, and quick, because it loads
+nothing that talks to anybody.
+"""
 
 import subprocess
 import sys

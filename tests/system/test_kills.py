@@ -1,4 +1,6 @@
-"""Syncs killed at any instant, one after the other: nothing is lost, nothing half-done is seen, and no more is fetched again than was in flight."""
+"""Syncs killed at any instant, one after the other: nothing is lost, nothing half-done is seen, and
+no more is fetched again than was in flight.
+"""
 
 import os
 import signal
@@ -22,7 +24,9 @@ SETTINGS = f"in_flight_bytes = {IN_FLIGHT}\nin_flight_items = 50\n"
 def test_killed_syncs_lose_no_more_than_was_in_flight_and_end_in_the_right_version(
     flowsync: CommandLine, upstream: Upstream, conninfo: str
 ) -> None:
-    """Behaviour study, section 8: the sync is killed with all its processes until one comes to its end; then upstream has other files."""
+    """Behaviour study, section 8: the sync is killed with all its processes until one comes to its
+    end; then upstream has other files.
+    """
     random = Random(SEED)
     kills = generation = payload = 0
     files: dict[str, bytes] = {}
@@ -61,7 +65,8 @@ def drawn(random: Random, generation: int) -> dict[str, bytes]:
 def comes_to_its_end(flowsync: CommandLine, upstream: Upstream, random: Random) -> bool:
     """Start a sync and kill it at some instant; say whether it had ended before."""
     running = flowsync.start("sync")
-    # Mostly while it downloads; else in its start, or after the last answer, while it saves and completes the version.
+    # Mostly while it downloads; else in its start, or after the last answer, while it saves and
+    # completes the version.
     wanted = upstream.count() + random.choice(
         [0, *(random.randrange(FILES) for _ in range(3)), FILES]
     )

@@ -1,4 +1,6 @@
-"""The memory of all that is done with a version, as the number of its units grows: it stays flat, and under a limit."""
+"""The memory of all that is done with a version, as the number of its units grows: it stays flat,
+and under a limit.
+"""
 
 import os
 import sys
@@ -22,11 +24,15 @@ _LIMIT: Final = 256 << 20
 """Bytes that a process may allocate, and that may be resident at its peak."""
 
 _FLAT: Final = 24 << 20
-"""Bytes by which a peak may differ between two runs of the same command: how full queues and batches become hangs on what else the machine does."""
+"""Bytes by which a peak may differ between two runs of the same command: how full queues and
+batches become hangs on what else the machine does.
+"""
 
 
 class Mirror:
-    """A mirror of so many units, and the peak of memory of each command that was run on it, in bytes."""
+    """A mirror of so many units, and the peak of memory of each command that was run on it, in
+    bytes.
+    """
 
     def __init__(self, flowsync: CommandLine, upstream: Upstream, units: int) -> None:
         self.peaks: dict[str, int] = {}
@@ -91,7 +97,9 @@ def _live(mirror: Mirror, folder: Path) -> None:
 
 
 def _leave_garbage(conninfo: str, mirror: Mirror) -> None:
-    """Find as many artifacts damaged as the mirror has units, then remove them and all the units, which nothing needs."""
+    """Find as many artifacts damaged as the mirror has units, then remove them and all the units,
+    which nothing needs.
+    """
     with psycopg.connect(conninfo, autocommit=True) as connection:
         connection.execute(_PLANT, {"count": mirror.units})
         mirror.run("verify", "verify", "--json", status=3)

@@ -1,4 +1,6 @@
-"""Many syncs at the same time, in several processes, of repositories that share most of what they have: each ends as if it had been alone."""
+"""Many syncs at the same time, in several processes, of repositories that share most of what they
+have: each ends as if it had been alone.
+"""
 
 import hashlib
 import random
@@ -14,7 +16,9 @@ from tests.upstream.server import Upstream
 
 PROCESSES = 4
 SYNCS = 8
-"""Syncs of each process. The first two are of repositories that all processes sync, the others of its own."""
+"""Syncs of each process. The first two are of repositories that all processes sync, the others of
+its own.
+"""
 
 POOL = numbered(150)
 
@@ -106,7 +110,9 @@ def test_overlapping_syncs_each_end_as_if_they_were_alone(
 def test_syncs_deletions_clean_up_and_verification_do_not_disturb_each_other(
     processes: list[CommandLine], upstream: Upstream, conninfo: str
 ) -> None:
-    """Half of the pool changes between two waves of syncs; meanwhile old versions go, and whatever only they had."""
+    """Half of the pool changes between two waves of syncs; meanwhile old versions go, and whatever
+    only they had.
+    """
     publish_all(upstream, POOL, seed=3)
     configure(processes, upstream, 0)
     assert list(sync_all(processes)) == [""] * PROCESSES
@@ -125,7 +131,8 @@ def test_syncs_deletions_clean_up_and_verification_do_not_disturb_each_other(
     ended = [running.wait() for running in (*syncing, *housekeeping)]
     pruned = processes[0].run("prune", "--older-than", "0s", "--yes")
 
-    # A repository has one version until its sync is over, and that cannot be deleted: the only thing that may be refused here.
+    # A repository has one version until its sync is over, and that cannot be deleted: the only
+    # thing that may be refused here.
     assert {done.status for done in ended[: PROCESSES + 2]} == {0}, ended
     for done in ended[PROCESSES + 2 :]:
         assert done.status == 0 or "only" in done.err, done.err

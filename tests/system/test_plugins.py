@@ -1,4 +1,6 @@
-"""Kinds of source that other packages bring: found by their entry points, shown in the help, kept apart when they break."""
+"""Kinds of source that other packages bring: found by their entry points, shown in the help, kept
+apart when they break.
+"""
 
 import signal
 from pathlib import Path

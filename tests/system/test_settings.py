@@ -1,4 +1,6 @@
-"""What `flowsync.toml`, the environment and the options say, and what is refused before anything is opened."""
+"""What `flowsync.toml`, the environment and the options say, and what is refused before anything is
+opened.
+"""
 
 from pathlib import Path
 

@@ -1,4 +1,6 @@
-"""Signals and kill -9 in the middle of a sync: it ends quickly, leaves nothing visible, and the next sync completes."""
+"""Signals and kill -9 in the middle of a sync: it ends quickly, leaves nothing visible, and the
+next sync completes.
+"""
 
 import signal
 import socket
@@ -27,8 +29,9 @@ LIMIT = 2.0
 """Seconds that stopping may take."""
 
 LIMIT_WITH_SERVER = 15.0
-"""Seconds that stopping may take where the embedded server is stopped too, or must first be initialised: that waits for the disk, which other
-tests keep busy at the same time. On a quiet machine it is well below two seconds."""
+"""Seconds that stopping may take where the embedded server is stopped too, or must first be
+initialised: that waits for the disk, which other tests keep busy at the same time. On a quiet
+machine it is well below two seconds."""
 
 
 @pytest.mark.parametrize("number", STATUS)
@@ -110,7 +113,9 @@ def test_a_signal_stops_a_sync_that_waits_for_its_manifest(
 def test_a_second_sync_waits_for_the_first_or_is_told(
     flowsync: CommandLine, upstream: Upstream, conninfo: str
 ) -> None:
-    """One sync of a repository at a time: the second waits, can be stopped while it waits, or fails at once with --no-wait."""
+    """One sync of a repository at a time: the second waits, can be stopped while it waits, or fails
+    at once with --no-wait.
+    """
     url = publish(upstream, FILES)
     upstream.always("/files/0007.txt", Hold())
     sync = ("sync", "file", url, "-r", "files", "--json")

@@ -1,4 +1,6 @@
-"""What a person at a terminal sees: bars on stderr, results on stdout, whichever of the two is the terminal."""
+"""What a person at a terminal sees: bars on stderr, results on stdout, whichever of the two is the
+terminal.
+"""
 
 import fcntl
 import os

@@ -269,7 +269,9 @@ def test_unrepairable_blob_is_told_with_the_reason(
 def test_killed_prune_loses_nothing_and_the_next_completes_it(
     flowsync: CommandLine, conninfo: str, upstream: Upstream, kept: float
 ) -> None:
-    """It is killed in the middle of its removals; what is recorded is whole then, and at the end nothing is left of what was to go."""
+    """It is killed in the middle of its removals; what is recorded is whole then, and at the end
+    nothing is left of what was to go.
+    """
     files = numbered(1200)
     stay = {path: body for path, body in files.items() if path < "files/0100"}
     flowsync.run("sync", "file", publish(upstream, files, "/all"), "-r", "all")

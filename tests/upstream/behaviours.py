@@ -1,4 +1,5 @@
-"""What an upstream does with one request. A script is a sequence of these; after its end the upstream behaves well.
+"""What an upstream does with one request. A script is a sequence of these; after its end the
+upstream behaves well.
 
 Byte counts are of the body as it would be sent: for a ranged answer, of the range.
 """
@@ -47,7 +48,9 @@ class Reset(msgspec.Struct, frozen=True):
 
 
 class Hang(msgspec.Struct, frozen=True):
-    """Send `after` bytes, then nothing more until the client goes away. Without `after`, not even a head."""
+    """Send `after` bytes, then nothing more until the client goes away. Without `after`, not even a
+    head.
+    """
 
     after: int | None = None
 
@@ -68,7 +71,9 @@ class Hold(msgspec.Struct, frozen=True):
 
 
 class Corrupt(msgspec.Struct, frozen=True):
-    """Send a body of the right length with its byte at `at` flipped; where that is beyond the end, its last one. An empty body stays as it is."""
+    """Send a body of the right length with its byte at `at` flipped; where that is beyond the end,
+    its last one. An empty body stays as it is.
+    """
 
     at: int = 0
 
@@ -82,7 +87,9 @@ class Corrupt(msgspec.Struct, frozen=True):
 
 
 class Lie(msgspec.Struct, frozen=True):
-    """Announce `by` bytes more (or, negative, fewer) than the body has, send the body, and close."""
+    """Announce `by` bytes more (or, negative, fewer) than the body has, send the body, and
+    close.
+    """
 
     by: int
 
@@ -94,7 +101,9 @@ class Lie(msgspec.Struct, frozen=True):
 
 
 class Unmeasured(msgspec.Struct, frozen=True):
-    """Announce no length: the body, cut to `after` bytes if that is set, ends when the connection closes."""
+    """Announce no length: the body, cut to `after` bytes if that is set, ends when the connection
+    closes.
+    """
 
     after: int | None = None
 
@@ -192,7 +201,9 @@ class Drip(msgspec.Struct, frozen=True):
 
 
 class Gzip(msgspec.Struct, frozen=True):
-    """Compress the body on its way, whether the client accepts that or not; with `after`, cut the compressed bytes there."""
+    """Compress the body on its way, whether the client accepts that or not; with `after`, cut the
+    compressed bytes there.
+    """
 
     after: int | None = None
     label: str = "gzip"

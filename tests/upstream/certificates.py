@@ -1,4 +1,6 @@
-"""Certificates for upstreams over TLS: a CA of the test run, a server it vouches for, and clients."""
+"""Certificates for upstreams over TLS: a CA of the test run, a server it vouches for, and
+clients.
+"""
 
 import ssl
 
@@ -16,7 +18,9 @@ class Certificates:
         self.ca_pem = self._ca.cert_pem.bytes().decode()
 
     def server(self, *, client_required: bool = False) -> ssl.SSLContext:
-        """Return the context of a server named localhost, that may ask for a certificate of this CA."""
+        """Return the context of a server named localhost, that may ask for a certificate of this
+        CA.
+        """
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         self._server.configure_cert(context)
         if client_required:

@@ -1,4 +1,6 @@
-"""One request to the upstream and the answer to it, written to the wire by hand so that behaviours can be as impolite as they like."""
+"""One request to the upstream and the answer to it, written to the wire by hand so that behaviours
+can be as impolite as they like.
+"""
 
 import asyncio
 import re
@@ -13,7 +15,9 @@ import msgspec
 
 
 class Seen(msgspec.Struct, kw_only=True):
-    """What the upstream saw of one request, and how many bytes of body it handed to the network for it."""
+    """What the upstream saw of one request, and how many bytes of body it handed to the network for
+    it.
+    """
 
     method: str
     target: str
@@ -165,7 +169,9 @@ def client_name(writer: asyncio.StreamWriter) -> str | None:
 
 
 async def read_request(reader: asyncio.StreamReader) -> Seen:
-    """Read the head of a request; repeated headers are joined by commas. Raise `asyncio.IncompleteReadError` at the end of the connection."""
+    """Read the head of a request; repeated headers are joined by commas. Raise
+    `asyncio.IncompleteReadError` at the end of the connection.
+    """
     head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
     request, *lines = head.strip().split("\r\n")
     method, target, _ = request.split(" ")

@@ -1,4 +1,6 @@
-"""A server on loopback in a thread of its own, so that coroutine tests, plain tests and other processes can all use it."""
+"""A server on loopback in a thread of its own, so that coroutine tests, plain tests and other
+processes can all use it.
+"""
 
 import asyncio
 import ssl
@@ -10,7 +12,9 @@ from typing import Self
 
 
 class LoopbackServer(ABC):
-    """Accepts connections on localhost while its context lasts; leaving it breaks those that are still open."""
+    """Accepts connections on localhost while its context lasts; leaving it breaks those that are
+    still open.
+    """
 
     def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         self.port = 0

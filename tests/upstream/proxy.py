@@ -1,4 +1,6 @@
-"""An HTTP proxy on loopback: forwards plain requests and opens tunnels, and notes what it was asked and by whom."""
+"""An HTTP proxy on loopback: forwards plain requests and opens tunnels, and notes what it was asked
+and by whom.
+"""
 
 import asyncio
 from contextlib import suppress

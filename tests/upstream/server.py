@@ -1,7 +1,8 @@
 """An upstream on loopback that misbehaves on request.
 
-A path has a body (`put`), or is a file below a folder (`serve`). A script (`script`) says what happens to the next requests of a path, one behaviour
-each; after it, and without one, the upstream behaves well. Everything it saw and sent is counted by path.
+A path has a body (`put`), or is a file below a folder (`serve`). A script (`script`) says what
+happens to the next requests of a path, one behaviour each; after it, and without one, the upstream
+behaves well. Everything it saw and sent is counted by path.
 """
 
 import asyncio
@@ -22,7 +23,9 @@ LAST_MODIFIED = "Mon, 06 Jan 2025 10:00:00 GMT"
 
 
 class Upstream(LoopbackServer):
-    """An HTTP server; `tls` makes it one for https. Used as a context; its methods may be called from any thread."""
+    """An HTTP server; `tls` makes it one for https. Used as a context; its methods may be called
+    from any thread.
+    """
 
     def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         super().__init__(tls)
@@ -47,14 +50,18 @@ class Upstream(LoopbackServer):
         etag: str | None = "strong",
         last_modified: str | None = LAST_MODIFIED,
     ) -> str:
-        """Give `path` a body and return its URL. `etag` "strong" and "weak" are made from the body; `None` sends none."""
+        """Give `path` a body and return its URL. `etag` "strong" and "weak" are made from the body;
+        `None` sends none.
+        """
         tag = hashlib.sha256(body).hexdigest()[:16]
         tags = {"strong": f'"{tag}"', "weak": f'W/"{tag}"', None: None}
         self._bodies[path] = Resource(body=body, etag=tags[etag], last_modified=last_modified)
         return self.url(path)
 
     def serve(self, folder: Path, at: str = "/") -> str:
-        """Serve the files below `folder` as they are at the time of each request, and return the URL of `at`."""
+        """Serve the files below `folder` as they are at the time of each request, and return the
+        URL of `at`.
+        """
         self._folder = (at, folder)
         return self.url(at)
 
@@ -89,7 +96,9 @@ class Upstream(LoopbackServer):
         return sum(seen.sent for seen in self.requests(path))
 
     def wait_for(self, count: int, path: str | None = None, timeout: float = 20.0) -> None:
-        """Block until `count` requests have arrived. In a coroutine: `await asyncio.to_thread(upstream.wait_for, 3)`."""
+        """Block until `count` requests have arrived. In a coroutine: `await
+        asyncio.to_thread(upstream.wait_for, 3)`.
+        """
         with self._changed:
             if not self._changed.wait_for(lambda: self.count(path) >= count, timeout):
                 raise TimeoutError(f"{self.count(path)} requests of {path} came, not {count}")

@@ -1,7 +1,7 @@
 """Batches as columns: what `unnest` makes rows of.
 
-A column of nothing but NULL is sent empty, because `unnest` fills short columns up: most upstreams declare one digest of six, and the driver and the
-server handle every element of what is sent.
+A column of nothing but NULL is sent empty, because `unnest` fills short columns up: most upstreams
+declare one digest of six, and the driver and the server handle every element of what is sent.
 """
 
 from collections.abc import Iterable, Sequence

@@ -31,7 +31,8 @@ async def opened(
 async def server_cursor(
     database: Database, name: str, params: Mapping[str, Any]
 ) -> AsyncIterator[AsyncServerCursor[tuple[Any, ...]]]:
-    """Open a server-side cursor on a connection of its own: a consumer as slow as an export must not keep a pooled one.
+    """Open a server-side cursor on a connection of its own: a consumer as slow as an export must
+    not keep a pooled one.
 
     What it reads is what was committed when the block begins.
     """

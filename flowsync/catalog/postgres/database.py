@@ -1,21 +1,29 @@
-"""The database: a pool of connections, sessions beside it (`sessions.py`), and the place where what psycopg says of statements becomes our errors.
+"""The database: a pool of connections, sessions beside it (`sessions.py`), and the place where what
+psycopg says of statements becomes our errors.
 
-1. Statements run by name (`statements.py`), prepared on their third use on a connection, with binary results.
-2. `fetch`, `fetch_one` and `execute` take a pooled connection for one statement, which is one round trip. They do it again where that may help
-   (`repeating.py`), so what they run must come to the same when it is run twice. `transaction` holds a connection for several statements;
-   `dedicated` lends one outside the pool, for what lives and dies with its session: advisory locks, temporary tables.
+1. Statements run by name (`statements.py`), prepared on their third use on a connection, with
+   binary results.
+2. `fetch`, `fetch_one` and `execute` take a pooled connection for one statement, which is one round
+   trip. They do it again where that may help (`repeating.py`), so what they run must come to the
+   same when it is run twice. `transaction` holds a connection for several statements; `dedicated`
+   lends one outside the pool, for what lives and dies with its session: advisory locks, temporary
+   tables.
 3. No text of ours ever holds a password: the server is named by host, port and database only.
-4. When a connection turns out to be lost, the idle ones are checked before the error is raised, so that one restart of the server fails the work
-   at hand and not the work after it. A server that is gone is another error than a connection that is: what is done again would only wait for it.
+4. When a connection turns out to be lost, the idle ones are checked before the error is raised, so
+   that one restart of the server fails the work at hand and not the work after it. A server that is
+   gone is another error than a connection that is: what is done again would only wait for it.
 
-Decided: pooled sessions avoid sequential scans, because their statements are look-ups by key and PostgreSQL keeps the plan of a prepared one:
-made while a table was empty, it would read the whole table until the next ANALYZE (seen: 1.7 ms a row at 100 000 rows, instead of 3 µs). A
-statement that reads a large part of a table wants a dedicated session.
+Decided: pooled sessions avoid sequential scans, because their statements are look-ups by key and
+PostgreSQL keeps the plan of a prepared one: made while a table was empty, it would read the whole
+table until the next ANALYZE (seen: 1.7 ms a row at 100 000 rows, instead of 3 µs). A statement that
+reads a large part of a table wants a dedicated session.
 
-Decided: a statement is prepared on its third use, because preparing is a round trip of its own, and a session that makes a version uses most of them
-once. Prepared on the first use, it took 3 of the 36 ms of a first sync of two files.
+Decided: a statement is prepared on its third use, because preparing is a round trip of its own, and
+a session that makes a version uses most of them once. Prepared on the first use, it took 3 of the
+36 ms of a first sync of two files.
 
-Decided: prepared statements and session locks are used freely, so a pooler in transaction mode between flowsync and PostgreSQL is not supported.
+Decided: prepared statements and session locks are used freely, so a pooler in transaction mode
+between flowsync and PostgreSQL is not supported.
 """
 
 import asyncio
@@ -57,11 +65,14 @@ crash, a session that was idle for too long.
 """
 
 _CONFLICTS: Final = frozenset({"40001", "40P01"})
-"""SQLSTATEs of a transaction that was rolled back for the sake of another: serialisation failure, deadlock."""
+"""SQLSTATEs of a transaction that was rolled back for the sake of another: serialisation failure,
+deadlock.
+"""
 
 
 class Database:
-    """A PostgreSQL database with the catalog's schema. Made by the engine, lives as long as it; any number of tasks of one loop may use it.
+    """A PostgreSQL database with the catalog's schema. Made by the engine, lives as long as it; any
+    number of tasks of one loop may use it.
 
     `conninfo` is a URL or `key=value` text, and `shown` what of it may be shown; `timeout`
     (seconds) bounds connecting, and waiting for a free connection of the pool. `locks` and
@@ -166,15 +177,18 @@ class Database:
             raise
 
     async def _look_after_loss(self, pool: AsyncConnectionPool[Connection]) -> None:
-        """Return when the server answers and the pool has no broken connection left. Otherwise raise `CatalogUnavailableError`: what is done again
-        would wait for a connection as long as it may.
+        """Return when the server answers and the pool has no broken connection left. Otherwise
+        raise `CatalogUnavailableError`: what is done again would wait for a connection as long as
+        it may.
         """
         async with self.dedicated():
             await pool.check()
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
-        """Lend a pooled connection inside one transaction: committed at the end, rolled back when an exception leaves the block."""
+        """Lend a pooled connection inside one transaction: committed at the end, rolled back when
+        an exception leaves the block.
+        """
         self.round_trips += 2
         async with self.connection() as connection, connection.transaction():
             yield connection
@@ -183,10 +197,12 @@ class Database:
     async def dedicated(
         self, *beginning: str, leaving: str | None = None
     ) -> AsyncIterator[Connection]:
-        """Lend a connection in autocommit mode outside the pool; its session holds nothing before, and nothing that it holds outlasts the block.
+        """Lend a connection in autocommit mode outside the pool; its session holds nothing before,
+        and nothing that it holds outlasts the block.
 
-        The named statements of its `beginning`, and that of its `leaving`, take no parameters and cost no round trip of their own. The latter empties
-        temporary tables that are to stay; otherwise they are dropped.
+        The named statements of its `beginning`, and that of its `leaving`, take no parameters and
+        cost no round trip of their own. The latter empties temporary tables that are to stay;
+        otherwise they are dropped.
         """
         begin = b";".join(map(statement, beginning))
         leave = DROP_TABLES if leaving is None else statement(leaving)
@@ -228,7 +244,9 @@ class Database:
     async def run(
         self, connection: Connection, name: str, params: Mapping[str, Any] = {}
     ) -> AsyncCursor[tuple[Any, ...]]:
-        """Run a named statement on a connection lent by this database and return the cursor. The error names the statement."""
+        """Run a named statement on a connection lent by this database and return the cursor. The
+        error names the statement.
+        """
         self.round_trips += 1
         try:
             return await connection.execute(statement(name), params, binary=True)
@@ -262,8 +280,9 @@ def _ends_session(error: psycopg.Error) -> bool:
 def _cancellations() -> int:
     """Return how often the running task was asked to end.
 
-    The pool waits with `asyncio.wait_for`, which in Python 3.11 forgets a cancellation that comes in the moment in which what it waits for is there:
-    the task would go on, and whoever cancelled it would wait for ever.
+    The pool waits with `asyncio.wait_for`, which in Python 3.11 forgets a cancellation that comes
+    in the moment in which what it waits for is there: the task would go on, and whoever cancelled
+    it would wait for ever.
     """
     task = asyncio.current_task()
     return 0 if task is None else task.cancelling()

@@ -1,10 +1,12 @@
 """Globs as regular expressions of PostgreSQL.
 
-The meaning is that of the standard library's `fnmatch.fnmatchcase` on a whole path: `*` matches anything, slashes too, `?` one character,
-`[…]` one of a set and `[!…]` one outside of it; a bracket that is never closed stands for itself. There is no escape but a bracket.
+The meaning is that of the standard library's `fnmatch.fnmatchcase` on a whole path: `*` matches
+anything, slashes too, `?` one character, `[…]` one of a set and `[!…]` one outside of it; a bracket
+that is never closed stands for itself. There is no escape but a bracket.
 
-Every character but ASCII letters and digits goes into the expression by its number, so that nothing of a pattern can mean anything to the server. Its
-matcher does not backtrack: no pattern takes more than linear time.
+Every character but ASCII letters and digits goes into the expression by its number, so that nothing
+of a pattern can mean anything to the server. Its matcher does not backtrack: no pattern takes more
+than linear time.
 """
 
 from typing import Final
@@ -38,7 +40,9 @@ def _next_part(glob: str, position: int) -> tuple[str, int]:
 
 
 def _end_of_set(glob: str, start: int) -> int | None:
-    """Return where the bracket closes. One that comes first, or right after '!', is a member of the set."""
+    """Return where the bracket closes. One that comes first, or right after '!', is a member of the
+    set.
+    """
     members = start + 1 if glob.startswith("!", start) else start
     end = glob.find("]", members + 1)
     return None if end < 0 else end
@@ -53,7 +57,9 @@ def _set(members: str) -> str:
 
 
 def _ranges(members: str) -> list[str]:
-    """Translate single characters and ranges; a range from a later to an earlier character holds nothing."""
+    """Translate single characters and ranges; a range from a later to an earlier character holds
+    nothing.
+    """
     found = []
     position = 0
     while position < len(members):

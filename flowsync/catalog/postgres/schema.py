@@ -3,8 +3,9 @@
 1. Files are `migrations/NNNN_name.sql`. Those not yet applied run in one transaction, under one
    advisory lock a schema: of several first starts one migrates and the others find it done; a
    migration that fails leaves the database as it was.
-2. The table `schema_version` records number, name and digest of each. A database that a newer flowsync migrated is refused, and so is one whose
-   applied migrations read differently than ours: both are told apart from a broken database.
+2. The table `schema_version` records number, name and digest of each. A database that a newer
+   flowsync migrated is refused, and so is one whose applied migrations read differently than ours:
+   both are told apart from a broken database.
 3. A start that finds everything applied makes one query and takes no lock.
 """
 
@@ -47,7 +48,8 @@ def migrations() -> list[Migration]:
 
 
 def pending_migrations(known: list[Migration], applied: dict[int, bytes]) -> list[Migration]:
-    """Return those of the known migrations that are not among the applied ones, given as digests by number.
+    """Return those of the known migrations that are not among the applied ones, given as digests by
+    number.
 
     Raise as `migrate` does.
     """
@@ -65,9 +67,11 @@ def pending_migrations(known: list[Migration], applied: dict[int, bytes]) -> lis
 
 
 async def migrate(connection: AsyncConnection[Any], known: list[Migration] | None = None) -> int:
-    """Bring the database to the schema of `known` (default: `migrations()`) and return how many migrations were applied.
+    """Bring the database to the schema of `known` (default: `migrations()`) and return how many
+    migrations were applied.
 
-    `connection` is in autocommit mode. Raise `SchemaTooNewError` when the database is newer, `CatalogError` when its history differs from ours.
+    `connection` is in autocommit mode. Raise `SchemaTooNewError` when the database is newer,
+    `CatalogError` when its history differs from ours.
     """
     known = migrations() if known is None else known
     if not pending_migrations(known, await _applied(connection)):

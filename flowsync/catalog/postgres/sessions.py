@@ -1,18 +1,24 @@
-"""Sessions of the server: how each is set up, and those outside the pool, which are kept for the next borrower because what costs is a new one.
+"""Sessions of the server: how each is set up, and those outside the pool, which are kept for the
+next borrower because what costs is a new one.
 
-1. Any number may be lent at once: whoever waits for a lock in one must not keep others from getting theirs.
-2. What a borrower leaves in a session ends with the loan, however that ends: locks, settings and what is in temporary tables. A session that cannot
-   be cleared is closed, and so is one within a transaction; then it ends when the server notices.
-3. A kept one is lent when the server still answers over it, so a server that was restarted in between is not noticed. One that nobody wants for
-   a minute is closed.
+1. Any number may be lent at once: whoever waits for a lock in one must not keep others from getting
+   theirs.
+2. What a borrower leaves in a session ends with the loan, however that ends: locks, settings and
+   what is in temporary tables. A session that cannot be cleared is closed, and so is one within a
+   transaction; then it ends when the server notices.
+3. A kept one is lent when the server still answers over it, so a server that was restarted in
+   between is not noticed. One that nobody wants for a minute is closed.
 
-Decided: sessions are kept, because a new process of the server reads its catalogue anew: of first syncs of two files, one after the other in one
-engine, the server's CPU was 23 ms and is 10, and the whole took 44 ms and takes 27; of syncs that find nothing new it was 9.5 ms and is 4.6
-(`bench/syncs/bench_skip.py`). Statements stay prepared, and are planned each time: a plan that was made for a repository of ten units would serve the
-next one of a million. That they stay took the whole from 22 to 19.5 ms, and the server's CPU from 11.0 to 9.7 (medians of five rounds, in turns).
+Decided: sessions are kept, because a new process of the server reads its catalogue anew: of first
+syncs of two files, one after the other in one engine, the server's CPU was 23 ms and is 10, and the
+whole took 44 ms and takes 27; of syncs that find nothing new it was 9.5 ms and is 4.6
+(`bench/syncs/bench_skip.py`). Statements stay prepared, and are planned each time: a plan that was
+made for a repository of ten units would serve the next one of a million. That they stay took the
+whole from 22 to 19.5 ms, and the server's CPU from 11.0 to 9.7 (medians of five rounds, in turns).
 
-Decided: this is not a second pool of psycopg's, because that clears a session after its borrower went on, and the next one would find the
-repository taken; it also opens sessions in the background, and tells whoever waits nothing of why the server refused.
+Decided: this is not a second pool of psycopg's, because that clears a session after its borrower
+went on, and the next one would find the repository taken; it also opens sessions in the background,
+and tells whoever waits nothing of why the server refused.
 """
 
 import asyncio
@@ -39,21 +45,29 @@ _IDLE: Final = 60.0
 """Seconds that a session is kept for."""
 
 _LIFETIME: Final = 3600.0
-"""Seconds after which a session is not kept any more, as in the pool: what a server's process remembers of its catalogue only grows."""
+"""Seconds after which a session is not kept any more, as in the pool: what a server's process
+remembers of its catalogue only grows.
+"""
 
 _PREPARED_MAX: Final = 500
-"""Prepared statements kept a connection: all of the catalog's, in the few variants that lists of only NULLs make."""
+"""Prepared statements kept a connection: all of the catalog's, in the few variants that lists of
+only NULLs make.
+"""
 
 _UNPREPARED_USES: Final = 2
 """Uses of a statement on a connection before the one that prepares it."""
 
 _BEGIN: Final = b"SET plan_cache_mode = force_custom_plan; SET client_min_messages = warning;"
-"""Begins a loan: what is prepared is planned for the repository at hand, and nothing is told of tables that are there already."""
+"""Begins a loan: what is prepared is planned for the repository at hand, and nothing is told of
+tables that are there already.
+"""
 
 _CLEAR: Final = b"""
     SELECT pg_advisory_unlock_all(); CLOSE ALL; UNLISTEN *; RESET ALL; DISCARD SEQUENCES; SET LOCAL synchronous_commit = off;
 """
-"""What `DISCARD ALL` does, but without waiting for the disk, and sparing what is prepared, and temporary tables."""
+"""What `DISCARD ALL` does, but without waiting for the disk, and sparing what is prepared, and
+temporary tables.
+"""
 
 DROP_TABLES: Final = b"DISCARD TEMP"
 """Ends a loan whose temporary tables nobody wants again."""
@@ -68,7 +82,9 @@ class _Kept(NamedTuple):
 
 
 class Sessions:
-    """The sessions outside the pool of the database that is shown as `name`. `timeout` bounds connecting, `idle` how long one is kept, in seconds."""
+    """The sessions outside the pool of the database that is shown as `name`. `timeout` bounds
+    connecting, `idle` how long one is kept, in seconds.
+    """
 
     def __init__(self, conninfo: str, name: str, timeout: float, idle: float = _IDLE) -> None:
         self._conninfo = conninfo
@@ -82,8 +98,8 @@ class Sessions:
     async def lent(
         self, beginning: bytes = b"", leaving: bytes = DROP_TABLES
     ) -> AsyncIterator[Connection]:
-        """Lend a session until the block ends, in which the statements of `beginning` have been run. Raise `CatalogUnavailableError` when the server
-        gives none.
+        """Lend a session until the block ends, in which the statements of `beginning` have been
+        run. Raise `CatalogUnavailableError` when the server gives none.
 
         `leaving` ends it: a statement that leaves nothing in temporary tables.
         """
@@ -131,7 +147,9 @@ class Sessions:
         return connection, time.monotonic()
 
     async def _keep(self, connection: Connection, born: float, leaving: bytes) -> bool:
-        """Clear a session and keep it, if both can be; say whether it was kept. Its locks are free then, whatever becomes of it."""
+        """Clear a session and keep it, if both can be; say whether it was kept. Its locks are free
+        then, whatever becomes of it.
+        """
         if connection.info.transaction_status is not TransactionStatus.IDLE:
             return False
         try:

@@ -1,10 +1,12 @@
 """The SQL of the catalog: named statements, kept in the `.sql` files of the folder `statements`.
 
-A file holds statements of one subject. Each begins with a line `-- name: find_artifacts`, goes on with comment lines that say what it does, and ends
-with a semicolon. The names are unique across files. Parameters are written `%(name)s`; where a measurement preferred one wire format,
-`%(name)b` asks for binary and `%(name)t` for text.
+A file holds statements of one subject. Each begins with a line `-- name: find_artifacts`, goes on
+with comment lines that say what it does, and ends with a semicolon. The names are unique across
+files. Parameters are written `%(name)s`; where a measurement preferred one wire format, `%(name)b`
+asks for binary and `%(name)t` for text.
 
-Statements come out as bytes without their comments: short texts are what psycopg caches the translation of.
+Statements come out as bytes without their comments: short texts are what psycopg caches the
+translation of.
 """
 
 import re
@@ -32,7 +34,9 @@ def statement_names() -> list[str]:
 
 
 def split_statements(source: str, text: str) -> dict[str, bytes]:
-    """Return the statements of one file by name. Raise `CatalogError` when a name comes twice, or SQL before the first name."""
+    """Return the statements of one file by name. Raise `CatalogError` when a name comes twice, or
+    SQL before the first name.
+    """
     head, *rest = _NAME.split(text)
     if _COMMENT.sub("", head).strip():
         raise CatalogError(f"{source}: SQL before the first '-- name:' line")

@@ -1,6 +1,8 @@
-"""Why a path is in a version, or is not, out of what is recorded anyway: memberships, sources, and what runs left out.
+"""Why a path is in a version, or is not, out of what is recorded anyway: memberships, sources, and
+what runs left out.
 
-What a deleted version decided is told of the version that took its rows over. What upstream says of a path now, nobody asks here.
+What a deleted version decided is told of the version that took its rows over. What upstream says of
+a path now, nobody asks here.
 """
 
 import re

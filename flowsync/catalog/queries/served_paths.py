@@ -1,9 +1,11 @@
 """What is served of versions: a path of one, or a page of a folder.
 
-1. A path is found in one round trip, together with the version that is meant: over the index of paths and then, for each unit that ever had the
-   path in any repository, one probe of the memberships. It costs the same in a repository of ten versions and of ten thousand, unless the very
-   path changed in each.
-2. A page of a folder costs what it shows: what lies below a folder on it is skipped in one step of the index.
+1. A path is found in one round trip, together with the version that is meant: over the index of
+   paths and then, for each unit that ever had the path in any repository, one probe of the
+   memberships. It costs the same in a repository of ten versions and of ten thousand, unless the
+   very path changed in each.
+2. A page of a folder costs what it shows: what lies below a folder on it is skipped in one step of
+   the index.
 3. Only complete versions are seen. A moment means the newest version that was begun up to then.
 """
 
@@ -29,7 +31,9 @@ _AFTER_SLASH: Final = "0"
 
 
 class ServedVersion(msgspec.Struct, frozen=True, kw_only=True):
-    """A complete version as it is served: of the repository `name`, with `present` units, begun at `created`."""
+    """A complete version as it is served: of the repository `name`, with `present` units, begun at
+    `created`.
+    """
 
     repository_id: int
     name: str
@@ -39,7 +43,9 @@ class ServedVersion(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PathQuestion(msgspec.Struct, frozen=True):
-    """What does a version of the repository, by number, or the newest at a moment, or the newest, have at a path?"""
+    """What does a version of the repository, by number, or the newest at a moment, or the newest,
+    have at a path?
+    """
 
     name: str
     number: int | None
@@ -48,7 +54,9 @@ class PathQuestion(msgspec.Struct, frozen=True):
 
 
 class ServedFile(msgspec.Struct, frozen=True, kw_only=True):
-    """What version `number` has at a path, since the version begun at `since`. `blake3` is `None` while the bytes are not here."""
+    """What version `number` has at a path, since the version begun at `since`. `blake3` is `None`
+    while the bytes are not here.
+    """
 
     number: int
     content_id: bytes
@@ -60,7 +68,9 @@ class ServedFile(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FolderChild(msgspec.Struct, frozen=True, kw_only=True):
-    """A child of a folder: a file, or a folder, whose `path` ends with a slash and of which nothing else is known."""
+    """A child of a folder: a file, or a folder, whose `path` ends with a slash and of which nothing
+    else is known.
+    """
 
     path: str
     sha256: str | None = None
@@ -75,7 +85,9 @@ class FolderChild(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FolderPage(msgspec.Struct, frozen=True, kw_only=True):
-    """Some children of a folder in order. `next` is where the next page begins; `None` when this is the last one."""
+    """Some children of a folder in order. `next` is where the next page begins; `None` when this is
+    the last one.
+    """
 
     children: list[FolderChild]
     next: str | None
@@ -85,7 +97,8 @@ class ServingSource(msgspec.Struct, frozen=True, kw_only=True):
     """Where bytes can be fetched from: URLs of a recorded remote, at (`content_id`,
     `relative_path`), with what upstream declared of them, and the headers to ask with.
 
-    `cooling` says that it gave wrong bytes lately; `alternate` that it belongs to an alternate source.
+    `cooling` says that it gave wrong bytes lately; `alternate` that it belongs to an alternate
+    source.
     """
 
     content_id: bytes
@@ -105,7 +118,9 @@ def own_policy(sources: Sequence[ServingSource]) -> str:
 
 
 class Serving:
-    """Look-ups for whoever serves versions; part of a `Catalog`. Any number of tasks may use it at once."""
+    """Look-ups for whoever serves versions; part of a `Catalog`. Any number of tasks may use it at
+    once.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -113,7 +128,8 @@ class Serving:
     async def find(
         self, name: str, number: int | None, moment: datetime | None, path: str
     ) -> ServedFile | None:
-        """Return what a version (by number, the newest at a moment, or the newest) has at a path; `None` when it has nothing there.
+        """Return what a version (by number, the newest at a moment, or the newest) has at a path;
+        `None` when it has nothing there.
 
         Raise `RepositoryNotFoundError` or `VersionNotFoundError`.
         """
@@ -125,7 +141,9 @@ class Serving:
     async def find_all(
         self, questions: Sequence[PathQuestion]
     ) -> list[ServedFile | CatalogError | None]:
-        """Answer many questions in one round trip, each as `find` does; what it would raise is the answer."""
+        """Answer many questions in one round trip, each as `find` does; what it would raise is the
+        answer.
+        """
         params = {
             "names": [question.name for question in questions],
             "numbers": [question.number for question in questions],
@@ -138,7 +156,9 @@ class Serving:
     async def version(
         self, name: str, number: int | None, moment: datetime | None
     ) -> ServedVersion:
-        """Return the version that is meant. Raise `RepositoryNotFoundError` or `VersionNotFoundError`."""
+        """Return the version that is meant. Raise `RepositoryNotFoundError` or
+        `VersionNotFoundError`.
+        """
         params = {"name": name, "number": number, "moment": moment}
         row = await self._database.fetch_one("find_served_version", params)
         if row is None:
@@ -223,7 +243,9 @@ class Serving:
         after: str | None = None,
         count: int = FOLDER_PAGE,
     ) -> FolderPage:
-        """Return a page of the children of `folder`, which is empty or ends with a slash; `after` is the `next` of the page before."""
+        """Return a page of the children of `folder`, which is empty or ends with a slash; `after`
+        is the `next` of the page before.
+        """
         params = {
             "repository": version.repository_id,
             "number": version.number,

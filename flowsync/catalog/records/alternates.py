@@ -1,11 +1,15 @@
-"""What belongs to an alternate source beside its record: the hidden repositories of what it lists, and its remote.
+"""What belongs to an alternate source beside its record: the hidden repositories of what it lists,
+and its remote.
 
-1. Whoever drops something holds the locks of all hidden repositories of the source, taken in the order of their ids. So no refresh is under way
-   meanwhile, whose sources are recorded before its version is complete.
-2. Dropping is one transaction. Units and bytes stay: clean-up finds out whether anything else needs them.
+1. Whoever drops something holds the locks of all hidden repositories of the source, taken in the
+   order of their ids. So no refresh is under way meanwhile, whose sources are recorded before its
+   version is complete.
+2. Dropping is one transaction. Units and bytes stay: clean-up finds out whether anything else needs
+   them.
 
-Decided: these statements run on connections of their own, because no index has the sources of one remote together, and pooled sessions avoid
-reading a whole table. A refresh reads all metadata of its upstream, so one pass over the table beside it is cheap; an index would cost every sync.
+Decided: these statements run on connections of their own, because no index has the sources of one
+remote together, and pooled sessions avoid reading a whole table. A refresh reads all metadata of
+its upstream, so one pass over the table beside it is cheap; an index would cost every sync.
 """
 
 from collections.abc import AsyncIterator, Sequence
@@ -30,7 +34,9 @@ class AlternateSources:
         await self._database.execute("mark_refreshed", {"name": name})
 
     async def forget_unlisted(self, remote: str, prefix: str, listed: Sequence[str]) -> int:
-        """Drop the hidden repositories that are not `listed`, and what `remote` has beyond the units of the others; return how many sources went."""
+        """Drop the hidden repositories that are not `listed`, and what `remote` has beyond the
+        units of the others; return how many sources went.
+        """
         async with self._held(prefix) as (connection, repositories):
             kept = [number for name, number in repositories.items() if name in listed]
             gone = [number for name, number in repositories.items() if name not in listed]
@@ -51,7 +57,9 @@ class AlternateSources:
 
     @asynccontextmanager
     async def _held(self, prefix: str) -> AsyncIterator[tuple[Connection, dict[str, int]]]:
-        """Hold the locks of the hidden repositories and give a connection in a transaction, and their ids by name."""
+        """Hold the locks of the hidden repositories and give a connection in a transaction, and
+        their ids by name.
+        """
         database = self._database
         rows = await database.fetch("repositories_beginning", {"prefix": prefix})
         async with AsyncExitStack() as locks:

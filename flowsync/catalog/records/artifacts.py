@@ -1,13 +1,16 @@
 """The artifacts that are recorded: looked up by digest, saved in batches.
 
-1. One statement answers a whole batch. `touched_at` says when an artifact was last needed, to the hour; clean-up leaves alone what was needed
-   lately. A row that was not needed lately is found only once it is held: clean-up may be about to remove it, and then it is not found.
-2. Artifacts of a batch are inserted in the order of sha256, and rows held in the order of their ids, after all inserting: syncs that save or find the
-   same ones wait for each other but never deadlock.
-3. A digest that a stored artifact lacks is added when the same bytes come with it again, so that they are found by it the next time.
+1. One statement answers a whole batch. `touched_at` says when an artifact was last needed, to the
+   hour; clean-up leaves alone what was needed lately. A row that was not needed lately is found
+   only once it is held: clean-up may be about to remove it, and then it is not found.
+2. Artifacts of a batch are inserted in the order of sha256, and rows held in the order of their
+   ids, after all inserting: syncs that save or find the same ones wait for each other but never
+   deadlock.
+3. A digest that a stored artifact lacks is added when the same bytes come with it again, so that
+   they are found by it the next time.
 
-Decided: `find` looks up one digest of each artifact, the strongest that is allowed, instead of all, because a second one could only confirm the
-first.
+Decided: `find` looks up one digest of each artifact, the strongest that is allowed, instead of all,
+because a second one could only confirm the first.
 """
 
 from collections.abc import Callable, Sequence
@@ -28,7 +31,9 @@ _OPTIONAL: Final = tuple(name for name in _ALGORITHMS if name not in {"sha256", 
 """The digests that a stored artifact may lack."""
 
 _TRIES: Final = 3
-"""Rounds of saving a batch. The second finds what others inserted during the first; the third, what was cleaned away in between."""
+"""Rounds of saving a batch. The second finds what others inserted during the first; the third, what
+was cleaned away in between.
+"""
 
 
 class Artifacts:
@@ -44,7 +49,9 @@ class Artifacts:
     async def find(
         self, artifacts: Sequence[Artifact], allowed: frozenset[str]
     ) -> list[StoredArtifact | None]:
-        """Return for each artifact its stored counterpart, or `None` when there is none or no allowed digest to look for."""
+        """Return for each artifact its stored counterpart, or `None` when there is none or no
+        allowed digest to look for.
+        """
         keys = [_key(artifact, allowed) for artifact in artifacts]
         wanted: dict[str, list[bytes]] = {algorithm: [] for algorithm in _ALGORITHMS}
         for key in set(keys):
@@ -61,7 +68,8 @@ class Artifacts:
         return [None if key is None else found.get(key) for key in keys]
 
     async def save(self, artifacts: Sequence[StagedArtifact]) -> list[StoredArtifact]:
-        """Record the artifacts, whose blobs are durable, and return them as they are stored, in the order given.
+        """Record the artifacts, whose blobs are durable, and return them as they are stored, in the
+        order given.
 
         An artifact that is recorded already, or comes twice, is the same stored one.
         """

@@ -3,8 +3,9 @@
 1. Units are known by their computed id (`model/identity.py`), which covers all that was declared.
    Inserting one that exists does nothing, so two syncs may save the same unit at once; the one that
    came second is told so, and finds it.
-2. Within a transaction units are inserted before others are found, and these before links are changed, each sorted by key; therefore
-   transactions that share units wait for each other but never deadlock.
+2. Within a transaction units are inserted before others are found, and these before links are
+   changed, each sorted by key; therefore transactions that share units wait for each other but
+   never deadlock.
 3. A stored unit never changes. A link that has no artifact gets one, with the bytes that it had
    before if it had any; no other artifact ever takes its place. No row is written that does not
    change.
@@ -53,13 +54,17 @@ class Contents:
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator["ContentTransaction"]:
-        """Open a transaction that saves units; it is rolled back when an exception leaves the block."""
+        """Open a transaction that saves units; it is rolled back when an exception leaves the
+        block.
+        """
         async with self._database.transaction() as connection:
             yield ContentTransaction(self._database, connection)
 
 
 class ContentTransaction:
-    """One transaction that saves units and links. Lives as long as the `async with` that opened it; for one task."""
+    """One transaction that saves units and links. Lives as long as the `async with` that opened it;
+    for one task.
+    """
 
     def __init__(self, database: Database, connection: Connection) -> None:
         self._database = database

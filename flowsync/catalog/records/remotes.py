@@ -1,15 +1,18 @@
 """The remotes that are recorded, and where each artifact of content can be fetched from.
 
-1. No credential is recorded. Which settings of a remote are kept is a list of names here, not all but some: a setting that `Remote` gains is left out
-   until someone has thought about it. URLs are recorded whole: they are what is fetched.
+1. No credential is recorded. Which settings of a remote are kept is a list of names here, not all
+   but some: a setting that `Remote` gains is left out until someone has thought about it. URLs are
+   recorded whole: they are what is fetched.
 2. A source is one (unit, path, remote): all its URLs in order, with the size and the digests that
    upstream declared. It needs the unit's link at that path. A batch is one statement, sorted by
    key, and writes no row that does not change. Size and digests that are recorded stay, because
    older versions rely on them; how to ask for the bytes is what was declared last.
-3. Alternate sources are remotes that are asked for the same digest before an artifact's own remote is.
+3. Alternate sources are remotes that are asked for the same digest before an artifact's own remote
+   is.
 
-Decided: user names count as secrets, because servers take API keys in their place; so do headers, except a few whose meaning is fixed, and client
-certificates, because a PEM file may hold the key as well.
+Decided: user names count as secrets, because servers take API keys in their place; so do headers,
+except a few whose meaning is fixed, and client certificates, because a PEM file may hold the key as
+well.
 """
 
 import re
@@ -93,7 +96,9 @@ class Alternate(msgspec.Struct, frozen=True):
 
 
 class AlternateSource(msgspec.Struct, frozen=True, kw_only=True):
-    """A remote to ask first, higher priority earlier. `paths` are those of the remote that it was refreshed from; none means the whole."""
+    """A remote to ask first, higher priority earlier. `paths` are those of the remote that it was
+    refreshed from; none means the whole.
+    """
 
     name: str
     remote_name: str
@@ -109,7 +114,9 @@ class Remotes:
         self._database = database
 
     async def ids(self, remotes: Iterable[Remote]) -> dict[str, int]:
-        """Record the remotes, without their secrets, and return their ids by name. Of two with one name, the last one counts."""
+        """Record the remotes, without their secrets, and return their ids by name. Of two with one
+        name, the last one counts.
+        """
         given = {remote.name: remote for remote in remotes}
         rows = await self._database.fetch(
             "save_remotes",
@@ -128,7 +135,8 @@ class Remotes:
         return {row[0]: recorded_remote(*row) for row in rows}
 
     async def save_sources(self, sources: Sequence[RecordedSource]) -> list[int]:
-        """Record the sources whose unit has a link at their path; return the ordinals (from 0) of the others.
+        """Record the sources whose unit has a link at their path; return the ordinals (from 0) of
+        the others.
 
         A recorded source takes over URLs, headers and priority, and a size and digests that it
         lacks; when its URLs change, its failures are forgotten. Of two with one key, the last one
@@ -189,7 +197,8 @@ class Remotes:
         *,
         cool_down: float = COOL_DOWN,
     ) -> list[list[Alternate]]:
-        """Return for each artifact where alternate sources have it, by any allowed digest, in the order in which to try them.
+        """Return for each artifact where alternate sources have it, by any allowed digest, in the
+        order in which to try them.
 
         What gave wrong bytes within the last `cool_down` seconds is left alone.
         """

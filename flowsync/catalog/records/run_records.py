@@ -1,13 +1,16 @@
-"""Records of runs: when a sync of a repository began, how far it is, what it left out, and how it ended.
+"""Records of runs: when a sync of a repository began, how far it is, what it left out, and how it
+ended.
 
-1. A run begins when it holds its repository: a sync that waits for another, or is refused because of it, has not begun.
-2. For as long as it lives it holds a lock of its own, over the connection in which its version is made. A record without an end whose lock nobody
-   holds is of a run whose process is gone: it is shown as "lost", and nobody has to go round and mark it. So is, for the moment between
-   its last statement on that connection and the record of its end, one that ends well.
+1. A run begins when it holds its repository: a sync that waits for another, or is refused because
+   of it, has not begun.
+2. For as long as it lives it holds a lock of its own, over the connection in which its version is
+   made. A record without an end whose lock nobody holds is of a run whose process is gone: it is
+   shown as "lost", and nobody has to go round and mark it. So is, for the moment between its last
+   statement on that connection and the record of its end, one that ends well.
 3. Progress and what was left out are written in one statement each time, however much there is.
 
-Decided: a lock, because it goes with the session, also when the machine vanished, instead of a heartbeat, which takes as long to tell
-dead from slow as it is patient, and costs writes.
+Decided: a lock, because it goes with the session, also when the machine vanished, instead of a
+heartbeat, which takes as long to tell dead from slow as it is patient, and costs writes.
 """
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
@@ -46,7 +49,9 @@ class Runs:
         self._database = database
 
     async def start(self, version: NewVersion, actor: str, terms: RunTerms) -> RunKey:
-        """Record that a run begins which makes `version`; it counts as alive as long as somebody has that version in hand."""
+        """Record that a run begins which makes `version`; it counts as alive as long as somebody
+        has that version in hand.
+        """
         ((run, number, _),) = await version._session.fetch(
             "start_run", actor=actor, terms=_json(terms), lock=self._database.locks.runs
         )
@@ -55,7 +60,9 @@ class Runs:
     async def advance(
         self, run: RunKey, progress: Sequence[Reading], left_out: Sequence[LeftOut], first: int
     ) -> None:
-        """Record how far a run is, and what it left out from the `first` one on (counted from 0)."""
+        """Record how far a run is, and what it left out from the `first` one on (counted
+        from 0).
+        """
         await self._database.execute("advance_run", _standing(run, progress, left_out, first))
 
     async def finish(
@@ -80,7 +87,9 @@ class Runs:
         await self._database.execute("finish_run", {**standing, **outcome})
 
     async def newest(self, repository: str | None = None, limit: int = 20) -> list[Run]:
-        """Return the newest runs, newest first, of one repository or of all. Raise `RepositoryNotFoundError` when there is no such repository."""
+        """Return the newest runs, newest first, of one repository or of all. Raise
+        `RepositoryNotFoundError` when there is no such repository.
+        """
         most = min(max(limit, 0), LARGEST_NUMBER)
         params = {
             "name": repository,
@@ -94,7 +103,9 @@ class Runs:
         return [_run(row) for row in rows]
 
     async def run(self, number: int, repository: str | None = None) -> Run:
-        """Return the run of that number. Raise `RunNotFoundError` when there is none, or it is of another repository than is named."""
+        """Return the run of that number. Raise `RunNotFoundError` when there is none, or it is of
+        another repository than is named.
+        """
         params = {
             "name": repository,
             "number": number,

@@ -1,22 +1,32 @@
-"""What nothing needs any more: units in no version, artifacts without a link, and their removal beside running syncs.
+"""What nothing needs any more: units in no version, artifacts without a link, and their removal
+beside running syncs.
 
-A sync finds a row in one statement and refers to it in a later one. In between nothing in the database says that the row is needed, but this:
+A sync finds a row in one statement and refers to it in a later one. In between nothing in the
+database says that the row is needed, but this:
 
-1. What a look-up gives was touched less than an hour before, or is touched by it (`artifacts.sql`, `contents.sql`). So what was found by the
-   versions in the making was touched at the earliest an hour before the oldest of them began.
-2. Whoever makes a version holds a lock, shared with others like him, from before his first look-up until his last statement (`repository_lock.py`).
-3. Each batch of removals begins with `prune_cutoff`, which tries to take that lock for itself. If it can, nobody has found anything that he has
-   yet to use, whoever opens a version waits for the batch, and the protection time is all that counts. If it cannot, nothing is removed that was
-   touched later than an hour before the oldest version in the making was begun, whatever the protection time.
-4. Rows are held before they are removed, and looked at once more then, by statements of their own: a membership or a link that was made before is
-   seen, and none can be made any more, because its foreign key would have to share the row. A look-up that comes meanwhile waits for the row, and
+1. What a look-up gives was touched less than an hour before, or is touched by it (`artifacts.sql`,
+   `contents.sql`). So what was found by the versions in the making was touched at the earliest an
+   hour before the oldest of them began.
+2. Whoever makes a version holds a lock, shared with others like him, from before his first look-up
+   until his last statement (`repository_lock.py`).
+3. Each batch of removals begins with `prune_cutoff`, which tries to take that lock for itself. If
+   it can, nobody has found anything that he has yet to use, whoever opens a version waits for the
+   batch, and the protection time is all that counts. If it cannot, nothing is removed that was
+   touched later than an hour before the oldest version in the making was begun, whatever the
+   protection time.
+4. Rows are held before they are removed, and looked at once more then, by statements of their own:
+   a membership or a link that was made before is seen, and none can be made any more, because its
+   foreign key would have to share the row. A look-up that comes meanwhile waits for the row, and
    does not find it (rule 1 needs that: it is not touched any more).
-5. Rows are held in the order units, links, artifacts, each by key, as syncs do; rows that somebody else holds are passed over. So nobody deadlocks.
+5. Rows are held in the order units, links, artifacts, each by key, as syncs do; rows that somebody
+   else holds are passed over. So nobody deadlocks.
 
-What the rules leave to the protection time is whoever holds ids outside of a version: a caller who adds units by id, or a process that stores bytes
-for a client and links them afterwards. At worst he fails, at a foreign key; no version ever loses a unit, because `repository_content` refers to it.
+What the rules leave to the protection time is whoever holds ids outside of a version: a caller who
+adds units by id, or a process that stores bytes for a client and links them afterwards. At worst he
+fails, at a foreign key; no version ever loses a unit, because `repository_content` refers to it.
 
-Decided: a unit that anything else refers to (a table of a content type's own) stays and is counted as kept, found by halving its batch.
+Decided: a unit that anything else refers to (a table of a content type's own) stays and is counted
+as kept, found by halving its batch.
 """
 
 from collections.abc import AsyncIterator, Sequence
@@ -35,7 +45,9 @@ WINDOW: Final = 2000
 
 
 class Gone(msgspec.Struct, frozen=True, kw_only=True):
-    """What a batch of units amounts to: the units, their links, their sources; and units that something else refers to, which stay."""
+    """What a batch of units amounts to: the units, their links, their sources; and units that
+    something else refers to, which stay.
+    """
 
     units: int = 0
     links: int = 0
@@ -59,13 +71,17 @@ class Blob(msgspec.Struct, frozen=True):
 
 
 class Orphans:
-    """The clean-up of one database; part of its `Catalog`. Several may run at once, in any number of processes."""
+    """The clean-up of one database; part of its `Catalog`. Several may run at once, in any number
+    of processes.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     async def cutoff(self, older_than: timedelta) -> datetime:
-        """Return the moment after which what was touched would not be removed by a batch that began now."""
+        """Return the moment after which what was touched would not be removed by a batch that began
+        now.
+        """
         protection = _protection(self._database, older_than)
         row = await self._database.fetch_one("prune_cutoff", protection)
         assert row is not None
@@ -73,7 +89,9 @@ class Orphans:
         return moment
 
     async def contents(self, after: bytes, cutoff: datetime) -> tuple[bytes | None, list[bytes]]:
-        """Look at some units behind `after`; return where to go on, `None` at the end, and the ids of the orphans among them."""
+        """Look at some units behind `after`; return where to go on, `None` at the end, and the ids
+        of the orphans among them.
+        """
         params = {"after": after, "window": WINDOW, "cutoff": cutoff}
         row = await self._database.fetch_one("orphan_contents", params)
         assert row is not None
@@ -92,9 +110,11 @@ class Orphans:
     async def artifacts(
         self, after: int, cutoff: datetime, only: Sequence[bytes] | None = None
     ) -> tuple[int | None, list[int], int]:
-        """Look at some artifacts behind `after`; return where to go on, `None` at the end, and ids and bytes of the orphans among them.
+        """Look at some artifacts behind `after`; return where to go on, `None` at the end, and ids
+        and bytes of the orphans among them.
 
-        An artifact all of whose links are of orphan units, or of those of them that `only` lists, is an orphan already.
+        An artifact all of whose links are of orphan units, or of those of them that `only` lists,
+        is an orphan already.
         """
         params = {"after": after, "window": WINDOW, "cutoff": cutoff, "only": only}
         row = await self._database.fetch_one("orphan_artifacts", params)
@@ -102,7 +122,9 @@ class Orphans:
         return row[0], row[1], row[2]
 
     async def remove_contents(self, ids: Sequence[bytes], older_than: timedelta) -> Gone:
-        """Remove those of the units that are still orphans, in one transaction where nothing else refers to any."""
+        """Remove those of the units that are still orphans, in one transaction where nothing else
+        refers to any.
+        """
         try:
             return await self._remove_contents(ids, older_than)
         except CatalogUnavailableError:
@@ -115,7 +137,9 @@ class Orphans:
         return first + await self.remove_contents(ids[half:], older_than)
 
     async def remove_artifacts(self, ids: Sequence[int], older_than: timedelta) -> list[Blob]:
-        """Remove those of the artifacts that are still orphans; return the blobs that are now of no use. Only within `BlobStore.removing`."""
+        """Remove those of the artifacts that are still orphans; return the blobs that are now of no
+        use. Only within `BlobStore.removing`.
+        """
         async with removal(self._database, older_than) as (connection, cutoff):
             params = {"ids": list(ids), "cutoff": cutoff}
             held = await self._ids(connection, "lock_orphan_artifacts", params)
@@ -150,7 +174,9 @@ class Orphans:
 async def removal(
     database: Database, older_than: timedelta
 ) -> AsyncIterator[tuple[Connection, datetime]]:
-    """Open the transaction of a batch of removals; give its connection, and the moment after which what was touched must stay."""
+    """Open the transaction of a batch of removals; give its connection, and the moment after which
+    what was touched must stay.
+    """
     async with database.transaction() as connection:
         await database.run(connection, "durable_commit")
         cursor = await database.run(connection, "prune_cutoff", _protection(database, older_than))

@@ -1,9 +1,12 @@
-"""The release of stored bytes: links of a repository's versions become what they would be had the bytes never been fetched.
+"""The release of stored bytes: links of a repository's versions become what they would be had the
+bytes never been fetched.
 
-The rules by which a running sync keeps what it found are those of `orphans.py`, with no protection time: while no version is in the making, all may
-go that the versions allow; while one is, nothing that was touched since an hour before it began.
+The rules by which a running sync keeps what it found are those of `orphans.py`, with no protection
+time: while no version is in the making, all may go that the versions allow; while one is, nothing
+that was touched since an hour before it began.
 
-Links are held before their artifacts, as syncs do. Then the artifacts are judged once more, and none can gain a link any more.
+Links are held before their artifacts, as syncs do. Then the artifacts are judged once more, and
+none can gain a link any more.
 """
 
 from collections.abc import Sequence
@@ -21,7 +24,9 @@ _AT_ONCE: Final = timedelta(0)
 
 
 class Release(msgspec.Struct, frozen=True, kw_only=True):
-    """Whether the bytes of an artifact may go: not when another version needs them, a path has no source, or a sync may be using them."""
+    """Whether the bytes of an artifact may go: not when another version needs them, a path has no
+    source, or a sync may be using them.
+    """
 
     id: int
     size: int
@@ -56,7 +61,9 @@ class Reclaiming:
 
 
 class Scope:
-    """Some versions of a repository whose bytes are to be released; `kept` are the numbers of its other versions."""
+    """Some versions of a repository whose bytes are to be released; `kept` are the numbers of its
+    other versions.
+    """
 
     def __init__(self, database: Database, repository_id: int, kept: list[int]) -> None:
         self._database = database
@@ -68,7 +75,9 @@ class Scope:
             return await self._judge(connection, ids, cutoff)
 
     async def drop(self, ids: Sequence[int]) -> list[Blob]:
-        """Let go of those of the artifacts that still may go; return the blobs that are now of no use. Only within `BlobStore.removing`."""
+        """Let go of those of the artifacts that still may go; return the blobs that are now of no
+        use. Only within `BlobStore.removing`.
+        """
         run = self._database.run
         async with removal(self._database, _AT_ONCE) as (connection, cutoff):
             given = {"ids": list(ids), "cutoff": cutoff}

@@ -1,12 +1,15 @@
 """Which stored bytes are to be verified, when they last were, and where they can be had again.
 
-1. A job goes through a plan: a temporary table of artifacts in the order in which they were last verified, made once, read in windows. Memory does
-   not grow with it, no snapshot is kept open while bytes are read for days, and what is verified meanwhile does not change the order.
-2. A job that was interrupted is continued by another one: what the first one did is the last of the second one's plan.
+1. A job goes through a plan: a temporary table of artifacts in the order in which they were last
+   verified, made once, read in windows. Memory does not grow with it, no snapshot is kept open
+   while bytes are read for days, and what is verified meanwhile does not change the order.
+2. A job that was interrupted is continued by another one: what the first one did is the last of the
+   second one's plan.
 3. Storing counts as verifying, because nothing is stored unverified.
 
-Decided: the mark is a column of the artifact without an index, so that setting it is an update within the page. A plan sorts all artifacts once, a
-second for a million of them; an index would be written once for each.
+Decided: the mark is a column of the artifact without an index, so that setting it is an update
+within the page. A plan sorts all artifacts once, a second for a million of them; an index would be
+written once for each.
 """
 
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
@@ -26,7 +29,9 @@ WINDOW: Final = 256
 
 
 class Stored(msgspec.Struct, frozen=True, kw_only=True):
-    """What a blob must be: its size in bytes and its digests in hexadecimal; and the id of its artifact."""
+    """What a blob must be: its size in bytes and its digests in hexadecimal; and the id of its
+    artifact.
+    """
 
     id: int
     size: int
@@ -35,7 +40,9 @@ class Stored(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ArtifactUse(msgspec.Struct, frozen=True):
-    """A path at which an artifact stands, and a repository that has it there; `None` where there is none."""
+    """A path at which an artifact stands, and a repository that has it there; `None` where there is
+    none.
+    """
 
     relative_path: str | None
     repository: str | None
@@ -52,7 +59,9 @@ class KnownSource(msgspec.Struct, frozen=True):
 
 
 class VerificationOrder:
-    """The artifacts that one job goes through; made by `Verification.plan`. `count` is their number, `size` their bytes."""
+    """The artifacts that one job goes through; made by `Verification.plan`. `count` is their
+    number, `size` their bytes.
+    """
 
     def __init__(self, database: Database, connection: Connection, count: int, size: int) -> None:
         self.count = count
@@ -79,7 +88,8 @@ class Verification:
 
     @asynccontextmanager
     async def plan(self, repository: str | None = None) -> AsyncIterator[VerificationOrder]:
-        """Plan to go through all artifacts, or those of all versions of a repository, for as long as the block runs.
+        """Plan to go through all artifacts, or those of all versions of a repository, for as long
+        as the block runs.
 
         Raise `RepositoryNotFoundError` when there is no such repository.
         """
@@ -107,7 +117,9 @@ class Verification:
         return {number for (number,) in rows}
 
     async def oldest(self) -> tuple[datetime | None, int]:
-        """Return when the bytes that were verified longest ago were verified, and how many artifacts never were."""
+        """Return when the bytes that were verified longest ago were verified, and how many
+        artifacts never were.
+        """
         row = await self._database.fetch_one("oldest_verification")
         assert row is not None
         return row[0], row[1]

@@ -1,11 +1,14 @@
-"""The completion of a version: the one commit that makes it visible, after its units have been found able to coexist (`coexistence.py`).
+"""The completion of a version: the one commit that makes it visible, after its units have been
+found able to coexist (`coexistence.py`).
 
-A version that neither adds nor removes anything is not completed. What is remembered of upstream is written all the same, over the session that holds
-the repository: whoever waited for it finds it. That nothing changes is looked at again after additions have replaced older units, because content
+A version that neither adds nor removes anything is not completed. What is remembered of upstream is
+written all the same, over the session that holds the repository: whoever waited for it finds it.
+That nothing changes is looked at again after additions have replaced older units, because content
 that was added on top of a base may lead back to the latest version.
 
-Decided: from `BESIDE` changes on, the root is computed beside the check, because one is work of this process and the other of the server:
-the end of a first sync of 200 000 units took 2.0 s, not 3.5.
+Decided: from `BESIDE` changes on, the root is computed beside the check, because one is work of
+this process and the other of the server: the end of a first sync of 200 000 units took 2.0 s, not
+3.5.
 """
 
 from collections.abc import Mapping
@@ -29,9 +32,11 @@ BESIDE: Final = 20_000
 async def complete(
     session: VersionSession, repository: Repository, start: Start, version: NewVersion
 ) -> RepositoryVersion | None:
-    """Complete `version`, durably, and return it as it was recorded; discard it and return `None` when it changes nothing.
+    """Complete `version`, durably, and return it as it was recorded; discard it and return `None`
+    when it changes nothing.
 
-    Raise a `RepositoryVersionError` when its units cannot coexist, and `PlanOutdatedError` when they are not those of its expected root.
+    Raise a `RepositoryVersionError` when its units cannot coexist, and `PlanOutdatedError` when
+    they are not those of its expected root.
     """
     state: bytes | None = None
     added, removed = await _count_changes(session)

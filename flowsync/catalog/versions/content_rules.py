@@ -2,18 +2,22 @@
 
 1. Of two units with the same natural key or the same repository key, the one that this version adds
    replaces the one that was there; two that are both added are an error.
-2. At one path there are, as far as is known, the same bytes, however many units share them; and no path lies below another path. Bytes are
-   the same when the artifact is, or when a digest is, stored or declared by upstream; units whose bytes nothing is known of cannot share a
-   path.
-3. Added units are of the types that the repository allows. What a repository held before its types were narrowed stays.
-4. Only additions are looked at, against the whole: what was there together before goes on to be. The cost follows the change.
+2. At one path there are, as far as is known, the same bytes, however many units share them; and no
+   path lies below another path. Bytes are the same when the artifact is, or when a digest is,
+   stored or declared by upstream; units whose bytes nothing is known of cannot share a path.
+3. Added units are of the types that the repository allows. What a repository held before its types
+   were narrowed stays.
+4. Only additions are looked at, against the whole: what was there together before goes on to be.
+   The cost follows the change.
 
-Additions are what the version has and its start has not, so that what is added on top of a base replaces what the base has. They are put
-into temporary tables: the planner would take the rows of a number it has never seen for a handful (`bench/catalog/bench_versions.py`). Large ones
-are analysed; of small ones their size on the disk tells it enough.
+Additions are what the version has and its start has not, so that what is added on top of a base
+replaces what the base has. They are put into temporary tables: the planner would take the rows of a
+number it has never seen for a handful (`bench/catalog/bench_versions.py`). Large ones are analysed;
+of small ones their size on the disk tells it enough.
 
-Decided: digests are looked at only if there are shared paths, because to plan that alone was a tenth of what a first sync of two files cost the
-server: 5.5 and 5.0 ms of CPU (medians of four rounds, in turns).
+Decided: digests are looked at only if there are shared paths, because to plan that alone was a
+tenth of what a first sync of two files cost the server: 5.5 and 5.0 ms of CPU (medians of four
+rounds, in turns).
 """
 
 from collections.abc import Sequence
@@ -27,13 +31,17 @@ from flowsync.model.errors import (
 )
 
 ANALYZED_FROM: Final = 2000
-"""Rows from which a temporary table is analysed. With 1000 of 100 000 units changed, it made no difference (`bench/catalog/bench_versions.py`)."""
+"""Rows from which a temporary table is analysed. With 1000 of 100 000 units changed, it made no
+difference (`bench/catalog/bench_versions.py`).
+"""
 
 
 class Coexistence:
-    """The check of one version; used once, in the order `collect_additions`, `replace_content`, `check`.
+    """The check of one version; used once, in the order `collect_additions`, `replace_content`,
+    `check`.
 
-    `where` names the version in errors, `start` is what it started from. What only an older unit could break is not looked for when it started empty.
+    `where` names the version in errors, `start` is what it started from. What only an older unit
+    could break is not looked for when it started empty.
     """
 
     def __init__(self, session: VersionSession, where: str, start: Start) -> None:
@@ -61,7 +69,9 @@ class Coexistence:
         return int(count)
 
     async def check(self, allowed_types: frozenset[str] | None) -> None:
-        """Raise the error of the first rule that is broken: `DisallowedContentError`, `DuplicateContentError`, `RepositoryVersionError`."""
+        """Raise the error of the first rule that is broken: `DisallowedContentError`,
+        `DuplicateContentError`, `RepositoryVersionError`.
+        """
         if allowed_types is not None:
             await self._check_types(allowed_types)
         await self._check_keys()

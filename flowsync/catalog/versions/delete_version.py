@@ -1,15 +1,19 @@
 """Deleting versions, one by one or those that a repository does not retain.
 
-1. Every other version keeps exactly its units, and with them its root. What a deleted version added or removed is told by the next one from then
-   on, which is counted anew; what the newest ones added goes, and what they removed comes back.
-2. The last complete version cannot be deleted, nor can one that is protected. Retention leaves protected ones alone and does not count them.
-3. All is one transaction under the repository's lock, for any number of versions at once: the cost follows the rows of the units that they
-   changed.
-4. A number is never used again, also when the newest version is deleted. So a sync that remembers the version it led to cannot take another one
-   for it, and is not skipped as long as the latest version is any other (`stages/upstream.py`).
+1. Every other version keeps exactly its units, and with them its root. What a deleted version added
+   or removed is told by the next one from then on, which is counted anew; what the newest ones
+   added goes, and what they removed comes back.
+2. The last complete version cannot be deleted, nor can one that is protected. Retention leaves
+   protected ones alone and does not count them.
+3. All is one transaction under the repository's lock, for any number of versions at once: the cost
+   follows the rows of the units that they changed.
+4. A number is never used again, also when the newest version is deleted. So a sync that remembers
+   the version it led to cannot take another one for it, and is not skipped as long as the latest
+   version is any other (`stages/upstream.py`).
 
-With numbers mapped to the next kept one, a row [added, removed) holds for just the kept versions that it held for before. What is left to do:
-rows that became empty vanish, and rows of one unit that now touch become one, or the unit would count as removed and added in one version.
+With numbers mapped to the next kept one, a row [added, removed) holds for just the kept versions
+that it held for before. What is left to do: rows that became empty vanish, and rows of one unit
+that now touch become one, or the unit would count as removed and added in one version.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,14 +29,18 @@ from flowsync.model.repository import RepositoryVersion
 
 
 class Squash(msgspec.Struct, frozen=True):
-    """Which versions go, in order, and the kept version that tells the changes of each from then on; `None` behind the last kept one."""
+    """Which versions go, in order, and the kept version that tells the changes of each from then
+    on; `None` behind the last kept one.
+    """
 
     deleted: list[int]
     successors: list[int | None]
 
 
 def plan_squash(complete: Sequence[int], deleted: set[int]) -> Squash:
-    """Return how `deleted` ones of the `complete` versions of a repository, given in order, give way."""
+    """Return how `deleted` ones of the `complete` versions of a repository, given in order, give
+    way.
+    """
     plan = Squash([], [])
     successor: int | None = None
     for number in reversed(complete):
@@ -45,7 +53,9 @@ def plan_squash(complete: Sequence[int], deleted: set[int]) -> Squash:
 
 
 def plan_retention(complete: Sequence[tuple[int, bool]], retain: int) -> Squash:
-    """Return the squash that leaves the newest `retain` versions and the protected ones, given all with their protection in order."""
+    """Return the squash that leaves the newest `retain` versions and the protected ones, given all
+    with their protection in order.
+    """
     unprotected = [number for number, protected in complete if not protected]
     return plan_squash([number for number, _ in complete], set(unprotected[:-retain]))
 
@@ -53,10 +63,12 @@ def plan_retention(complete: Sequence[tuple[int, bool]], retain: int) -> Squash:
 async def delete_version(
     database: Database, name: str, number: int, *, wait: bool
 ) -> RepositoryVersion | None:
-    """Delete a complete version; return the one that tells its changes now, `None` when it was the newest.
+    """Delete a complete version; return the one that tells its changes now, `None` when it was the
+    newest.
 
-    Raise `VersionKeptError` when it is protected or the only one, `RepositoryBusyError` when a version is being made and `wait` is false,
-    `RepositoryNotFoundError` or `VersionNotFoundError` when there is no such version.
+    Raise `VersionKeptError` when it is protected or the only one, `RepositoryBusyError` when a
+    version is being made and `wait` is false, `RepositoryNotFoundError` or `VersionNotFoundError`
+    when there is no such version.
     """
     repository_id, _ = await find_version(database, name, number)
     async with locked_connection(database, name, repository_id, wait=wait) as connection:
@@ -75,7 +87,9 @@ async def delete_version(
 
 
 def _check_deletable(name: str, number: int, versions: Mapping[int, bool]) -> None:
-    """Raise the error of what speaks against deleting a version, given all complete ones in order with their protection."""
+    """Raise the error of what speaks against deleting a version, given all complete ones in order
+    with their protection.
+    """
     if not versions:
         # The whole repository was removed while we waited for the lock.
         raise repository_not_found(name)
@@ -93,7 +107,9 @@ def _check_deletable(name: str, number: int, versions: Mapping[int, bool]) -> No
 
 
 async def retain_versions(session: RepositorySession) -> None:
-    """Delete the versions that the repository has beyond those it retains; one query when there are none."""
+    """Delete the versions that the repository has beyond those it retains; one query when there are
+    none.
+    """
     rows = await session.fetch("surplus")
     if not rows:
         return

@@ -1,10 +1,12 @@
-"""What versions hold, and how they differ, read in batches so that memory does not grow with the version.
+"""What versions hold, and how they differ, read in batches so that memory does not grow with the
+version.
 
-They come out of a server-side cursor (`cursors.py`). No index has the paths of one repository in order, so a page by key would sort the whole
-version again for each page. A version that is deleted while it is read is read to its end; one that was deleted before is never taken for another
-one.
+They come out of a server-side cursor (`cursors.py`). No index has the paths of one repository in
+order, so a page by key would sort the whole version again for each page. A version that is deleted
+while it is read is read to its end; one that was deleted before is never taken for another one.
 
-Close an iterator that is left early (`contextlib.aclosing`), or its connection lives until the garbage collector finds it.
+Close an iterator that is left early (`contextlib.aclosing`), or its connection lives until the
+garbage collector finds it.
 """
 
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
@@ -80,10 +82,13 @@ async def bare_difference(
 async def gained_ids(
     database: Database, name: str, number: int, base: int | None, *, lost: bool = False
 ) -> AsyncGenerator[list[bytes], None]:
-    """Yield the ids of the units that a version gained over `base` (default: its predecessor), or lost, in order."""
+    """Yield the ids of the units that a version gained over `base` (default: its predecessor), or
+    lost, in order.
+    """
     repository_id, _ = await find_version(database, name, number)
     if base is None:
-        # Whatever number the predecessor has: numbers that were never completed or are deleted have its units too.
+        # Whatever number the predecessor has: numbers that were never completed or are deleted have
+        # its units too.
         base, read = number - 1, [number]
     else:
         await find_version(database, name, base)
@@ -116,7 +121,9 @@ async def content_ids(
 async def unfinished_content_ids(
     database: Database, repository_id: int, number: int, batch_size: int
 ) -> AsyncGenerator[list[bytes], None]:
-    """Yield the ids of the units that are in an incomplete version at this moment, in order of id."""
+    """Yield the ids of the units that are in an incomplete version at this moment, in order
+    of id.
+    """
     params = {"repository": repository_id, "number": number, "type": None}
     async with server_cursor(database, "version_content_ids", params) as cursor:
         while rows := await cursor.fetchmany(batch_size):
@@ -136,9 +143,12 @@ async def count_missing_artifacts(database: Database, name: str, number: int | N
 async def _cursor(
     database: Database, statement_name: str, params: Mapping[str, Any], name: str, *numbers: int
 ) -> AsyncIterator[AsyncServerCursor[tuple[Any, ...]]]:
-    """Open a cursor on what a statement says of versions. Raise `VersionNotFoundError` when one of them was deleted before it was open."""
+    """Open a cursor on what a statement says of versions. Raise `VersionNotFoundError` when one of
+    them was deleted before it was open.
+    """
     async with server_cursor(database, statement_name, params) as cursor:
-        # Numbers are never used again: a version that is still there was there when the cursor was opened.
+        # Numbers are never used again: a version that is still there was there when the cursor was
+        # opened.
         for number in numbers:
             await find_version(database, name, number)
         yield cursor

@@ -1,4 +1,6 @@
-"""Finding a complete version by its repository's name and its number, with errors that say which of the two is missing."""
+"""Finding a complete version by its repository's name and its number, with errors that say which of
+the two is missing.
+"""
 
 from collections.abc import Sequence
 from typing import Any, Final
@@ -38,7 +40,9 @@ async def find_version(
 
 
 async def find_versions(database: Database, name: str) -> list[RepositoryVersion]:
-    """Return the complete versions of a repository by number. Raise `RepositoryNotFoundError` when there is no such repository."""
+    """Return the complete versions of a repository by number. Raise `RepositoryNotFoundError` when
+    there is no such repository.
+    """
     rows = await database.fetch("find_versions", {"name": name})
     if any(map(_lacks_root, rows)):
         await add_missing_roots(database, rows[0][0])

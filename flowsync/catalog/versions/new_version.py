@@ -1,8 +1,9 @@
 """A version in the making: what may be done to its membership before it is complete.
 
-1. Every call is one or two statements, committed when it returns. A crash leaves an incomplete version, which nobody sees and the next
-   opening discards.
-2. Only the net effect counts. A unit that is added and removed again leaves no row; one that is removed and added again keeps its old row.
+1. Every call is one or two statements, committed when it returns. A crash leaves an incomplete
+   version, which nobody sees and the next opening discards.
+2. Only the net effect counts. A unit that is added and removed again leaves no row; one that is
+   removed and added again keeps its old row.
 3. What a sync has declared is kept in a temporary table of the connection, not in memory.
 """
 
@@ -29,13 +30,15 @@ its fields are the same.
 class NewVersion:
     """The next version of a repository, in the hands of whoever opened it until the context ends.
 
-    It starts as a copy of the latest version, or of a base. `number` is its own number, `previous` that of the latest complete version, which
-    has `present_before` units. `info` is recorded with it and may be added to. When the context has ended well, `completed` is the version as it was
-    recorded, or `None` when there was nothing to record. With an `expected_root` it is completed only with that root, and otherwise fails with a
-    `PlanOutdatedError`.
+    It starts as a copy of the latest version, or of a base. `number` is its own number, `previous`
+    that of the latest complete version, which has `present_before` units. `info` is recorded with
+    it and may be added to. When the context has ended well, `completed` is the version as it was
+    recorded, or `None` when there was nothing to record. With an `expected_root` it is completed
+    only with that root, and otherwise fails with a `PlanOutdatedError`.
 
-    `last_sync` is what the last successful sync saw of upstream. `this_sync` is asked at the end, with the number at which the repository is left,
-    what is to be remembered instead, if anything; it is written before anybody else can have the repository.
+    `last_sync` is what the last successful sync saw of upstream. `this_sync` is asked at the end,
+    with the number at which the repository is left, what is to be remembered instead, if anything;
+    it is written before anybody else can have the repository.
 
     Several tasks may use it at once; their statements take turns. Methods that change it raise
     `ImmutableVersionError` after the context has ended. A unit is given as its id, or as a
@@ -108,7 +111,9 @@ class NewVersion:
         return {added for (added,) in rows}
 
     async def remove_unseen(self) -> int:
-        """Remove all units that were never given to `associate` with `seen`; return their number."""
+        """Remove all units that were never given to `associate` with `seen`; return their
+        number.
+        """
         ((count,),) = await self._changeable().fetch("remove_unseen")
         return int(count)
 
@@ -119,7 +124,9 @@ class NewVersion:
         await self._changeable().execute("keep_content", keys=keys, repo_keys=repo_keys)
 
     def content_ids(self, batch_size: int = BATCH_SIZE) -> AsyncGenerator[list[bytes], None]:
-        """Yield the ids of the units that are in the version now, in order, at most `batch_size` at a time."""
+        """Yield the ids of the units that are in the version now, in order, at most `batch_size` at
+        a time.
+        """
         session = self._session
         return unfinished_content_ids(
             session.database, session.repository_id, self.number, batch_size

@@ -1,14 +1,19 @@
 """Opening a version, and what becomes of it when its context ends.
 
-1. One new version of a repository at a time, over all processes: the repository is locked (`repository_lock.py`) before anything is read.
-2. What a dead process left unfinished is discarded by the next opening, which cannot begin a version beside it. The lock tells dead from slow: who
-   holds no lock has no connection to write over.
-3. The number is used up only by completion. A version that failed, was cancelled or changed nothing leaves its number to the next one.
-4. At the end, versions that the repository does not retain are deleted, also when no version was made: the last time may have been
-   prevented from it. Should that fail, the version that was completed stays.
+1. One new version of a repository at a time, over all processes: the repository is locked
+   (`repository_lock.py`) before anything is read.
+2. What a dead process left unfinished is discarded by the next opening, which cannot begin a
+   version beside it. The lock tells dead from slow: who holds no lock has no connection to write
+   over.
+3. The number is used up only by completion. A version that failed, was cancelled or changed nothing
+   leaves its number to the next one.
+4. At the end, versions that the repository does not retain are deleted, also when no version was
+   made: the last time may have been prevented from it. Should that fail, the version that was
+   completed stays.
 
-Decided: cleaning up after an error or a cancellation has a second, and is not shielded from another cancellation, because rule 2 makes it a
-courtesy; who cancels a large sync does not want to wait until its rows are undone.
+Decided: cleaning up after an error or a cancellation has a second, and is not shielded from another
+cancellation, because rule 2 makes it a courtesy; who cancels a large sync does not want to wait
+until its rows are undone.
 """
 
 import asyncio
@@ -41,12 +46,15 @@ async def open_version(
     base: tuple[str, int] | None = None,
     info: Mapping[str, Any],
 ) -> AsyncIterator[NewVersion]:
-    """Open the next version of `repository`, which is created if need be; complete it when the block ends, discard it when an exception leaves it.
+    """Open the next version of `repository`, which is created if need be; complete it when the
+    block ends, discard it when an exception leaves it.
 
-    The version starts with the units of the latest one, or of `base`, a version (name, number) of this or another repository.
+    The version starts with the units of the latest one, or of `base`, a version (name, number) of
+    this or another repository.
 
-    Raise `RepositoryBusyError` when another version is being made and `wait` is false, `RepositoryNotFoundError` or `VersionNotFoundError`
-    when there is no such base, and at the end a `RepositoryVersionError` when the version's units cannot coexist.
+    Raise `RepositoryBusyError` when another version is being made and `wait` is false,
+    `RepositoryNotFoundError` or `VersionNotFoundError` when there is no such base, and at the end a
+    `RepositoryVersionError` when the version's units cannot coexist.
     """
     repository_id, _ = await ensure_repository(database, repository)
     base_params = await _find_base(database, base)
@@ -81,7 +89,9 @@ async def open_version(
 
 
 async def ensure_repository(database: Database, repository: Repository) -> tuple[int, bool]:
-    """Create the repository unless it exists, give it the settings of `repository` where they differ; return its id, and whether they did."""
+    """Create the repository unless it exists, give it the settings of `repository` where they
+    differ; return its id, and whether they did.
+    """
     allowed = repository.allowed_types
     settings = {
         "name": repository.name,

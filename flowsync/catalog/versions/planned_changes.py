@@ -1,13 +1,16 @@
 """What a sync would change, worked out on the side: nothing that anybody else could see is written.
 
-1. The stream is kept in temporary tables of a session of its own, so memory does not grow with it, and what was planned goes with the tables.
-2. The base, what is added and removed, and the root of the outcome are read in one snapshot. Who makes a version meanwhile changes the truth, not
-   the plan; the planned sync then finds another base.
-3. Additions, removals and replacements are those of a version in the making (`new_version.py`, `completion.py`). Whether all units can coexist is
-   looked at only by the sync itself.
+1. The stream is kept in temporary tables of a session of its own, so memory does not grow with it,
+   and what was planned goes with the tables.
+2. The base, what is added and removed, and the root of the outcome are read in one snapshot. Who
+   makes a version meanwhile changes the truth, not the plan; the planned sync then finds another
+   base.
+3. Additions, removals and replacements are those of a version in the making (`new_version.py`,
+   `completion.py`). Whether all units can coexist is looked at only by the sync itself.
 
-Decided: temporary tables, instead of making the version and rolling it back: content that is inserted in an open transaction holds up every other
-sync that declares the same, for as long as the plan takes, and leaves dead rows in shared tables.
+Decided: temporary tables, instead of making the version and rolling it back: content that is
+inserted in an open transaction holds up every other sync that declares the same, for as long as the
+plan takes, and leaves dead rows in shared tables.
 """
 
 from collections.abc import AsyncIterator, Sequence
@@ -54,7 +57,9 @@ class PlannedDownload(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Base(msgspec.Struct, frozen=True, kw_only=True):
-    """What a version starts from: the latest version, or nothing where the repository does not exist yet; and what the last sync saw of upstream."""
+    """What a version starts from: the latest version, or nothing where the repository does not
+    exist yet; and what the last sync saw of upstream.
+    """
 
     number: int
     present: int
@@ -64,7 +69,9 @@ class Base(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Difference(msgspec.Struct, frozen=True, kw_only=True):
-    """What would change from `base` to content with `root`. `unseen` of the removed units are not in the stream; the others are replaced."""
+    """What would change from `base` to content with `root`. `unseen` of the removed units are not
+    in the stream; the others are replaced.
+    """
 
     base: Base
     root: bytes
@@ -116,7 +123,9 @@ class Planning:
         return Base(number=number, present=present, root=root, state=state, last_sync=last_sync)
 
     async def difference(self, *, mirror: bool) -> Difference:
-        """Return what the stream changes, as a mirror or as an addition. To be called once, after all of it was collected."""
+        """Return what the stream changes, as a mirror or as an addition. To be called once, after
+        all of it was collected.
+        """
         session = self._session
         await session.execute("analyze_foreseen")
         async with session.transaction():

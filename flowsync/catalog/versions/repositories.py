@@ -1,10 +1,13 @@
 """Repositories and their versions: what there is, what it holds, and a new one.
 
-1. A repository comes into being with its first use, with a complete and empty version 0; the `Repository` value at hand decides its settings.
+1. A repository comes into being with its first use, with a complete and empty version 0; the
+   `Repository` value at hand decides its settings.
 2. Only complete versions are seen here; the one in the making belongs to whoever opened it.
-3. What a version holds never changes; it may be deleted, and then the others still hold what they held (`deletion.py`).
-4. Methods that name a repository raise `RepositoryNotFoundError`, and those that name a version `VersionNotFoundError`, when there is none;
-   an iterator does so when its first batch is asked for.
+3. What a version holds never changes; it may be deleted, and then the others still hold what they
+   held (`deletion.py`).
+4. Methods that name a repository raise `RepositoryNotFoundError`, and those that name a version
+   `VersionNotFoundError`, when there is none; an iterator does so when its first batch is asked
+   for.
 5. What may be large comes in batches (`version_content.py`).
 """
 
@@ -38,9 +41,11 @@ class Repositories:
         self._database = database
 
     async def ensure(self, repository: Repository) -> None:
-        """Create the repository unless it exists, and give it the settings of `repository`. One query when there is nothing to do.
+        """Create the repository unless it exists, and give it the settings of `repository`. One
+        query when there is nothing to do.
 
-        When it is to retain fewer versions than before, the surplus is deleted, after waiting for whoever makes a version of it.
+        When it is to retain fewer versions than before, the surplus is deleted, after waiting for
+        whoever makes a version of it.
         """
         repository_id, changed = await ensure_repository(self._database, repository)
         if changed and repository.retain_versions is not None:
@@ -85,7 +90,9 @@ class Repositories:
         return version_content.entries(self._database, name, number, pattern)
 
     def difference(self, name: str, before: int, after: int) -> AsyncGenerator[list[Change], None]:
-        """Yield what differs from version `before` to version `after`, which may be the older one, in order of path, in batches."""
+        """Yield what differs from version `before` to version `after`, which may be the older one,
+        in order of path, in batches.
+        """
         return version_content.difference(self._database, name, before, after)
 
     def bare_units(
@@ -113,7 +120,9 @@ class Repositories:
         type_name: str | None = None,
         reverse: bool = False,
     ) -> AsyncGenerator[list[bytes], None]:
-        """Yield the ids of a version's units (default: the latest), or those of one type, in order, at most `batch_size` at a time."""
+        """Yield the ids of a version's units (default: the latest), or those of one type, in order,
+        at most `batch_size` at a time.
+        """
         return version_content.content_ids(
             self._database, name, number, batch_size, type_name=type_name, reverse=reverse
         )
@@ -121,17 +130,23 @@ class Repositories:
     def added_ids(
         self, name: str, number: int, base: int | None = None
     ) -> AsyncGenerator[list[bytes], None]:
-        """Yield the ids of the units that a version has and `base` (default: its predecessor) has not, in order, in batches."""
+        """Yield the ids of the units that a version has and `base` (default: its predecessor) has
+        not, in order, in batches.
+        """
         return version_content.gained_ids(self._database, name, number, base)
 
     def removed_ids(
         self, name: str, number: int, base: int | None = None
     ) -> AsyncGenerator[list[bytes], None]:
-        """Yield the ids of the units that `base` (default: the predecessor) has and a version has not, in order, in batches."""
+        """Yield the ids of the units that `base` (default: the predecessor) has and a version has
+        not, in order, in batches.
+        """
         return version_content.gained_ids(self._database, name, number, base, lost=True)
 
     async def missing_artifacts(self, name: str, number: int | None = None) -> int:
-        """Return how many paths of a version (default: the latest) have no artifact, because their bytes were never fetched."""
+        """Return how many paths of a version (default: the latest) have no artifact, because their
+        bytes were never fetched.
+        """
         return await version_content.count_missing_artifacts(self._database, name, number)
 
     def new_version(
@@ -142,15 +157,19 @@ class Repositories:
         base: tuple[str, int] | None = None,
         info: Mapping[str, Any] | None = None,
     ) -> AbstractAsyncContextManager[NewVersion]:
-        """Open a new version of `repository`, which is created if need be; see `opening.open_version`."""
+        """Open a new version of `repository`, which is created if need be; see
+        `opening.open_version`.
+        """
         return open_version(self._database, repository, wait=wait, base=base, info=info or {})
 
     async def roll_back(
         self, name: str, number: int, *, wait: bool = True
     ) -> RepositoryVersion | None:
-        """Make a new version that holds what version `number` holds; return `None`, and make none, when the latest version does already.
+        """Make a new version that holds what version `number` holds; return `None`, and make none,
+        when the latest version does already.
 
-        The next sync brings the repository forward again: what it remembers of upstream led to another version, so it is not skipped.
+        The next sync brings the repository forward again: what it remembers of upstream led to
+        another version, so it is not skipped.
         """
         repository = await self.repository(name)
         info = {"rolled_back_to": number}
@@ -163,11 +182,15 @@ class Repositories:
     async def delete_version(
         self, name: str, number: int, *, wait: bool = True
     ) -> RepositoryVersion | None:
-        """Delete a version and return the one that tells its changes from now on; see `deletion.delete_version`."""
+        """Delete a version and return the one that tells its changes from now on; see
+        `deletion.delete_version`.
+        """
         return await delete_version(self._database, name, number, wait=wait)
 
     async def protect_version(self, name: str, number: int, *, protected: bool = True) -> None:
-        """Keep a version from being deleted, by retention and by anyone; or, with `protected=False`, no longer."""
+        """Keep a version from being deleted, by retention and by anyone; or, with
+        `protected=False`, no longer.
+        """
         await find_version(self._database, name, number)
         params = {"name": name, "number": number, "protected": protected}
         if not await self._database.execute("protect_version", params):

@@ -1,13 +1,16 @@
 """The lock of a repository: one at a time changes its versions, over all processes.
 
-It is a session lock of PostgreSQL, held by a connection of its own. Waiting for it costs nothing and can be cancelled. Who lost the connection
-lost the lock, and can write no more: whatever a holder writes goes over that connection.
+It is a session lock of PostgreSQL, held by a connection of its own. Waiting for it costs nothing
+and can be cancelled. Who lost the connection lost the lock, and can write no more: whatever a
+holder writes goes over that connection.
 
-Whoever holds it tells clean-up so, by a second lock that all holders share, before anything is looked up (`orphans.py`).
+Whoever holds it tells clean-up so, by a second lock that all holders share, before anything is
+looked up (`orphans.py`).
 
-Decided: the connection's scratch tables stay from one version to the next. Of first syncs of two files, one after the other in one engine, each took
-16.4 ms while they were made and dropped each time, the server's CPU 8.4, and takes 13.3 and 6.0 (medians of three rounds, in turns); and each left 68
-dead rows in the server's own catalogue, of which hardly one remains.
+Decided: the connection's scratch tables stay from one version to the next. Of first syncs of two
+files, one after the other in one engine, each took 16.4 ms while they were made and dropped each
+time, the server's CPU 8.4, and takes 13.3 and 6.0 (medians of three rounds, in turns); and each
+left 68 dead rows in the server's own catalogue, of which hardly one remains.
 """
 
 from collections.abc import AsyncIterator
@@ -31,7 +34,8 @@ _SCRATCH: Final = (
 async def locked_connection(
     database: Database, name: str, repository_id: int, *, wait: bool
 ) -> AsyncIterator[Connection]:
-    """Lend a connection that holds the lock of a repository until the block ends, and has the scratch tables of a version (`new_version.sql`), empty.
+    """Lend a connection that holds the lock of a repository until the block ends, and has the
+    scratch tables of a version (`new_version.sql`), empty.
 
     Raise `RepositoryBusyError` when somebody else has it and `wait` is false.
     """

@@ -1,15 +1,20 @@
 """The roots of versions: one digest of the set of units that each holds (`model/content_set.py`).
 
-1. A version gets its root with its completion, from the state of its predecessor and the units that its rows add and remove: the cost follows the
-   change, and memory is flat. What a version started from does not matter, because its rows tell the difference to its predecessor in any case.
-2. No version's root ever changes: deletion changes which rows say what a version holds, not what it holds.
-3. Versions of a flowsync that knew no roots get them when they are first looked at, all of a repository at once, in one pass over its rows.
+1. A version gets its root with its completion, from the state of its predecessor and the units that
+   its rows add and remove: the cost follows the change, and memory is flat. What a version started
+   from does not matter, because its rows tell the difference to its predecessor in any case.
+2. No version's root ever changes: deletion changes which rows say what a version holds, not what it
+   holds.
+3. Versions of a flowsync that knew no roots get them when they are first looked at, all of a
+   repository at once, in one pass over its rows.
 
-Decided: rule 3, instead of a migration that reads every row of every repository while everybody waits. Nobody is locked out meanwhile: the rows
-are read in one snapshot, and what is written is true whatever happened since.
+Decided: rule 3, instead of a migration that reads every row of every repository while everybody
+waits. Nobody is locked out meanwhile: the rows are read in one snapshot, and what is written is
+true whatever happened since.
 
-Decided: the sums are taken in a thread, 500 units at a time, so that the loop never waits for the interpreter lock longer than for one of them
-(some 4 ms), instead of in hash workers: a sync would gain some µs for a unit that changed, of the 300 and more that it costs
+Decided: the sums are taken in a thread, 500 units at a time, so that the loop never waits for the
+interpreter lock longer than for one of them (some 4 ms), instead of in hash workers: a sync would
+gain some µs for a unit that changed, of the 300 and more that it costs
 (`bench/catalog/bench_versions.py`).
 """
 
@@ -42,7 +47,8 @@ class Listed(NamedTuple):
 async def next_state(
     session: VersionSession, start: Start, *, added: int, removed: int, beside: bool = False
 ) -> bytes:
-    """Return the state of the version in the making, given what it started from, with so many units `added` and `removed`.
+    """Return the state of the version in the making, given what it started from, with so many units
+    `added` and `removed`.
 
     `beside` lets other statements of the session run meanwhile.
     """
@@ -62,7 +68,9 @@ async def state_after(
     *,
     beside: bool = False,
 ) -> bytes:
-    """Return the state to which a `state` comes by units that are added and others that are removed; `beside` as above."""
+    """Return the state to which a `state` comes by units that are added and others that are
+    removed; `beside` as above.
+    """
     for listed, change in ((added, with_units), (removed, without_units)):
         async with aclosing(_units(session, listed, beside)) as batches:
             async for units in batches:
@@ -93,7 +101,9 @@ async def add_missing_roots(database: Database, repository_id: int) -> None:
 
 
 async def _add_roots(database: Database, repository_id: int, numbers: list[int]) -> None:
-    """Go through the repository's history up to the last of `numbers`, and leave at each the root of the version."""
+    """Go through the repository's history up to the last of `numbers`, and leave at each the root
+    of the version.
+    """
     waiting = iter(numbers)
     number = next(waiting)
     state = EMPTY_STATE
@@ -116,7 +126,8 @@ def _changed(state: bytes, changes: Sequence[tuple[int, bytes, bool]]) -> bytes:
 
 
 async def _set_root(database: Database, repository_id: int, number: int, state: bytes) -> None:
-    # Committed one by one: whoever holds several of these rows at once could meet a deletion that holds others.
+    # Committed one by one: whoever holds several of these rows at once could meet a deletion that
+    # holds others.
     params = {
         "repository": repository_id,
         "number": number,

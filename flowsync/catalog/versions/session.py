@@ -1,4 +1,6 @@
-"""The session in which versions are made or deleted: the connection that holds the repository's lock, and what is written over it."""
+"""The session in which versions are made or deleted: the connection that holds the repository's
+lock, and what is written over it.
+"""
 
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -13,7 +15,8 @@ from flowsync.catalog.postgres.sessions import Connection
 
 
 class Start(msgspec.Struct, frozen=True, kw_only=True):
-    """What a version starts from: the latest version, `previous`, with its `present` units, or the base, by repository id and number.
+    """What a version starts from: the latest version, `previous`, with its `present` units, or the
+    base, by repository id and number.
 
     `root_state` is that of the latest version; `None` when an older flowsync made it.
     """
@@ -31,8 +34,8 @@ class Start(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RepositorySession:
-    """The one connection over which the versions of a repository are changed; made by whoever took the lock (`repository_lock.py`), and of no use
-    after it.
+    """The one connection over which the versions of a repository are changed; made by whoever took
+    the lock (`repository_lock.py`), and of no use after it.
 
     The statements get the id of the `repository` as a parameter besides their own.
     """
@@ -57,7 +60,9 @@ class RepositorySession:
     async def cursor(
         self, name: str, **params: Any
     ) -> AsyncIterator[AsyncServerCursor[tuple[Any, ...]]]:
-        """Open a server-side cursor on what a named statement gives, in a transaction of its own."""
+        """Open a server-side cursor on what a named statement gives, in a transaction of
+        its own.
+        """
         async with self.transaction():
             self.database.round_trips += 1
             async with opened(self._connection, name, {**self._bound, **params}) as cursor:
@@ -66,13 +71,17 @@ class RepositorySession:
     def cursor_beside(
         self, name: str
     ) -> AbstractAsyncContextManager[AsyncServerCursor[tuple[Any, ...]]]:
-        """Open the like over a connection of its own, to be read while statements of the session run; it sees what they had written before."""
+        """Open the like over a connection of its own, to be read while statements of the session
+        run; it sees what they had written before.
+        """
         self.database.round_trips += 3
         return server_cursor(self.database, name, self._bound)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[None]:
-        """Let the statements of the block be committed together, or not at all when an exception leaves it."""
+        """Let the statements of the block be committed together, or not at all when an exception
+        leaves it.
+        """
         self.database.round_trips += 2
         async with self._connection.transaction():
             yield

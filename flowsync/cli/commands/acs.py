@@ -1,4 +1,6 @@
-"""`flowsync acs`: alternate content sources, from which syncs take bytes before they ask upstream."""
+"""`flowsync acs`: alternate content sources, from which syncs take bytes before they ask
+upstream.
+"""
 
 from collections.abc import Sequence
 
@@ -24,9 +26,10 @@ _json = click.option("--json", "as_json", is_flag=True, help="Print one JSON obj
 def command() -> None:
     """Alternate content sources: places that have the same bytes, nearer or cheaper than upstream.
 
-    A source is any upstream, also a local folder (file:///media/dvd/). Of it only metadata is read, by `refresh`; every sync then takes what it
-    needs from there where the digest is the same, and from its own upstream where that fails. Credentials are those of
-    [alternate_sources.NAME] in flowsync.toml.
+    A source is any upstream, also a local folder (file:///media/dvd/). Of it only metadata is read,
+    by `refresh`; every sync then takes what it needs from there where the digest is the same, and
+    from its own upstream where that fails. Credentials are those of [alternate_sources.NAME] in
+    flowsync.toml.
     """
 
 
@@ -42,7 +45,9 @@ def command() -> None:
 def _add(
     place: GlobalOptions, *, name: str, source: str, url: str, paths: tuple[str, ...], priority: int
 ) -> None:
-    """Record alternate source NAME, or change it: an upstream of kind SOURCE at URL, which must not hold credentials."""
+    """Record alternate source NAME, or change it: an upstream of kind SOURCE at URL, which must not
+    hold credentials.
+    """
     if source not in kind_names():
         raise click.UsageError(
             f"there is no source {source!r}; installed are: {', '.join(kind_names())}"
@@ -70,7 +75,9 @@ async def _record(
 @_json
 @click.pass_obj
 def _refresh(place: GlobalOptions, *, names: tuple[str, ...], as_json: bool) -> int:
-    """Read what alternate sources have now, all of them unless NAMEs are given. No file is fetched, only metadata."""
+    """Read what alternate sources have now, all of them unless NAMEs are given. No file is fetched,
+    only metadata.
+    """
     outcomes = run_async(_refresh_all(place, names))
     for name, outcome in outcomes:
         where = f"{name}: {outcome.path}" if outcome.path else name

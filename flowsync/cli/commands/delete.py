@@ -20,8 +20,9 @@ from flowsync.model.repository import RepositoryVersion
 def command(place: GlobalOptions, name: str, number: int, no_wait: bool, as_json: bool) -> None:
     """Delete version NUMBER of repository NAME. There is no way back.
 
-    All other versions keep exactly what they hold; the next one tells from then on what this one added and removed. Files in the store stay. The
-    number is never used again. A protected version and the only one of a repository cannot be deleted.
+    All other versions keep exactly what they hold; the next one tells from then on what this one
+    added and removed. Files in the store stay. The number is never used again. A protected version
+    and the only one of a repository cannot be deleted.
     """
     successor, latest = run_async(_delete(place, name, number, wait=not no_wait))
     if as_json:

@@ -14,7 +14,9 @@ from flowsync.cli.settings import load
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.pass_obj
 def command(place: GlobalOptions, name: str, number: int, as_json: bool) -> None:
-    """Protect version NUMBER of repository NAME from deletion, by hand and by retain_versions, which does not count it either."""
+    """Protect version NUMBER of repository NAME from deletion, by hand and by retain_versions,
+    which does not count it either.
+    """
     set_protection(place, name, number, protected=True, as_json=as_json)
 
 

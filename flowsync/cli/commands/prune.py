@@ -26,12 +26,15 @@ from flowsync.cli.settings import load
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.pass_obj
 def command(place: GlobalOptions, *, older_than: timedelta, apply: bool, as_json: bool) -> int:
-    """Remove what nothing needs any more: units that no version has, their bytes, and what killed processes left behind.
+    """Remove what nothing needs any more: units that no version has, their bytes, and what killed
+    processes left behind.
 
-    Without --yes nothing is changed; counts and sizes say what would be removed. Units get lost to all versions when versions are deleted, or when
-    a sync is stopped before its version is complete.
+    Without --yes nothing is changed; counts and sizes say what would be removed. Units get lost to
+    all versions when versions are deleted, or when a sync is stopped before its version is
+    complete.
 
-    It is safe to run beside syncs. What a running sync may be using stays, whatever --older-than says.
+    It is safe to run beside syncs. What a running sync may be using stays, whatever --older-than
+    says.
 
     Exit status: 0 when all is well, 3 when a file cannot be removed.
     """

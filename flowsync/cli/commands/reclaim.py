@@ -31,12 +31,15 @@ def command(
     apply: bool,
     as_json: bool,
 ) -> None:
-    """Free the disk space of versions of repository NAME, all of them unless NUMBERs are given, and keep the versions.
+    """Free the disk space of versions of repository NAME, all of them unless NUMBERs are given, and
+    keep the versions.
 
-    Bytes go that no other version, of this or another repository, needs, and of which a source is known to fetch them from again. The content
-    becomes what it is after an on-demand sync; a sync with the policy immediate fetches it again.
+    Bytes go that no other version, of this or another repository, needs, and of which a source is
+    known to fetch them from again. The content becomes what it is after an on-demand sync; a sync
+    with the policy immediate fetches it again.
 
-    Without --yes nothing is changed. What has no source is listed on stderr and stays. Exports keep the bytes that they link to.
+    Without --yes nothing is changed. What has no source is listed on stderr and stays. Exports keep
+    the bytes that they link to.
     """
     if numbers and keep_latest:
         raise click.UsageError("name versions, or say how many to keep, not both")

@@ -20,8 +20,8 @@ from flowsync.model.repository import RepositoryVersion
 def command(place: GlobalOptions, name: str, number: int, no_wait: bool, as_json: bool) -> None:
     """Make a new version of repository NAME that holds what version NUMBER holds.
 
-    All versions stay as they are. When the latest version holds just that already, no version is made. The next sync brings the repository
-    forward again, to what upstream has then.
+    All versions stay as they are. When the latest version holds just that already, no version is
+    made. The next sync brings the repository forward again, to what upstream has then.
     """
     version, latest = run_async(_roll_back(place, name, number, wait=not no_wait))
     if as_json:

@@ -59,8 +59,9 @@ def command(
 ) -> None:
     """List the newest runs of repository NAME, or of all repositories, newest first.
 
-    A run is "lost" when its process is gone without having said how it ended: it was killed, or its machine stopped. Nothing that it left
-    half-done is visible, and the next sync goes on from what it fetched.
+    A run is "lost" when its process is gone without having said how it ended: it was killed, or its
+    machine stopped. Nothing that it left half-done is visible, and the next sync goes on from what
+    it fetched.
 
     With --remove-older-than, records of runs go, of NAME or of all repositories, with what they
     left out. Versions stay. Of each repository the last run stays, and the last that went well.

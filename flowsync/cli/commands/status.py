@@ -17,7 +17,9 @@ from flowsync.cli.settings import Configuration, load
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.pass_obj
 def command(place: GlobalOptions, as_json: bool) -> None:
-    """Show where home, database and store are, how large they are, when blobs were verified, and the latest version of every repository."""
+    """Show where home, database and store are, how large they are, when blobs were verified, and
+    the latest version of every repository.
+    """
     facts = run_async(_facts(load(place)))
     if as_json:
         tell_json(facts)

@@ -12,5 +12,7 @@ from flowsync.cli.place import GlobalOptions
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.pass_obj
 def command(place: GlobalOptions, name: str, number: int, as_json: bool) -> None:
-    """Let version NUMBER of repository NAME be deleted again, by hand, or by retain_versions with the next version."""
+    """Let version NUMBER of repository NAME be deleted again, by hand, or by retain_versions with
+    the next version.
+    """
     set_protection(place, name, number, protected=False, as_json=as_json)

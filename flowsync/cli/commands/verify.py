@@ -35,7 +35,8 @@ def command(
     limit: float | None,
     as_json: bool,
 ) -> int:
-    """Check the stored bytes of all versions of repository NAME, by default of all repositories, against their sizes and digests.
+    """Check the stored bytes of all versions of repository NAME, by default of all repositories,
+    against their sizes and digests.
 
     What was checked longest ago comes first. It may be interrupted: the next run goes on where this
     one was. What is damaged is moved to store/quarantine in the home at once, so that nobody is

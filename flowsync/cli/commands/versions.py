@@ -16,7 +16,8 @@ from flowsync.model.repository import RepositoryVersion
 def command(place: GlobalOptions, name: str, as_json: bool) -> None:
     """List the versions of repository NAME, oldest first.
 
-    Versions with the same root hold the same content, in whatever repository and on whatever machine; --json shows it whole.
+    Versions with the same root hold the same content, in whatever repository and on whatever
+    machine; --json shows it whole.
     """
     versions = run_async(_versions(place, name))
     if as_json:

@@ -1,7 +1,9 @@
-"""How the body of an HTTP answer comes from its connection: in chunks by the client, or past it through a tap.
+"""How the body of an HTTP answer comes from its connection: in chunks by the client, or past it
+through a tap.
 
-A large body that goes to a file as it comes takes the tap, because the client's way costs the loop a copy, a wake-up and a future for every piece,
-and the loop is what all transfers share. Encrypted, chunked, compressed and bandwidth-limited bodies come by the client.
+A large body that goes to a file as it comes takes the tap, because the client's way costs the loop
+a copy, a wake-up and a future for every piece, and the loop is what all transfers share. Encrypted,
+chunked, compressed and bandwidth-limited bodies come by the client.
 """
 
 from typing import Final
@@ -18,13 +20,17 @@ from flowsync.model.fetch import FetchRequest, Fill
 from flowsync.model.url import redact
 
 LARGE: Final = 1 << 20
-"""Bytes of a body that are worth a tap. Chosen: a sync of 5 000 files of mixed sizes took as long with 256 KiB, 1 MiB, 4 MiB and no taps at all."""
+"""Bytes of a body that are worth a tap. Chosen: a sync of 5 000 files of mixed sizes took as long
+with 256 KiB, 1 MiB, 4 MiB and no taps at all.
+"""
 
 
 async def bring(
     reply: Reply, inflow: Inflow, request: FetchRequest, tally: Tally, slot: Slot
 ) -> None:
-    """Bring the body to its end. Raise `BrokenBodyError`, `TransferTimeoutError`, or what the inflow raises."""
+    """Bring the body to its end. Raise `BrokenBodyError`, `TransferTimeoutError`, or what the
+    inflow raises.
+    """
     fill = _direct(reply, inflow, request)
     if fill is not None and (diverted := reply.divert()) is not None:
         arrived, tap = diverted
@@ -80,7 +86,8 @@ async def _read(
 
 
 def _rescue(content: aiohttp.StreamReader, error: Exception) -> bytes:
-    # The client hides bytes that had arrived before a body broke behind the error; without it they can be had, and need not be fetched again.
+    # The client hides bytes that had arrived before a body broke behind the error; without it they
+    # can be had, and need not be fetched again.
     if isinstance(error, TimeoutError) or content.exception() is None:
         return b""
     content.set_exception(None)  # type: ignore[arg-type]

@@ -62,7 +62,9 @@ def unanswered(url: str, error: Exception, remote: Remote) -> TransferError:
 
 
 def broken(error: Exception | None, request: FetchRequest, tally: Tally) -> TransferError:
-    """Return the error of an answer whose body ends too early, with what was raised about it, if anything was."""
+    """Return the error of an answer whose body ends too early, with what was raised about it, if
+    anything was.
+    """
     url = redact(request.url)
     if isinstance(error, TimeoutError):
         return timeout(url, error, request.remote)

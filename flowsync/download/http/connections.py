@@ -38,7 +38,9 @@ from flowsync.model.url import Origin
 
 _READ_BUFFER: Final = 1 << 18
 _TEMPLATES: Final = 1024
-"""How many parties' connection settings are kept: a bound for daemons that follow redirects to ever new hosts."""
+"""How many parties' connection settings are kept: a bound for daemons that follow redirects to ever
+new hosts.
+"""
 
 _BROKEN_EARLY: Final = (
     aiohttp.ClientOSError,
@@ -48,7 +50,9 @@ _BROKEN_EARLY: Final = (
 
 
 class Target(msgspec.Struct, frozen=True, kw_only=True):
-    """Whom a request goes to, and how to connect. `url` is in wire form; `proxy` is the proxy's URL, `proxy_headers` greet it where it tunnels."""
+    """Whom a request goes to, and how to connect. `url` is in wire form; `proxy` is the proxy's
+    URL, `proxy_headers` greet it where it tunnels.
+    """
 
     url: str
     origin: Origin
@@ -77,9 +81,11 @@ class Reply:
         self._connection = connection
 
     def divert(self) -> tuple[bytes, Tap] | None:
-        """Take the rest of the body, whose `length` is known, away from the client: return the bytes that it has read, and a tap for those to come.
+        """Take the rest of the body, whose `length` is known, away from the client: return the
+        bytes that it has read, and a tap for those to come.
 
-        Return `None` where that cannot be: the connection is encrypted or broken, or the body is already there.
+        Return `None` where that cannot be: the connection is encrypted or broken, or the body is
+        already there.
         """
         content, protocol = self.content, self._connection.protocol
         transport = self._connection.transport
@@ -102,7 +108,9 @@ class Reply:
         return arrived, Tap(descriptor, self.length - content.total_bytes)
 
     def read_elsewhere(self) -> None:
-        """Tell the client that its diverted body came to its end, so that the connection can be used again."""
+        """Tell the client that its diverted body came to its end, so that the connection can be
+        used again.
+        """
         self.content.feed_eof()
 
     def release(self) -> None:
@@ -154,7 +162,9 @@ class Connections:
             raise
 
     def _request(self, target: Target) -> aiohttp.ClientRequest:
-        """Return what tells the connector whom to connect to. Behind a proxy it is made anew, because the connector writes into it."""
+        """Return what tells the connector whom to connect to. Behind a proxy it is made anew,
+        because the connector writes into it.
+        """
         if target.proxy is not None:
             return aiohttp.ClientRequest(
                 "GET",

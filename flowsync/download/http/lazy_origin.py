@@ -1,7 +1,8 @@
 """The HTTP origin, opened by the first request that needs it.
 
-Decided: the HTTP client is imported then and not with the engine, because it is a third of what a command takes to start (0.35 of 1.0 s), and most
-commands ask no upstream: `versions`, `diff`, `show`, `prune` and syncs from folders. It is imported in a thread, so the loop goes on meanwhile.
+Decided: the HTTP client is imported then and not with the engine, because it is a third of what a
+command takes to start (0.35 of 1.0 s), and most commands ask no upstream: `versions`, `diff`,
+`show`, `prune` and syncs from folders. It is imported in a thread, so the loop goes on meanwhile.
 """
 
 import asyncio
@@ -20,13 +21,17 @@ if TYPE_CHECKING:
 
 @asynccontextmanager
 async def defer_http(product: str, limits: HostLimits) -> AsyncIterator["DeferredHttpOrigin"]:
-    """Give an origin for as long as the block runs. `product` is name and version for the `User-Agent`."""
+    """Give an origin for as long as the block runs. `product` is name and version for the
+    `User-Agent`.
+    """
     async with AsyncExitStack() as opened:
         yield DeferredHttpOrigin(product, limits, opened)
 
 
 class DeferredHttpOrigin:
-    """Brings bodies over http and https. Made by `defer_http`, whose block closes what this opens."""
+    """Brings bodies over http and https. Made by `defer_http`, whose block closes what this
+    opens.
+    """
 
     steady: Final = False
 

@@ -32,12 +32,12 @@ from typing import Final
 import aiohttp
 import msgspec
 
+from flowsync.download.http import client_errors, proxy, tls
+from flowsync.download.http import redirects as route
+from flowsync.download.http import request_headers as headers
 from flowsync.download.http.body import bring
 from flowsync.download.http.client_errors import understand
 from flowsync.download.http.connections import Connections, Reply, Target
-from flowsync.download.http.origin import client_errors, proxy, tls
-from flowsync.download.http.origin import redirects as route
-from flowsync.download.http.origin import request_headers as headers
 from flowsync.download.http.proxy import Proxy
 from flowsync.download.http.redirects import Hop
 from flowsync.download.pacing.host_limits import HostLimits, Slot
@@ -80,7 +80,9 @@ class _Setup(msgspec.Struct, frozen=True, kw_only=True):
 
 @asynccontextmanager
 async def open_http(product: str, limits: HostLimits) -> AsyncIterator["HttpOrigin"]:
-    """Open connections for as long as the block runs. `product` is name and version for the `User-Agent`."""
+    """Open connections for as long as the block runs. `product` is name and version for the
+    `User-Agent`.
+    """
     connector = aiohttp.TCPConnector(limit=0, resolver=aiohttp.ThreadedResolver())
     async with connector:
         yield HttpOrigin(Connections(connector), user_agent(product), limits)
@@ -105,7 +107,9 @@ class HttpOrigin:
         self._setting_up = asyncio.Lock()
 
     async def attempt(self, request: FetchRequest, sink: Sink, tally: Tally) -> Received:
-        """Make one try, following redirects. Raise `TransferError`, `SizeMismatchError`, or `DeclarationError` for unusable certificates."""
+        """Make one try, following redirects. Raise `TransferError`, `SizeMismatchError`, or
+        `DeclarationError` for unusable certificates.
+        """
         remote = request.remote
         setup = self._setup(remote) or await self._new_setup(remote)
         hop = route.start(request.url, remote.url)
@@ -161,7 +165,8 @@ class HttpOrigin:
 
     async def _new_setup(self, remote: Remote) -> _Setup:
         key = _settings(remote)
-        # One at a time: a remote's first requests come in a crowd, and reading the system's CAs costs some 20 ms.
+        # One at a time: a remote's first requests come in a crowd, and reading the system's CAs
+        # costs some 20 ms.
         async with self._setting_up:
             before = self._setups.get(key)
             if before is not None and before.fresh:
@@ -256,7 +261,8 @@ def _settings(remote: Remote) -> object:
 
 
 def _tunnel_headers(through: Proxy | None, target: Origin) -> Mapping[str, str] | None:
-    # Only a tunnel for https is greeted on its own; a plain request carries the proxy's header itself.
+    # Only a tunnel for https is greeted on its own; a plain request carries the proxy's header
+    # itself.
     if through is None or through.authorization is None or target[0] != "https":
         return None
     return {"Proxy-Authorization": through.authorization}

@@ -1,6 +1,8 @@
-"""Which proxy a request goes through: the remote's own, else, where the remote asks for it, the environment's.
+"""Which proxy a request goes through: the remote's own, else, where the remote asks for it, the
+environment's.
 
-Decided: the environment is read here and not by the HTTP client, whose switch for it would also send passwords from `~/.netrc`.
+Decided: the environment is read here and not by the HTTP client, whose switch for it would also
+send passwords from `~/.netrc`.
 """
 
 from urllib.parse import unquote, urlsplit

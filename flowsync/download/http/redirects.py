@@ -45,7 +45,9 @@ class Hop(NamedTuple):
 
 
 def start(url: str, remote_url: str) -> Hop:
-    """Return the first hop to `url` for a remote. Raise `UnsupportedUrlError` for a malformed URL, or one with a user in it."""
+    """Return the first hop to `url` for a remote. Raise `UnsupportedUrlError` for a malformed URL,
+    or one with a user in it.
+    """
     found = _look_at(url)
     if isinstance(found, str):
         raise UnsupportedUrlError(redact(url), found)

@@ -1,7 +1,8 @@
 """What a request says: who we are, what the remote wants said, which bytes are wanted. Pure.
 
-Decided: a remote's own headers travel like its credentials, only to the party of its URL (`route`), because tokens hide under any name
-(`PRIVATE-TOKEN`, `X-Api-Key`). Those that can only describe the client go to everybody.
+Decided: a remote's own headers travel like its credentials, only to the party of its URL (`route`),
+because tokens hide under any name (`PRIVATE-TOKEN`, `X-Api-Key`). Those that can only describe the
+client go to everybody.
 """
 
 from base64 import b64encode
@@ -28,7 +29,9 @@ def basic(username: str, password: str) -> str:
 
 
 class Greeting:
-    """What requests of one remote have in common. `to_all` goes to every host, `to_own` only to the remote's own."""
+    """What requests of one remote have in common. `to_all` goes to every host, `to_own` only to the
+    remote's own.
+    """
 
     __slots__ = ("to_all", "to_own")
 
@@ -46,7 +49,9 @@ class Greeting:
 
 
 def compose(greeting: Greeting, request: FetchRequest, hop: Hop, tally: Tally) -> Headers:
-    """Return the headers of one request. The request's own replace the remote's of the same name."""
+    """Return the headers of one request. The request's own replace the remote's of the same
+    name.
+    """
     headers = greeting.to_own if hop.trusted else greeting.to_all
     own = request.headers
     if own:

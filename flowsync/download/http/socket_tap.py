@@ -1,17 +1,20 @@
 """The way of a large body past the loop: threads bring its bytes from the socket into the file.
 
-1. The client's protocol has read the head and perhaps the first bytes; from then on it reads nothing, and a tap takes exactly the bytes that are left
-   of the body. So the connection can be used again afterwards.
-2. The loop only waits until something has arrived. It is woken for half a mebibyte or the rest, not for every packet; what comes more slowly is
-   moved twice a second.
-3. What moves the bytes never waits for the network, and moves a few mebibytes at most. So the threads are shared by any number of bodies, and whoever
-   cancels a transfer can wait for its thread.
+1. The client's protocol has read the head and perhaps the first bytes; from then on it reads
+   nothing, and a tap takes exactly the bytes that are left of the body. So the connection can be
+   used again afterwards.
+2. The loop only waits until something has arrived. It is woken for half a mebibyte or the rest, not
+   for every packet; what comes more slowly is moved twice a second.
+3. What moves the bytes never waits for the network, and moves a few mebibytes at most. So the
+   threads are shared by any number of bodies, and whoever cancels a transfer can wait for its
+   thread.
 
-Decided: the kernel is told how much is worth a wake-up (`SO_RCVLOWAT`), because there a wait costs nothing; a pause of our own would be too long for
-a fast line or too short for a slow one.
+Decided: the kernel is told how much is worth a wake-up (`SO_RCVLOWAT`), because there a wait costs
+nothing; a pause of our own would be too long for a fast line or too short for a slow one.
 
-Decided: pieces of a mebibyte, although smaller ones would stay in a core's cache, because each costs four ways through the interpreter lock. Syncs of
-40 files of 64 MiB, medians of ten in turns: 256 KiB 3.6 s, 512 KiB 3.3 s, 1 MiB 3.2 s, and with 8 MiB instead of 4 a thread 3.1 s; 2 MiB 3.2 s.
+Decided: pieces of a mebibyte, although smaller ones would stay in a core's cache, because each
+costs four ways through the interpreter lock. Syncs of 40 files of 64 MiB, medians of ten in turns:
+256 KiB 3.6 s, 512 KiB 3.3 s, 1 MiB 3.2 s, and with 8 MiB instead of 4 a thread 3.1 s; 2 MiB 3.2 s.
 """
 
 import asyncio
@@ -36,9 +39,11 @@ _MOST: Final = 1 << 23
 
 
 class Tap:
-    """The bytes that are left of one body: `left`, in the socket behind `descriptor`, which stays its owner's. `close` is due.
+    """The bytes that are left of one body: `left`, in the socket behind `descriptor`, which stays
+    its owner's. `close` is due.
 
-    `ended` says that the connection did before the body, `error` why, if it was not the other side's orderly end.
+    `ended` says that the connection did before the body, `error` why, if it was not the other
+    side's orderly end.
     """
 
     def __init__(self, descriptor: int, left: int) -> None:
@@ -68,14 +73,17 @@ class Tap:
         return False
 
     async def arrival(self, patience: float | None) -> bool:
-        """Wait until there is something to move, or an end; return `False` when nothing came for `patience` seconds."""
+        """Wait until there is something to move, or an end; return `False` when nothing came for
+        `patience` seconds.
+        """
         soon = _SOON if patience is None else min(_SOON, patience / 2)
         if await self._readable(min(self.left, _WAKE), soon):
             return True
         return await self._readable(1, None if patience is None else patience - soon)
 
     def move(self, target: int, takers: Collection[Take]) -> int:
-        """Write what has arrived to the descriptor `target`, give it to the `takers`, and return how many bytes that were.
+        """Write what has arrived to the descriptor `target`, give it to the `takers`, and return
+        how many bytes that were.
 
         Runs in a thread. Raise `OSError` when they cannot be written.
         """

@@ -1,8 +1,9 @@
 """TLS contexts from what a remote says: own CA, client certificate, or no validation at all.
 
-Whatever is set, the system's CAs are trusted too, because a proxy that inspects TLS and the upstream behind it have different ones.
-A key that is locked by a pass phrase is an error and never a question on the terminal.
-Of PEM text only what stands between the marks counts: files of CAs have comments in every language.
+Whatever is set, the system's CAs are trusted too, because a proxy that inspects TLS and the
+upstream behind it have different ones. A key that is locked by a pass phrase is an error and never
+a question on the terminal. Of PEM text only what stands between the marks counts: files of CAs have
+comments in every language.
 """
 
 import os
@@ -49,7 +50,8 @@ def _state(path: str) -> tuple[int, int, int] | None:
 
 
 def context(remote: Remote) -> ssl.SSLContext | None:
-    """Return the context for a remote, or `None` if it asks for nothing special. Reads files: some 20 ms.
+    """Return the context for a remote, or `None` if it asks for nothing special. Reads files: some
+    20 ms.
 
     Raise `DeclarationError` when a certificate or key cannot be used; no secret is in its text.
     """
@@ -79,7 +81,8 @@ def _trust(made: ssl.SSLContext, remote: str, ca: str) -> None:
 
 def _identify(made: ssl.SSLContext, remote: str, cert: str, key: str | None) -> None:
     try:
-        # OpenSSL reads certificate and key from files only. The folder is private and gone when they are loaded.
+        # OpenSSL reads certificate and key from files only. The folder is private and gone when
+        # they are loaded.
         with tempfile.TemporaryDirectory(prefix="flowsync-") as folder:
             made.load_cert_chain(
                 _as_file(folder, "cert", cert),

@@ -1,20 +1,28 @@
-"""How many requests at a time one upstream can take, learned from its answers. Pure: times come as arguments.
+"""How many requests at a time one upstream can take, learned from its answers. Pure: times come as
+arguments.
 
-1. It rises by one and a half with each answer, so it is two and a half times as high after a round trip, until requests are refused or more of them
-   bring no more.
-2. A refusal is a sign of overload: a status, a time-out, a connection that fails. The first one of a moment lowers the limit a little; further ones,
-   of requests that were under way then, lower it to as many as are still under way: those are what the upstream did take.
-3. Then it holds. Now and then it probes a little higher, or half the way to what was refused last where that is far. A probe that is refused, or does
-   not pay, falls back to where it began, and the next one comes after twice as long; one that pays is followed by a probe of twice the step.
-   Where `Retry-After` makes refusals dear, cuts that follow each other grow and probes are rarer still.
-4. Below one it is a part of the time: one request, then a rest. Between whole numbers, starts are spaced.
-5. Where requests queue up at the upstream, so that fewer would bring as much, it sinks, and comes back if that was wrong.
+1. It rises by one and a half with each answer, so it is two and a half times as high after a round
+   trip, until requests are refused or more of them bring no more.
+2. A refusal is a sign of overload: a status, a time-out, a connection that fails. The first one of
+   a moment lowers the limit a little; further ones, of requests that were under way then, lower it
+   to as many as are still under way: those are what the upstream did take.
+3. Then it holds. Now and then it probes a little higher, or half the way to what was refused last
+   where that is far. A probe that is refused, or does not pay, falls back to where it began, and
+   the next one comes after twice as long; one that pays is followed by a probe of twice the step.
+   Where `Retry-After` makes refusals dear, cuts that follow each other grow and probes are rarer
+   still.
+4. Below one it is a part of the time: one request, then a rest. Between whole numbers, starts are
+   spaced.
+5. Where requests queue up at the upstream, so that fewer would bring as much, it sinks, and comes
+   back if that was wrong.
 
-Decided: whether more requests pay is read from the throughput alone, not from latency: with as many requests under way one is the other's inverse
-(Little's law), and bodies differ in size. Rounds in which there was too little work to fill the limit are not judged.
+Decided: whether more requests pay is read from the throughput alone, not from latency: with as many
+requests under way one is the other's inverse (Little's law), and bodies differ in size. Rounds in
+which there was too little work to fill the limit are not judged.
 
-Decided: few refusals among many answers are forgiven unless they say `Retry-After`, because some upstreams fail at random, however few ask; and
-after many refusals without an answer the limit is what it was at first: that upstream is down, and waiting longer for it would not be kinder.
+Decided: few refusals among many answers are forgiven unless they say `Retry-After`, because some
+upstreams fail at random, however few ask; and after many refusals without an answer the limit is
+what it was at first: that upstream is down, and waiting longer for it would not be kinder.
 
 `bench/download/bench_pacing.py` shows it beside the best fixed number for upstreams of many kinds.
 """
@@ -26,7 +34,9 @@ START: Final = 16.0
 """What most upstreams take."""
 
 _RISE: Final = 1.5
-"""Requests more for each answer, at first. With 1 a slow host gave 0.87 of its best, as the way up was long; with 2 one that refuses gave 0.88."""
+"""Requests more for each answer, at first. With 1 a slow host gave 0.87 of its best, as the way up
+was long; with 2 one that refuses gave 0.88.
+"""
 
 CEILING: Final = 128.0
 """More is impolite, and a run has no more than 200 contents in work."""
@@ -35,7 +45,9 @@ FLOOR: Final = 1 / 128
 """A request of 50 ms every six seconds."""
 
 _CUT: Final = 0.05
-"""What the first refusal takes off. Each further one without an answer in between takes twice as much, at most half."""
+"""What the first refusal takes off. Each further one without an answer in between takes twice as
+much, at most half.
+"""
 
 _DOUBLINGS: Final = 4
 """After so many, the cut is a half."""
@@ -50,7 +62,9 @@ _PAYS: Final = 0.25
 """A part of the growth that the throughput must follow."""
 
 _ROUND: Final = 16
-"""The fewest answers that are judged together; below one request at a time, a quarter of it, because nothing varies there."""
+"""The fewest answers that are judged together; below one request at a time, a quarter of it,
+because nothing varies there.
+"""
 
 _HOLD: Final = 4, 64
 """The rounds before a probe: at first and at most."""
@@ -68,7 +82,9 @@ _FAR: Final = 1.4
 """The first step of a probe goes half the way to a refused level that is so many times as high."""
 
 _WEIGHT: Final = 1 / 64, 1 / 16
-"""Of an answer in the mean duration, of which the pace is made; and of one that took less than half as long, or more than twice."""
+"""Of an answer in the mean duration, of which the pace is made; and of one that took less than half
+as long, or more than twice.
+"""
 
 _DOWN: Final = 64
 """Refusals without an answer in between that show an upstream that is down."""
@@ -96,7 +112,8 @@ class _Round(NamedTuple):
 
 
 class AdaptiveLimit:
-    """The limit of one upstream. It is told of every request that ended, and `limit` is what it thinks now.
+    """The limit of one upstream. It is told of every request that ended, and `limit` is what it
+    thinks now.
 
     `share` is the number of processes that ask the same upstream, each for itself.
     """
@@ -137,7 +154,9 @@ class AdaptiveLimit:
 
     @property
     def return_time(self) -> float:
-        """Seconds in which as many requests as the limit come back after a pause: what one takes, or twice that while the limit is but a guess."""
+        """Seconds in which as many requests as the limit come back after a pause: what one takes,
+        or twice that while the limit is but a guess.
+        """
         return self._duration if self._proven else 2 * self._duration
 
     def answered(self, started: float, now: float, size: int, running: int) -> None:
@@ -157,7 +176,9 @@ class AdaptiveLimit:
             self._end_round(now)
 
     def refused(self, started: float, now: float, running: int, pause: float = 0.0) -> None:
-        """Take note that one of `running` requests was refused, and that upstream asked for a pause."""
+        """Take note that one of `running` requests was refused, and that upstream asked for a
+        pause.
+        """
         if self._credit >= 1 and not pause:
             self._credit -= 1
             return
@@ -178,7 +199,8 @@ class AdaptiveLimit:
             self._duration += (took - self._duration) * _WEIGHT[not near]
             return
         took = max(took, _TICK)
-        # Until now it was that of refusals, and what was learned below one is a time between starts.
+        # Until now it was that of refusals, and what was learned below one is a time between
+        # starts.
         if self._duration and self.limit < 1:
             self.limit = max(FLOOR, min(1.0, self.limit * took / self._duration))
         self._duration, self._answered = took, True
@@ -241,7 +263,8 @@ class AdaptiveLimit:
         else:
             self._strikes += 1
         if self._strikes == 2:
-            # As many as would have been needed for this throughput before requests began to queue up, and some more.
+            # As many as would have been needed for this throughput before requests began to queue
+            # up, and some more.
             assert reference is not None
             knee = reference.level * max(1.0, found.answers / reference.answers)
             self.limit = max(1.0, min(self.limit, 1.25 * knee))
@@ -284,7 +307,9 @@ class AdaptiveLimit:
         return self._refused_level > _FAR * self.limit
 
     def _sinks(self, found: _Round) -> bool:
-        """Try with fewer where requests take twice as long as they once did, and go back if that brings less."""
+        """Try with fewer where requests take twice as long as they once did, and go back if that
+        brings less.
+        """
         trial, self._trial = self._trial, None
         if trial is not None and found.answers < 0.9 * trial[1]:
             self.limit = trial[0]

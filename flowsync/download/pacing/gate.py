@@ -1,12 +1,17 @@
-"""When the next request to one upstream may start. Pure: times come as arguments, the waiting is done elsewhere.
+"""When the next request to one upstream may start. Pure: times come as arguments, the waiting is
+done elsewhere.
 
-1. Fewer requests run than the limit of the next one's remote allows: its own number, or what was learned of the upstream (`adaptive`).
-2. A remote's rate of requests is kept by spacing their starts, its rate of bytes by letting nothing start while bytes are ahead of it. All remotes
-   with a rate share one account, in which each request counts by its own remote's rate.
-3. When upstream answers 429 or 503 with `Retry-After`, nothing starts until then. After that requests come back one by one, spaced as they are where
-   all goes well. What runs meanwhile goes on.
+1. Fewer requests run than the limit of the next one's remote allows: its own number, or what was
+   learned of the upstream (`adaptive`).
+2. A remote's rate of requests is kept by spacing their starts, its rate of bytes by letting nothing
+   start while bytes are ahead of it. All remotes with a rate share one account, in which each
+   request counts by its own remote's rate.
+3. When upstream answers 429 or 503 with `Retry-After`, nothing starts until then. After that
+   requests come back one by one, spaced as they are where all goes well. What runs meanwhile goes
+   on.
 
-Decided: every request teaches the learned limit, also those of remotes with a number of their own, because the upstream is the same.
+Decided: every request teaches the learned limit, also those of remotes with a number of their own,
+because the upstream is the same.
 """
 
 import math
@@ -17,11 +22,15 @@ from flowsync.download.pacing.rate import Spacing
 from flowsync.model.remote import Remote
 
 CREDIT: Final = 0.1
-"""Seconds whose unused share of a rate may be used at once: timers come late, and that must not lower the rate."""
+"""Seconds whose unused share of a rate may be used at once: timers come late, and that must not
+lower the rate.
+"""
 
 
 class Gate:
-    """What is known of one upstream: who runs there, what it takes, and until when it wants to be left alone."""
+    """What is known of one upstream: who runs there, what it takes, and until when it wants to be
+    left alone.
+    """
 
     __slots__ = (
         "_bytes",
@@ -48,7 +57,9 @@ class Gate:
         return self._learned.limit
 
     def opens_at(self, remote: Remote) -> float:
-        """Return from when on a request of `remote` may start; infinity if another one must end first."""
+        """Return from when on a request of `remote` may start; infinity if another one must end
+        first.
+        """
         own = remote.download_concurrency
         if self.running >= (self._learned.slots if own is None else own):
             return math.inf
@@ -76,7 +87,9 @@ class Gate:
             self._requests.book(now, 1 / remote.rate_limit, CREDIT)
 
     def read(self, now: float, count: int, bytes_a_second: int) -> float:
-        """Take note of bytes that arrived, and return how many seconds to wait before more are read."""
+        """Take note of bytes that arrived, and return how many seconds to wait before more are
+        read.
+        """
         self._bytes.book(now, count / bytes_a_second, CREDIT)
         return self._bytes.level_at - now
 
@@ -86,7 +99,9 @@ class Gate:
         self.running -= 1
 
     def refused(self, started: float, now: float, pause: float) -> None:
-        """Take note of an answer, or of none, that means overload; and of how long upstream wants to be left alone."""
+        """Take note of an answer, or of none, that means overload; and of how long upstream wants
+        to be left alone.
+        """
         self._learned.refused(started, now, self.running, pause)
         self.running -= 1
         if pause:

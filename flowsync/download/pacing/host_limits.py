@@ -1,9 +1,12 @@
-"""Who may ask which upstream when, over all runs of an engine: the waiting that `gate` and `line` decide about.
+"""Who may ask which upstream when, over all runs of an engine: the waiting that `gate` and `line`
+decide about.
 
-An upstream is a scheme, a host and a port. A request is let in when the gate is open for its remote; those that wait are let in in the order of the
-line. Whoever is next holds up all behind it, so the most modest remote in the line counts, and nobody starves.
+An upstream is a scheme, a host and a port. A request is let in when the gate is open for its
+remote; those that wait are let in in the order of the line. Whoever is next holds up all behind it,
+so the most modest remote in the line counts, and nobody starves.
 
-A slot is held for one try only: whoever backs off, or hashes, holds none. How the try ended is what the gate learns from.
+A slot is held for one try only: whoever backs off, or hashes, holds none. How the try ended is what
+the gate learns from.
 """
 
 import asyncio
@@ -50,8 +53,9 @@ class Traffic(msgspec.Struct, frozen=True):
 class HostLimits:
     """The slots of all upstreams. One instance an engine; used from one loop.
 
-    `patience` bounds the pauses that upstreams ask for, in seconds. `share` is the number of processes that divide what an upstream takes.
-    All upstreams together get as many requests at a time as the process has descriptors for.
+    `patience` bounds the pauses that upstreams ask for, in seconds. `share` is the number of
+    processes that divide what an upstream takes. All upstreams together get as many requests at a
+    time as the process has descriptors for.
     """
 
     def __init__(self, patience: float, share: int = 1) -> None:
@@ -61,7 +65,9 @@ class HostLimits:
         self._hosts: dict[Origin, _Host] = {}
 
     def slot(self, origin: Origin, request: FetchRequest, tally: Tally) -> "Slot":
-        """Return a context that is entered when a try at `request` may be made at `origin`, and left when it ended. `tally` counts its bytes."""
+        """Return a context that is entered when a try at `request` may be made at `origin`, and
+        left when it ended. `tally` counts its bytes.
+        """
         host = self._hosts.get(origin)
         if host is None:
             host = self._hosts[origin] = _Host(Gate(AdaptiveLimit(self._share)))
@@ -90,7 +96,9 @@ class _Host:
         self._alarm_at = 0.0
 
     def let_in(self, now: float) -> None:
-        """Start whoever's turn it is as long as the gate is open. Whoever was cancelled meanwhile steps out."""
+        """Start whoever's turn it is as long as the gate is open. Whoever was cancelled meanwhile
+        steps out.
+        """
         while self.line:
             ticket = self.line.first()
             remote, turn = ticket.holder
@@ -143,7 +151,9 @@ class Slot:
         self._started = 0.0
 
     async def read(self, count: int, *, last: bool) -> None:
-        """Take note of bytes that arrived, and wait until the remote's rate allows more. After the `last` ones the next request waits instead."""
+        """Take note of bytes that arrived, and wait until the remote's rate allows more. After the
+        `last` ones the next request waits instead.
+        """
         limit = self._request.remote.bandwidth_limit
         if limit is not None:
             wait = self._host.gate.read(self._host.loop.time(), count, limit)

@@ -1,7 +1,9 @@
-"""The seam between trying and trying again: an `Origin` makes one try at a body, a `Tally` carries what the tries before it have brought.
+"""The seam between trying and trying again: an `Origin` makes one try at a body, a `Tally` carries
+what the tries before it have brought.
 
-Decided: the layers below the `Fetcher` speak of tries, not of whole transfers, because a try that continues another one must know how much the sink
-already holds and by which validator upstream would recognise the rest. A fetcher that wraps a fetcher could know neither.
+Decided: the layers below the `Fetcher` speak of tries, not of whole transfers, because a try that
+continues another one must know how much the sink already holds and by which validator upstream
+would recognise the rest. A fetcher that wraps a fetcher could know neither.
 """
 
 from typing import Protocol
@@ -20,14 +22,17 @@ class Origin(Protocol):
         """Whether a body that was whole and wrong would be the same if it were fetched again."""
 
     async def attempt(self, request: FetchRequest, sink: Sink, tally: "Tally") -> Received:
-        """Make one try at a body, from where `tally` stands. Raise `TransferError` or `SizeMismatchError`; what the sink raises passes unchanged."""
+        """Make one try at a body, from where `tally` stands. Raise `TransferError` or
+        `SizeMismatchError`; what the sink raises passes unchanged.
+        """
 
 
 class Tally:
     """What the tries at one body have brought so far. Lives as long as one `stream` call.
 
-    `taken` counts the bytes in the sink. `validator` is the strong validator by which the rest of the same body can be asked for, or `None`.
-    `inherited` says that the first of the bytes were there before: `held` by the sink.
+    `taken` counts the bytes in the sink. `validator` is the strong validator by which the rest of
+    the same body can be asked for, or `None`. `inherited` says that the first of the bytes were
+    there before: `held` by the sink.
     """
 
     __slots__ = ("_request", "inherited", "taken", "validator")
@@ -52,14 +57,18 @@ class Tally:
         self.inherited = False
 
     def promise(self, length: int) -> None:
-        """Take note that upstream announces a body of `length` bytes. Raise `SizeMismatchError` or `OversizedBodyError` if nobody wants that."""
+        """Take note that upstream announces a body of `length` bytes. Raise `SizeMismatchError` or
+        `OversizedBodyError` if nobody wants that.
+        """
         size = self._request.size
         if size is not None and length != size:
             raise SizeMismatchError(redact(self._request.url), size, length)
         self._refuse_beyond(self._request.max_size, length)
 
     def add(self, length: int) -> None:
-        """Count `length` bytes more. Raise `SizeMismatchError` or `OversizedBodyError` as soon as they are too many."""
+        """Count `length` bytes more. Raise `SizeMismatchError` or `OversizedBodyError` as soon as
+        they are too many.
+        """
         self.taken += length
         size = self._request.size
         if size is not None and self.taken > size:

@@ -1,7 +1,8 @@
 """The way of a body's bytes into its sink: unpacked if upstream compressed them, counted, written.
 
-Decided: compressed bodies are unpacked here and not by the HTTP client, because the client takes a compressed body that ends too early for a whole
-one. Unpacking goes to a thread piece by piece: a few bytes may stand for a gigabyte, which neither memory nor the loop has to spare.
+Decided: compressed bodies are unpacked here and not by the HTTP client, because the client takes a
+compressed body that ends too early for a whole one. Unpacking goes to a thread piece by piece: a
+few bytes may stand for a gigabyte, which neither memory nor the loop has to spare.
 """
 
 import asyncio
@@ -18,7 +19,9 @@ from flowsync.model.transfer_errors import BrokenBodyError, RefusedAnswerError
 from flowsync.model.url import redact
 
 ENCODINGS: Final = "gzip"
-"""What `Accept-Encoding` offers where a body may be compressed. Deflate has two meanings, and upstreams use both."""
+"""What `Accept-Encoding` offers where a body may be compressed. Deflate has two meanings, and
+upstreams use both.
+"""
 
 _PIECE: Final = 1 << 18
 
@@ -53,15 +56,21 @@ class Inflow:
             self._sink.begin(self._tally.validator)
 
     async def take(self, chunk: bytes) -> None:
-        """Bring bytes to the sink. Raise `BrokenBodyError`, `SizeMismatchError` or `OversizedBodyError`."""
+        """Bring bytes to the sink. Raise `BrokenBodyError`, `SizeMismatchError` or
+        `OversizedBodyError`.
+        """
         await self._unpack(chunk, len(self._layers))
 
     def direct(self, size: int) -> Fill | None:
-        """Return how `size` bytes can get into the sink past this inflow, if they can. They are then to be counted by whoever brings them."""
+        """Return how `size` bytes can get into the sink past this inflow, if they can. They are
+        then to be counted by whoever brings them.
+        """
         return None if self._layers else self._sink.direct(self._tally.taken + size)
 
     def end(self) -> None:
-        """Take note that the answer has ended. Raise `BrokenBodyError` or `SizeMismatchError` when the body has not."""
+        """Take note that the answer has ended. Raise `BrokenBodyError` or `SizeMismatchError` when
+        the body has not.
+        """
         if not all(layer.ended for layer in self._layers):
             raise BrokenBodyError(redact(self._url), "the compressed body is incomplete")
         self._tally.close()
@@ -91,7 +100,9 @@ class Inflow:
 def begin_inflow(
     verdict: Verdict, headers: answer.Headers, request: FetchRequest, sink: Sink, tally: Tally
 ) -> Inflow:
-    """Return what takes the bytes of an answer that is a body or the rest of one, and note the length and the validator that it promises."""
+    """Return what takes the bytes of an answer that is a body or the rest of one, and note the
+    length and the validator that it promises.
+    """
     codings = answer.transfer_codings(headers)
     if codings:
         shown = printable(", ".join(codings), 100)
@@ -126,7 +137,9 @@ class _Unpacker:
         self._rest += chunk
 
     def take(self) -> bytes:
-        """Return the next piece, or nothing when more has to be fed. Raise `zlib.error` for bytes that are not gzip."""
+        """Return the next piece, or nothing when more has to be fed. Raise `zlib.error` for bytes
+        that are not gzip.
+        """
         while self._rest:
             if self._member.eof:
                 self._member = _new_member()

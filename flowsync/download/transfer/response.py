@@ -53,7 +53,9 @@ _LONGEST_TAG: Final = 1024
 _LONGEST_DATE: Final = 64
 
 _SETTLED: Final = 60.0
-"""Seconds a body must have been unchanged before its date tells it from all others: two changes can fall into one second."""
+"""Seconds a body must have been unchanged before its date tells it from all others: two changes can
+fall into one second.
+"""
 
 
 class Verdict(enum.Enum):
@@ -115,7 +117,8 @@ def _check_continues(request: FetchRequest, tally: Tally, headers: Headers) -> N
 
 
 def _ends_here(tally: Tally, headers: Headers) -> bool:
-    # Only when the body is still the same does If-Range let a server look at the range at all (RFC 9110, 13.1.5).
+    # Only when the body is still the same does If-Range let a server look at the range at all (RFC
+    # 9110, 13.1.5).
     known, etag = tally.validator, headers.get("etag")
     if known is None or (etag is not None and known.startswith('"') and etag != known):
         return False
@@ -128,14 +131,18 @@ def _broken(request: FetchRequest, reason: str) -> TransferError:
 
 
 def validators(headers: Headers, known: str | None = None) -> Validators:
-    """Return by what upstream will recognise this body; by its `known` validator where the answer tells none."""
+    """Return by what upstream will recognise this body; by its `known` validator where the answer
+    tells none.
+    """
     if known is not None and "etag" not in headers and "last-modified" not in headers:
         return Validators(known) if known.startswith('"') else Validators(None, known)
     return Validators(_entity_tag(headers), _modified(headers))
 
 
 def strong_validator(headers: Headers) -> str | None:
-    """Return the value for `If-Range` that stands for these very bytes, or `None` if upstream gave none (RFC 9110, 13.1.5)."""
+    """Return the value for `If-Range` that stands for these very bytes, or `None` if upstream gave
+    none (RFC 9110, 13.1.5).
+    """
     if "etag" in headers:
         etag = _entity_tag(headers)
         return etag if etag is not None and etag.startswith('"') else None
@@ -188,7 +195,9 @@ def _codings(headers: Headers, name: str) -> list[str]:
 
 
 def content_range(headers: Headers) -> tuple[int, int | None] | None:
-    """Return the first byte and the whole length (`None` if unknown) of which a 206 answer holds all from that byte on, or `None`."""
+    """Return the first byte and the whole length (`None` if unknown) of which a 206 answer holds
+    all from that byte on, or `None`.
+    """
     found = _CONTENT_RANGE.fullmatch(headers.get("content-range", ""))
     if found is None:
         return None
@@ -200,7 +209,9 @@ def content_range(headers: Headers) -> tuple[int, int | None] | None:
 
 
 def retry_after(headers: Headers, now: float) -> float | None:
-    """Return the seconds that upstream asks to wait, or `None`. A date is compared with upstream's own clock if it tells, else with `now`."""
+    """Return the seconds that upstream asks to wait, or `None`. A date is compared with upstream's
+    own clock if it tells, else with `now`.
+    """
     asked = headers.get("retry-after")
     if asked is None:
         return None

@@ -1,10 +1,12 @@
 """Where a body waits: in memory while it is small, in a private file when it grows.
 
-1. Nothing here blocks the loop: chunks are collected to blocks of a mebibyte, and a thread writes (and, where asked, hashes) a block while the
-   next one arrives. A body held in memory costs no thread at all.
-2. A spool holds two blocks at most beyond what its file has, and nothing of what a thread fills it with.
-3. `discard` leaves nothing behind, also when a write is under way in its thread; so does `restart`. `keep` leaves the file, for someone to go on
-   from.
+1. Nothing here blocks the loop: chunks are collected to blocks of a mebibyte, and a thread writes
+   (and, where asked, hashes) a block while the next one arrives. A body held in memory costs no
+   thread at all.
+2. A spool holds two blocks at most beyond what its file has, and nothing of what a thread fills it
+   with.
+3. `discard` leaves nothing behind, also when a write is under way in its thread; so does `restart`.
+   `keep` leaves the file, for someone to go on from.
 """
 
 import asyncio
@@ -21,18 +23,22 @@ BLOCK: Final = 1 << 20
 
 
 def fresh_path(folder: str) -> str:
-    """Return the path of a file in `folder` that does not exist, in no process and on no machine that shares the folder."""
+    """Return the path of a file in `folder` that does not exist, in no process and on no machine
+    that shares the folder.
+    """
     return f"{folder}/{os.urandom(12).hex()}"
 
 
 class Spool:
-    """Holds one body: in `body` up to `memory_limit` bytes, beyond that in the file `path` in `folder`. A limit of 0 means always a file.
+    """Holds one body: in `body` up to `memory_limit` bytes, beyond that in the file `path` in
+    `folder`. A limit of 0 means always a file.
 
-    Made and discarded by whoever wants the body; used by one task at a time. `finish` sets either `body` or `path`, and `digests`, in hexadecimal, of
-    the `algorithms`. `size` counts the bytes taken so far. `held` is what a subclass has of the body before it comes.
+    Made and discarded by whoever wants the body; used by one task at a time. `finish` sets either
+    `body` or `path`, and `digests`, in hexadecimal, of the `algorithms`. `size` counts the bytes
+    taken so far. `held` is what a subclass has of the body before it comes.
 
-    Raises `StoreFullError`, `StoreUnwritableError` or `StoreError` where the file system refuses. After that, and when its user is cancelled,
-    `discard` is due.
+    Raises `StoreFullError`, `StoreUnwritableError` or `StoreError` where the file system refuses.
+    After that, and when its user is cancelled, `discard` is due.
     """
 
     def __init__(self, folder: str, memory_limit: int, algorithms: Sequence[str] = ()) -> None:
@@ -98,7 +104,9 @@ class Spool:
             await _to_the_end(self._in_thread(file.remove))
 
     async def keep(self) -> None:
-        """Close the file and leave it, with all bytes taken so far unless some of them could not be written."""
+        """Close the file and leave it, with all bytes taken so far unless some of them could not be
+        written.
+        """
         writing = self._writing
         file = self._let_go()
         if file is not None:
@@ -112,7 +120,8 @@ class Spool:
         block: list[bytes],
         size: int,
     ) -> None:
-        # Threads begin in no certain order: one that closed the file before the last block's did would leave that block out.
+        # Threads begin in no certain order: one that closed the file before the last block's did
+        # would leave that block out.
         if writing is not None:
             await asyncio.wait((writing,))
         await self._in_thread(file.keep, block, size)
@@ -130,7 +139,9 @@ class Spool:
         return self._file
 
     def _new_file(self, *, poured: bool) -> SpoolFile:
-        """Return the file for a body that begins. `poured` says that threads bring its bytes, and may hash them on the way."""
+        """Return the file for a body that begins. `poured` says that threads bring its bytes, and
+        may hash them on the way.
+        """
         return SpoolFile(fresh_path(self._folder), self._algorithms)
 
     def _take_block(self) -> list[bytes]:

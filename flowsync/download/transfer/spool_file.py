@@ -1,6 +1,7 @@
 """The file of a spool: written, hashed, closed and removed in threads.
 
-Decided: the names of such files come from 12 random bytes and they are opened exclusively, because `mkstemp` costs as much as writing a small file.
+Decided: the names of such files come from 12 random bytes and they are opened exclusively, because
+`mkstemp` costs as much as writing a small file.
 """
 
 import errno
@@ -19,10 +20,11 @@ from flowsync.model.fetch import Pour
 
 
 class SpoolFile:
-    """The file of a spool, opened with its first bytes. Its methods run in threads, one at a time; after `remove` and `keep` they do nothing.
+    """The file of a spool, opened with its first bytes. Its methods run in threads, one at a time;
+    after `remove` and `keep` they do nothing.
 
-    Without `opening`, `path` is made, and must not exist. A file that holds bytes already is not hashed; `size` counts what it has. `behind` gets the
-    descriptor after each `fill`.
+    Without `opening`, `path` is made, and must not exist. A file that holds bytes already is not
+    hashed; `size` counts what it has. `behind` gets the descriptor after each `fill`.
     """
 
     def __init__(
@@ -42,7 +44,8 @@ class SpoolFile:
         self._hashers = {algorithm: _hasher(algorithm) for algorithm in algorithms}
         self._stream: BinaryIO | None = None
         self._ended = False
-        # A thread cannot be cancelled: who ends the file waits here for a write that its awaiter has given up.
+        # A thread cannot be cancelled: who ends the file waits here for a write that its awaiter
+        # has given up.
         self._lock = Lock()
 
     def append(self, block: list[bytes]) -> None:
@@ -75,14 +78,17 @@ class SpoolFile:
         with self._lock:
             self._ended = True
             if self._stream is not None:
-                # What the buffer still holds is lost on purpose; closing it may fail on a full disk.
+                # What the buffer still holds is lost on purpose; closing it may fail on a full
+                # disk.
                 with suppress(OSError):
                     self._stream.close()
                 with suppress(FileNotFoundError):
                     os.unlink(self.path)
 
     def keep(self, block: list[bytes], taken: int) -> None:
-        """Close the file with the last of the `taken` bytes, which are in `block`; without them if those before did not all arrive."""
+        """Close the file with the last of the `taken` bytes, which are in `block`; without them if
+        those before did not all arrive.
+        """
         with self._lock:
             stream = None if self._ended else self._stream
             self._ended = True

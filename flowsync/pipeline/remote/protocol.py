@@ -1,7 +1,9 @@
-"""What crosses between a pipeline and the worker that hosts a segment of it: a batch one way, what became of it the other way.
+"""What crosses between a pipeline and the worker that hosts a segment of it: a batch one way, what
+became of it the other way.
 
 1. The envelope is known here, the content only to the codecs of both sides.
-2. An answer says of every item what became of it: put on, in which order, as new, resolved, or, if it is not mentioned, dropped.
+2. An answer says of every item what became of it: put on, in which order, as new, resolved, or, if
+   it is not mentioned, dropped.
 3. An error crosses as itself (`flowsync.runtime.failures`).
 """
 
@@ -21,7 +23,9 @@ NEW = -1
 
 
 class BatchRequest(msgspec.Struct, frozen=True, array_like=True):
-    """A batch for a worker. It is wanted as long as the file `wanted` exists. `terms` and `body` belong to the segment and its codec."""
+    """A batch for a worker. It is wanted as long as the file `wanted` exists. `terms` and `body`
+    belong to the segment and its codec.
+    """
 
     wanted: str
     terms: bytes
@@ -31,9 +35,10 @@ class BatchRequest(msgspec.Struct, frozen=True, array_like=True):
 class BatchReply(msgspec.Struct, frozen=True, array_like=True):
     """What became of a batch.
 
-    `order` has, for each item that was put on, its position in the batch, or `NEW`; `body` describes these items. `resolved` has the positions of
-    items that a stage resolved. `stages` are the statistics of the segment's stages. `failure` means that the segment failed; with `stopped` nobody
-    wanted the batch any more, and the rest says nothing.
+    `order` has, for each item that was put on, its position in the batch, or `NEW`; `body`
+    describes these items. `resolved` has the positions of items that a stage resolved. `stages` are
+    the statistics of the segment's stages. `failure` means that the segment failed; with `stopped`
+    nobody wanted the batch any more, and the rest says nothing.
     """
 
     order: list[int] = []
@@ -52,7 +57,9 @@ class Codec(Protocol[T]):
         """Return the items as bytes. Raise `CannotCrossError` for one that has no form as bytes."""
 
     def merge(self, answer: bytes, items: Sequence[T], order: Sequence[int]) -> list[T]:
-        """Write what a worker learned into `items` and return those to put on, in the order of `BatchReply.order`; new ones are made here."""
+        """Write what a worker learned into `items` and return those to put on, in the order of
+        `BatchReply.order`; new ones are made here.
+        """
 
 
 class WorkerCodec(Protocol[T]):
@@ -62,4 +69,6 @@ class WorkerCodec(Protocol[T]):
         """Return the items of a batch."""
 
     def encode(self, put_on: Sequence[T], order: Sequence[int]) -> bytes:
-        """Return what the items look like that the segment put on. Afterwards the items are not needed any more."""
+        """Return what the items look like that the segment put on. Afterwards the items are not
+        needed any more.
+        """

@@ -1,10 +1,16 @@
-"""The pipeline's side of a hosted segment: one stage that stands for several, whose work is done by worker processes.
+"""The pipeline's side of a hosted segment: one stage that stands for several, whose work is done by
+worker processes.
 
-1. Items go over in batches and come back merged into the very objects that the pipeline holds, so whoever awaits one gets its outcome.
-2. A batch is what can be had without waiting, shared out over the workers: an item that waits, awaited or not, never waits for others to come.
-3. Batches are put on as they are answered. The next is taken only when there is a slot: with the channels before and behind full, nothing moves.
-4. What the stages count in workers is added to the meters of the run, and to the statistics of the pipeline.
-5. Errors, the end, and cancellation are those of a stage. Nothing that a worker does for the segment outlives it.
+1. Items go over in batches and come back merged into the very objects that the pipeline holds, so
+   whoever awaits one gets its outcome.
+2. A batch is what can be had without waiting, shared out over the workers: an item that waits,
+   awaited or not, never waits for others to come.
+3. Batches are put on as they are answered. The next is taken only when there is a slot: with the
+   channels before and behind full, nothing moves.
+4. What the stages count in workers is added to the meters of the run, and to the statistics of the
+   pipeline.
+5. Errors, the end, and cancellation are those of a stage. Nothing that a worker does for the
+   segment outlives it.
 """
 
 import asyncio
@@ -30,15 +36,16 @@ from flowsync.runtime.threads import in_thread
 from flowsync.runtime.worker_pool import WorkerPool
 
 LARGEST_BATCH: Final = 64
-"""Items in a batch at most: many enough to share the cost of a question, few enough that answers stay small and that a slow item holds up few others.
-Chosen by judgement; no bench varies it yet."""
+"""Items in a batch at most: many enough to share the cost of a question, few enough that answers
+stay small and that a slow item holds up few others. Chosen by judgement; no bench varies it yet."""
 
 
 class Hosting(msgspec.Struct, frozen=True, kw_only=True):
     """Where and how a segment is hosted.
 
-    `work` is the function that a worker calls with an encoded `BatchRequest`; it ends with `flowsync.pipeline.remote.segment_worker.answer`. `folder` takes a file that
-    exists as long as answers are wanted; workers must see it. `terms` go with every batch.
+    `work` is the function that a worker calls with an encoded `BatchRequest`; it ends with
+    `flowsync.pipeline.remote.segment_worker.answer`. `folder` takes a file that exists as long as
+    answers are wanted; workers must see it. `terms` go with every batch.
     """
 
     pool: WorkerPool
@@ -50,10 +57,12 @@ class Hosting(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class HostedSegment(Stage):
-    """A stage whose items are handled by stages in worker processes. Subclasses say in `hosting` where.
+    """A stage whose items are handled by stages in worker processes. Subclasses say in `hosting`
+    where.
 
-    Items that it does not want overtake the others. Order is not kept; inside a batch it is that of the hosted stages.
-    Raises what the hosted stages raise, `CannotCrossError` for an item that has no form as bytes, and `WorkersLostError`.
+    Items that it does not want overtake the others. Order is not kept; inside a batch it is that of
+    the hosted stages. Raises what the hosted stages raise, `CannotCrossError` for an item that has
+    no form as bytes, and `WorkersLostError`.
     """
 
     _counted: "_Counted | None" = None
@@ -67,12 +76,15 @@ class HostedSegment(Stage):
         return True
 
     async def admit(self, items: Sequence[Any]) -> int:
-        """Wait until at least the first of the items may go, and return how many may; the others are taken later."""
+        """Wait until at least the first of the items may go, and return how many may; the others
+        are taken later.
+        """
         return len(items)
 
     @asynccontextmanager
     async def away(self, items: Sequence[Any]) -> AsyncIterator[Sequence[Any]]:
-        """Enclose the time in which admitted items are away: begin by yielding those that go now; the others are put on as they are.
+        """Enclose the time in which admitted items are away: begin by yielding those that go now;
+        the others are put on as they are.
 
         The block has ended before the items are put on, without an error when they were answered.
         """
@@ -154,7 +166,9 @@ def _without(batch: Sequence[Any], going: Sequence[Any]) -> list[Any]:
 
 
 class _Counted:
-    """What the stages of a segment counted in workers. Their meters end with the segment, as completed, failed or canceled."""
+    """What the stages of a segment counted in workers. Their meters end with the segment, as
+    completed, failed or canceled.
+    """
 
     def __init__(self, stage: Stage, ends: ExitStack) -> None:
         self.stages: list[StageStatistics] = []

@@ -1,7 +1,9 @@
 """The worker's side of a hosted segment: runs the stages on one batch and tells what became of it.
 
-1. A batch is a whole pipeline of its own: its stages see its end, and an item that one of them drops is dropped.
-2. A batch that is not wanted any more is cancelled like any pipeline; nobody asks why, so the answer says only that.
+1. A batch is a whole pipeline of its own: its stages see its end, and an item that one of them
+   drops is dropped.
+2. A batch that is not wanted any more is cancelled like any pipeline; nobody asks why, so the
+   answer says only that.
 3. Every error of the stages is an answer.
 """
 

@@ -1,4 +1,5 @@
-"""Work that several requests wait for: begun once a key, in a task that belongs to the server and not to a request.
+"""Work that several requests wait for: begun once a key, in a task that belongs to the server and
+not to a request.
 
 1. Whoever asks while it is under way joins it; whoever asks when it has ended begins anew.
 2. A request that ends, however it ends, stops nothing; the server's end does.
@@ -14,7 +15,9 @@ V = TypeVar("V")
 
 
 class Flights(Generic[K, V]):
-    """The work of one kind that is under way. `group` owns the tasks; used by the tasks of one loop."""
+    """The work of one kind that is under way. `group` owns the tasks; used by the tasks of one
+    loop.
+    """
 
     def __init__(self, group: asyncio.TaskGroup) -> None:
         self._group = group
@@ -26,7 +29,9 @@ class Flights(Generic[K, V]):
         return self._under_way.get(key)
 
     def begin(self, key: K, work: Callable[[], Coroutine[Any, Any, V]]) -> asyncio.Future[V]:
-        """Return the work of that key, which begins now unless it is under way. Await it shielded."""
+        """Return the work of that key, which begins now unless it is under way. Await it
+        shielded.
+        """
         future = self._under_way.get(key)
         if future is None:
             future = asyncio.get_running_loop().create_future()
@@ -43,7 +48,9 @@ class Flights(Generic[K, V]):
             task.cancel()
 
     async def join(self, key: K, work: Callable[[], Coroutine[Any, Any, V]]) -> V:
-        """Wait for the work of that key, which begins now unless it is under way, and return its result or raise its failure."""
+        """Wait for the work of that key, which begins now unless it is under way, and return its
+        result or raise its failure.
+        """
         return await asyncio.shield(self.begin(key, work))
 
     async def _run(
@@ -63,6 +70,8 @@ class Flights(Generic[K, V]):
 
 
 def _heard(future: asyncio.Future[Any]) -> None:
-    """Nobody may be waiting any more; then the loop shall not complain about a failure that nobody saw."""
+    """Nobody may be waiting any more; then the loop shall not complain about a failure that nobody
+    saw.
+    """
     if not future.cancelled():
         future.exception()

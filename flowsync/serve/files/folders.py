@@ -18,14 +18,18 @@ VERSIONS_SHOWN: Final = 20
 
 
 class Folders:
-    """Makes the pages of folders. `beside` are the paths of metadata files that a version may have."""
+    """Makes the pages of folders. `beside` are the paths of metadata files that a version
+    may have.
+    """
 
     def __init__(self, engine: Engine, beside: Sequence[str]) -> None:
         self._engine = engine
         self._beside = beside
 
     async def answer(self, asked: Asked, address: Address, query: str) -> Answer:
-        """Return the page that is asked for, or 404 for a folder in which nothing lies. Raise what the catalog raises."""
+        """Return the page that is asked for, or 404 for a folder in which nothing lies. Raise what
+        the catalog raises.
+        """
         as_json = listing.wants_json(asked.headers.get("Accept"))
         if not address.repository:
             names = await self._engine.catalog.repositories.names()

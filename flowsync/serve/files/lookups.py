@@ -1,7 +1,9 @@
-"""Look-ups of paths, put together: what is asked while a question is at the database goes there with the next one.
+"""Look-ups of paths, put together: what is asked while a question is at the database goes there
+with the next one.
 
-One request alone waits for nothing. Of many at once, each costs its share of a round trip and of a pooled connection instead of one of each
-(`bench/serving`). At most `LANES` questions are at the database at a time.
+One request alone waits for nothing. Of many at once, each costs its share of a round trip and of a
+pooled connection instead of one of each (`bench/serving`). At most `LANES` questions are at the
+database at a time.
 """
 
 import asyncio
@@ -22,7 +24,9 @@ _Found = ServedFile | CatalogError | None
 
 
 class LookUps:
-    """The look-ups of one server. `group` owns the tasks that ask; `patience` (seconds) bounds each question."""
+    """The look-ups of one server. `group` owns the tasks that ask; `patience` (seconds) bounds each
+    question.
+    """
 
     def __init__(self, serving: Serving, group: asyncio.TaskGroup, patience: float) -> None:
         self._serving = serving
@@ -32,7 +36,9 @@ class LookUps:
         self._waiting: deque[tuple[PathQuestion, asyncio.Future[_Found]]] = deque()
 
     async def find(self, question: PathQuestion) -> ServedFile | None:
-        """Return what the version has at the path, as `Serving.find` does, and raise what it raises."""
+        """Return what the version has at the path, as `Serving.find` does, and raise what it
+        raises.
+        """
         answer: asyncio.Future[_Found] = asyncio.get_running_loop().create_future()
         self._waiting.append((question, answer))
         if self._lanes < LANES:
@@ -53,7 +59,8 @@ class LookUps:
                     if not answer.done():
                         answer.set_result(one)
         finally:
-            # In the same step in which nothing was waiting any more: whoever comes next opens a lane.
+            # In the same step in which nothing was waiting any more: whoever comes next opens a
+            # lane.
             self._lanes -= 1
 
     async def _ask(self, questions: list[PathQuestion]) -> list[_Found]:

@@ -1,10 +1,11 @@
 """Metadata files that are made from what a version holds, such as a manifest.
 
-A version never changes, so its file is made once and kept in the server's scratch folder, the most lately asked for ones; memory holds their digests
-only. It is made in batches, and by one task whoever asks meanwhile.
+A version never changes, so its file is made once and kept in the server's scratch folder, the most
+lately asked for ones; memory holds their digests only. It is made in batches, and by one task
+whoever asks meanwhile.
 
-Decided: files in the scratch folder of each process instead of rows or blobs, because they can be made again at any time, and every process makes the
-same bytes, so that their entity tags agree.
+Decided: files in the scratch folder of each process instead of rows or blobs, because they can be
+made again at any time, and every process makes the same bytes, so that their entity tags agree.
 """
 
 import asyncio
@@ -65,7 +66,9 @@ class PublishedFiles:
         return sorted(self._files)
 
     async def find(self, version: ServedVersion, path: str) -> PublishedFile | None:
-        """Return the file at that path of the version, made if need be; `None` when there is none: no unit of the version is of its type."""
+        """Return the file at that path of the version, made if need be; `None` when there is none:
+        no unit of the version is of its type.
+        """
         if path not in self._files:
             return None
         key = (version.repository_id, version.number, path)

@@ -1,7 +1,8 @@
 """Opens what goes out of a file. Blocks the caller, so it belongs in a thread.
 
-One job opens, compares the size, and reads what is small: a request for a small file costs one way into a thread and back, and no file is left open
-for it. What is large stays in the file and goes out from there.
+One job opens, compares the size, and reads what is small: a request for a small file costs one way
+into a thread and back, and no file is left open for it. What is large stays in the file and goes
+out from there.
 
 What cannot be opened or read is as good as missing, whatever the reason. Only what is scarce,
 such as descriptors, says nothing of the file.

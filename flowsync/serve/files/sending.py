@@ -1,12 +1,13 @@
 """Sends a part of a file over a connection without bringing it into the process.
 
-1. What the transport still holds is to be out first; then the kernel is told to send from the file until its buffer is full, and again when there is
-   room.
-2. Each call to the kernel is a thread's, because it waits for the disk; waiting for the client is the loop's, and holds no thread.
+1. What the transport still holds is to be out first; then the kernel is told to send from the file
+   until its buffer is full, and again when there is room.
+2. Each call to the kernel is a thread's, because it waits for the disk; waiting for the client is
+   the loop's, and holds no thread.
 3. A client that takes nothing for `stall` seconds is given up.
 
-Decided: the system call here instead of the loop's `sendfile`, because uvloop has none: its server would read every byte and write it again
-(bench/serving).
+Decided: the system call here instead of the loop's `sendfile`, because uvloop has none: its server
+would read every byte and write it again (bench/serving).
 """
 
 import asyncio
@@ -53,7 +54,8 @@ async def send_part(number: int, body: OpenPart, stall: float) -> None:
     Raise `ConnectionError` when the client is gone or takes nothing for `stall` seconds, and
     `UnreadableFileError` when the file cannot be read or has become shorter.
     """
-    # A descriptor of our own stays valid whatever becomes of the transport, and may be watched beside it.
+    # A descriptor of our own stays valid whatever becomes of the transport, and may be watched
+    # beside it.
     connection = os.dup(number)
     try:
         offset, end = body.part.offset, body.part.end

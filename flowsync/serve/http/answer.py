@@ -1,7 +1,9 @@
-"""What is asked and what is answered, as values: the wall between the decisions and the HTTP server.
+"""What is asked and what is answered, as values: the wall between the decisions and the HTTP
+server.
 
-A body is bytes, or a part of an open file, which goes out without passing through this process's memory, or a flow that comes piece by piece.
-Who sends the answer closes the file or the flow, in any case.
+A body is bytes, or a part of an open file, which goes out without passing through this process's
+memory, or a flow that comes piece by piece. Who sends the answer closes the file or the flow, in
+any case.
 """
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
@@ -41,7 +43,9 @@ class Unreadable(msgspec.Struct, frozen=True):
 
 
 class Flow(msgspec.Struct, frozen=True):
-    """A body that comes piece by piece. `leave` is due in any case, also when no piece was ever asked for."""
+    """A body that comes piece by piece. `leave` is due in any case, also when no piece was ever
+    asked for.
+    """
 
     pieces: AsyncGenerator[bytes, None]
     leave: Callable[[], Awaitable[None]]
@@ -51,7 +55,8 @@ Body = bytes | OpenPart | Flow
 
 
 class Answer(msgspec.Struct, kw_only=True):
-    """A status, headers, and a body; `length` is what `Content-Length` says, `None` while nobody knows.
+    """A status, headers, and a body; `length` is what `Content-Length` says, `None` while nobody
+    knows.
 
     Without a body the length is that of the body which a HEAD request does not get. When an open
     part cannot be read to its end, `rest` gives the bytes from an offset of the file on.

@@ -1,4 +1,5 @@
-"""How long what is served may be kept, and what it is: the headers that depend on the address alone.
+"""How long what is served may be kept, and what it is: the headers that depend on the address
+alone.
 
 Decided: caches may keep everything and ask each time whether it is still right, which costs no
 bytes: the entity tag is the digest. No address is immutable. A number proves no bytes, because a
@@ -12,7 +13,9 @@ from typing import Final
 REVALIDATE: Final = "public, no-cache"
 
 _TYPES: Final = MimeTypes()
-"""The table of the standard library, without the machine's own, so that all processes say the same."""
+"""The table of the standard library, without the machine's own, so that all processes say
+the same.
+"""
 
 _PACKED: Final = {
     "gzip": "application/gzip",
@@ -24,7 +27,9 @@ _PACKED: Final = {
 
 
 def content_type(path: str) -> str:
-    """Return the type of a file by its name. Packed files are what they are: nobody shall unpack them on the way."""
+    """Return the type of a file by its name. Packed files are what they are: nobody shall unpack
+    them on the way.
+    """
     kind, encoding = _TYPES.guess_type(f"/{path}", strict=False)
     if encoding is not None:
         return _PACKED.get(encoding, "application/octet-stream")

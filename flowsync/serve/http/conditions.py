@@ -1,8 +1,11 @@
-"""What the conditions of a request come to (RFC 9110, section 13). Headers and validators in, a verdict out.
+"""What the conditions of a request come to (RFC 9110, section 13). Headers and validators in, a
+verdict out.
 
-1. The order is that of the RFC: `If-Match`, or without it `If-Unmodified-Since`; then `If-None-Match`, or without it `If-Modified-Since`.
-2. Entity tags are strong, because they are digests of the bytes. `If-None-Match` compares weakly, so that the tag of a proxy that compressed the body
-   still matches; `If-Match` and `If-Range` compare strongly.
+1. The order is that of the RFC: `If-Match`, or without it `If-Unmodified-Since`; then
+   `If-None-Match`, or without it `If-Modified-Since`.
+2. Entity tags are strong, because they are digests of the bytes. `If-None-Match` compares weakly,
+   so that the tag of a proxy that compressed the body still matches; `If-Match` and `If-Range`
+   compare strongly.
 3. A date that cannot be understood is no condition; nor, with `If-Range`, does it match.
 """
 
@@ -20,7 +23,9 @@ _TAG: Final = re.compile(r'(W/)?"([^"]*)"')
 
 
 class Representation(msgspec.Struct, frozen=True):
-    """What tells a body from the one that was there before: its digest, if it is known, and since when it is there."""
+    """What tells a body from the one that was there before: its digest, if it is known, and since
+    when it is there.
+    """
 
     digest: str | None
     since: datetime

@@ -27,7 +27,9 @@ _STYLE: Final = (
 
 
 class Folder(msgspec.Struct, frozen=True, kw_only=True):
-    """A folder of a version as it is shown: `path` is empty or ends with a slash; `beside` are files that are made from the version."""
+    """A folder of a version as it is shown: `path` is empty or ends with a slash; `beside` are
+    files that are made from the version.
+    """
 
     version: ServedVersion
     path: str
@@ -61,7 +63,9 @@ def repositories_json(names: Sequence[str]) -> bytes:
 
 
 def folder_html(folder: Folder) -> bytes:
-    """Return the page of a folder: its children with sizes and dates, and at the top of a version the others to choose from."""
+    """Return the page of a folder: its children with sizes and dates, and at the top of a version
+    the others to choose from.
+    """
     version = folder.version
     title = f"{version.name} / {folder.path}".rstrip(" /")
     rows = ['<tr><td><a href="../">../</a></td><td></td><td></td></tr>']

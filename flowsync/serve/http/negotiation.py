@@ -1,4 +1,6 @@
-"""What a request for a file gets: the whole, a part, or word that it has it already. Values in, an answer without its body out."""
+"""What a request for a file gets: the whole, a part, or word that it has it already. Values in, an
+answer without its body out.
+"""
 
 from collections.abc import Mapping
 
@@ -18,7 +20,9 @@ from flowsync.serve.http.target import Address
 
 
 class Offer(msgspec.Struct, frozen=True, kw_only=True):
-    """An answer, and the part of the file that is its body; `None` when no byte of it is wanted. A part without an end is the whole, however long."""
+    """An answer, and the part of the file that is its body; `None` when no byte of it is wanted. A
+    part without an end is the whole, however long.
+    """
 
     answer: Answer
     part: Slice | None = None
@@ -28,7 +32,9 @@ class Offer(msgspec.Struct, frozen=True, kw_only=True):
 def negotiate(
     headers: Mapping[str, str], address: Address, now: Representation, size: int | None
 ) -> Offer:
-    """Return what the headers of a request get of a file of `size` bytes, or of one whose size nobody knows yet."""
+    """Return what the headers of a request get of a file of `size` bytes, or of one whose size
+    nobody knows yet.
+    """
     known = {
         "Last-Modified": now.last_modified,
         "Cache-Control": REVALIDATE,

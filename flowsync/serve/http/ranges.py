@@ -1,9 +1,12 @@
 """Which bytes of a body a `Range` header asks for (RFC 9110, section 14). Text in, a slice out.
 
-1. One range of bytes is answered: from and to, from on, or the last so many. An end behind the body's is the body's.
-2. Several ranges at once are not answered as such: the whole body is, which the RFC allows and every client understands.
+1. One range of bytes is answered: from and to, from on, or the last so many. An end behind the
+   body's is the body's.
+2. Several ranges at once are not answered as such: the whole body is, which the RFC allows and
+   every client understands.
 3. Units other than bytes do not count.
-4. A range that begins behind the body, or that cannot be understood, is refused with the size, so that the client can do better.
+4. A range that begins behind the body, or that cannot be understood, is refused with the size, so
+   that the client can do better.
 5. Positions count as numbers, however many digits they have.
 """
 
@@ -35,7 +38,9 @@ class Slice(msgspec.Struct, frozen=True):
 
 
 def parse_range(header: str | None, size: int) -> Slice | None:
-    """Return what is asked for of a body of `size` bytes; `None` means the whole. Raise `UnsatisfiableRangeError`."""
+    """Return what is asked for of a body of `size` bytes; `None` means the whole. Raise
+    `UnsatisfiableRangeError`.
+    """
     unit, equals, wanted = (header or "").partition("=")
     if not equals or unit.strip().lower() != "bytes" or "," in wanted:
         return None

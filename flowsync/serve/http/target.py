@@ -1,4 +1,5 @@
-"""What a request's target means: a repository, one of its versions, and a path in it. Text in, values out.
+"""What a request's target means: a repository, one of its versions, and a path in it. Text in,
+values out.
 
     /                                   the repositories
     /NAME/PATH                          PATH in the newest version
@@ -10,8 +11,10 @@
 2. Behind the repository an encoded slash is a slash. Then the segments `.` and `..` are removed as
    RFC 3986 (5.2.4) says, however they are encoded; what would leave the repository, or has an empty
    segment, leads nowhere.
-3. What can be no path at all (broken percent signs, bytes that are not UTF-8, control characters) is a bad request.
-4. What alternate sources list (names that begin with `acs:`) is recorded for syncs to fetch from, and is nobody's to read here.
+3. What can be no path at all (broken percent signs, bytes that are not UTF-8, control characters)
+   is a bad request.
+4. What alternate sources list (names that begin with `acs:`) is recorded for syncs to fetch from,
+   and is nobody's to read here.
 5. A moment needs a time zone. In a URL, `+` may stand as it is.
 """
 
@@ -48,7 +51,8 @@ class BadTargetError(ValueError):
 
 
 class Address(msgspec.Struct, frozen=True, kw_only=True):
-    """A place below a repository; at the root of all, `repository` is empty. A folder's `path` is empty or ends with a slash.
+    """A place below a repository; at the root of all, `repository` is empty. A folder's `path` is
+    empty or ends with a slash.
 
     `bare` says that it is a folder and its target does not end with a slash; `found` is false for
     what no version can have (`NOWHERE`).
@@ -77,7 +81,9 @@ NOWHERE: Final = Address(found=False)
 
 
 def parse_target(target: str) -> tuple[Address, str]:
-    """Return what the target of a request line means, and its query. Raise `BadTargetError` when it can mean nothing."""
+    """Return what the target of a request line means, and its query. Raise `BadTargetError` when it
+    can mean nothing.
+    """
     path, _, query = target.partition("#")[0].partition("?")
     if not path.startswith("/"):
         path = _path_of_absolute_form(path)

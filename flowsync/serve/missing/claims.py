@@ -1,7 +1,9 @@
-"""Which process fetches what, of all that serve one home: a claim is a locked file, and whoever dies loses his.
+"""Which process fetches what, of all that serve one home: a claim is a locked file, and whoever
+dies loses his.
 
-Decided: locked files that are asked for again and again, at growing intervals, instead of the database's advisory locks, because each wait for one of
-those holds a connection, and misses come by the thousand.
+Decided: locked files that are asked for again and again, at growing intervals, instead of the
+database's advisory locks, because each wait for one of those holds a connection, and misses come by
+the thousand.
 """
 
 import asyncio
@@ -21,7 +23,9 @@ _NONE: Final = -1
 
 @asynccontextmanager
 async def claimed(folder: str, name: str) -> AsyncIterator[None]:
-    """Hold the claim on `name` while the block runs, after waiting for whoever has it. Where no file can be made, go without one."""
+    """Hold the claim on `name` while the block runs, after waiting for whoever has it. Where no
+    file can be made, go without one.
+    """
     path = f"{folder}/{name}.claim"
     pause = _FIRST_WAIT
     release = partial(_release, path)
@@ -35,7 +39,9 @@ async def claimed(folder: str, name: str) -> AsyncIterator[None]:
 
 
 def _claim(folder: str, path: str) -> int | None:
-    """Return the lock's descriptor, `None` while another has it, or `_NONE` when a full or read-only disk takes no claims."""
+    """Return the lock's descriptor, `None` while another has it, or `_NONE` when a full or
+    read-only disk takes no claims.
+    """
     try:
         os.makedirs(folder, mode=0o700, exist_ok=True)
         return claim(path, os.O_CREAT)

@@ -1,13 +1,19 @@
-"""Brings what is missing: once for all who ask, from the best source that has it, and into the store.
+"""Brings what is missing: once for all who ask, from the best source that has it, and into the
+store.
 
-1. All requests for the same missing bytes share one passage, in one task of the server's; so whoever leaves stops nothing, and a thousand clients are
-   one request to upstream. With the syncs of its engine the server shares what either is fetching
-   (`single_flight`), unless that takes a sync longer than `FOLLOWED`. Over processes a claim makes
-   servers wait for each other (`claims.py`); who waited finds the bytes stored.
-2. Bytes that are here already, under another path or by another process, are linked and not fetched.
-3. Sources are tried in order: alternate ones, then by priority, those without failures first. Each is asked with its own remote: its credentials, its
-   limits, its tries, through the engine's own fetcher and under its own budget. One whose bytes were wrong is left alone for `cool_down` seconds.
-4. What is stored was verified; what a `streamed` remote gives is verified as well, and forgotten when the last reader has left.
+1. All requests for the same missing bytes share one passage, in one task of the server's; so
+   whoever leaves stops nothing, and a thousand clients are one request to upstream. With the syncs
+   of its engine the server shares what either is fetching (`single_flight`), unless that takes a
+   sync longer than `FOLLOWED`. Over processes a claim makes servers wait for each other
+   (`claims.py`); who waited finds the bytes stored.
+2. Bytes that are here already, under another path or by another process, are linked and not
+   fetched.
+3. Sources are tried in order: alternate ones, then by priority, those without failures first. Each
+   is asked with its own remote: its credentials, its limits, its tries, through the engine's own
+   fetcher and under its own budget. One whose bytes were wrong is left alone for `cool_down`
+   seconds.
+4. What is stored was verified; what a `streamed` remote gives is verified as well, and forgotten
+   when the last reader has left.
 5. That something cannot be stored is logged and is no client's concern: he gets his bytes.
 6. What is answered when the bytes cannot be had stands in `refusals.py`.
 """
@@ -48,7 +54,9 @@ from flowsync.serve.scratch import Scratch
 from flowsync.stages.single_flight import key as digest_key
 
 FindRemote = Callable[[str], Remote | None]
-"""Gives the remote of that name with its credentials, or `None`. A `SettingsError` says why it cannot be had."""
+"""Gives the remote of that name with its credentials, or `None`. A `SettingsError` says why it
+cannot be had.
+"""
 
 FOLLOWED: Final = 30.0
 """Seconds that clients wait for a sync to bring the bytes: proxies in front give up after sixty."""
@@ -119,7 +127,8 @@ class Missing:
             passage.fail(TransferError(found.relative_path, "the server stops"))
             raise
         except Exception as failure:  # noqa: BLE001 - see below
-            # A bug, or a disk that fails in a way nobody foresaw: those who wait are told, and the server goes on.
+            # A bug, or a disk that fails in a way nobody foresaw: those who wait are told, and the
+            # server goes on.
             _log.exception("cannot serve %s", found.relative_path)
             passage.fail(StoreError(f"{found.relative_path}: {failure!r}"))
         finally:

@@ -1,13 +1,17 @@
-"""A body on its way from upstream to those who asked for it: written to a file as it comes, and read from there by each at his own pace.
+"""A body on its way from upstream to those who asked for it: written to a file as it comes, and
+read from there by each at his own pace.
 
-1. Nobody waits for a slow or a vanished reader, and memory holds at most two blocks of a mebibyte, however large the body and however many read.
-2. No reader ever gets the end of what he asked for before the digests of the whole agree. Of a whole body the last `HELD_BACK` bytes wait for it, so
-   that a small one is answered only when it is right; of a part the last byte.
-3. A body that must be fetched again from its first byte goes to the same place. Readers go on behind what they have, as long as the bytes are the
-   same; where they are not, those who have got some of the old ones are broken off (`passage_file.py`). So no answer ever holds two bodies, or one
-   twice.
-4. What comes first is written at once; what comes while a thread writes is collected. So the first byte costs one way into a thread, and a fast
-   upstream no more of them than a spool.
+1. Nobody waits for a slow or a vanished reader, and memory holds at most two blocks of a mebibyte,
+   however large the body and however many read.
+2. No reader ever gets the end of what he asked for before the digests of the whole agree. Of a
+   whole body the last `HELD_BACK` bytes wait for it, so that a small one is answered only when it
+   is right; of a part the last byte.
+3. A body that must be fetched again from its first byte goes to the same place. Readers go on
+   behind what they have, as long as the bytes are the same; where they are not, those who have got
+   some of the old ones are broken off (`passage_file.py`). So no answer ever holds two bodies, or
+   one twice.
+4. What comes first is written at once; what comes while a thread writes is collected. So the first
+   byte costs one way into a thread, and a fast upstream no more of them than a spool.
 """
 
 import asyncio
@@ -28,11 +32,15 @@ _PIECE: Final = 256 * 1024
 
 
 class BrokenPassageError(ConnectionError):
-    """What a reader has got of a body is worth nothing: the rest does not come, or is of another body."""
+    """What a reader has got of a body is worth nothing: the rest does not come, or is of another
+    body.
+    """
 
 
 class Passage:
-    """One body. The sink of the transfer that brings it, and what its readers read; `file` is where it lies until somebody moves it."""
+    """One body. The sink of the transfer that brings it, and what its readers read; `file` is where
+    it lies until somebody moves it.
+    """
 
     def __init__(self, size: int | None = None) -> None:
         self.file = PassageFile()
@@ -147,7 +155,9 @@ class Passage:
         return PassageReader(self)
 
     def available(self, part: Slice | None) -> int:
-        """Return up to which offset a reader of the part, or of a whole of unknown size, may read."""
+        """Return up to which offset a reader of the part, or of a whole of unknown size,
+        may read.
+        """
         if self.verified and self.size is not None:
             return self.size if part is None else part.end
         if part is None or part.end == self.size == part.count:
@@ -198,7 +208,9 @@ class PassageReader:
         self._left = False
 
     async def first(self, part: Slice | None) -> None:
-        """Wait until the reader of `part` may have a byte, or all of an empty body. Raise the failure when none comes."""
+        """Wait until the reader of `part` may have a byte, or all of an empty body. Raise the
+        failure when none comes.
+        """
         passage = self._passage
         offset = 0 if part is None else part.offset
         while passage.available(part) <= offset and not passage.verified:
@@ -214,7 +226,9 @@ class PassageReader:
         return passage.size
 
     async def pieces(self, part: Slice | None) -> AsyncGenerator[bytes, None]:
-        """Yield the bytes of the part, or of the whole, as they come. Raise `BrokenPassageError` when they do not, or are others than before."""
+        """Yield the bytes of the part, or of the whole, as they come. Raise `BrokenPassageError`
+        when they do not, or are others than before.
+        """
         passage = self._passage
         offset = begun = 0 if part is None else part.offset
         generation = passage.generation

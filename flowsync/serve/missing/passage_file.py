@@ -1,10 +1,12 @@
-"""The file behind a passage: written from its start, perhaps again from its start, and read by any number meanwhile.
+"""The file behind a passage: written from its start, perhaps again from its start, and read by any
+number meanwhile.
 
-Its methods block, so they belong in threads. When the disk is full, the file goes on in memory, up to a bound: what cannot be
-stored can still be passed on.
+Its methods block, so they belong in threads. When the disk is full, the file goes on in memory, up
+to a bound: what cannot be stored can still be passed on.
 
-When a body is fetched again from its first byte, what readers took already is compared with what comes now: as long as both are equal, it is as if
-nothing had happened. Where they differ, `append` says so, and the file holds the new bytes from there on.
+When a body is fetched again from its first byte, what readers took already is compared with what
+comes now: as long as both are equal, it is as if nothing had happened. Where they differ, `append`
+says so, and the file holds the new bytes from there on.
 """
 
 import errno
@@ -36,7 +38,9 @@ class PassageFile:
         self._in_memory = False
 
     def append(self, block: bytes) -> bool:
-        """Write the next bytes; return whether they are those that were there before, or come behind them. Raise a `StoreError`."""
+        """Write the next bytes; return whether they are those that were there before, or come
+        behind them. Raise a `StoreError`.
+        """
         try:
             return self._append(block)
         except OSError as error:
@@ -49,7 +53,9 @@ class PassageFile:
             raise store_error(self.path, error) from error
 
     def finish(self) -> bool:
-        """Take note that the body is whole; return whether it is no shorter than the one before, of which the rest is cut off."""
+        """Take note that the body is whole; return whether it is no shorter than the one before, of
+        which the rest is cut off.
+        """
         longer, self.end = self.end > self.position, self.position
         if self._file is not None and longer:
             os.ftruncate(self._file, self.position)
@@ -66,7 +72,9 @@ class PassageFile:
             self._file = None
 
     def discard(self) -> None:
-        """Remove the name of what was not stored; readers have the file open. What cannot be removed goes with the folder."""
+        """Remove the name of what was not stored; readers have the file open. What cannot be
+        removed goes with the folder.
+        """
         if not self._in_memory:
             with suppress(OSError):
                 os.unlink(self.path)

@@ -1,6 +1,8 @@
-"""What a served version of files has beside them: a `PULP_MANIFEST`, from which another flowsync, or the original, can sync. Pure.
+"""What a served version of files has beside them: a `PULP_MANIFEST`, from which another flowsync,
+or the original, can sync. Pure.
 
-The lines are in order of path. A file of which neither digest nor size is known is left out: nobody could serve it either.
+The lines are in order of path. A file of which neither digest nor size is known is left out: nobody
+could serve it either.
 """
 
 from collections.abc import Sequence

@@ -21,10 +21,14 @@ from flowsync.sources.file.manifest import (
 )
 
 BLOCK: Final = 32 * 1024
-"""Bytes read and parsed in one go: some 300 lines, about 2 ms of the loop's time with all that is made of them."""
+"""Bytes read and parsed in one go: some 300 lines, about 2 ms of the loop's time with all that is
+made of them.
+"""
 
 LONGEST_LINE: Final = 64 * 1024
-"""Bytes of a line, comments included. Something without line ends is no manifest, and must not be read as one line."""
+"""Bytes of a line, comments included. Something without line ends is no manifest, and must not be
+read as one line.
+"""
 
 _SORTED: Final = 250_000
 """Hashes that are sorted at a time, as Python's integers: 10 MB. Of more lines, a share is looked

@@ -1,4 +1,5 @@
-"""Reads `PULP_MANIFEST`: bytes of lines in, entries out. No I/O, and no more memory than the lines at hand.
+"""Reads `PULP_MANIFEST`: bytes of lines in, entries out. No I/O, and no more memory than the lines
+at hand.
 
 A line is `path,sha256,size`, split from the right, so that a path may contain commas. White space
 around digest and size does not count; that of a path does, because upstream serves the file under
@@ -36,7 +37,9 @@ _OTHER_MARKS: Final = (
 
 
 class ManifestEntry(msgspec.Struct, frozen=True):
-    """One file: its path below the manifest's folder, its sha256 in lower-case hexadecimal, its size in bytes."""
+    """One file: its path below the manifest's folder, its sha256 in lower-case hexadecimal, its
+    size in bytes.
+    """
 
     relative_path: str
     sha256: str
@@ -56,14 +59,17 @@ def parse_lines(
 
 
 def manifest_url(url: str) -> str:
-    """Return the URL of the manifest: `url` itself, or the manifest in the folder that `url` names by a slash at its end."""
+    """Return the URL of the manifest: `url` itself, or the manifest in the folder that `url` names
+    by a slash at its end.
+    """
     return f"{url}{MANIFEST_NAME}" if url.endswith("/") else url
 
 
 def folder_url(manifest_url: str) -> str:
     """Return the URL of the manifest's folder, with a slash at its end.
 
-    Query and fragment of the manifest's URL are its own and do not count; a `file://` URL has neither (`?` and `#` belong to its path).
+    Query and fragment of the manifest's URL are its own and do not count; a `file://` URL has
+    neither (`?` and `#` belong to its path).
     """
     if manifest_url[:5].lower() == "file:":
         return f"{manifest_url.rpartition('/')[0]}/"
@@ -72,7 +78,9 @@ def folder_url(manifest_url: str) -> str:
 
 
 def artifact_url(folder: str, relative_path: str) -> str:
-    """Return the URL of a file below the folder of its manifest: the path is percent-encoded but for `/` and `:`."""
+    """Return the URL of a file below the folder of its manifest: the path is percent-encoded but
+    for `/` and `:`.
+    """
     return folder + quote(relative_path, safe="/:")
 
 

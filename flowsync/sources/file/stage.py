@@ -1,4 +1,5 @@
-"""The first stage of the file source: fetches the manifest and declares a unit for each of its lines.
+"""The first stage of the file source: fetches the manifest and declares a unit for each of its
+lines.
 
 One conditional request finds out whether there is anything to do, where upstream's entity tags
 prove it. Otherwise, as from a folder (`file://`), the manifest is fetched and its digest compared.

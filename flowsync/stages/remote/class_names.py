@@ -1,7 +1,8 @@
 """Names of classes by which another process finds them: `module:qualified.name`.
 
-Classes of the caller's main script have no such name: workers do not run it (`flowsync.runtime.spawning`). Whoever can do without a worker asks
-`is_at_home` first; `reference` refuses them.
+Classes of the caller's main script have no such name: workers do not run it
+(`flowsync.runtime.spawning`). Whoever can do without a worker asks `is_at_home` first; `reference`
+refuses them.
 """
 
 import sys
@@ -19,7 +20,9 @@ def is_at_home(kind: type) -> bool:
 
 @lru_cache(maxsize=256)
 def reference(kind: type) -> str:
-    """Return the name of a class. Raise `CannotCrossError` when the name does not lead back to it."""
+    """Return the name of a class. Raise `CannotCrossError` when the name does not lead back
+    to it.
+    """
     name = f"{kind.__module__}:{kind.__qualname__}"
     if is_at_home(kind):
         raise CannotCrossError(

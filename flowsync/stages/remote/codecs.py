@@ -1,8 +1,12 @@
-"""The two codecs by which declarations cross to worker processes and back: one for the pipeline's side, one for the worker's.
+"""The two codecs by which declarations cross to worker processes and back: one for the pipeline's
+side, one for the worker's.
 
-1. Only what the worker changed comes back, and is written into the declarations that the pipeline holds.
-2. Remotes keep their identity: they are sent once a batch, with all their settings, and come back as numbers.
-3. Each worker gets its share of the requests that a remote allows at a time. Where the number is to be learned, each learns its own.
+1. Only what the worker changed comes back, and is written into the declarations that the pipeline
+   holds.
+2. Remotes keep their identity: they are sent once a batch, with all their settings, and come back
+   as numbers.
+3. Each worker gets its share of the requests that a remote allows at a time. Where the number is to
+   be learned, each learns its own.
 4. A lease stays with the pipeline; so does whatever awaits an item.
 """
 
@@ -49,7 +53,9 @@ _decode_learned = msgspec.msgpack.Decoder(Learned).decode
 
 
 class DeclarationCodec:
-    """The pipeline's side. One serves one run; `folder` is the run's staging folder, `workers` the number that share a remote's concurrency."""
+    """The pipeline's side. One serves one run; `folder` is the run's staging folder, `workers` the
+    number that share a remote's concurrency.
+    """
 
     def __init__(self, folder: str, workers: int) -> None:
         self._folder = folder
@@ -167,7 +173,9 @@ class WorkerDeclarationCodec:
         return [self._make(item) for item in batch.items]
 
     def encode(self, put_on: Sequence[DeclarativeContent], order: Sequence[int]) -> bytes:
-        """Return what is new about the items. Small bodies become files here, because the loop has nothing else to do any more."""
+        """Return what is new about the items. Small bodies become files here, because the loop has
+        nothing else to do any more.
+        """
         for key, remote in remotes_of(put_on).items():
             if key not in self._numbers:
                 number = self._numbers[key] = NEW - len(self._new_remotes)

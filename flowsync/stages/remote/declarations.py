@@ -1,7 +1,8 @@
 """Takes declarations apart and puts them together again; what both sides of a crossing share.
 
-Content of any class crosses that another process can find by its name and that msgspec can encode. In `extra_data`, what is no JSON-like value
-arrives as msgspec sees it: a tuple as a list, a struct as a dict; on the way back what did not change stays as it was.
+Content of any class crosses that another process can find by its name and that msgspec can encode.
+In `extra_data`, what is no JSON-like value arrives as msgspec sees it: a tuple as a list, a struct
+as a dict; on the way back what did not change stays as it was.
 """
 
 from collections.abc import Mapping, Sequence
@@ -40,7 +41,9 @@ def pack_unit(item: DeclarativeContent) -> WireUnit:
 
 
 def unpack_content(unit: WireUnit) -> Content:
-    """Return the content of a unit. Raise `CannotCrossError` when its fields do not fit their types."""
+    """Return the content of a unit. Raise `CannotCrossError` when its fields do not fit their
+    types.
+    """
     kind = referred(unit.type)
     try:
         content: Content = msgspec.msgpack.decode(unit.fields, type=kind)
@@ -91,7 +94,9 @@ def apply_declared(wire: WireDeclared, declared: DeclarativeArtifact, remotes: R
 
 
 def pack_remote(number: int, remote: Remote, concurrency: int | None) -> WireRemote:
-    """Return a remote with all its settings, secrets too: it is for our own processes only. `concurrency` takes the place of its own."""
+    """Return a remote with all its settings, secrets too: it is for our own processes only.
+    `concurrency` takes the place of its own.
+    """
     sent = msgspec.structs.replace(remote, download_concurrency=concurrency, _fetcher=None)
     return WireRemote(number, reference(type(remote)), _encode(sent))
 

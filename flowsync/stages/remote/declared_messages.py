@@ -1,13 +1,13 @@
 """What declarations look like on their way to a worker process and back.
 
 1. Structs are arrays, without names of fields, so that messages are small and quick to read.
-2. `fields` and `extra_data` are MessagePack inside, so that a change deep in them shows. Digests are bytes here, and files below the run's
-   staging folder are named from there.
+2. `fields` and `extra_data` are MessagePack inside, so that a change deep in them shows. Digests
+   are bytes here, and files below the run's staging folder are named from there.
 3. Back come only differences: `None` stands for "as you sent it".
 4. Bodies never cross (design, ruling 8): a staged artifact names its file.
 
-Decided: even tiny bodies become files in the worker, because the worker then does the writing, and the pipeline's process, which is the busy one, is
-spared it; and because answers stay small.
+Decided: even tiny bodies become files in the worker, because the worker then does the writing, and
+the pipeline's process, which is the busy one, is spared it; and because answers stay small.
 """
 
 import os
@@ -125,7 +125,9 @@ class Learned(msgspec.Struct, frozen=True, array_like=True):
 
 
 def pack_artifact(artifact: Artifact, folder: str) -> WireArtifact:
-    """Return an artifact as it crosses; `folder` is the run's staging folder. A staged body must have become a file before."""
+    """Return an artifact as it crosses; `folder` is the run's staging folder. A staged body must
+    have become a file before.
+    """
     file = artifact.file
     return WireArtifact(
         _STATES[type(artifact)],

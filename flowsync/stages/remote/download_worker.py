@@ -1,11 +1,15 @@
-"""What runs in a download worker: batches of declared content, downloaded and verified, one batch after the other.
+"""What runs in a download worker: batches of declared content, downloaded and verified, one batch
+after the other.
 
-1. A process has one event loop and one fetcher, made with the first batch and kept: connections stay open from batch to batch. The kernel closes
-   them when the process is ended.
-2. Files are hashed in a thread here, by no further process, and lie below the staging folder of the run that sent the batch.
-3. The stage is that of the pipeline, in a hurry (`flowsync.stages.remote.impatient_downloader`); what it needs of a run is in `DownloadContext`.
+1. A process has one event loop and one fetcher, made with the first batch and kept: connections
+   stay open from batch to batch. The kernel closes them when the process is ended.
+2. Files are hashed in a thread here, by no further process, and lie below the staging folder of the
+   run that sent the batch.
+3. The stage is that of the pipeline, in a hurry (`flowsync.stages.remote.impatient_downloader`);
+   what it needs of a run is in `DownloadContext`.
 
-Decided: what a process keeps is behind a cached function, because nothing but the module is there to hold it between two calls of a plain function.
+Decided: what a process keeps is behind a cached function, because nothing but the module is there
+to hold it between two calls of a plain function.
 """
 
 import asyncio
@@ -35,7 +39,9 @@ CONCURRENT_CONTENT: Final = 200
 
 
 class Terms(msgspec.Struct, frozen=True, array_like=True):
-    """What a run tells its workers: where bytes are staged, and its policies; and what its engine allows, with how many workers."""
+    """What a run tells its workers: where bytes are staged, and its policies; and what its engine
+    allows, with how many workers.
+    """
 
     staging: str
     allowed_digests: frozenset[str]
@@ -47,7 +53,9 @@ class Terms(msgspec.Struct, frozen=True, array_like=True):
 
 
 class DownloadContext(msgspec.Struct, frozen=True, kw_only=True):
-    """What a `RunContext` has that downloads need. The leases of the budget are the pipeline's affair: here nothing waits for any."""
+    """What a `RunContext` has that downloads need. The leases of the budget are the pipeline's
+    affair: here nothing waits for any.
+    """
 
     fetcher: Fetcher
     hasher: InlineHasher
@@ -62,7 +70,9 @@ _Settings = tuple[str, tuple[str, ...] | None, Backoff, int]
 
 
 def download_batch(question: bytes) -> bytes:
-    """Answer an encoded `BatchRequest` whose terms are `Terms` and whose body is that of a `DeclarationCodec`."""
+    """Answer an encoded `BatchRequest` whose terms are `Terms` and whose body is that of a
+    `DeclarationCodec`.
+    """
     return _place().download(msgspec.msgpack.decode(question, type=BatchRequest))
 
 

@@ -1,18 +1,24 @@
 """Downloads in worker processes: the stage of the pipeline that stands for them.
 
-Workers do what costs the main process most a byte: many small artifacts. What passes by to the `ArtifactDownloader` behind, which holds up nothing:
+Workers do what costs the main process most a byte: many small artifacts. What passes by to the
+`ArtifactDownloader` behind, which holds up nothing:
 
-1. Content without work, and content that is larger than `LARGEST_CONTENT`, or of unknown size. The main process brings large bodies faster, with
-   its hash workers, and each puts its bytes on as it comes.
-2. Content from a remote with a rate limit, or that allows fewer requests at a time than there are workers: each worker counts its share for itself,
-   or learns it.
-3. Content whose bytes are being fetched already: it gets its share there. This stage leads the flight of what it sends (`single_flight`), so the
-   same bytes are fetched once over all workers and all syncs of the engine.
-4. Content of the main script's own classes, which workers do not know. Whoever writes a script has done nothing wrong; a warning says so.
-5. What a worker gave up (`flowsync.stages.remote.impatient_downloader`), and after `MOST_GIVEN_UP` of those all of that remote.
+1. Content without work, and content that is larger than `LARGEST_CONTENT`, or of unknown size. The
+   main process brings large bodies faster, with its hash workers, and each puts its bytes on as it
+   comes.
+2. Content from a remote with a rate limit, or that allows fewer requests at a time than there are
+   workers: each worker counts its share for itself, or learns it.
+3. Content whose bytes are being fetched already: it gets its share there. This stage leads the
+   flight of what it sends (`single_flight`), so the same bytes are fetched once over all workers
+   and all syncs of the engine.
+4. Content of the main script's own classes, which workers do not know. Whoever writes a script has
+   done nothing wrong; a warning says so.
+5. What a worker gave up (`flowsync.stages.remote.impatient_downloader`), and after `MOST_GIVEN_UP`
+   of those all of that remote.
 
-So what waits for what: a content in a worker waits for the others of its batch, at most `LARGEST_CONTENT` each and `BATCH_BYTES` together, and for as
-long as bytes arrive, but no longer than `BATCH_SECONDS`. The batches behind it wait for a worker, the content that passes by for none.
+So what waits for what: a content in a worker waits for the others of its batch, at most
+`LARGEST_CONTENT` each and `BATCH_BYTES` together, and for as long as bytes arrive, but no longer
+than `BATCH_SECONDS`. The batches behind it wait for a worker, the content that passes by for none.
 
 What `LARGEST_CONTENT` and `BATCH_BYTES` are good for is shown by `bench/workers/bench_workers.py`.
 """
@@ -48,11 +54,14 @@ _log = logging.getLogger(__name__)
 
 
 class HostedDownloads(HostedSegment, BoundStage):
-    """Has the work of the `ArtifactDownloader` behind it done by worker processes, as far as they can do it.
+    """Has the work of the `ArtifactDownloader` behind it done by worker processes, as far as they
+    can do it.
 
-    The `ArtifactDownloader` does what is left, and leaves what is done. Leases are taken here, before a content is sent.
+    The `ArtifactDownloader` does what is left, and leaves what is done. Leases are taken here,
+    before a content is sent.
 
-    Raises what an `ArtifactDownloader` raises, and `CannotCrossError` for content that cannot be sent to another process.
+    Raises what an `ArtifactDownloader` raises, and `CannotCrossError` for content that cannot be
+    sent to another process.
     """
 
     hands_on = True
@@ -93,7 +102,9 @@ class HostedDownloads(HostedSegment, BoundStage):
         return all(map(self._suits_workers, remotes)) and not self._is_at_home(item, remotes)
 
     async def admit(self, items: Sequence[DeclarativeContent]) -> int:
-        """Take the leases of as many contents as a batch and the budget have room for, waiting only for the first one's."""
+        """Take the leases of as many contents as a batch and the budget have room for, waiting only
+        for the first one's.
+        """
         budget = self.context.budget
         first, *others = items
         size, artifacts = _needs(first)
@@ -111,7 +122,9 @@ class HostedDownloads(HostedSegment, BoundStage):
     async def away(
         self, items: Sequence[DeclarativeContent]
     ) -> AsyncIterator[Sequence[DeclarativeContent]]:
-        """Lead the flights of what the items want; let those pass by whose bytes are in the air, or here."""
+        """Lead the flights of what the items want; let those pass by whose bytes are in the air, or
+        here.
+        """
         led: list[tuple[DeclarativeArtifact, Flight]] = []
         try:
             going = [item for item in items if self._lead(item, led)]
@@ -151,7 +164,9 @@ class HostedDownloads(HostedSegment, BoundStage):
                     self._given_up.update(remote.name for remote in _remotes(declared))
 
     def _suits_workers(self, remote: Remote) -> bool:
-        """Say whether what the remote allows can be divided among the workers, and whether they get on with it."""
+        """Say whether what the remote allows can be divided among the workers, and whether they get
+        on with it.
+        """
         return (
             _is_divisible(remote, self._workers.pool.workers)
             and self._given_up[remote.name] < MOST_GIVEN_UP

@@ -1,9 +1,12 @@
-"""The downloader of a worker: does what can be done without waiting long, and leaves the rest to the process that sent it.
+"""The downloader of a worker: does what can be done without waiting long, and leaves the rest to
+the process that sent it.
 
-A batch comes back as a whole, and its worker is busy as long, so one artifact that cannot be had, or not yet, would hold up all others: upstream
-answers late, or asks to try again in a minute. So a batch is over when nothing arrived for `QUIET_SECONDS`, and after `BATCH_SECONDS` in any case.
-Contents that are not done then are given up and put on as they came; what was complete of them stays. The pipeline's own `ArtifactDownloader`
-begins their downloads anew, where they hold up nobody.
+A batch comes back as a whole, and its worker is busy as long, so one artifact that cannot be had,
+or not yet, would hold up all others: upstream answers late, or asks to try again in a minute. So a
+batch is over when nothing arrived for `QUIET_SECONDS`, and after `BATCH_SECONDS` in any case.
+Contents that are not done then are given up and put on as they came; what was complete of them
+stays. The pipeline's own `ArtifactDownloader` begins their downloads anew, where they hold up
+nobody.
 """
 
 import asyncio

@@ -15,7 +15,9 @@ _UNKNOWN: Final = frozenset({errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno
 
 
 def exchange(one: str, other: str, aside: str) -> None:
-    """Swap two existing folders of one file system; `aside` is a free name on it for the way round."""
+    """Swap two existing folders of one file system; `aside` is a free name on it for the
+    way round.
+    """
     try:
         kernel.exchange(one, other)
     except OSError as error:

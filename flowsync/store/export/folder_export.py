@@ -1,7 +1,10 @@
-"""The export of a version: a folder of files, each a hard link to its blob where possible and a copy otherwise.
+"""The export of a version: a folder of files, each a hard link to its blob where possible and a
+copy otherwise.
 
-1. Paths are validated again although they were validated when they were declared: nothing is ever written outside of the folder.
-2. Memory does not grow with the number of files: one batch of entries is held, and no set of what was made.
+1. Paths are validated again although they were validated when they were declared: nothing is ever
+   written outside of the folder.
+2. Memory does not grow with the number of files: one batch of entries is held, and no set of what
+   was made.
 3. A failure, or a killed process, leaves the target as it was.
 
 The export reads no catalog: whoever calls it streams the entries.
@@ -41,7 +44,9 @@ _NO_LINK: Final = frozenset(
 
 
 class ExportReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What an export wrote: the number of files, their bytes, and how many were linked and how many copied."""
+    """What an export wrote: the number of files, their bytes, and how many were linked and how many
+    copied.
+    """
 
     files: int
     bytes: int
@@ -58,8 +63,8 @@ async def export_tree(
     link to a folder is followed. `marker` is kept as JSON in the folder's `.flowsync-export.json`,
     or in a file named like it where an entry has that name.
 
-    Raise `ExportError` when the folder holds anything else, when a path leads out of it or two paths collide, and when the system refuses;
-    `BlobMissingError` when a blob is not there.
+    Raise `ExportError` when the folder holds anything else, when a path leads out of it or two
+    paths collide, and when the system refuses; `BlobMissingError` when a blob is not there.
     """
     target = await in_thread(_target, str(folder))
     held = ExitStack()

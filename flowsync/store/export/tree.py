@@ -1,6 +1,7 @@
 """The folder that an export builds, from its first file to the swap with what stood there before.
 
-1. It is built in a sibling of the target, `.<name>.<16 hexadecimal digits>`, and appears under the target's name in one step, durable.
+1. It is built in a sibling of the target, `.<name>.<16 hexadecimal digits>`, and appears under the
+   target's name in one step, durable.
 2. The first file in it is the marker `.flowsync-export.json`; where a file of the tree has that
    name, the marker takes another one, with 16 hexadecimal digits. It says that the folder was made
    here and may be replaced whole, and while the folder is being built its lock says that the
@@ -49,7 +50,8 @@ _TAKEN: Final = frozenset({errno.ENOTEMPTY, errno.EEXIST})
 
 @contextmanager
 def new_tree(target: str, marker: bytes) -> Iterator[str]:
-    """Give a new folder beside `target` that holds the marker alone; afterwards remove what then stands under its name.
+    """Give a new folder beside `target` that holds the marker alone; afterwards remove what then
+    stands under its name.
 
     Raise `ExportError` when the target must not be replaced, or the folder cannot be made.
     """
@@ -79,7 +81,9 @@ def give_mode(file: str | int, mode: int) -> None:
 
 
 def publish(folder: str, target: str) -> None:
-    """Make the folder durable and let it take the target's name; what stood there stands under the folder's name then."""
+    """Make the folder durable and let it take the target's name; what stood there stands under the
+    folder's name then.
+    """
     with export_errors(f"cannot export to {target}"):
         flush_tree(folder)
         try:
@@ -100,7 +104,9 @@ def rename_marker(folder: str, marker: str) -> str:
 
 
 def check_replaceable(target: str) -> None:
-    """Raise `ExportError` unless the target is absent, an empty folder, or a folder that an export made."""
+    """Raise `ExportError` unless the target is absent, an empty folder, or a folder that an export
+    made.
+    """
     if not os.path.lexists(target):
         return
     if not os.path.isdir(target):

@@ -1,18 +1,21 @@
-"""Who writes the batches of an open store: a thread, or a worker process for batches of small files.
+"""Who writes the batches of an open store: a thread, or a worker process for batches of small
+files.
 
-1. A small file costs six system calls, each of which gives the interpreter lock away and waits to have it back. Beside a loop that is busy
-   downloading these waits take about as long as the calls, and they come out of the loop's time too. A process has a lock of its own.
-2. The process starts when the store has written `START_AFTER` files in batches that are worth it, and only then: few files never pay for it. It
-   starts while a thread goes on writing.
+1. A small file costs six system calls, each of which gives the interpreter lock away and waits to
+   have it back. Beside a loop that is busy downloading these waits take about as long as the calls,
+   and they come out of the loop's time too. A process has a lock of its own.
+2. The process starts when the store has written `START_AFTER` files in batches that are worth it,
+   and only then: few files never pay for it. It starts while a thread goes on writing.
 3. What crosses are the bodies, packed once, `MOST_BYTES` a batch, through memory that both
    processes see; large bodies keep a thread in few calls anyway. Staged files cross as paths.
-4. A worker that dies loses nothing: a batch can always be written again (`Writer.persist`), and a thread does it at once. The next worker starts
-   after as many files as the first.
+4. A worker that dies loses nothing: a batch can always be written again (`Writer.persist`), and a
+   thread does it at once. The next worker starts after as many files as the first.
 
-Decided: a process, because beside a loop that does nothing but work a thread writes some 700 blobs of 4 KiB a second, and the worker 2 318 in
-batches of 8, 4 986 in batches of 50 (`python bench/store/bench_scribe.py`; 2 cores, medians of five). Sixteen syncs at once, whose batches are small,
-had a thread write 2 276 to 2 929 of their 20 000 files as long as batches of less than 100 were left to it: 5.9, 6.2 and 6.7 s, instead of 5.7, 5.8
-and 6.2.
+Decided: a process, because beside a loop that does nothing but work a thread writes some 700 blobs
+of 4 KiB a second, and the worker 2 318 in batches of 8, 4 986 in batches of 50 (`python
+bench/store/bench_scribe.py`; 2 cores, medians of five). Sixteen syncs at once, whose batches are
+small, had a thread write 2 276 to 2 929 of their 20 000 files as long as batches of less than 100
+were left to it: 5.9, 6.2 and 6.7 s, instead of 5.7, 5.8 and 6.2.
 """
 
 import asyncio
@@ -27,19 +30,25 @@ from flowsync.runtime.threads import finished, in_thread
 from flowsync.store.local.writer_process import WriteTarget, pack, persist_packed, warm_up
 
 START_AFTER: Final = 1000
-"""Files after which a worker starts. Chosen, not measured: a thread writes them in half a second or so."""
+"""Files after which a worker starts. Chosen, not measured: a thread writes them in half a second or
+so.
+"""
 
 LARGE: Final = 8
-"""Artifacts from which a batch is worth the way to the worker: at 4 it still wrote twice as many a second as a thread, but what is that small is soon
-written.
+"""Artifacts from which a batch is worth the way to the worker: at 4 it still wrote twice as many a
+second as a thread, but what is that small is soon written.
 """
 
 MOST_BYTES: Final = 16 << 20
-"""Bytes of bodies up to which a batch crosses; it is copied on its way, so this bounds memory. Chosen, not measured."""
+"""Bytes of bodies up to which a batch crosses; it is copied on its way, so this bounds memory.
+Chosen, not measured.
+"""
 
 
 class Scribe:
-    """Writes at one site. Several tasks of one loop may have it write at once; closed once, by whoever opened the store."""
+    """Writes at one site. Several tasks of one loop may have it write at once; closed once, by
+    whoever opened the store.
+    """
 
     def __init__(self, site: WriteTarget) -> None:
         self._site = site
@@ -55,7 +64,9 @@ class Scribe:
         return () if crew is None else crew.pids
 
     async def persist(self, artifacts: Sequence[StagedArtifact]) -> None:
-        """Make the artifacts durable, as `BlobStore.persist` promises. When cancelled, first wait until nobody works on them."""
+        """Make the artifacts durable, as `BlobStore.persist` promises. When cancelled, first wait
+        until nobody works on them.
+        """
         if not (_is_large(artifacts) and await self._persist_elsewhere(artifacts)):
             await in_thread(self._writer.persist, artifacts)
 

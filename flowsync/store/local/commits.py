@@ -1,12 +1,16 @@
-"""Batches of several syncs that become durable together: what comes while another is written waits, and goes with all that waits.
+"""Batches of several syncs that become durable together: what comes while another is written waits,
+and goes with all that waits.
 
-One batch alone waits for nothing. Of many at once, each costs its share of the flushes instead of flushes of its own. What fails together is tried
-again one by one, so that a batch fails for reasons of its own only.
+One batch alone waits for nothing. Of many at once, each costs its share of the flushes instead of
+flushes of its own. What fails together is tried again one by one, so that a batch fails for reasons
+of its own only.
 
-Decided: one batch is written at a time, because the file system lets one after the other into its journal anyway, and threads that wait for it in
-turn cost more than they win: sixteen syncs at once of 20 000 files of 4 KiB took 15.3 s of CPU with a thread each and 12.7 with one for all
-(`make bench SCENARIO=concurrent_16`, medians of two and three runs on a noisy machine); two for all took more than one in both tries. The price: a
-batch waits for the flushes of whoever came before it, however large those bodies are.
+Decided: one batch is written at a time, because the file system lets one after the other into its
+journal anyway, and threads that wait for it in turn cost more than they win: sixteen syncs at once
+of 20 000 files of 4 KiB took 15.3 s of CPU with a thread each and 12.7 with one for all (`make
+bench SCENARIO=concurrent_16`, medians of two and three runs on a noisy machine); two for all took
+more than one in both tries. The price: a batch waits for the flushes of whoever came before it,
+however large those bodies are.
 """
 
 import asyncio
@@ -30,7 +34,8 @@ class _Batch(msgspec.Struct, eq=False):
 class Commits:
     """What one open store has to make durable.
 
-    `persist` does it, ends only when nobody works on it any more, and can be called again with what it failed on.
+    `persist` does it, ends only when nobody works on it any more, and can be called again with what
+    it failed on.
     """
 
     def __init__(self, persist: Callable[[Sequence[StagedArtifact]], Awaitable[None]]) -> None:
@@ -39,7 +44,9 @@ class Commits:
         self._task: asyncio.Task[None] | None = None
 
     async def make(self, artifacts: Sequence[StagedArtifact]) -> None:
-        """Return when the artifacts are durable; raise what `persist` raises. When cancelled, first wait until nobody works on them."""
+        """Return when the artifacts are durable; raise what `persist` raises. When cancelled, first
+        wait until nobody works on them.
+        """
         batch = _Batch(artifacts, asyncio.get_running_loop().create_future())
         self._waiting.append(batch)
         if self._task is None or self._task.done():

@@ -1,16 +1,18 @@
 """The lock between those who store and record blobs and those who remove them.
 
 1. Any number may store and record at once, in any number of processes; whoever removes is alone.
-2. Whoever stores holds the lock from before it looks which blobs are there until they are recorded. So whoever removes knows that each blob is
-   either recorded or of no use to anybody.
-3. Removing is never starved: who wants to remove stops the turnstile that everybody passes on the way in, and waits only for those inside.
+2. Whoever stores holds the lock from before it looks which blobs are there until they are recorded.
+   So whoever removes knows that each blob is either recorded or of no use to anybody.
+3. Removing is never starved: who wants to remove stops the turnstile that everybody passes on the
+   way in, and waits only for those inside.
 4. The kernel gives the lock of a killed process back.
 
-Decided: file locks beside the blobs, not advisory locks of the database, because a writer would have to keep a database connection through its disk
-flushes; with as many savers as the pool has connections, all else would wait for the disk. They cost a batch two system calls and no round trip.
+Decided: file locks beside the blobs, not advisory locks of the database, because a writer would
+have to keep a database connection through its disk flushes; with as many savers as the pool has
+connections, all else would wait for the disk. They cost a batch two system calls and no round trip.
 
-Decided: whoever has to wait asks again every few milliseconds instead of blocking a thread, because the threads are few, and the one inside needs
-one of them to get out.
+Decided: whoever has to wait asks again every few milliseconds instead of blocking a thread, because
+the threads are few, and the one inside needs one of them to get out.
 """
 
 import asyncio
@@ -30,7 +32,9 @@ _LONGEST_PAUSE: Final = 0.02
 
 
 class Guard:
-    """The two lock files in `folder`. Any number of tasks and threads may use it at once; each time it is held is on its own."""
+    """The two lock files in `folder`. Any number of tasks and threads may use it at once; each time
+    it is held is on its own.
+    """
 
     def __init__(self, folder: str) -> None:
         self._turnstile = f"{folder}/turnstile.lock"

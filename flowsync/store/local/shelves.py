@@ -1,10 +1,12 @@
 """The fan-out folders in which the blobs of a local store stand.
 
-A blob stands at `<root>/ab/abcd…`, the folder named by the first two of its 64 digits. It appears there by rename only, whole and read-only.
+A blob stands at `<root>/ab/abcd…`, the folder named by the first two of its 64 digits. It appears
+there by rename only, whole and read-only.
 
-Decided: one level of 256 folders, because making folders is what costs, instead of 4096 or two levels of 65 536. Renaming 2000 files into a new
-store takes 30, 73 and 163 ms, into one of 200 000 blobs 30 to 34 ms with each (bench/store/bench_shelves.py; ext4, 2 cores, best of five). Folders
-of 100 000 names (25 million blobs) are well within what ext4, XFS and Btrfs index.
+Decided: one level of 256 folders, because making folders is what costs, instead of 4096 or two
+levels of 65 536. Renaming 2000 files into a new store takes 30, 73 and 163 ms, into one of 200 000
+blobs 30 to 34 ms with each (bench/store/bench_shelves.py; ext4, 2 cores, best of five). Folders of
+100 000 names (25 million blobs) are well within what ext4, XFS and Btrfs index.
 """
 
 import errno
@@ -34,7 +36,9 @@ _CHUNK: Final = 1 << 20
 
 
 class Shelves(msgspec.Struct, frozen=True):
-    """The folders below `root`. It remembers nothing, so any number of threads and processes may use the same ones."""
+    """The folders below `root`. It remembers nothing, so any number of threads and processes may
+    use the same ones.
+    """
 
     root: str
 
@@ -47,7 +51,9 @@ class Shelves(msgspec.Struct, frozen=True):
         return f"{self.root}/{name[:2]}/{name}"
 
     def holds(self, name: str, size: int | None) -> bool:
-        """Return whether the blob is there with the right size (bytes) and digest; one that cannot be read is not."""
+        """Return whether the blob is there with the right size (bytes) and digest; one that cannot
+        be read is not.
+        """
         try:
             # What stands there may be no file: opening a pipe must not wait.
             with open(self.path(name), "rb", buffering=0, opener=_without_waiting) as blob:
@@ -58,7 +64,8 @@ class Shelves(msgspec.Struct, frozen=True):
     def place(self, source: str, name: str) -> None:
         """Move a finished file to its name, in the place of what may stand there."""
         target = self.path(name)
-        # Trying first costs nothing once the folder exists, and heals a store from which someone tidied away empty folders.
+        # Trying first costs nothing once the folder exists, and heals a store from which someone
+        # tidied away empty folders.
         try:
             _move(source, target)
         except FileNotFoundError:
@@ -114,7 +121,9 @@ class Shelves(msgspec.Struct, frozen=True):
         return refused
 
     def usage(self) -> StoreUsage:
-        """Count the blobs and their bytes, one folder at a time. A blob that is removed meanwhile may count or not."""
+        """Count the blobs and their bytes, one folder at a time. A blob that is removed meanwhile
+        may count or not.
+        """
         measured = [_measure(folder) for folder in _folders(self.root)]
         return StoreUsage(
             sum(each.blobs for each in measured), sum(each.bytes for each in measured)

@@ -1,8 +1,9 @@
 """The blob store on a local file system.
 
-Below `root` stand `blake3/`, the fan-out folders, `staging/`, and after a damage `quarantine/`, on one file system, so that a rename moves bytes from
-one to the other. Several processes may have the same root open. Crash-only: opening removes the staging folders of dead processes and old
-partials, and nothing else ever needs repair.
+Below `root` stand `blake3/`, the fan-out folders, `staging/`, and after a damage `quarantine/`, on
+one file system, so that a rename moves bytes from one to the other. Several processes may have the
+same root open. Crash-only: opening removes the staging folders of dead processes and old partials,
+and nothing else ever needs repair.
 """
 
 import os
@@ -32,8 +33,9 @@ from flowsync.store.staging import dead_usage, remove_dead, staging_folder
 class LocalBlobStore:
     """A `BlobStore` in a folder; open it with `async with LocalBlobStore(root) as store`.
 
-    Opening creates the folders and raises `StoreUnwritableError`, naming the folder, when it cannot. All waiting for the disk is done in threads,
-    or in a worker process once there is much to write (`flowsync.store.local.batch_writer`).
+    Opening creates the folders and raises `StoreUnwritableError`, naming the folder, when it
+    cannot. All waiting for the disk is done in threads, or in a worker process once there is much
+    to write (`flowsync.store.local.batch_writer`).
     """
 
     def __init__(self, root: Path) -> None:
@@ -69,7 +71,9 @@ class LocalBlobStore:
             await in_thread(self._held.close)
 
     async def persist(self, artifacts: Sequence[StagedArtifact]) -> None:
-        """See `BlobStore.persist`. Raise `StoreError` also when a staged file lies outside of this store's staging folders."""
+        """See `BlobStore.persist`. Raise `StoreError` also when a staged file lies outside of this
+        store's staging folders.
+        """
         if self._commits is None:
             raise StoreError(f"the store in {self._root} is not open")
         await self._commits.make(artifacts)
@@ -96,7 +100,9 @@ class LocalBlobStore:
 
     @asynccontextmanager
     async def staging(self) -> AsyncIterator[str]:
-        """See `BlobStore.staging`. Only what is staged below this folder can be persisted without copying."""
+        """See `BlobStore.staging`. Only what is staged below this folder can be persisted without
+        copying.
+        """
         held = ExitStack()
         try:
             with store_errors(f"making a staging folder in {self._staging}"):

@@ -1,9 +1,13 @@
 """The writing of batches: from verified bytes at hand to durable blobs.
 
-1. Order: look which blobs are there already, write small bodies into scratch files, barrier, rename all, barrier, remove what is left over.
-2. Blobs that were there already pass the second barrier too: another process may have renamed them a moment ago and not be through yet.
-3. Only files below the store's own staging are moved or removed. A path elsewhere is somebody's own file and is refused.
-4. A failed batch removes its scratch files and leaves staged files to the run they belong to, so it can be tried again.
+1. Order: look which blobs are there already, write small bodies into scratch files, barrier, rename
+   all, barrier, remove what is left over.
+2. Blobs that were there already pass the second barrier too: another process may have renamed them
+   a moment ago and not be through yet.
+3. Only files below the store's own staging are moved or removed. A path elsewhere is somebody's own
+   file and is refused.
+4. A failed batch removes its scratch files and leaves staged files to the run they belong to, so it
+   can be tried again.
 """
 
 import os
@@ -24,8 +28,8 @@ _READ_ONLY = 0o444
 class Writer:
     """Persists the batches of one open store; several threads may do so at once.
 
-    `staging` is the folder below which staged files must lie, `scratch` a private folder on the same file system, and `open_barrier` opens the
-    barrier for a batch of so many blobs.
+    `staging` is the folder below which staged files must lie, `scratch` a private folder on the
+    same file system, and `open_barrier` opens the barrier for a batch of so many blobs.
     """
 
     def __init__(

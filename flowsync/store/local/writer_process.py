@@ -1,4 +1,6 @@
-"""What runs in the store's worker process: one batch of artifacts after the other, made durable; and the site at which both sides write."""
+"""What runs in the store's worker process: one batch of artifacts after the other, made durable;
+and the site at which both sides write.
+"""
 
 import logging
 import tempfile
@@ -19,14 +21,18 @@ _DECODER: Final = msgspec.msgpack.Decoder(list[StagedArtifact])
 
 
 class WriteTarget(msgspec.Struct, frozen=True):
-    """Where an open store writes: the root of its shelves, the folder of all staging, and a private folder on the same file system."""
+    """Where an open store writes: the root of its shelves, the folder of all staging, and a private
+    folder on the same file system.
+    """
 
     root: str
     staging: str
     scratch: str
 
     def writer(self) -> Writer:
-        """Return a writer for this site. Writers of other processes need a site with a private folder of their own."""
+        """Return a writer for this site. Writers of other processes need a site with a private
+        folder of their own.
+        """
         return Writer(
             Shelves(self.root),
             staging=self.staging,
@@ -41,7 +47,9 @@ def pack(artifacts: Sequence[StagedArtifact]) -> bytes:
 
 
 def persist_packed(site: WriteTarget, batch: "bytes | PickleBuffer") -> None:
-    """Make a packed batch durable, as `Writer.persist` does; `site` is that of the parent process."""
+    """Make a packed batch durable, as `Writer.persist` does; `site` is that of the parent
+    process.
+    """
     _writer(site).persist(_DECODER.decode(batch))
 
 

@@ -1,6 +1,8 @@
-"""The deterministic counts of the gate (`python -m bench.counts`) at small size, with what they are written out.
+"""The deterministic counts of the gate (`python -m bench.counts`) at small size, with what they are
+written out.
 
-A number that becomes smaller here is good news: write it down. One that becomes larger wants a reason.
+A number that becomes smaller here is good news: write it down. One that becomes larger wants a
+reason.
 """
 
 from pathlib import Path

@@ -1,4 +1,6 @@
-"""The gate on a repository of its own, with benches of about a millisecond, whose second revision is what the test wants."""
+"""The gate on a repository of its own, with benches of about a millisecond, whose second revision
+is what the test wants.
+"""
 
 import os
 import shutil

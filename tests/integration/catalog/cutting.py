@@ -1,6 +1,8 @@
-"""A way to the database on which answers get lost: what was asked is done, and the connection breaks before anybody hears of it.
+"""A way to the database on which answers get lost: what was asked is done, and the connection
+breaks before anybody hears of it.
 
-It speaks as much of PostgreSQL's protocol (https://www.postgresql.org/docs/current/protocol-message-formats.html) as is needed to know which
+It speaks as much of PostgreSQL's protocol
+(https://www.postgresql.org/docs/current/protocol-message-formats.html) as is needed to know which
 statement runs, and when it has been answered.
 """
 
@@ -18,8 +20,8 @@ _POOLED: Final = "SET enable_seqscan"
 
 
 class CuttingProxy(LoopbackServer):
-    """Stands before the server of `conninfo`. On sessions of the pool, the first answer to each statement outside a transaction gets lost, and the
-    first one to `COMMIT`.
+    """Stands before the server of `conninfo`. On sessions of the pool, the first answer to each
+    statement outside a transaction gets lost, and the first one to `COMMIT`.
     """
 
     def __init__(self, conninfo: str) -> None:

@@ -38,7 +38,9 @@ def digest(algorithm: str, body: bytes) -> str:
 
 
 def staged(body: bytes, *algorithms: str) -> StagedArtifact:
-    """Return an artifact as it comes out of the downloader: with sha256, blake3 and the digests of `algorithms`."""
+    """Return an artifact as it comes out of the downloader: with sha256, blake3 and the digests of
+    `algorithms`.
+    """
     return StagedArtifact(
         size=len(body),
         body=body,

@@ -171,7 +171,9 @@ async def test_blob_that_is_recorded_with_another_sha256_is_an_error(artifacts: 
 async def test_find_marks_what_was_not_needed_within_the_hour(
     artifacts: Artifacts, database: Database
 ) -> None:
-    """Fact 5.8: a look-up protects from clean-up; rows marked within the last hour are left alone."""
+    """Fact 5.8: a look-up protects from clean-up; rows marked within the last hour are left
+    alone.
+    """
     await artifacts.save([staged(b"old"), staged(b"new"), staged(b"other")])
     await _set_touched(database, b"old", LONG_AGO)
     await _set_touched(database, b"other", LONG_AGO)
@@ -213,7 +215,9 @@ async def test_find_reads_what_was_needed_lately_whoever_holds_it(
 async def test_find_waits_for_whoever_holds_what_was_not_needed_lately(
     artifacts: Artifacts, database: Database, removed: bool
 ) -> None:
-    """Fact 5.8, done otherwise: locked rows are not skipped, or a row that clean-up is about to remove would be found."""
+    """Fact 5.8, done otherwise: locked rows are not skipped, or a row that clean-up is about to
+    remove would be found.
+    """
     [stored] = await artifacts.save([staged(b"a")])
     await _set_touched(database, b"a", LONG_AGO)
 

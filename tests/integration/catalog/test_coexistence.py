@@ -249,7 +249,8 @@ async def test_units_that_were_never_fetched_share_a_path_when_a_declared_digest
     assert await add(repositories, strong, weak, repository=Repository(name="s")) is not None
     what = await refused(repositories, weak)
 
-    # The stored artifact has no md5, so nothing says that its bytes are those of the weakly declared one.
+    # The stored artifact has no md5, so nothing says that its bytes are those of the weakly
+    # declared one.
     assert what == "several units have different bytes at one path: 'shared'"
 
 

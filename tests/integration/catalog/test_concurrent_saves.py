@@ -1,7 +1,8 @@
-"""Syncs that save the same things at the same time: nobody fails, nobody deadlocks, nothing is there twice.
+"""Syncs that save the same things at the same time: nobody fails, nobody deadlocks, nothing is
+there twice.
 
-Each test runs eight tasks on connections of their own, which save overlapping batches, each task in its own random order. The seeds are fixed;
-what the server makes of them is not.
+Each test runs eight tasks on connections of their own, which save overlapping batches, each task in
+its own random order. The seeds are fixed; what the server makes of them is not.
 """
 
 import asyncio

@@ -12,7 +12,9 @@ from flowsync.catalog.postgres.database import Database
 async def test_reader_that_is_cancelled_at_its_end_leaves_no_cursor_open(
     database: Database,
 ) -> None:
-    """The symptom was a warning about a cursor that was deleted while still open, when a check failed beside the reading of a root."""
+    """The symptom was a warning about a cursor that was deleted while still open, when a check
+    failed beside the reading of a root.
+    """
     opened: list[Any] = []
 
     async def read() -> None:

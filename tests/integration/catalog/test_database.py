@@ -251,7 +251,9 @@ async def _lose_three_connections(database: Database) -> None:
 async def test_task_that_is_cancelled_in_the_moment_its_connection_is_there_ends(
     conninfo: str,
 ) -> None:
-    """The symptom: under Python 3.11 the task went on, and whoever had cancelled it waited for ever, as a sync does for what records its progress."""
+    """The symptom: under Python 3.11 the task went on, and whoever had cancelled it waited for
+    ever, as a sync does for what records its progress.
+    """
     database = Database(conninfo, max_connections=1)
     await database.open()
     for turns in range(100):

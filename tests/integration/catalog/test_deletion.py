@@ -335,7 +335,9 @@ async def test_a_version_that_is_deleted_while_it_is_read_is_read_to_its_end(
 async def test_a_base_that_is_deleted_meanwhile_still_says_what_an_addition_replaces(
     repositories: Repositories, shelf: Shelf
 ) -> None:
-    """What is added on top of a base replaces what the base has: the new file, not the other one that the base brought in."""
+    """What is added on top of a base replaces what the base has: the new file, not the other one
+    that the base brought in.
+    """
     (old,), (new,) = await shelf.files("a", body="one"), await shelf.files("a", body="two")
     source = Repository(name="source")
     for units in ([old], []):

@@ -1,4 +1,6 @@
-"""Why a path is there, or is not, where no sync made the versions: what a run would tell is missing, and the rest is told."""
+"""Why a path is there, or is not, where no sync made the versions: what a run would tell is
+missing, and the rest is told.
+"""
 
 from flowsync.catalog.postgres.database import Database
 from flowsync.catalog.queries.explain import explain
@@ -71,7 +73,9 @@ async def test_removal_by_rolling_back_names_the_version_that_it_went_back_to(
 async def test_info_of_the_makers_own_is_not_taken_for_ours(
     database: Database, repositories: Repositories, shelf: Shelf
 ) -> None:
-    """Of a version with such a text, "invalid input syntax for type integer" was all that could be learned."""
+    """Of a version with such a text, "invalid input syntax for type integer" was all that could be
+    learned.
+    """
     units = await shelf.packages("a", "b")
     async with repositories.new_version(R) as version:
         await version.add_content(units)

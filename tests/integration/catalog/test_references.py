@@ -1,4 +1,6 @@
-"""The references that are checked once a statement: nothing dangles, whoever adds and removes at the same time."""
+"""The references that are checked once a statement: nothing dangles, whoever adds and removes at
+the same time.
+"""
 
 import asyncio
 from typing import Final, NamedTuple
@@ -21,7 +23,9 @@ ROWS: Final = (
 
 
 class Reference(NamedTuple):
-    """Ten rows that name a row of another table, ten of which five name one that is not there, and the removal of what they name."""
+    """Ten rows that name a row of another table, ten of which five name one that is not there, and
+    the removal of what they name.
+    """
 
     tally: bytes
     add: bytes

@@ -1,4 +1,6 @@
-"""Statements that meet other transactions, or lose their connection, on a real server: they are done again, and no longer than that helps."""
+"""Statements that meet other transactions, or lose their connection, on a real server: they are
+done again, and no longer than that helps.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -29,7 +31,9 @@ async def two_remotes(database: Database) -> None:
 
 @asynccontextmanager
 async def other(conninfo: str) -> AsyncIterator[psycopg.AsyncConnection]:
-    """Give somebody else's connection, in a transaction that waits long before it looks for deadlocks, so that another one is the victim."""
+    """Give somebody else's connection, in a transaction that waits long before it looks for
+    deadlocks, so that another one is the victim.
+    """
     async with await psycopg.AsyncConnection.connect(conninfo) as connection:
         await connection.execute("SET deadlock_timeout = '1min'")
         yield connection

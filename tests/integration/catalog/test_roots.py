@@ -66,7 +66,9 @@ async def test_root_is_that_of_the_units_however_they_are_read(
 async def test_root_of_a_large_change_is_that_of_the_units(
     repositories: Repositories, shelf: Shelf
 ) -> None:
-    """Computed beside the check, it sees what replaced older units, and what the version had before."""
+    """Computed beside the check, it sees what replaced older units, and what the version had
+    before.
+    """
     paths = [f"{number}" for number in range(BESIDE)]
     old = await shelf.files(*paths[:5], "kept", body="one")
     new = await shelf.files(*paths, body="two")
@@ -228,7 +230,9 @@ async def test_many_may_look_at_versions_of_an_older_flowsync_at_once(
 
 
 async def test_a_database_of_the_first_schema_is_brought_forward(empty_conninfo: str) -> None:
-    """Its repository has two versions that know neither roots nor protection, and one that nobody finished."""
+    """Its repository has two versions that know neither roots nor protection, and one that nobody
+    finished.
+    """
     database = Database(empty_conninfo)
     async with database.dedicated() as connection:
         await migrate(connection, migrations()[:1])

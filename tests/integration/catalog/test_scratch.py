@@ -1,4 +1,6 @@
-"""The tables that the making of versions has for itself: they stay with the session, and nothing in them does."""
+"""The tables that the making of versions has for itself: they stay with the session, and nothing in
+them does.
+"""
 
 import re
 
@@ -55,7 +57,9 @@ async def test_what_a_failed_mirror_saw_is_not_seen_by_the_next(
 
 
 async def test_all_tables_that_a_version_begins_with_are_emptied(database: Database) -> None:
-    """One that is made with the others and forgotten at the end would show the next version the rows of this one."""
+    """One that is made with the others and forgotten at the end would show the next version the
+    rows of this one.
+    """
     async with locked_connection(database, "r", 1, wait=False) as connection:
         cursor = await connection.execute(
             "SELECT relname FROM pg_class WHERE relnamespace = pg_my_temp_schema() AND relkind = 'r'"
@@ -70,7 +74,9 @@ async def test_all_tables_that_a_version_begins_with_are_emptied(database: Datab
 async def test_tables_stay_for_the_next_version_unless_they_have_grown(
     database: Database, rows: int, same: bool
 ) -> None:
-    """Made anew for each version, they were a fifth of a small sync, and left dead rows in the server's own catalogue."""
+    """Made anew for each version, they were a fifth of a small sync, and left dead rows in the
+    server's own catalogue.
+    """
     found = []
     for _ in range(2):
         async with locked_connection(database, "r", 1, wait=False) as connection:

@@ -114,7 +114,9 @@ async def test_a_large_folder_comes_in_pages(database: Database, serving: Servin
 async def test_a_path_is_found_over_indexes_alone(
     analysed: bool, database: Database, serving: Serving
 ) -> None:
-    """The plan that a prepared statement keeps begins with the path, also when it was made before anybody knew how large the tables get."""
+    """The plan that a prepared statement keeps begins with the path, also when it was made before
+    anybody knew how large the tables get.
+    """
     for number in range(3):
         await commit(database, *(f"{number}/{file}" for file in range(500)))
 

@@ -1,4 +1,6 @@
-"""Sessions outside the pool, on a real server: which are kept, which are not, and that nothing of one loan is seen in the next."""
+"""Sessions outside the pool, on a real server: which are kept, which are not, and that nothing of
+one loan is seen in the next.
+"""
 
 import asyncio
 from contextlib import AsyncExitStack
@@ -35,7 +37,9 @@ async def test_session_is_lent_again_without_what_its_borrower_left_in_it(
 async def test_statements_run_in_every_loan_however_often_they_ran_in_the_one_before(
     database: Database,
 ) -> None:
-    """The symptom while it was made: "prepared statement does not exist" in the second sync of an engine."""
+    """The symptom while it was made: "prepared statement does not exist" in the second sync of an
+    engine.
+    """
     sessions = set()
     for uses in (1, 2, 3, 1, 2, 3):
         async with database.dedicated() as connection:

@@ -1,6 +1,8 @@
-"""Versions through a life that nobody thought of, beside a model that keeps every version as a set in memory.
+"""Versions through a life that nobody thought of, beside a model that keeps every version as a set
+in memory.
 
-The model knows nothing of rows. `FLOWSYNC_SOAK` is how many times as many lives are tried as in a run of all tests.
+The model knows nothing of rows. `FLOWSYNC_SOAK` is how many times as many lives are tried as in a
+run of all tests.
 """
 
 import asyncio
@@ -42,7 +44,9 @@ CHOICE = st.integers(0, 99)
 
 
 class World:
-    """An open database with a few units, and the loop on which all calls run. Repositories have names that were never used before."""
+    """An open database with a few units, and the loop on which all calls run. Repositories have
+    names that were never used before.
+    """
 
     def __init__(self, conninfo: str) -> None:
         self._runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)

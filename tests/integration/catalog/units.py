@@ -42,7 +42,9 @@ class Shelf:
         self._remotes = Remotes(database)
 
     async def put(self, content: Content, bodies: Mapping[str, bytes | None]) -> bytes:
-        """Save a unit with the bytes at its paths, `None` for what was never fetched, and return its id."""
+        """Save a unit with the bytes at its paths, `None` for what was never fetched, and return
+        its id.
+        """
         unit = key_id(content)
         links = []
         for path, body in bodies.items():

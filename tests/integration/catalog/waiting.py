@@ -12,7 +12,9 @@ _WAITERS: Final = b"""
 
 
 async def lock_waiters(database: Database, count: int, within: float = 20.0) -> None:
-    """Return when so many sessions of the database wait for a lock. Raise `TimeoutError` when they do not come."""
+    """Return when so many sessions of the database wait for a lock. Raise `TimeoutError` when they
+    do not come.
+    """
     async with asyncio.timeout(within), database.connection() as connection:
         while await (await connection.execute(_WAITERS)).fetchone() != (count,):  # noqa: ASYNC110 - another process's event
             await asyncio.sleep(0.005)

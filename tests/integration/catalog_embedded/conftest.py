@@ -1,4 +1,6 @@
-"""Folders and holders for the tests of the embedded server. None of them may leave a process behind."""
+"""Folders and holders for the tests of the embedded server. None of them may leave a process
+behind.
+"""
 
 import os
 import shutil
@@ -65,7 +67,9 @@ def hold() -> Iterator[Callable[..., Holder]]:
 
 @contextmanager
 def lend(prepared: Path, folder: Path) -> Iterator[Path]:
-    """Move the prepared cluster into a new folder, and back afterwards: a copy would write 40 MB."""
+    """Move the prepared cluster into a new folder, and back afterwards: a copy would write
+    40 MB.
+    """
     folder.mkdir(parents=True)
     place = folder / prepared.name
     prepared.rename(place)

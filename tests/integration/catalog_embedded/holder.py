@@ -1,4 +1,6 @@
-"""A process that holds a server: tells when it is ready, lets go when its standard input closes, tells whether it stopped the server."""
+"""A process that holds a server: tells when it is ready, lets go when its standard input closes,
+tells whether it stopped the server.
+"""
 
 import json
 import sys

@@ -1,4 +1,6 @@
-"""What the tests of the embedded server know of processes: holders of a server, and the servers of a folder."""
+"""What the tests of the embedded server know of processes: holders of a server, and the servers of
+a folder.
+"""
 
 import json
 import os
@@ -64,7 +66,8 @@ def servers_of(folder: Path) -> list[int]:
             below = any(part.startswith(f"{folder}/") for part in arguments[1:])
             if arguments[0].endswith("/postgres") and below:
                 found[int(entry.name)] = _parent(entry)
-    # A child of the server has its parent's command line until it takes a title of its own, or has ended already.
+    # A child of the server has its parent's command line until it takes a title of its own, or has
+    # ended already.
     return [pid for pid, parent in found.items() if parent is not None and parent not in found]
 
 

@@ -42,7 +42,9 @@ def handed_over(open_home: Path) -> EmbeddedPostgres:
 
 @pytest.fixture(scope="module")
 def as_plain_user() -> dict[str, object]:
-    """Return how a holder is run as another user; needs an interpreter that they can reach, with flowsync and all it needs."""
+    """Return how a holder is run as another user; needs an interpreter that they can reach, with
+    flowsync and all it needs.
+    """
     environment = {"PYTHONPATH": f"{REPOSITORY}:{PACKAGES}"}
     for python in (sys.executable, "/usr/bin/python3"):
         try:

@@ -38,7 +38,8 @@ def test_killed_server_is_started_again_at_once_with_all_that_was_committed(data
     with psycopg.connect(server.conninfo()) as connection:
         connection.execute("CREATE TABLE committed (number int)")
 
-    # Its backends may still live when the next server starts, and hold the memory of the killed one.
+    # Its backends may still live when the next server starts, and hold the memory of the killed
+    # one.
     with ExitStack() as sessions:
         for number in range(2):
             session = sessions.enter_context(closing(connect(server)))

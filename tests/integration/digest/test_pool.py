@@ -1,6 +1,7 @@
 """Hashing in real worker processes.
 
-A named pipe stands in for a file that takes its time: a worker waits in it until the test, having opened the other end, lets it go on.
+A named pipe stands in for a file that takes its time: a worker waits in it until the test, having
+opened the other end, lets it go on.
 """
 
 import asyncio

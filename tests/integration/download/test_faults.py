@@ -1,4 +1,6 @@
-"""Whatever upstream does, a transfer ends with the right bytes or with an error of ours, and nothing is left of it."""
+"""Whatever upstream does, a transfer ends with the right bytes or with an error of ours, and
+nothing is left of it.
+"""
 
 import asyncio
 import hashlib

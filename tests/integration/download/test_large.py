@@ -1,4 +1,6 @@
-"""Large bodies go past the client from the socket into their file, and come out as others do, whatever happens on the way."""
+"""Large bodies go past the client from the socket into their file, and come out as others do,
+whatever happens on the way.
+"""
 
 import asyncio
 import hashlib
@@ -33,7 +35,8 @@ MIB = 1 << 20
 SIZE = 9 * MIB
 LARGE = os.urandom(MIB) + bytes(8 * MIB)
 SHA256 = hashlib.sha256(LARGE).hexdigest()
-# What the client may have read before it knew that a large body comes: its buffer, twice at most, and a last piece.
+# What the client may have read before it knew that a large body comes: its buffer, twice at most,
+# and a last piece.
 READ_AHEAD = MIB
 
 
@@ -170,7 +173,9 @@ async def test_total_time_out_keeps_what_has_come(client: Client, upstream: Upst
 
 
 async def test_large_body_that_comes_slowly_is_no_stall(client: Client, upstream: Upstream) -> None:
-    """Each piece is less than what is worth a wake-up, all of them take longer than the patience."""
+    """Each piece is less than what is worth a wake-up, all of them take longer than the
+    patience.
+    """
     client.fields |= {"stall_timeout": 0.5, "max_retries": 0}
     upstream.script("/a", Drip(10_000))
 

@@ -1,7 +1,8 @@
 """Faults drawn at random, and what can be foretold of a download that meets them.
 
-The model is coarse on purpose: it knows of each behaviour whether that request brings the body, fails, may do either, or ends the download for
-good, and says of a download only what holds however its requests are continued, shared or repeated by the HTTP client.
+The model is coarse on purpose: it knows of each behaviour whether that request brings the body,
+fails, may do either, or ends the download for good, and says of a download only what holds however
+its requests are continued, shared or repeated by the HTTP client.
 """
 
 import enum
@@ -56,7 +57,8 @@ class Fault(msgspec.Struct, frozen=True):
 
 
 class Route(msgspec.Struct, frozen=True, kw_only=True):
-    """What upstream does with one path: the body it has at first, what happens to the next requests, and to all that follow them.
+    """What upstream does with one path: the body it has at first, what happens to the next
+    requests, and to all that follow them.
 
     `moved` is where a redirect leads: a path that always has the right body.
     """
@@ -110,7 +112,8 @@ def _busy(random: Random, size: int) -> Fault:
     return failed(Status(random.choice([429, 500, 502, 503]), retry_after=asked))
 
 
-# Without a length, a digest or a number of lines nothing tells a whole manifest from its beginning; so nothing here shortens one unnoticed.
+# Without a length, a digest or a number of lines nothing tells a whole manifest from its beginning;
+# so nothing here shortens one unnoticed.
 ON_EVERY_BODY: list[Draw] = [
     lambda random, size: either(Cut(random.randrange(size + 1))),
     lambda random, size: either(Reset(random.randrange(size + 1))),
@@ -164,7 +167,9 @@ def draw_file(random: Random, path: str, body: bytes, *, stalls: bool) -> Route:
 
 
 def draw_manifest(random: Random, path: str, body: bytes, *, stalls: bool, first: bool) -> Route:
-    """Draw what happens to the requests of a manifest; `first` says that nobody has seen an earlier one."""
+    """Draw what happens to the requests of a manifest; `first` says that nobody has seen an earlier
+    one.
+    """
     faults = _draw_faults(random, [*ON_MANIFESTS, *(STALLS if stalls else [])], len(body))
     last = right(Good())
     if random.random() < 0.1:

@@ -1,4 +1,6 @@
-"""The model of a faulty sync: a dict of paths and digests a repository, and what may become of it."""
+"""The model of a faulty sync: a dict of paths and digests a repository, and what may become
+of it.
+"""
 
 from collections.abc import Mapping
 
@@ -37,7 +39,9 @@ class Model:
         self._obtainable: set[str] = set()
 
     def begin(self, syncs: Round) -> None:
-        """Take note of what the syncs of a round may bring for each other too: contents are shared."""
+        """Take note of what the syncs of a round may bring for each other too: contents are
+        shared.
+        """
         for plan in syncs:
             self._obtainable |= {
                 file.sha256
@@ -69,7 +73,9 @@ class Model:
             assert may_fail or manifest is not Verdict.SURE, f"had to succeed: {error}"
 
     def _cancelled(self, plan: SyncPlan, after: State) -> None:
-        """Judge a sync that was cancelled: it changed nothing, or everything when it had just completed its version."""
+        """Judge a sync that was cancelled: it changed nothing, or everything when it had just
+        completed its version.
+        """
         before = self.state(plan)
         if after != before:
             missing = [unit for unit in plan.units if not _paths(unit) <= after.paths.keys()]
@@ -78,7 +84,9 @@ class Model:
             self.states[plan.repository] = after
 
     def succeeded(self, plan: SyncPlan, result: SyncResult, after: State) -> None:
-        """Judge a sync that ended well: it may, it leaves out only what could not be had, and all else is there."""
+        """Judge a sync that ended well: it may, it leaves out only what could not be had, and all
+        else is there.
+        """
         before = self.state(plan)
         left_out = {left.relative_path for left in result.left_out}
         missing = [unit for unit in plan.units if left_out & _paths(unit)]

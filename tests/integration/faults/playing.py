@@ -1,7 +1,9 @@
-"""Plays a scene with a real engine, database and upstream, and compares what comes of it with the model.
+"""Plays a scene with a real engine, database and upstream, and compares what comes of it with the
+model.
 
-Every sync ends in the version that the model foretells, or in an error that says what upstream did, and then nothing of it is visible. After every
-round catalog and store agree, nothing is staged and nothing is in flight. In the end the same repositories are synced from an upstream that behaves:
+Every sync ends in the version that the model foretells, or in an error that says what upstream did,
+and then nothing of it is visible. After every round catalog and store agree, nothing is staged and
+nothing is in flight. In the end the same repositories are synced from an upstream that behaves:
 whatever happened before, that succeeds.
 """
 
@@ -167,7 +169,8 @@ async def _judge(
     plan: SyncPlan, outcome: SyncResult | BaseException, model: Model, engine: Engine
 ) -> None:
     entries = await _entries(plan.repository, engine)
-    # What is on demand has no digest of its own yet; a sync that failed has brought none of what was new.
+    # What is on demand has no digest of its own yet; a sync that failed has brought none of what
+    # was new.
     known = dict(model.state(plan).paths)
     number = await _number(plan.repository, engine)
     if number > model.state(plan).number:

@@ -1,7 +1,9 @@
-"""Scenes: what several repositories sync at the same time, from which faulty upstreams, drawn from a seed.
+"""Scenes: what several repositories sync at the same time, from which faulty upstreams, drawn from
+a seed.
 
-A scene has rounds. In each round every repository is synced once, all at the same time in one engine; bodies are drawn from one pool, so that they
-share contents. The same seed gives the same scene; in which order its requests arrive is chance.
+A scene has rounds. In each round every repository is synced once, all at the same time in one
+engine; bodies are drawn from one pool, so that they share contents. The same seed gives the same
+scene; in which order its requests arrive is chance.
 """
 
 import hashlib
@@ -27,17 +29,23 @@ SIZES = [
     *(1_048_575, 1_048_576, 1_048_577),
     2_500_000,
 ]
-"""Bytes of bodies: mostly tiny, some around the limit below which bodies stay in memory (128 KiB), some around the block of a file (1 MiB)."""
+"""Bytes of bodies: mostly tiny, some around the limit below which bodies stay in memory (128 KiB),
+some around the block of a file (1 MiB).
+"""
 
 SPARE = 2
-"""Tries that a download may lose to others: bytes that a lying answer left behind on a connection, or a stall that was only a slow machine."""
+"""Tries that a download may lose to others: bytes that a lying answer left behind on a connection,
+or a stall that was only a slow machine.
+"""
 
 STALL = 0.5
 """Seconds without a byte after which a request is given up, in scenes with stalls."""
 
 
 class FilePlan(msgspec.Struct, frozen=True, kw_only=True):
-    """A file: its path, its right body, and where it can be had. `known` names the fields that its artifact declares."""
+    """A file: its path, its right body, and where it can be had. `known` names the fields that its
+    artifact declares.
+    """
 
     path: str
     body: bytes
@@ -56,7 +64,9 @@ class UnitPlan(msgspec.Struct, frozen=True):
 
 
 class SyncPlan(msgspec.Struct, frozen=True, kw_only=True):
-    """One sync. With a `manifest` the file source reads it; without one, a first stage of the test declares the units."""
+    """One sync. With a `manifest` the file source reads it; without one, a first stage of the test
+    declares the units.
+    """
 
     repository: str
     units: tuple[UnitPlan, ...]
@@ -77,7 +87,9 @@ Round = tuple[SyncPlan, ...]
 
 
 class Scene(msgspec.Struct, frozen=True, kw_only=True):
-    """All that a seed decides. `alternates` are the files of an alternate source by their sha256, which is their path too."""
+    """All that a seed decides. `alternates` are the files of an alternate source by their sha256,
+    which is their path too.
+    """
 
     seed: int
     rounds: tuple[Round, ...]
@@ -90,7 +102,8 @@ class Scene(msgspec.Struct, frozen=True, kw_only=True):
     def verdict(self, plan: SyncPlan, file: FilePlan) -> Verdict:
         """Foretell the download of one file on its own."""
         verdicts = [route.verdict(plan.max_retries - self.spare) for route in file.routes]
-        # The alternate source knows its files by sha256: what is declared by another digest alone is not found there.
+        # The alternate source knows its files by sha256: what is declared by another digest alone
+        # is not found there.
         if plan.acs and "sha256" in file.known and file.sha256 in self.alternates:
             (route,) = self.alternates[file.sha256].routes
             verdicts.append(route.verdict(ALTERNATE_RETRIES - self.spare))

@@ -1,4 +1,6 @@
-"""Syncs against an upstream that does whatever it likes: each ends right, or in a clear error that leaves nothing behind."""
+"""Syncs against an upstream that does whatever it likes: each ends right, or in a clear error that
+leaves nothing behind.
+"""
 
 import os
 from pathlib import Path
@@ -10,7 +12,9 @@ from tests.integration.faults.scenes import draw_scene
 
 SCENES = int(os.environ.get("FLOWSYNC_FAULTS", "8"))
 SEED = int(os.environ.get("FLOWSYNC_SEED", "0"))
-"""How many scenes of one to twelve syncs, and the first seed; a scene that fails alone: FLOWSYNC_FAULTS=1 FLOWSYNC_SEED=n."""
+"""How many scenes of one to twelve syncs, and the first seed; a scene that fails alone:
+FLOWSYNC_FAULTS=1 FLOWSYNC_SEED=n.
+"""
 
 
 @pytest.mark.parametrize("seed", range(SEED, SEED + SCENES))

@@ -1,4 +1,5 @@
-"""Segments that the tests of hosting run, in process or in workers: what they do is said in a list of steps.
+"""Segments that the tests of hosting run, in process or in workers: what they do is said in a list
+of steps.
 
 Workers import this module; it is light.
 """
@@ -144,7 +145,9 @@ class Die(Stage):
 
 
 class Hang(Stage):
-    """Tells in a file that it has begun, waits for ever, and tells in another one that it was cancelled."""
+    """Tells in a file that it has begun, waits for ever, and tells in another one that it was
+    cancelled.
+    """
 
     def __init__(self, folder: str) -> None:
         self.folder = Path(folder)
@@ -229,7 +232,9 @@ def swell(question: bytes) -> bytes:
 
 
 def answer_at_length(question: bytes) -> bytes:
-    """Return more than a pipe takes. The first time, write in the folder that is the question who does, and wait for a sign there."""
+    """Return more than a pipe takes. The first time, write in the folder that is the question who
+    does, and wait for a sign there.
+    """
     folder = Path(os.fsdecode(question))
     if not (folder / "ready").exists():
         (folder / "ready").write_text(str(os.getpid()))

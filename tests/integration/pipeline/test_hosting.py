@@ -1,4 +1,6 @@
-"""A segment in worker processes behaves as the same stages in process: items, awaits, failures, the end, cancellation."""
+"""A segment in worker processes behaves as the same stages in process: items, awaits, failures, the
+end, cancellation.
+"""
 
 import asyncio
 import os
@@ -111,7 +113,9 @@ async def test_items_that_are_not_wanted_overtake(pool: WorkerPool, tmp_path: Pa
 
 
 async def test_no_more_than_bounded_batches_are_under_way(pool: WorkerPool, tmp_path: Path) -> None:
-    """Workers that hang: three batches of one unit are out, as there are slots, and two units wait in the channel."""
+    """Workers that hang: three batches of one unit are out, as there are slots, and two units wait
+    in the channel.
+    """
     segment = HostedSteps(pool, tmp_path, [["Hang", str(tmp_path)]])
     pipeline = Pipeline([Feed(units(30)), segment, EndStage()], 2)
     running = asyncio.create_task(pipeline.run())
@@ -222,7 +226,9 @@ async def test_worker_killed_from_outside_between_runs_is_replaced(
 async def test_cancelling_stops_workers_and_leaves_them_fit(
     pool: WorkerPool, tmp_path: Path
 ) -> None:
-    """The worker's stages are cancelled and clean up before the pipeline ends; the processes stay."""
+    """The worker's stages are cancelled and clean up before the pipeline ends; the
+    processes stay.
+    """
     segment = HostedSteps(pool, tmp_path, [["Hang", str(tmp_path)]], largest_batch=1)
     running = asyncio.create_task(create_pipeline([Feed(units(9)), segment, EndStage()], 9))
     await appears(tmp_path / "begun")

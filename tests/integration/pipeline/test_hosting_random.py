@@ -43,7 +43,9 @@ FAILURE = st.lists(
 
 
 class Outcome(NamedTuple):
-    """What can be seen of a run from outside. After a failure, how far the others had come is chance."""
+    """What can be seen of a run from outside. After a failure, how far the others had come is
+    chance.
+    """
 
     failure: Name | None
     names: list[Name]

@@ -55,7 +55,9 @@ def appeared(path: Path) -> str:
 
 
 def wait_until_idle(pid: int) -> None:
-    """Wait until a process has slept without using the CPU for a while: it is blocked, or has nothing to do."""
+    """Wait until a process has slept without using the CPU for a while: it is blocked, or has
+    nothing to do.
+    """
     last, idle = "", 0
     while idle < 20:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
@@ -100,7 +102,9 @@ async def test_error_of_the_work_comes_back_whatever_its_size(
 
 
 def test_worker_killed_in_the_middle_of_its_answer_hangs_nobody(tmp_path: Path) -> None:
-    """While the parent is stopped, the pipe fills up. The other worker holds it open: who read half an answer would wait for the rest for ever."""
+    """While the parent is stopped, the pipe fills up. The other worker holds it open: who read half
+    an answer would wait for the rest for ever.
+    """
     command = [sys.executable, "-c", ASKING, str(tmp_path)]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)}

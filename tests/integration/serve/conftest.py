@@ -1,4 +1,6 @@
-"""A content server on loopback, and a client that speaks HTTP by hand: what is on the wire is what is looked at."""
+"""A content server on loopback, and a client that speaks HTTP by hand: what is on the wire is what
+is looked at.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
@@ -15,7 +17,9 @@ from tests.integration.sync.conftest import publish as publish
 
 
 class Reply(msgspec.Struct, frozen=True):
-    """What came back. Names of headers are lower-case; `complete` says that the body has the length that was announced, or its end."""
+    """What came back. Names of headers are lower-case; `complete` says that the body has the length
+    that was announced, or its end.
+    """
 
     status: int
     headers: dict[str, str]

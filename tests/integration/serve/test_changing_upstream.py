@@ -1,4 +1,6 @@
-"""Thousands of reads while upstream's files change: some are broken off, none is completed with wrong bytes."""
+"""Thousands of reads while upstream's files change: some are broken off, none is completed with
+wrong bytes.
+"""
 
 import asyncio
 import os
@@ -28,7 +30,9 @@ def files(dice: random.Random) -> dict[str, bytes]:
 
 
 def other(body: bytes, dice: random.Random) -> bytes:
-    """Return what the file may have become: another byte, a byte less, a byte more, or all of it."""
+    """Return what the file may have become: another byte, a byte less, a byte more, or all
+    of it.
+    """
     at = dice.randrange(len(body) + 1)
     flipped = body[:at] + bytes(255 - byte for byte in body[at : at + 1]) + body[at + 1 :]
     return dice.choice([flipped, body[:-1], body + b"\n", dice.randbytes(len(body))])
@@ -79,7 +83,9 @@ async def test_no_read_is_completed_with_wrong_bytes_while_upstream_changes(
     publish: Publish,
     file_sync: Sync,
 ) -> None:
-    """Facts 119 and 120, many times over. What is stored on demand is taken away again now and then, so that it is fetched again."""
+    """Facts 119 and 120, many times over. What is stored on demand is taken away again now and
+    then, so that it is fetched again.
+    """
     dice = random.Random(8)
     wanted = files(dice)
     await file_sync(publish(wanted), remote={"policy": policy}).acreate()

@@ -1,4 +1,6 @@
-"""What was never fetched, or is not here any more: brought from upstream when somebody asks, once, verified, and stored."""
+"""What was never fetched, or is not here any more: brought from upstream when somebody asks, once,
+verified, and stored.
+"""
 
 import asyncio
 import hashlib

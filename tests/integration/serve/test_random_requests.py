@@ -1,4 +1,6 @@
-"""Whatever is asked, the answer is the client's fault or right: never a 500, and never a byte that was not asked for."""
+"""Whatever is asked, the answer is the client's fault or right: never a 500, and never a byte that
+was not asked for.
+"""
 
 import asyncio
 import socket

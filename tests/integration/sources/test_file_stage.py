@@ -1,4 +1,6 @@
-"""The first stage of the file source alone: in a pipeline without a database, with a real fetcher."""
+"""The first stage of the file source alone: in a pipeline without a database, with a real
+fetcher.
+"""
 
 import tracemalloc
 from collections.abc import AsyncIterator
@@ -205,7 +207,9 @@ async def test_progress_ends_at_the_number_of_files_not_of_lines(
 
 
 async def test_memory_does_not_grow_with_the_manifest(fetcher: Fetcher, tmp_path: Path) -> None:
-    """60 000 lines are 5 MB of text and would be over 60 MB of declarations. No more of them, because tracing is slow."""
+    """60 000 lines are 5 MB of text and would be over 60 MB of declarations. No more of them,
+    because tracing is slow.
+    """
     manifest = tmp_path / "PULP_MANIFEST"
     manifest.write_text("".join(f"pool/{number:06}.txt,{A},1\n" for number in range(60_000)))
     tracemalloc.start()

@@ -1,4 +1,6 @@
-"""Any legal path, written into a manifest and served over HTTP or read from disk, comes out of an export byte for byte."""
+"""Any legal path, written into a manifest and served over HTTP or read from disk, comes out of an
+export byte for byte.
+"""
 
 import hashlib
 import itertools
@@ -19,7 +21,8 @@ segments = st.text(
     st.characters(exclude_categories=("Cs", "Cc"), exclude_characters="/"), min_size=1, max_size=30
 ).filter(lambda segment: segment not in {".", ".."} and len(segment.encode()) <= 255)
 
-# A line that begins with # is a comment, whatever its author meant; the other two are taken in the folders of this test.
+# A line that begins with # is a comment, whatever its author meant; the other two are taken in the
+# folders of this test.
 paths = (
     st.lists(segments, min_size=1, max_size=4)
     .map("/".join)

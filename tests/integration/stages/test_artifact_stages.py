@@ -29,7 +29,9 @@ def sha256(body: bytes) -> str:
 async def test_a_body_of_any_size_is_stored_with_its_digests(
     size: int, engine: Engine, upstream: Upstream
 ) -> None:
-    """Small bodies are hashed inline, large ones in a worker process (ruling 8); both end up the same."""
+    """Small bodies are hashed inline, large ones in a worker process (ruling 8); both end up the
+    same.
+    """
     body = bytes(index % 251 for index in range(size))
     url = upstream.put("/body", body)
     expected = Artifact(sha512=hashlib.sha512(body).hexdigest(), size=size)
@@ -226,7 +228,9 @@ async def test_a_tight_budget_slows_a_sync_down_and_never_stops_it(
 async def test_syncs_at_once_with_a_tight_budget_do_not_wait_for_each_other_for_ever(
     conninfo: str, tmp_path: Path, upstream: Upstream
 ) -> None:
-    """One that saves keeps the others from saving less than it might be worth, and each holds a part of what all wait for."""
+    """One that saves keeps the others from saving less than it might be worth, and each holds a
+    part of what all wait for.
+    """
 
     def items(of: int) -> list[DeclarativeContent]:
         urls = {
@@ -272,7 +276,9 @@ async def test_a_failed_sync_gives_its_share_of_the_budget_back(
 async def test_contents_of_several_artifacts_do_not_wait_for_each_others_budget(
     conninfo: str, tmp_path: Path, upstream: Upstream
 ) -> None:
-    """Symptom: with one lease an artifact, half-served contents held all of the budget and none could be finished."""
+    """Symptom: with one lease an artifact, half-served contents held all of the budget and none
+    could be finished.
+    """
     items = [
         declare(
             str(number),

@@ -1,4 +1,6 @@
-"""Content stages on a real catalog: look-up, save with hooks, sources, futures, association, un-association."""
+"""Content stages on a real catalog: look-up, save with hooks, sources, futures, association,
+un-association.
+"""
 
 import asyncio
 import hashlib

@@ -99,7 +99,9 @@ def done_by_workers(declarative: DeclarativeVersion) -> int:
 async def test_workers_do_the_small_downloads_and_no_others(
     hosting: Engine, upstream: Upstream
 ) -> None:
-    """Contents of more than a mebibyte, or of unknown size, could hold up the others of their batch."""
+    """Contents of more than a mebibyte, or of unknown size, could hold up the others of their
+    batch.
+    """
     mebibyte = 1 << 20
     items = offered(upstream, [10] * 20 + [mebibyte, mebibyte + 1, 5 * mebibyte], remote())
     unknown = declare_artifact(remote("other"), upstream.put("/u", b"unknown"), path="u")
@@ -125,7 +127,9 @@ async def test_workers_do_the_small_downloads_and_no_others(
 async def test_same_bytes_are_fetched_once_over_two_syncs_and_all_workers(
     hosting: Engine, upstream: Upstream, tmp_path: Path
 ) -> None:
-    """Behaviour study, section 9: in-flight de-duplication per digest, over processes too. Every third content has the same bytes."""
+    """Behaviour study, section 9: in-flight de-duplication per digest, over processes too. Every
+    third content has the same bytes.
+    """
     first = offered(upstream, [2000 if n % 3 else 70_000 for n in range(300)], remote())
     shared = body(0, 70_000)
     for number in range(0, 300, 3):
@@ -337,7 +341,9 @@ print(DeclarativeVersion(First(), Repository(name="own"), engine=engine).create(
 def test_content_of_a_script_is_downloaded_in_its_own_process(
     conninfo: str, upstream: Upstream, tmp_path: Path
 ) -> None:
-    """Workers do not run the script and cannot know its classes; whoever writes one has done nothing wrong."""
+    """Workers do not run the script and cannot know its classes; whoever writes one has done
+    nothing wrong.
+    """
     for name in "abc":
         upstream.put(f"/{name}", name.encode())
     script = tmp_path / "script.py"

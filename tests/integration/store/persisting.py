@@ -1,4 +1,5 @@
-"""A process that persists random batches until it is killed: `python -m tests.integration.store.persisting ROOT`.
+"""A process that persists random batches until it is killed: `python -m
+tests.integration.store.persisting ROOT`.
 
 It prints the names of each batch in one line once they are durable.
 """

@@ -1,4 +1,6 @@
-"""Disks that are full, limited, read-only, or fail while they write back; real ones, mounted for the test."""
+"""Disks that are full, limited, read-only, or fail while they write back; real ones, mounted for
+the test.
+"""
 
 import os
 import subprocess
@@ -41,7 +43,9 @@ def small_disk(tmp_path):
 
 @pytest.fixture
 def failing_disk(tmp_path):
-    """An ext4 of 64 MiB on an image of which only some can be written: write-backs fail when the writers are long gone."""
+    """An ext4 of 64 MiB on an image of which only some can be written: write-backs fail when the
+    writers are long gone.
+    """
     with mounted(tmp_path / "beneath", "-t", "tmpfs", "-o", "size=2m", "none") as beneath:
         image = beneath / "image"
         with image.open("xb") as file:

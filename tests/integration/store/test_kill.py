@@ -16,7 +16,9 @@ REPOSITORY = Path(__file__).parents[3]
 
 
 def kill_while_persisting(root: Path) -> set[str]:
-    """Let two processes persist, kill both at a random instant, and return the names that they had reported."""
+    """Let two processes persist, kill both at a random instant, and return the names that they had
+    reported.
+    """
     command = [sys.executable, "-m", "tests.integration.store.persisting", str(root)]
     processes = [
         subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True)

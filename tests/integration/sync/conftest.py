@@ -37,7 +37,9 @@ def publish(upstream: Upstream) -> Publish:
 
 @pytest.fixture
 def file_sync(engine: Engine) -> Sync:
-    """Make a sync of a manifest into the repository "files"; `remote` takes fields of the remote, `options` those of the sync."""
+    """Make a sync of a manifest into the repository "files"; `remote` takes fields of the remote,
+    `options` those of the sync.
+    """
 
     def make(
         url: str,

@@ -1,4 +1,6 @@
-"""The engine: opened explicitly, shared by many syncs, and closed without a trace, also when opening fails half-way."""
+"""The engine: opened explicitly, shared by many syncs, and closed without a trace, also when
+opening fails half-way.
+"""
 
 import asyncio
 import os
@@ -95,7 +97,9 @@ async def test_what_was_opened_is_closed_when_opening_is_cancelled(tmp_path: Pat
 
 
 async def test_an_embedded_server_is_stopped_when_its_start_is_cancelled(tmp_path: Path) -> None:
-    """A thread starts the server, and a thread cannot be cancelled: whoever gives up waits for it and stops what it started."""
+    """A thread starts the server, and a thread cannot be cancelled: whoever gives up waits for it
+    and stops what it started.
+    """
     engine = Engine(tmp_path / "home")
     async with asyncio.TaskGroup() as group:
         opening = group.create_task(engine.open())
@@ -166,7 +170,9 @@ async def test_metadata_of_a_sync_is_gone_with_the_sync(
 async def test_waits_between_tries_are_those_of_the_engine(
     tmp_path: Path, conninfo: str, publish: Publish, upstream: Upstream, workers: int
 ) -> None:
-    """Upstream asks for an hour that nobody is ready to wait, neither for the manifest nor for a file."""
+    """Upstream asks for an hour that nobody is ready to wait, neither for the manifest nor for a
+    file.
+    """
     url = publish({"a": b"1"})
     for path in ("/PULP_MANIFEST", "/a"):
         upstream.script(path, Status(503, retry_after="3600"))

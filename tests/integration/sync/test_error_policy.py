@@ -1,4 +1,6 @@
-"""What a download that failed for good means: fail, skip, defer; and how much may be left out or removed."""
+"""What a download that failed for good means: fail, skip, defer; and how much may be left out or
+removed.
+"""
 
 import pytest
 

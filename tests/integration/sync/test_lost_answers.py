@@ -1,4 +1,6 @@
-"""A database whose answers get lost: every statement of the pool is done, and its first answer never comes."""
+"""A database whose answers get lost: every statement of the pool is done, and its first answer
+never comes.
+"""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -38,7 +40,9 @@ def sync(engine: Engine, url: str) -> DeclarativeVersion:
 async def test_syncs_end_as_if_no_answer_had_been_lost(
     far_engine: Engine, proxy: CuttingProxy, upstream: Upstream, publish: Publish, conninfo: str
 ) -> None:
-    """Behaviour study, section 9: a dropped connection ends no sync where the statement may be done twice."""
+    """Behaviour study, section 9: a dropped connection ends no sync where the statement may be done
+    twice.
+    """
     upstream.always("/7.txt", Status(404))
     first = await sync(far_engine, publish(FILES)).acreate()
     changed = {**FILES, "1.txt": b"another", "more.txt": b"one more"}

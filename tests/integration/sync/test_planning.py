@@ -98,7 +98,9 @@ async def test_plan_foretells_the_version_that_the_sync_makes(
     removed_bytes: int,
     present: int,
 ) -> None:
-    """Of the second state, a is replaced, d has the bytes that a had, and c is gone from upstream."""
+    """Of the second state, a is replaced, d has the bytes that a had, and c is gone from
+    upstream.
+    """
     await file_sync(publish(FIRST), mirror=mirror).acreate()
     url = publish(SECOND)
     before = await everything(engine)

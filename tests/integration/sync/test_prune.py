@@ -29,7 +29,9 @@ def figures(report: PruneReport) -> dict[str, int]:
 
 
 async def forget(engine: Engine, name: str = "files") -> None:
-    """Take the repository's versions out of the catalog, as nobody does who wants to keep its units."""
+    """Take the repository's versions out of the catalog, as nobody does who wants to keep its
+    units.
+    """
     async with engine.catalog.database.connection() as connection:
         await connection.execute("DELETE FROM repository WHERE name = %s", (name,))
 
@@ -90,7 +92,9 @@ async def test_what_the_dry_run_said_goes_and_then_nothing_is_left(
 async def test_what_any_version_has_stays(
     engine: Engine, publish: Publish, file_sync: Sync
 ) -> None:
-    """The first version needs what the latest no longer has, and the second repository what the first one shared."""
+    """The first version needs what the latest no longer has, and the second repository what the
+    first one shared.
+    """
     url = publish(FILES)
     await file_sync(url, mirror=True).acreate()
     await file_sync(url, name="other").acreate()
@@ -171,7 +175,9 @@ async def test_unit_that_a_table_of_its_type_refers_to_is_kept_and_the_others_go
 
 
 async def test_blob_that_nobody_recorded_goes_once_it_is_old_enough(engine: Engine) -> None:
-    """What a sync leaves that is killed between storing and recording, or a clean-up between the two removals."""
+    """What a sync leaves that is killed between storing and recording, or a clean-up between the
+    two removals.
+    """
     folder = engine.home / "store" / "blake3" / "ab"
     folder.mkdir()
     (folder / ("ab" * 32)).write_bytes(b"left")
@@ -222,7 +228,9 @@ async def test_what_an_unfinished_version_has_stays(
 async def test_what_a_running_sync_has_found_stays_whatever_the_protection_time(
     engine: Engine, upstream: Upstream, publish: Publish, file_sync: Sync
 ) -> None:
-    """The sync has found units and bytes of an hour ago, and waits for a file before it associates them."""
+    """The sync has found units and bytes of an hour ago, and waits for a file before it associates
+    them.
+    """
     await file_sync(publish(FILES)).acreate()
     await forget(engine)
     await age(engine, hours=0.9)
@@ -310,7 +318,9 @@ async def test_sync_that_looks_for_what_is_just_being_removed_does_not_find_it(
 async def test_blob_that_a_sync_finds_there_already_is_not_removed_before_it_is_recorded(
     engine: Engine,
 ) -> None:
-    """The sync persists and records within `storing`; clean-up removes record and blob within `removing`, and waits."""
+    """The sync persists and records within `storing`; clean-up removes record and blob within
+    `removing`, and waits.
+    """
     artifact = staged(b"shared")
     await engine.store.persist([artifact])
     entered, go_on = asyncio.Event(), asyncio.Event()

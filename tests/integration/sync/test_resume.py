@@ -1,4 +1,6 @@
-"""Large bodies that a run did not bring to their end: the next one goes on from the bytes that are there, if upstream still has the same."""
+"""Large bodies that a run did not bring to their end: the next one goes on from the bytes that are
+there, if upstream still has the same.
+"""
 
 import asyncio
 import hashlib

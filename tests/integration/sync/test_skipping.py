@@ -1,4 +1,6 @@
-"""A sync that would change nothing is skipped: what the last one must have seen and done for that."""
+"""A sync that would change nothing is skipped: what the last one must have seen and done
+for that.
+"""
 
 import asyncio
 
@@ -122,7 +124,9 @@ async def test_a_failed_sync_is_not_remembered_as_one_that_saw_upstream(
 async def test_who_waited_for_a_sync_is_skipped_and_does_not_do_all_of_it_again(
     changes: bool, engine: Engine, publish: Publish, file_sync: Sync
 ) -> None:
-    """Fact 99. Seen as a second sync that came to nothing new, in full, because the first one wrote down what it saw after the lock was free."""
+    """Fact 99. Seen as a second sync that came to nothing new, in full, because the first one wrote
+    down what it saw after the lock was free.
+    """
     url = publish(FILES)
     if not changes:
         await file_sync(url).acreate()

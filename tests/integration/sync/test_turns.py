@@ -1,4 +1,6 @@
-"""Syncs of one engine begin in turn: never more than a server has sessions for, and more than a few only while the loop has time to spare."""
+"""Syncs of one engine begin in turn: never more than a server has sessions for, and more than a few
+only while the loop has time to spare.
+"""
 
 import asyncio
 import time
@@ -103,7 +105,9 @@ async def test_who_has_nearly_fetched_lets_another_one_begin_and_still_counts_am
 
 
 async def test_beside_an_idle_loop_the_next_one_begins_when_one_ends() -> None:
-    """It waited for the next look, and each look let in one: ten short syncs a second, however long they waited for their upstreams."""
+    """It waited for the next look, and each look let in one: ten short syncs a second, however long
+    they waited for their upstreams.
+    """
     most = AT_EASE + 2
     async with going(Turns(most), most + 1) as goers:
         await goers[most - 1].begun.wait()
@@ -115,7 +119,9 @@ async def test_beside_an_idle_loop_the_next_one_begins_when_one_ends() -> None:
 
 
 async def test_a_loop_that_waits_for_the_store_lets_no_more_in() -> None:
-    """On a slow disk all of sixteen syncs went on side by side, and what each had fetched was stored in small batches."""
+    """On a slow disk all of sixteen syncs went on side by side, and what each had fetched was
+    stored in small batches.
+    """
     looks = 0
     looked_often, cleared = asyncio.Event(), False
 

@@ -1,8 +1,10 @@
-"""Clean-up, verification, reclaiming and syncs at the same time, in two engines on one database and one store: nothing is lost, nobody fails.
+"""Clean-up, verification, reclaiming and syncs at the same time, in two engines on one database and
+one store: nothing is lost, nobody fails.
 
-Repositories are synced from one pool of files, round by round, and every other one is forgotten after its round, with all its versions, so that its
-units, artifacts and blobs become orphans that the next round's syncs are about to use. Half of them were then not touched for years. Clean-up
-has no protection time. The seeds are fixed; what the server and the kernel make of them is not.
+Repositories are synced from one pool of files, round by round, and every other one is forgotten
+after its round, with all its versions, so that its units, artifacts and blobs become orphans that
+the next round's syncs are about to use. Half of them were then not touched for years. Clean-up has
+no protection time. The seeds are fixed; what the server and the kernel make of them is not.
 """
 
 import asyncio
@@ -46,7 +48,9 @@ def urls(upstream: Upstream) -> list[str]:
 
 
 async def age(engine: Engine) -> None:
-    """Let some of what is known not have been touched lately. Only while no sync runs: time does not go back for it."""
+    """Let some of what is known not have been touched lately. Only while no sync runs: time does
+    not go back for it.
+    """
     async with engine.catalog.database.connection() as connection:
         for table in ("content", "artifact"):
             await connection.execute(
@@ -121,7 +125,9 @@ async def test_nothing_is_lost_and_nobody_fails(
 async def test_reclaiming_beside_syncs_takes_from_nobody(
     engines: tuple[Engine, Engine], urls: list[str]
 ) -> None:
-    """Each round, one repository gives up its bytes while another one, in the other engine, is synced to the same files."""
+    """Each round, one repository gives up its bytes while another one, in the other engine, is
+    synced to the same files.
+    """
     one, two = engines
     for _ in range(ROUNDS):
         await sync(one, "mine", urls[0])

@@ -103,7 +103,9 @@ async def test_missing_and_damaged_blobs_are_reported_and_repaired_and_the_next_
 async def test_quick_run_sees_what_is_missing_or_has_another_size_only(
     engine: Engine, publish: Publish, file_sync: Sync
 ) -> None:
-    """Fact 130: without checksums only the missing one is handled; and, beyond it, what the size gives away."""
+    """Fact 130: without checksums only the missing one is handled; and, beyond it, what the size
+    gives away.
+    """
     await file_sync(publish(FILES)).acreate()
     damage.remove(blob(engine, b"first file"))
     damage.flip(blob(engine, b"second file"))
@@ -289,7 +291,9 @@ def _patient(name: str) -> Remote:
 async def test_same_bytes_at_another_remote_are_a_source_too(
     engine: Engine, upstream: Upstream, file_sync: Sync
 ) -> None:
-    """Every recorded source is tried: here that of another path, of another repository, for the same digest."""
+    """Every recorded source is tried: here that of another path, of another repository, for the
+    same digest.
+    """
     await file_sync(publish_below(upstream, {"a": b"the same bytes"}, "/one")).acreate()
     two = publish_below(upstream, {"copy": b"the same bytes"}, "/two")
     await file_sync(two, name="two", remote={"policy": "on_demand"}).acreate()
@@ -386,7 +390,9 @@ async def test_sync_alone_does_not_notice_a_blob_that_vanished(
 async def test_interrupted_verification_is_continued_by_the_next(
     engine: Engine, upstream: Upstream, file_sync: Sync
 ) -> None:
-    """What was verified longest ago comes first. The pace is slow enough to be interrupted in the middle."""
+    """What was verified longest ago comes first. The pace is slow enough to be interrupted in the
+    middle.
+    """
     await file_sync(publish_below(upstream, numbered(600))).acreate()
     await _set_verified(engine, None)
     seen = asyncio.Event()

@@ -1,4 +1,6 @@
-"""The server's process as seen from outside. Stand-ins are shells that are called `postgres`, as the kernel's process table tells."""
+"""The server's process as seen from outside. Stand-ins are shells that are called `postgres`, as
+the kernel's process table tells.
+"""
 
 import os
 import subprocess

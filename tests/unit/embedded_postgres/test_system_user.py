@@ -1,4 +1,6 @@
-"""Running programs under an identity. The programs are shell commands that fail, so that what they print comes back in the error."""
+"""Running programs under an identity. The programs are shell commands that fail, so that what they
+print comes back in the error.
+"""
 
 import os
 import time

@@ -8,7 +8,8 @@ import pytest
 from flowsync.engine.home import default_home, make_home
 from flowsync.model.errors import StoreUnwritableError
 
-# The interpreter has read all it needs before it becomes a user that has no home and that no file knows.
+# The interpreter has read all it needs before it becomes a user that has no home and that no file
+# knows.
 WITHOUT_HOME = """
 import os
 from flowsync.model.errors import SettingsError

@@ -1,4 +1,6 @@
-"""The digest of a set of units: against the definition, lane by lane, and against values that were written out once."""
+"""The digest of a set of units: against the definition, lane by lane, and against values that were
+written out once.
+"""
 
 import struct
 from collections.abc import Iterable
@@ -57,7 +59,9 @@ def test_order_and_batches_do_not_matter() -> None:
 
 
 def test_carries_stay_in_their_lane_however_many_units_there_are() -> None:
-    """Of 70 000 equal units, more than a field has room for at once, each lane is 70 000 times that of one."""
+    """Of 70 000 equal units, more than a field has room for at once, each lane is 70 000 times that
+    of one.
+    """
     state = with_units(EMPTY_STATE, [ONE] * 70_000)
 
     lanes = struct.unpack("<1024H", blake3(ONE).digest(length=2048))

@@ -1,4 +1,6 @@
-"""The pipeline's tests run on both event loops: it is used as a library, and its caller may run another loop than the product's."""
+"""The pipeline's tests run on both event loops: it is used as a library, and its caller may run
+another loop than the product's.
+"""
 
 import asyncio
 import gc
@@ -32,7 +34,9 @@ async def start() -> AsyncIterator[Callable[..., asyncio.Task[Any]]]:
 
 @pytest.fixture
 def no_collector() -> Iterator[None]:
-    """Keep the garbage collector from running unasked: what goes then goes because nothing refers to it."""
+    """Keep the garbage collector from running unasked: what goes then goes because nothing refers
+    to it.
+    """
     gc.collect()
     gc.disable()
     yield

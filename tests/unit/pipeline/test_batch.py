@@ -51,7 +51,9 @@ def test_batch_with_another_minimum_is_due_there_or_at_the_end_whatever_presses(
 
 
 def test_batch_with_another_minimum_waits_for_one_lull_and_not_for_the_next() -> None:
-    """With flushes of 100 ms, all but one of eight syncs had waited for each other's in turn: 15 s instead of 10."""
+    """With flushes of 100 ms, all but one of eight syncs had waited for each other's in turn: 15 s
+    instead of 10.
+    """
     buffer: BatchBuffer[object] = BatchBuffer(2)
     buffer.lull()
     buffer.extend([1])

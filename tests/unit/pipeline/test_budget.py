@@ -250,7 +250,9 @@ async def test_share_granted_to_a_cancelled_waiter_goes_to_the_next(start: Start
 async def test_cancelled_waiter_that_a_release_meets_first_ends_as_cancelled(
     start: Start,
 ) -> None:
-    """The release had taken it out of the queue already, and its clean-up failed with a ValueError."""
+    """The release had taken it out of the queue already, and its clean-up failed with a
+    ValueError.
+    """
     budget = Budget(items=1)
     lease = await budget.acquire(1)
     taking = start(budget.acquire(1))
@@ -378,7 +380,9 @@ async def test_account_takes_from_its_budget() -> None:
 
 
 async def test_account_that_is_closed_gives_back_what_is_still_out() -> None:
-    """The items of a failed run live as long as somebody keeps its error, and another run waited for what they held."""
+    """The items of a failed run live as long as somebody keeps its error, and another run waited
+    for what they held.
+    """
     budget = Budget(items=2)
     kept: list[Lease] = []
     with suppress(ValueError), budget.account() as account:

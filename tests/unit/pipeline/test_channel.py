@@ -61,7 +61,9 @@ def test_channel_without_room_is_refused() -> None:
 
 
 async def test_all_of_many_senders_are_served_in_the_order_in_which_they_came(start: Start) -> None:
-    """Several child tasks of a stage that put at once used to wait for ever after the first of them."""
+    """Several child tasks of a stage that put at once used to wait for ever after the first of
+    them.
+    """
     channel: Channel[int] = Channel(1)
     senders = [start(channel.send(number)) for number in range(5)]
     await turns(1)
@@ -389,7 +391,9 @@ def test_an_item_arrives_exactly_when_its_send_returned(
 
 
 async def act(maxsize: int, steps: list[tuple[str, int]]) -> tuple[list[list[int]], list[int]]:
-    """Return what each sender has sent while its sending was cancelled now and then, and what arrived."""
+    """Return what each sender has sent while its sending was cancelled now and then, and what
+    arrived.
+    """
 
     async def send(sender: int) -> None:
         for number in range(sender * 100, sender * 100 + 8):

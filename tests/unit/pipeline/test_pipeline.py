@@ -193,7 +193,9 @@ async def test_statistics_tell_what_passed_stage_by_stage() -> None:
 
 
 async def test_full_channels_hold_the_first_stage_back(start: Start) -> None:
-    """Sections 1.2 and 9, keep 4: in flight are the channel and the batch, and nothing that was fetched ahead."""
+    """Sections 1.2 and 9, keep 4: in flight are the channel and the batch, and nothing that was
+    fetched ahead.
+    """
     gate = asyncio.Event()
 
     class Slow(Stage):
@@ -299,7 +301,8 @@ async def test_no_more_items_are_alive_than_stages_and_channels_hold(start: Star
 
     await create_pipeline([Endless(), Pass(), Batch(10), Watch()], 5)
 
-    # Three channels of 5, an item in the hands of each of three stages, and a batch of up to 15 in those of the fourth.
+    # Three channels of 5, an item in the hands of each of three stages, and a batch of up to 15 in
+    # those of the fourth.
     assert most <= 3 * 5 + 3 + 15
 
 

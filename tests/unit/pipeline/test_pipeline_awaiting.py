@@ -1,4 +1,6 @@
-"""The wire that runs backwards through a whole pipeline: awaited items, dropped items, stalls (sections 1.3, 1.6 and 2.2)."""
+"""The wire that runs backwards through a whole pipeline: awaited items, dropped items, stalls
+(sections 1.3, 1.6 and 2.2).
+"""
 
 import asyncio
 from collections.abc import Callable
@@ -58,7 +60,9 @@ class Stuck(Stage):
 
 
 async def test_awaiting_each_item_in_turn_passes_every_buffer() -> None:
-    """Section 1.3. Behind the resolver the batches are normal again: they held one or two items, and a sync took five times as long."""
+    """Section 1.3. Behind the resolver the batches are normal again: they held one or two items,
+    and a sync took five times as long.
+    """
     first = OneByOne(20)
     one, two, behind = Batch(10), Batch(10), Batch(10)
 

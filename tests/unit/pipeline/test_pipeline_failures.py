@@ -1,4 +1,6 @@
-"""What becomes of a pipeline when a stage fails, returns early, or the whole is cancelled (section 1.4, and section 9, change 4)."""
+"""What becomes of a pipeline when a stage fails, returns early, or the whole is cancelled (section
+1.4, and section 9, change 4).
+"""
 
 import asyncio
 import weakref

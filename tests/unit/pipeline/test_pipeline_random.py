@@ -1,4 +1,6 @@
-"""Pipelines of stages, sizes and awaits that nobody thought of: all end, lose nothing, and keep order where order is promised."""
+"""Pipelines of stages, sizes and awaits that nobody thought of: all end, lose nothing, and keep
+order where order is promised.
+"""
 
 import asyncio
 from collections.abc import Callable

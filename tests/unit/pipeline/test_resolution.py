@@ -77,7 +77,9 @@ async def test_resolve_needs_no_pipeline_and_no_waiter() -> None:
 
 
 async def test_waiter_that_times_out_harms_nobody(start: Start) -> None:
-    """Section 2.2: it cancelled the shared future, all other waiters, and the pipeline that resolved the item."""
+    """Section 2.2: it cancelled the shared future, all other waiters, and the pipeline that
+    resolved the item.
+    """
     item = Unit("slow")
     patient = start(item.resolution())
 

@@ -33,7 +33,9 @@ class Reader(Stage):
     async def read(
         self, minsize: int, pressure: Signal | None = None, lull: Signal | None = None
     ) -> list[list[Any]]:
-        """Note the batches as they come and return all of them at the end; between lulls, those of at least three."""
+        """Note the batches as they come and return all of them at the end; between lulls, those of
+        at least three.
+        """
         async for batch in self.batches(minsize, pressure=pressure, lull=lull, between=3):
             self.seen.append(batch)
         return self.seen

@@ -1,6 +1,8 @@
-"""The frame of download stages: concurrency, overtaking, failure, cancellation. Facts 11 to 20 of the behaviour study.
+"""The frame of download stages: concurrency, overtaking, failure, cancellation. Facts 11 to 20 of
+the behaviour study.
 
-Virtual time: the work of an item is to wait for an event that the test sets, so nothing here depends on a clock.
+Virtual time: the work of an item is to wait for an event that the test sets, so nothing here
+depends on a clock.
 """
 
 import asyncio
@@ -93,7 +95,9 @@ def start(
 
 
 async def test_as_many_run_as_allowed_and_items_without_work_overtake() -> None:
-    """Facts 11, 20: every third of 28 needs a download; exactly three run in parallel; ten are counted."""
+    """Facts 11, 20: every third of 28 needs a download; exactly three run in parallel; ten are
+    counted.
+    """
     items = [Work(str(number), needed=number % 3 == 0) for number in range(28)]
     downloader = Downloader(3)
     task, collect, progress = start(items, downloader)
@@ -184,7 +188,9 @@ async def test_cancelling_cancels_every_download() -> None:
 async def test_a_failing_download_ends_the_stage_with_its_error_and_the_others(
     waiting: int, endless: bool
 ) -> None:
-    """Facts 15, 16, 17: with an empty input, with the end already there, with all slots taken and one more waiting."""
+    """Facts 15, 16, 17: with an empty input, with the end already there, with all slots taken and
+    one more waiting.
+    """
     items = [Work(str(number)) for number in range(3 + waiting)]
     items[1].error = OSError("no route")
     task, _, progress = start(items, Downloader(3), endless=endless)

@@ -1,4 +1,6 @@
-"""Which version tells the changes of deleted ones, and which versions a repository does not retain."""
+"""Which version tells the changes of deleted ones, and which versions a repository does not
+retain.
+"""
 
 import pytest
 

@@ -1,6 +1,8 @@
-"""The number of requests at a time that is learned, against upstreams of hidden capacity in virtual time (`bench/download/origins.py`).
+"""The number of requests at a time that is learned, against upstreams of hidden capacity in virtual
+time (`bench/download/origins.py`).
 
-What it reaches is compared with the number that is best for that upstream, which learning has to find; all of the learning counts.
+What it reaches is compared with the number that is best for that upstream, which learning has to
+find; all of the learning counts.
 """
 
 from functools import partial
@@ -80,7 +82,9 @@ def test_processes_that_share_an_upstream_begin_with_a_share_each() -> None:
 
 
 def test_answer_within_one_tick_of_the_clock_after_a_refusal_leaves_the_upstream_open() -> None:
-    """The symptom: a host on the same machine refused once, answered in less than a millisecond, and was never asked again."""
+    """The symptom: a host on the same machine refused once, answered in less than a millisecond,
+    and was never asked again.
+    """
     limit = AdaptiveLimit()
     limit.refused(0.0, 0.004, 1, pause=0.05)
 

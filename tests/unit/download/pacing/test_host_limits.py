@@ -12,7 +12,9 @@ OTHER = ("http", "other", 80)
 
 
 class Visitors:
-    """Tasks that hold a slot until they are told to leave, in the order in which they were let in."""
+    """Tasks that hold a slot until they are told to leave, in the order in which they were
+    let in.
+    """
 
     def __init__(self, group: asyncio.TaskGroup) -> None:
         self.inside: list[str] = []

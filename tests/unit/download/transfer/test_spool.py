@@ -114,7 +114,9 @@ async def test_discard_removes_the_file_and_may_be_repeated(tmp_path: Path) -> N
 
 
 async def test_discard_during_a_write_leaves_nothing(tmp_path: Path) -> None:
-    """The only thread is busy elsewhere while the spool is written, its user cancelled, and it is discarded."""
+    """The only thread is busy elsewhere while the spool is written, its user cancelled, and it is
+    discarded.
+    """
     spool = Spool(str(tmp_path), 0)
     busy = Event()
     loop = asyncio.get_running_loop()
@@ -153,7 +155,9 @@ async def test_cancelled_discard_still_removes_the_file(tmp_path: Path) -> None:
 
 
 async def test_kept_file_has_the_block_whose_write_had_not_begun(tmp_path: Path) -> None:
-    """A download that broke off left nothing for the next run when the thread that closed the file was faster than the one that writes."""
+    """A download that broke off left nothing for the next run when the thread that closed the file
+    was faster than the one that writes.
+    """
     threads = FirstHeld()
     asyncio.get_running_loop().set_default_executor(threads)
     spool = Spool(str(tmp_path), 0)

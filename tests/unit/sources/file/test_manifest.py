@@ -225,7 +225,9 @@ def test_artifacts_lie_in_the_folder_of_the_manifest(manifest: str, url: str) ->
     "path", ["50%", "%41", "a?b", "a#b", "a b", "ü/日本", "a+b", "a&b=c", "a:b;c", "~x", "'\"\\"]
 )
 def test_a_file_url_leads_to_the_very_name(path: str) -> None:
-    """The fetcher takes everything behind `file://` as the path and decodes percent escapes: it must come to the name in the manifest."""
+    """The fetcher takes everything behind `file://` as the path and decodes percent escapes: it
+    must come to the name in the manifest.
+    """
     assert (
         _path(artifact_url(folder_url("file:///srv/up%20stream/PULP_MANIFEST"), path))
         == f"/srv/up stream/{path}"

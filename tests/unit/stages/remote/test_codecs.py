@@ -1,4 +1,6 @@
-"""Declarations cross to a worker and back: all of them gets there, what changed comes back into the very objects."""
+"""Declarations cross to a worker and back: all of them gets there, what changed comes back into the
+very objects.
+"""
 
 from pathlib import Path
 from typing import Any, cast

@@ -3,7 +3,7 @@ import os
 import pytest
 
 from flowsync.model.errors import ExportError
-from flowsync.store.export.folder_export import tree
+from flowsync.store.export import tree
 from flowsync.store.export.tree import MARKER, new_tree, publish
 
 
