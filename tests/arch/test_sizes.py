@@ -4,7 +4,7 @@ from tests.arch.tree import ROOT, modules
 
 CODE = ("flowsync", "bench", "scripts")
 LONGEST_MODULE = 400
-LONGEST_FUNCTION = 60
+LONGEST_FUNCTION = 70
 
 
 def test_no_module_has_more_than_400_lines() -> None:
@@ -15,7 +15,7 @@ def test_no_module_has_more_than_400_lines() -> None:
     assert too_long == {}
 
 
-def test_no_function_has_more_than_60_lines() -> None:
+def test_no_function_has_more_than_70_lines() -> None:
     lengths = {
         f"{path}:{node.lineno} {node.name}": (node.end_lineno or 0) - node.lineno + 1
         for path, tree in modules(*CODE)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.catalog_embedded.processes import servers_of
+from tests.integration.embedded_postgres.processes import servers_of
 from tests.system.command import REPOSITORY, Running
 from tests.system.records import wait_for_file
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.catalog_embedded.processes import servers_of
+from tests.integration.embedded_postgres.processes import servers_of
 from tests.system.command import CommandLine, Running
 from tests.system.publishing import publish
 from tests.system.records import versions

@@ -22,7 +22,7 @@ from flowsync import (
 from flowsync.embedded_postgres.server import EmbeddedPostgres
 from flowsync.model.errors import StoreUnwritableError
 from flowsync.sources.file import FileFirstStage
-from tests.integration.catalog_embedded.processes import servers_of
+from tests.integration.embedded_postgres.processes import servers_of
 from tests.integration.sync.conftest import Publish, Sync, paths
 from tests.system.records import wait_for_file
 from tests.upstream.behaviours import Status

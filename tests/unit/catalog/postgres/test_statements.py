@@ -56,6 +56,6 @@ def test_every_statement_has_a_sentence() -> None:
 
 
 def test_every_statement_is_used() -> None:
-    code = "\n".join(file.read_text() for file in CATALOG.glob("*.py"))
+    code = "\n".join(file.read_text() for file in CATALOG.rglob("*.py"))
 
     assert [name for name in statement_names() if f'"{name}"' not in code] == []

@@ -284,7 +284,7 @@ def test_content_of_the_main_script_is_refused_by_name(crossing: Crossing) -> No
 
 
 def test_a_field_that_cannot_be_encoded_is_named(crossing: Crossing) -> None:
-    with pytest.raises(CannotCrossError, match=r"crossing:Pair cannot .*: 'other': .*object"):
+    with pytest.raises(CannotCrossError, match=r"codecs:Pair cannot .*: 'other': .*object"):
         crossing.there(DeclarativeContent(Pair(name="p", other=object())))
 
 
@@ -298,5 +298,5 @@ def test_extra_data_that_cannot_be_encoded_is_named(crossing: Crossing) -> None:
 def test_fields_that_do_not_fit_their_types_are_refused_by_name(crossing: Crossing) -> None:
     item = DeclarativeContent(Wheel(name="w", tags=cast(Any, [1])))
 
-    with pytest.raises(CannotCrossError, match=r"crossing:Wheel cannot be read .*Expected `str`"):
+    with pytest.raises(CannotCrossError, match=r"codecs:Wheel cannot be read .*Expected `str`"):
         crossing.there(item)

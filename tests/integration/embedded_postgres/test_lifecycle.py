@@ -13,8 +13,8 @@ import pytest
 
 from flowsync.embedded_postgres.server import EmbeddedPostgres
 from flowsync.model.errors import EmbeddedPostgresError
-from tests.integration.catalog_embedded.conftest import lend
-from tests.integration.catalog_embedded.processes import servers_of
+from tests.integration.embedded_postgres.conftest import lend
+from tests.integration.embedded_postgres.processes import servers_of
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from pathlib import Path
 import psycopg
 
 from flowsync.embedded_postgres.server import EmbeddedPostgres
-from tests.integration.catalog_embedded.processes import Holder, servers_of
+from tests.integration.embedded_postgres.processes import Holder, servers_of
 
 Hold = Callable[..., Holder]
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from flowsync.embedded_postgres.server import EmbeddedPostgres
-from tests.integration.catalog_embedded.processes import Holder, servers_of
+from tests.integration.embedded_postgres.processes import Holder, servers_of
 
 
 @pytest.fixture(scope="session")

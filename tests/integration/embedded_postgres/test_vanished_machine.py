@@ -16,7 +16,7 @@ import pytest
 
 from flowsync.embedded_postgres import postmaster
 from flowsync.embedded_postgres.sockets import conninfo
-from tests.integration.catalog_embedded.processes import REPOSITORY
+from tests.integration.embedded_postgres.processes import REPOSITORY
 
 SERVER, CLIENT = "198.18.77.1", "198.18.77.2"
 

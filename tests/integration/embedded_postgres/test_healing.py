@@ -12,7 +12,7 @@ import pytest
 from psycopg import sql
 
 from flowsync.embedded_postgres.server import EmbeddedPostgres
-from tests.integration.catalog_embedded.processes import servers_of
+from tests.integration.embedded_postgres.processes import servers_of
 
 
 def connect(server: EmbeddedPostgres) -> psycopg.Connection:

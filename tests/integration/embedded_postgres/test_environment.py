@@ -8,7 +8,7 @@ import pytest
 
 from flowsync.catalog.postgres.libpq_environment import forget_libpq_environment
 from flowsync.embedded_postgres.server import EmbeddedPostgres
-from tests.integration.catalog_embedded.processes import Holder
+from tests.integration.embedded_postgres.processes import Holder
 
 VARIABLES = {
     "PGOPTIONS": "-c statement_timeout=1",

@@ -9,7 +9,7 @@ import pytest
 
 from flowsync.embedded_postgres.server import EmbeddedPostgres
 from flowsync.model.errors import EmbeddedPostgresError
-from tests.integration.catalog_embedded.conftest import expect_no_server, lend
+from tests.integration.embedded_postgres.conftest import expect_no_server, lend
 
 NAMES = [
     "a@b",

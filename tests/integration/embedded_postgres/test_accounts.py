@@ -13,7 +13,7 @@ import pytest
 from flowsync.embedded_postgres import postmaster, run_as
 from flowsync.embedded_postgres.server import EmbeddedPostgres
 from flowsync.embedded_postgres.sockets import conninfo
-from tests.integration.catalog_embedded.processes import REPOSITORY, Holder, servers_of, user_of
+from tests.integration.embedded_postgres.processes import REPOSITORY, Holder, servers_of, user_of
 
 Hold = Callable[..., Holder]
 
