@@ -10,14 +10,16 @@ import os
 from flowsync.store.shortcomings import without_locks
 
 
-def claim(path: str, flags: int = 0, mode: int = 0o600) -> int | None:
+def claim(path: str, flags: int = 0, mode: int = 0o600, *, access: int = os.O_RDWR) -> int | None:
     """Open and lock the file, and return its descriptor; closing it gives the lock back.
 
-    Return None when another holds the lock, and when the file was removed. `flags` and `mode` are those of open; with `O_CREAT` the file is made,
-    and a folder that is not there is a `FileNotFoundError`.
+    Return None when another holds the lock, and when the file was removed. `flags`, `mode` and
+    `access` are those of open; with `O_CREAT` the file is made, and a folder that is not there is a
+    `FileNotFoundError`. A file that may not be written can be locked with `O_RDONLY`, but not on
+    NFS, which answers EBADF.
     """
     try:
-        fd = os.open(path, os.O_RDWR | flags, mode)
+        fd = os.open(path, access | flags, mode)
     except FileNotFoundError:
         if flags & os.O_CREAT:
             raise

@@ -183,17 +183,27 @@ def _remove_leftover(folder: str) -> None:
         return
     with ExitStack() as held:
         for marker in _markers(folder):
-            try:
-                lock = claim(marker)
-            except PermissionError:
-                # A link to a blob of our own, which is no marker; what others made is theirs.
-                if os.lstat(marker).st_uid != os.geteuid():
-                    return
-                continue
+            lock = _claim_marker(marker)
             if lock is None:
                 return
             held.callback(os.close, lock)
         _remove(folder)
+
+
+def _claim_marker(marker: str) -> int | None:
+    """Lock a marker, or what has the name of one; return None while it is another's."""
+    try:
+        return claim(marker)
+    except PermissionError:
+        # A marker is read-only, as all of an export is, and only root may write it all the same.
+        if os.lstat(marker).st_uid != os.geteuid():
+            return None
+    try:
+        return claim(marker, access=os.O_RDONLY)
+    except OSError as error:
+        if error.errno != errno.EBADF:
+            raise
+        return None
 
 
 def _remove_if_empty(folder: str) -> None:

@@ -31,6 +31,17 @@ async def entries():
 asyncio.run(export_tree(entries(), Path(sys.argv[2]), {}))
 """
 
+EXPORT = """
+import asyncio, sys
+from pathlib import Path
+from flowsync.store import export_tree
+
+async def entries():
+    yield [(sys.argv[3], sys.argv[1])]
+
+asyncio.run(export_tree(entries(), Path(sys.argv[2]), {}))
+"""
+
 
 @pytest.fixture
 async def store(tmp_path):
@@ -273,6 +284,41 @@ async def test_the_leftovers_of_a_killed_export_go_and_those_of_a_living_one_sta
     await export_tree(batches(("three", blob(b"three"))), folder, {})
     assert os.listdir(folder.parent) == ["mirror"]
     assert tree(folder) == {"three": b"three"}
+
+
+async def test_an_export_that_lives_stays_for_a_user_who_may_not_write_its_marker(blob, folder):
+    """Its tree was taken away under its hands, and it failed: a marker is read-only, and only root
+    could ask whether it was locked.
+    """
+    living = [sys.executable, "-c", STUCK, blob(b"one"), str(folder), "one"]
+    other = [
+        *bound_by_permissions(),
+        sys.executable,
+        "-c",
+        EXPORT,
+        blob(b"two"),
+        str(folder),
+        "two",
+    ]
+    with subprocess.Popen(living, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        subprocess.run(other, check=True)
+        beside_the_living = os.listdir(folder.parent)
+        process.kill()
+
+    assert len(beside_the_living) == 2
+    subprocess.run(other, check=True)
+    assert os.listdir(folder.parent) == ["mirror"]
+
+
+def bound_by_permissions() -> tuple[str, ...]:
+    """Return the prefix of a command whose process obeys permissions although it is root's."""
+    if os.geteuid() != 0:
+        return ()
+    if shutil.which("setpriv") is None:
+        pytest.skip("root obeys permissions only without some of its rights, which needs setpriv")
+    return ("setpriv", "--bounding-set", "-dac_override,-dac_read_search")
 
 
 async def test_folders_of_someone_else_beside_the_target_stay(blob, folder):
