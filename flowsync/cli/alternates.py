@@ -10,7 +10,7 @@ import msgspec
 
 import flowsync
 from flowsync.cli.settings_file import SettingsFile, expect_expanded
-from flowsync.model.errors import SettingsError
+from flowsync.errors import SettingsError
 from flowsync.model.remote import Remote
 
 

@@ -29,7 +29,7 @@ import msgspec
 from flowsync.embedded_postgres.binaries import Binaries
 from flowsync.embedded_postgres.run_as import PASSING
 from flowsync.embedded_postgres.system_user import SystemUser
-from flowsync.model.errors import EmbeddedPostgresError
+from flowsync.errors import EmbeddedPostgresError
 
 PREFERRED = ("flowsync", "postgres", "nobody")
 _TRIAL_SECONDS = 30.0

@@ -31,7 +31,7 @@ from psycopg.conninfo import make_conninfo
 from psycopg.pq import Conninfo
 
 from flowsync.embedded_postgres.system_user import SystemUser
-from flowsync.model.errors import EmbeddedPostgresError
+from flowsync.errors import EmbeddedPostgresError
 
 SOCKET = ".s.PGSQL.5432"
 # sockaddr_un has 108 bytes, the last one is zero.

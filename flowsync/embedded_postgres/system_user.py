@@ -17,7 +17,7 @@ from pathlib import Path
 
 import msgspec
 
-from flowsync.model.errors import EmbeddedPostgresError
+from flowsync.errors import EmbeddedPostgresError
 
 _SCRIPT = Path(__file__).with_name("run_as.py")
 # A launch takes 15 ms. It is not bound by the caller's deadline: the script, cut off midway, could

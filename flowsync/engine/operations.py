@@ -17,7 +17,7 @@ from contextlib import asynccontextmanager
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
-from flowsync.model.errors import EngineClosedError
+from flowsync.errors import EngineClosedError
 
 P = ParamSpec("P")
 T = TypeVar("T")

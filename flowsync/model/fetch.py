@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
-from flowsync.model.errors import DeclarationError
+from flowsync.errors import DeclarationError
 from flowsync.model.header_line import why_unsendable
 from flowsync.model.sameness import is_strong, proving_tag
 from flowsync.model.url import redact

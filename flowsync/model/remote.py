@@ -14,10 +14,10 @@ from unicodedata import category
 
 import msgspec
 
-from flowsync.model.errors import DeclarationError
+from flowsync.errors import DeclarationError
+from flowsync.errors.printable import printable
 from flowsync.model.fetch import Fetched, Fetcher, FetchRequest
 from flowsync.model.header_line import why_unsendable
-from flowsync.model.printable import printable
 from flowsync.model.text import problem_with_text
 from flowsync.model.url import holds_user, redact, scheme
 

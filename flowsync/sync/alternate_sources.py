@@ -23,7 +23,7 @@ import msgspec
 
 from flowsync.catalog.records.remotes import AlternateSource
 from flowsync.engine.engine import Engine
-from flowsync.model.errors import AlternateSourceNotFoundError, DeclarationError, FlowsyncError
+from flowsync.errors import AlternateSourceNotFoundError, DeclarationError, FlowsyncError
 from flowsync.model.remote import Remote
 from flowsync.model.repository import HIDDEN, Repository
 from flowsync.model.text import problem_with_text

@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import flowsync
-from flowsync.model import errors, transfer_errors
+from flowsync import errors
 from tests.arch.tree import ROOT
 
 TOP = ast.parse((ROOT / "flowsync/__init__.py").read_text())
@@ -14,8 +14,7 @@ STUB = ast.parse((ROOT / "flowsync/__init__.pyi").read_text())
 PUBLIC: list[str] = vars(flowsync)["__all__"]
 ERRORS = {
     name
-    for module in (errors, transfer_errors)
-    for name, value in vars(module).items()
+    for name, value in vars(errors).items()
     if isinstance(value, type) and issubclass(value, Exception)
 }
 

@@ -24,9 +24,9 @@ import msgspec
 
 from flowsync.catalog.postgres.columns import column, digest_columns
 from flowsync.catalog.postgres.database import Database
+from flowsync.errors import CatalogError, DeclarationError
 from flowsync.model.artifact import Artifact, StagedArtifact, StoredArtifact
 from flowsync.model.digest import DECLARABLE
-from flowsync.model.errors import CatalogError, DeclarationError
 from flowsync.model.remote import COOL_DOWN, Remote
 from flowsync.model.url import holds_user
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from flowsync.catalog.postgres.database import Database
 from flowsync.catalog.versions.roots import add_missing_roots
-from flowsync.model.errors import RepositoryNotFoundError, VersionNotFoundError
+from flowsync.errors import RepositoryNotFoundError, VersionNotFoundError
 from flowsync.model.repository import RepositoryVersion
 
 LARGEST_NUMBER: Final = 2**31 - 1

@@ -14,7 +14,7 @@ from flowsync.cli.kinds import kind, kind_names
 from flowsync.cli.output import complain, tell, tell_json
 from flowsync.cli.place import GlobalOptions
 from flowsync.cli.settings import load
-from flowsync.model.errors import DeclarationError, SettingsError
+from flowsync.errors import DeclarationError, SettingsError
 from flowsync.model.url import redact
 from flowsync.sync import alternate_sources
 from flowsync.sync.alternate_sources import RefreshedPath, kind_of, remote_name

@@ -10,7 +10,7 @@ from flowsync.cli.interruption import run_async
 from flowsync.cli.output import is_heard, json_text, tell
 from flowsync.cli.place import GlobalOptions
 from flowsync.cli.settings import load
-from flowsync.model.errors import VersionNotFoundError
+from flowsync.errors import VersionNotFoundError
 from flowsync.model.repository import BareUnit, VersionEntry
 
 

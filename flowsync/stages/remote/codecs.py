@@ -17,8 +17,8 @@ import msgspec
 
 from flowsync.declare import DeclarativeArtifact, DeclarativeContent
 from flowsync.download.transfer.spool import fresh_path
+from flowsync.errors import StoreError
 from flowsync.model.artifact import Artifact, StagedArtifact
-from flowsync.model.errors import StoreError
 from flowsync.model.fetch import Fetcher
 from flowsync.model.remote import Remote
 from flowsync.pipeline.remote.protocol import NEW

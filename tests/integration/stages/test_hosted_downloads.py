@@ -24,7 +24,7 @@ from flowsync import (
     Stage,
     StoredArtifact,
 )
-from flowsync.model.errors import CannotCrossError
+from flowsync.errors import CannotCrossError
 from tests.integration.stages.conftest import declare, declare_artifact, remote, sync
 from tests.upstream.behaviours import Hold, Status
 from tests.upstream.server import Upstream

@@ -19,7 +19,7 @@ from flowsync import (
     export_version,
     verify,
 )
-from flowsync.model.errors import BlobMissingError, SettingsError
+from flowsync.errors import BlobMissingError, SettingsError
 from tests.integration.catalog.units import staged
 from tests.integration.sync import damage
 from tests.integration.sync.conftest import Publish, Sync

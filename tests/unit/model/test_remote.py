@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 import pytest
 
-from flowsync.model.errors import DeclarationError
+from flowsync.errors import DeclarationError
 from flowsync.model.fetch import Fetched, FetchRequest, Received, Sink, Validators
 from flowsync.model.remote import Remote
 

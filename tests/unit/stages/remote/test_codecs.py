@@ -18,7 +18,7 @@ from flowsync import (
     StoredArtifact,
 )
 from flowsync.declare import Source
-from flowsync.model.errors import CannotCrossError, DigestMismatchError
+from flowsync.errors import CannotCrossError, DigestMismatchError
 from flowsync.model.fetch import Fetcher
 from flowsync.stages.remote.codecs import DeclarationCodec, WorkerDeclarationCodec
 
