@@ -84,11 +84,11 @@ from flowsync.model.events import SyncEnded as SyncEnded
 from flowsync.model.events import SyncProgressed as SyncProgressed
 from flowsync.model.events import SyncStarted as SyncStarted
 from flowsync.model.fetch import Fetched as Fetched
-from flowsync.model.fetch import FetchRequest as FetchRequest
 from flowsync.model.fetch import Validators as Validators
 from flowsync.model.plan import SyncPlan as SyncPlan
 from flowsync.model.relative_path import problem_with_path as problem_with_path
 from flowsync.model.remote import Downloader as Downloader
+from flowsync.model.remote import FetchRequest as FetchRequest
 from flowsync.model.remote import Policy as Policy
 from flowsync.model.remote import Remote as Remote
 from flowsync.model.repository import Change as Change

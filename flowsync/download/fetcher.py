@@ -32,7 +32,8 @@ from flowsync.errors import (
     ForbiddenPathError,
     UnsupportedUrlError,
 )
-from flowsync.model.fetch import Fetched, FetchRequest, Received, Sink
+from flowsync.model.fetch import Fetched, Received, Sink
+from flowsync.model.remote import FetchRequest
 from flowsync.model.url import redact, scheme
 from flowsync.runtime.visits import Visits
 

@@ -34,7 +34,8 @@ from flowsync.errors import (
     UnreadableFileError,
     UnsupportedUrlError,
 )
-from flowsync.model.fetch import FetchRequest, Received, Sink, Validators
+from flowsync.model.fetch import Received, Sink, Validators
+from flowsync.model.remote import FetchRequest
 from flowsync.model.url import redact
 
 _CHUNK: Final = 1 << 20

@@ -37,7 +37,8 @@ from flowsync.errors import (
     TransferTimeoutError,
     UnreachableError,
 )
-from flowsync.model.fetch import FetchRequest, Received, Sink
+from flowsync.model.fetch import Received, Sink
+from flowsync.model.remote import FetchRequest
 
 _BUSY: Final = frozenset({408, 429})
 _NEVER: Final = frozenset({501, 505, 510})

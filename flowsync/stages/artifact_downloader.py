@@ -11,8 +11,7 @@ from flowsync.errors import (
     UnreachableError,
 )
 from flowsync.model.artifact import Artifact, StagedArtifact
-from flowsync.model.fetch import FetchRequest
-from flowsync.model.remote import Remote
+from flowsync.model.remote import FetchRequest, Remote
 from flowsync.pipeline.progress import Meter
 from flowsync.runtime.task_groups import task_group
 from flowsync.stages.admission import check_declared

@@ -21,8 +21,7 @@ from flowsync.errors import (
     TransferError,
 )
 from flowsync.model.artifact import StagedArtifact
-from flowsync.model.fetch import FetchRequest
-from flowsync.model.remote import Remote
+from flowsync.model.remote import FetchRequest, Remote
 from flowsync.model.url import redact
 from flowsync.pipeline.progress import Meter
 from flowsync.runtime.task_groups import task_group

@@ -109,4 +109,4 @@ def test_every_error_that_a_public_docstring_names_is_exported() -> None:
 
 
 def test_what_a_plugin_asks_a_fetcher_for_is_public() -> None:
-    assert flowsync.FetchRequest.__module__ == "flowsync.model.fetch"
+    assert flowsync.FetchRequest.__module__ == "flowsync.model.remote"

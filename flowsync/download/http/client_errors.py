@@ -26,8 +26,7 @@ from flowsync.errors import (
     UnreachableError,
     UnsupportedUrlError,
 )
-from flowsync.model.fetch import FetchRequest
-from flowsync.model.remote import Remote
+from flowsync.model.remote import FetchRequest, Remote
 from flowsync.model.url import redact
 
 P = ParamSpec("P")

@@ -46,8 +46,8 @@ from flowsync.download.transfer.attempt import Tally
 from flowsync.download.transfer.inflow import begin_inflow
 from flowsync.download.transfer.response import Verdict
 from flowsync.errors import DeclarationError, FlowsyncError, RedirectError
-from flowsync.model.fetch import FetchRequest, Received, Sink
-from flowsync.model.remote import Remote
+from flowsync.model.fetch import Received, Sink
+from flowsync.model.remote import FetchRequest, Remote
 from flowsync.model.url import Origin, redact
 
 _SETUPS: Final = 256

@@ -30,8 +30,7 @@ from flowsync.errors import (
     TransferTimeoutError,
     UnreachableError,
 )
-from flowsync.model.fetch import FetchRequest
-from flowsync.model.remote import Remote
+from flowsync.model.remote import FetchRequest, Remote
 from flowsync.model.url import Origin
 from flowsync.runtime import descriptors
 

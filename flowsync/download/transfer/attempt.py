@@ -9,7 +9,8 @@ would recognise the rest. A fetcher that wraps a fetcher could know neither.
 from typing import Protocol
 
 from flowsync.errors import OversizedBodyError, SizeMismatchError
-from flowsync.model.fetch import FetchRequest, Held, Received, Sink
+from flowsync.model.fetch import Held, Received, Sink
+from flowsync.model.remote import FetchRequest
 from flowsync.model.url import redact
 
 

@@ -25,7 +25,8 @@ from flowsync.errors import (
     TransferError,
 )
 from flowsync.errors.printable import printable
-from flowsync.model.fetch import FetchRequest, Validators
+from flowsync.model.fetch import Validators
+from flowsync.model.remote import FetchRequest
 from flowsync.model.url import redact
 
 Headers = Mapping[str, str]

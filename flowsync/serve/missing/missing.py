@@ -41,8 +41,7 @@ from flowsync.errors import (
     TransferError,
 )
 from flowsync.model.artifact import Artifact, StagedArtifact, StoredArtifact, staged_artifact
-from flowsync.model.fetch import FetchRequest
-from flowsync.model.remote import COOL_DOWN, Remote
+from flowsync.model.remote import COOL_DOWN, FetchRequest, Remote
 from flowsync.model.url import redact
 from flowsync.runtime.task_groups import task_group
 from flowsync.runtime.threads import in_thread

@@ -16,8 +16,7 @@ from flowsync.errors import (
     SizeMismatchError,
     TransferError,
 )
-from flowsync.model.fetch import FetchRequest
-from flowsync.model.remote import Remote
+from flowsync.model.remote import FetchRequest, Remote
 from tests.integration.download.conftest import QUICK, Client
 from tests.upstream.behaviours import Corrupt, Cut, Gzip, Hang
 from tests.upstream.server import Upstream

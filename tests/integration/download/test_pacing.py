@@ -7,7 +7,7 @@ import pytest
 
 from flowsync import Remote, StatusError
 from flowsync.download.transfer.spool import Spool
-from flowsync.model.fetch import FetchRequest
+from flowsync.model.remote import FetchRequest
 from tests.integration.download.conftest import Client
 from tests.upstream.behaviours import Hold, Status
 from tests.upstream.server import Upstream

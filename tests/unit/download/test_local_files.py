@@ -21,8 +21,8 @@ from flowsync.errors import (
     UnreadableFileError,
     UnsupportedUrlError,
 )
-from flowsync.model.fetch import FetchRequest, Received, Validators
-from flowsync.model.remote import Remote
+from flowsync.model.fetch import Received, Validators
+from flowsync.model.remote import FetchRequest, Remote
 
 
 async def fetch(

@@ -23,8 +23,8 @@ from flowsync.errors import (
     UnreachableError,
     UnreadableFileError,
 )
-from flowsync.model.fetch import FetchRequest, Held, Received, Sink, Validators
-from flowsync.model.remote import Remote
+from flowsync.model.fetch import Held, Received, Sink, Validators
+from flowsync.model.remote import FetchRequest, Remote
 
 URL = "test://a"
 AT_ONCE = Backoff(base=0, patience=0)

@@ -19,7 +19,7 @@ from flowsync import (
 )
 from flowsync.declare import Source
 from flowsync.errors import CannotCrossError, DigestMismatchError
-from flowsync.model.fetch import Fetcher
+from flowsync.model.remote import Fetcher
 from flowsync.stages.remote.codecs import DeclarationCodec, WorkerDeclarationCodec
 
 SHA = "ab" * 32
