@@ -7,7 +7,7 @@ answers.
    closed and checked.
 2. A connection takes nothing from the caller's environment that libpq lets a connection string
    decide: each of its parameters is given. What it reads from the environment alone
-   (`libpq_environment.py`) is the program's to clean.
+   (`engine/libpq_environment.py`) is the program's to clean.
 3. Alive means that the socket accepts, ready means that a session can be opened. That a process id
    exists means nothing.
 

@@ -126,7 +126,7 @@ class Engine:
         self.budget: Budget
         self.single_flight: SingleFlight
         self.turns: Turns
-        self.operations = Operations(self.home)
+        self.operations = Operations(self.home, is_open=False)
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Self:

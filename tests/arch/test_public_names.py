@@ -9,7 +9,6 @@ import flowsync
 from flowsync import errors
 from tests.arch.tree import ROOT
 
-TOP = ast.parse((ROOT / "flowsync/__init__.py").read_text())
 STUB = ast.parse((ROOT / "flowsync/__init__.pyi").read_text())
 PUBLIC: list[str] = vars(flowsync)["__all__"]
 ERRORS = {
@@ -81,16 +80,6 @@ def test_every_public_name_is_what_the_type_checker_sees() -> None:
 
     assert sorted(PUBLIC) == sorted(homes)
     assert all(getattr(flowsync, name) is value for name, value in found.items())
-
-
-def test_the_top_package_defines_nothing_but_its_lazy_names() -> None:
-    defined = [
-        statement.name
-        for statement in TOP.body
-        if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
-    ]
-
-    assert defined == ["__getattr__", "__dir__"]
 
 
 def test_every_error_of_the_tree_is_exported() -> None:

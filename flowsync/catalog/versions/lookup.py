@@ -52,6 +52,17 @@ async def find_versions(database: Database, name: str) -> list[RepositoryVersion
     return [_version(name, row) for row in rows if row[1] is not None]
 
 
+async def find_latest_versions(database: Database) -> list[RepositoryVersion]:
+    """Return the latest complete version of every repository but the hidden ones, by name."""
+    rows = await database.fetch("latest_versions")
+    lacking = [row[1] for row in rows if _lacks_root(row[1:])]
+    if lacking:
+        for repository_id in lacking:
+            await add_missing_roots(database, repository_id)
+        rows = await database.fetch("latest_versions")
+    return [_version(name, row) for name, *row in rows]
+
+
 def repository_not_found(name: str) -> RepositoryNotFoundError:
     """Make the error of a name that no repository has."""
     return RepositoryNotFoundError(f"no repository is named {name!r}")
