@@ -1,4 +1,4 @@
-# The public names of the room: the only list of them. `__init__.py` reads it at run time; lines keep this form.
+# The public names, a line each: the only list of them. `__init__.py` reads it at run time; lines keep this form.
 
 from flowsync.library.overview import Status as Status
 from flowsync.library.overview import status as status

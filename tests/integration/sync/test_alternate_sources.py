@@ -14,10 +14,9 @@ from flowsync import (
     NewVersion,
     Remote,
     Repository,
-    RepositoryNotFoundError,
     Stage,
 )
-from flowsync.errors import AlternateSourceNotFoundError
+from flowsync.errors import AlternateSourceNotFoundError, RepositoryNotFoundError
 from flowsync.model.alternate_source import RefreshedPath
 from flowsync.sources.file import FileFirstStage
 from flowsync.sync import alternate_sources
