@@ -9,8 +9,9 @@ from typing import Any
 import msgspec
 
 import flowsync
+from flowsync import library
 from flowsync.cli.settings_file import SettingsFile, expect_expanded
-from flowsync.model.errors import SettingsError
+from flowsync.errors import SettingsError
 from flowsync.model.remote import Remote
 
 
@@ -18,14 +19,11 @@ async def register(engine: "flowsync.Engine", file: SettingsFile) -> bool:
     """Let the engine use the remotes as the file describes them, and say whether there are
     alternate sources at all.
     """
-    sources = await engine.catalog.remotes.alternate_sources()
-    described = [source for source in sources if source.name in file.alternate_sources]
-    recorded = await engine.catalog.remotes.load([source.remote_name for source in described])
-    for source in described:
-        remote = described_remote(
-            file, source.name, source.remote_name, recorded[source.remote_name].url
-        )
-        engine.alternate_remotes[source.remote_name] = remote
+    sources = await library.alternate_sources(engine)
+    for source in sources:
+        if source.name in file.alternate_sources:
+            remote = described_remote(file, source.name, source.remote_name, source.url)
+            engine.alternate_remotes[source.remote_name] = remote
     return bool(sources)
 
 

@@ -13,7 +13,7 @@ import msgspec
 
 from flowsync.cli.plans import WantedSync, plans
 from flowsync.cli.settings_file import RepositorySettings, SettingsFile
-from flowsync.model.errors import SettingsError
+from flowsync.errors import SettingsError
 from flowsync.model.plan import SyncPlan
 from flowsync.model.remote import Policy
 from flowsync.model.repository import ErrorPolicy

@@ -10,7 +10,7 @@ from flowsync.cli.plan_report import as_text
 from flowsync.cli.plans import Unusable, WantedSync
 from flowsync.cli.settings import Configuration
 from flowsync.cli.syncing import SyncFlags, about, declare_sync, tell_bug
-from flowsync.model.errors import FlowsyncError
+from flowsync.errors import FlowsyncError
 from flowsync.model.plan import SyncPlan
 
 

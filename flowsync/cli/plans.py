@@ -10,8 +10,8 @@ import msgspec
 from flowsync.cli.kinds import kind
 from flowsync.cli.quantities import seconds_of
 from flowsync.cli.settings_file import RepositorySettings, SettingsFile, expect_expanded
+from flowsync.errors import DeclarationError, SettingsError
 from flowsync.kinds import SourceKind
-from flowsync.model.errors import DeclarationError, SettingsError
 from flowsync.model.plan import SyncPlan
 from flowsync.model.remote import Remote
 from flowsync.model.repository import HIDDEN, ErrorPolicy, Repository

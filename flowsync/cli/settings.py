@@ -10,12 +10,12 @@ from typing import Any
 import msgspec
 
 import flowsync
-from flowsync.catalog.postgres.libpq_environment import forget_libpq_environment
 from flowsync.cli.owner import become_owner
 from flowsync.cli.place import GlobalOptions
 from flowsync.cli.settings_file import SettingsFile, expect_expanded, read_settings_file
 from flowsync.engine.home import absolute, default_home
-from flowsync.model.errors import SettingsError
+from flowsync.engine.libpq_environment import forget_libpq_environment
+from flowsync.errors import SettingsError
 
 FILE_NAME = "flowsync.toml"
 

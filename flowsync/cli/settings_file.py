@@ -32,7 +32,7 @@ import msgspec
 
 from flowsync.cli.quantities import seconds_of
 from flowsync.engine.home import absolute
-from flowsync.model.errors import SettingsError
+from flowsync.errors import SettingsError
 from flowsync.model.remote import Policy, Remote
 from flowsync.model.repository import ErrorPolicy
 

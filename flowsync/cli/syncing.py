@@ -21,7 +21,7 @@ from flowsync.cli.display import Display, display
 from flowsync.cli.plans import Unusable, WantedSync
 from flowsync.cli.results import as_json, as_text
 from flowsync.cli.settings import Configuration
-from flowsync.model.errors import FlowsyncError, SettingsError
+from flowsync.errors import FlowsyncError, SettingsError
 from flowsync.model.repository import SyncResult
 from flowsync.model.url import redact
 

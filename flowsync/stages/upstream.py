@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from flowsync.model.errors import DeclarationError
+from flowsync.errors import DeclarationError
 from flowsync.model.recordable import problem_with_json
 from flowsync.model.remote import Policy, Remote
 

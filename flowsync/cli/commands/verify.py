@@ -3,7 +3,7 @@
 import click
 import msgspec
 
-import flowsync
+from flowsync import library
 from flowsync.cli.alternates import register
 from flowsync.cli.display import display
 from flowsync.cli.formatting import format_bytes
@@ -13,6 +13,7 @@ from flowsync.cli.place import GlobalOptions
 from flowsync.cli.plans import find_remote
 from flowsync.cli.quantities import Rate
 from flowsync.cli.settings import load
+from flowsync.library import Finding, VerifyReport
 
 
 @click.command("verify")
@@ -64,13 +65,13 @@ async def _verify(
     quick: bool,
     limit: float | None,
     as_json: bool,
-) -> "flowsync.VerifyReport":
+) -> VerifyReport:
     configuration = load(place)
     with display(quiet=as_json) as shown:
         async with configuration.engine() as engine:
             if repair:
                 await register(engine, configuration.file)
-            report = await flowsync.verify(
+            report = await library.verify(
                 engine,
                 name,
                 repair=repair,
@@ -86,14 +87,14 @@ async def _verify(
     return report
 
 
-def _complaint(finding: "flowsync.Finding") -> str:
+def _complaint(finding: Finding) -> str:
     path = finding.relative_path or f"an artifact of {finding.size} bytes"
     where = "" if finding.repository is None else f" of {finding.repository}"
     reason = "" if finding.reason is None else f"; not repaired: {finding.reason}"
     return f"{path}{where}: {finding.problem} (blob {finding.blake3}){reason}"
 
 
-def _as_text(report: "flowsync.VerifyReport") -> str:
+def _as_text(report: VerifyReport) -> str:
     how = "looked at" if report.quick else "verified"
     unreadable = f"{report.unreadable} unreadable, " if report.unreadable else ""
     found = (
@@ -108,6 +109,6 @@ def _as_text(report: "flowsync.VerifyReport") -> str:
     )
 
 
-def _as_json(report: "flowsync.VerifyReport") -> str:
+def _as_json(report: VerifyReport) -> str:
     fields = {**msgspec.to_builtins(report), "remaining": report.remaining}
     return json_text(fields)
