@@ -24,11 +24,10 @@ from typing import Any, Final
 import msgspec
 
 from flowsync.model.errors import PipelineError
-from flowsync.pipeline.channel import ChannelStatistics
-from flowsync.pipeline.pipeline import StageStatistics
 from flowsync.pipeline.progress import Meter
 from flowsync.pipeline.remote.protocol import BatchReply, BatchRequest, Codec
 from flowsync.pipeline.stage import Stage
+from flowsync.pipeline.statistics import StageStatistics, summed
 from flowsync.runtime.failures import unpack_error
 from flowsync.runtime.messages import Work
 from flowsync.runtime.task_groups import task_group
@@ -180,7 +179,7 @@ class _Counted:
         """Add what an answer says of one batch."""
         if self.stages:
             found = zip(self.stages, answer.stages, strict=True)
-            self.stages = [_sum(before, each) for before, each in found]
+            self.stages = [summed(before, each) for before, each in found]
         else:
             self.stages = list(answer.stages)
         for reading in answer.readings:
@@ -189,20 +188,6 @@ class _Counted:
                 meter = self._stage.meter(reading.code, reading.message)
                 self._meters[reading.code] = self._ends.enter_context(meter)
             meter.advance(reading.done, reading.size)
-
-
-def _sum(one: StageStatistics, other: StageStatistics) -> StageStatistics:
-    if one.output is None or other.output is None:
-        return other
-    output = ChannelStatistics(
-        capacity=max(one.output.capacity, other.output.capacity),
-        waiting=one.output.waiting + other.output.waiting,
-        sent=one.output.sent + other.output.sent,
-        peak=max(one.output.peak, other.output.peak),
-        sender_waited=one.output.sender_waited + other.output.sender_waited,
-        receiver_waited=one.output.receiver_waited + other.output.receiver_waited,
-    )
-    return StageStatistics(stage=one.stage, output=output)
 
 
 def _merge(
