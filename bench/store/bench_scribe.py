@@ -28,7 +28,7 @@ import pytest
 import uvloop
 
 from flowsync.model.artifact import StagedArtifact
-from flowsync.store.local.batch_writer import START_AFTER, Scribe
+from flowsync.store.local.batch_writer import START_AFTER, BatchWriter
 from flowsync.store.local.writer_process import WriteTarget
 
 WAYS: Final = ("thread", "worker")
@@ -47,7 +47,7 @@ async def measure(
 ) -> tuple[float, float]:
     """Write all batches; return the seconds it took and the share of them that the loop had."""
     loop = asyncio.get_running_loop()
-    scribe = Scribe(_site(folder))
+    scribe = BatchWriter(_site(folder))
     try:
         if way == "worker":
             await scribe.persist(_batch(START_AFTER + 1, 1))
@@ -69,7 +69,9 @@ async def measure(
     return seconds, turns * TURN / seconds
 
 
-async def _write(scribe: Scribe, way: str, batches: Sequence[Sequence[StagedArtifact]]) -> None:
+async def _write(
+    scribe: BatchWriter, way: str, batches: Sequence[Sequence[StagedArtifact]]
+) -> None:
     for batch in batches:
         if way == "worker":
             assert await scribe._persist_elsewhere(batch)

@@ -27,11 +27,11 @@ BATCH_DIGESTS: Final = 128
 
 
 class Job:
-    """One path that someone awaits. `size` is in bytes; `lost` counts how often it was on its way
-    when a worker died.
+    """One path that someone awaits. `size` is in bytes; `was_lost` says that it was on its way when
+    a worker died.
     """
 
-    __slots__ = ("digests", "lost", "request", "size", "waiter")
+    __slots__ = ("digests", "request", "size", "waiter", "was_lost")
 
     def __init__(
         self, request: Request, size: int, digests: int, waiter: asyncio.Future[Answer]
@@ -40,7 +40,7 @@ class Job:
         self.size = size
         self.digests = digests
         self.waiter = waiter
-        self.lost = 0
+        self.was_lost = False
 
     @property
     def path(self) -> str:
@@ -89,7 +89,7 @@ class Backlog:
             size += job.size
             digests += job.digests
             full = size > BATCH_BYTES or digests > BATCH_DIGESTS
-            if batch and (full or job.lost or batch[0].lost):
+            if batch and (full or job.was_lost or batch[0].was_lost):
                 break
             batch.append(self._jobs.popleft())
         return batch

@@ -5,13 +5,11 @@
    (`flowsync.digest.backlog`). There is no timer: a lone path leaves at once, and under load
    batches grow by themselves.
 3. Waiters are independent: one that is cancelled, or whose file is gone, harms no other.
-4. A worker that dies takes its crew down; another crew starts, and what was in flight is hashed
-   again, path by path and with no other in flight, so that a path which kills workers is found out:
-   at its third worker it is given up.
-5. Where three crews in a row fail to start, or die before anything came back, threads of this
-   process do the work from then on, and the log says so.
-6. Nothing blocks the loop: processes start and end in a thread. The hasher may be opened and closed
-   in different tasks.
+4. What was in flight when a worker died is hashed again, path by path and with no other in flight,
+   so that a path which kills workers is found out: at its third worker it is given up.
+5. Where no worker can be had, threads of this process do the work, and the log says so
+   (`flowsync.runtime.local_processes`).
+6. The hasher may be opened and closed in different tasks.
 
 Bodies up to `INLINE_LIMIT` are better hashed inline (`bench/digest/bench_threshold.py`; 2 cores; µs
 of CPU a body that the loop cannot use, then of all processes):
@@ -35,7 +33,6 @@ spare the two are alike.
 """
 
 import asyncio
-import logging
 import os
 from concurrent.futures import BrokenExecutor
 from functools import partial
@@ -44,18 +41,16 @@ from typing import Final, Self
 
 from flowsync.digest.backlog import Backlog, Job
 from flowsync.digest.hashing import complete
-from flowsync.digest.worker import Answer, digest_batch
+from flowsync.digest.worker import digest_batch, pack_batch, unpack_answers
 from flowsync.errors import HashingError, SettingsError, StoreError
 from flowsync.runtime import descriptors
-from flowsync.runtime.process_pool import Crew, ThreadCrew, Workers
+from flowsync.runtime.local_processes import TRIES, LocalProcesses
 
 INLINE_LIMIT: Final = 128 * 1024
 """Bytes up to which a body in memory is better hashed by whoever holds it."""
 
-_log = logging.getLogger(__name__)
-
 _MAX_WORKERS = 8
-_MAX_FAILURES = 3
+_INSTEAD = "hash workers cannot be had, hashing goes on in threads, which takes longer"
 
 
 class Hasher:
@@ -71,12 +66,12 @@ class Hasher:
         if workers is not None and workers < 1:
             raise SettingsError(f"a hasher needs at least 1 worker, found {workers}")
         self.inline_limit = INLINE_LIMIT
-        self._workers = workers or _default_workers()
+        self._processes = LocalProcesses(
+            workers or _default_workers(), partial(pack_batch, ()), instead=_INSTEAD
+        )
+        # One more than workers, so that each has its next batch as soon as it has answered.
+        self._room = self._processes.workers + 1
         self._backlog = Backlog()
-        self._crew: Workers | None = None
-        self._starting: asyncio.Task[Workers] | None = None
-        self._broken: Workers | None = None
-        self._setbacks = 0
         self._due = False
         self._closed = False
 
@@ -94,7 +89,7 @@ class Hasher:
     @property
     def worker_pids(self) -> tuple[int, ...]:
         """The process ids of the workers; empty before the first file."""
-        return self._crew.pids if self._crew else ()
+        return self._processes.pids
 
     async def digest(
         self, path: str, algorithms: frozenset[str], *, size: int | None = None
@@ -126,12 +121,7 @@ class Hasher:
         self._closed = True
         for job in self._backlog.drain():
             job.fail(_closed_error(job.path))
-        if self._starting is not None:
-            await asyncio.wait([self._starting])
-        crews = [crew for crew in (self._broken, self._crew) if crew is not None]
-        self._broken = self._crew = None
-        for crew in crews:
-            await crew.stop()
+        await self._processes.close()
 
     def _dispatch_soon(self, loop: asyncio.AbstractEventLoop) -> None:
         # At the end of this turn of the loop, so that paths which come in one turn leave in one
@@ -141,95 +131,46 @@ class Hasher:
             loop.call_soon(self._dispatch)
 
     def _dispatch(self) -> None:
-        """Let batches leave while there is room, and start a crew when there is none."""
+        """Let batches leave while there is room."""
         self._due = False
-        while (job := self._backlog.first()) is not None:
-            if self._crew is None:
-                self._start_crew()
-                return
-            # What may have killed a worker takes all the room.
-            room = self._crew.slots if job.lost else 1
-            if self._crew.free < room:
-                return
-            self._send(self._crew, self._backlog.take(), room)
+        while self._room and (first := self._backlog.first()) is not None:
+            batch = self._backlog.take()
+            try:
+                sent = self._processes.submit(
+                    digest_batch,
+                    pack_batch([job.request for job in batch]),
+                    # What may have killed a worker has two more to kill, and nobody beside it.
+                    tries=TRIES - 1 if first.was_lost else 1,
+                    alone=first.was_lost,
+                )
+            except BrokenExecutor as error:  # closed
+                self._set_back(batch, error)
+            else:
+                self._room -= 1
+                sent.add_done_callback(partial(self._returned, batch))
 
-    def _start_crew(self) -> None:
-        if self._starting is None:
-            self._starting = asyncio.create_task(self._next_crew(self._broken))
-            self._starting.add_done_callback(self._crew_started)
-            self._broken = None
-
-    def _crew_started(self, starting: asyncio.Task[Workers]) -> None:
-        self._starting = None
-        if starting.cancelled():  # the loop ends
-            return
-        error = starting.exception()
-        if error is None:
-            self._crew = starting.result()
-        else:
-            self._set_back(error)
-        self._dispatch()
-
-    def _send(self, crew: Workers, batch: list[Job], room: int) -> None:
-        try:
-            sent = crew.submit(digest_batch, [job.request for job in batch])
-        except BrokenExecutor as error:  # a worker died while it was idle
-            self._backlog.put_back(batch)
-            self._retire(crew)
-            self._set_back(error)
-            return
-        crew.free -= room
-        sent.add_done_callback(partial(self._returned, crew, batch, room))
-
-    def _returned(
-        self, crew: Workers, batch: list[Job], room: int, sent: asyncio.Future[list[Answer]]
-    ) -> None:
+    def _returned(self, batch: list[Job], sent: asyncio.Future[bytes]) -> None:
         """Hand out the answers of a batch, or put it back when a worker died."""
-        crew.free += room
-        error = BrokenExecutor("stopped") if sent.cancelled() else sent.exception()
+        self._room += 1
+        error = BrokenExecutor("cancelled") if sent.cancelled() else sent.exception()
         if error is None:
-            self._setbacks = 0
-            for job, answer in zip(batch, sent.result(), strict=True):
+            for job, answer in zip(batch, unpack_answers(sent.result()), strict=True):
                 job.answer(answer)
         else:
-            if isinstance(error, BrokenExecutor):
-                self._retire(crew)
-            self._backlog.put_back(self._to_try_again(batch, error))
+            self._set_back(batch, error)
         self._dispatch()
 
-    def _retire(self, crew: Workers) -> None:
-        # All batches of a broken crew come back; the first one retires it.
-        if self._crew is crew:
-            self._crew, self._broken = None, crew
-
-    def _to_try_again(self, batch: list[Job], error: BaseException) -> list[Job]:
-        """Fail the jobs of a lost batch that are beyond hope; return the others."""
-        hopeful = []
-        for job in batch:
-            job.lost += 1
-            if self._closed:
+    def _set_back(self, batch: list[Job], error: BaseException) -> None:
+        """Put the jobs of a lost batch back to go one by one; fail one that has."""
+        if self._closed:
+            for job in batch:
                 job.fail(_closed_error(job.path))
-            elif job.lost == _MAX_FAILURES:
-                job.fail(_worn_out(job.path, error))
-            else:
-                hopeful.append(job)
-        return hopeful
-
-    def _set_back(self, error: BaseException) -> None:
-        """Count a crew that did nothing; at the third in a row, go on in threads."""
-        self._setbacks += 1
-        if self._setbacks == _MAX_FAILURES and not self._closed:
-            self._setbacks = 0
-            self._crew = ThreadCrew(self._workers)
-            _log.warning(
-                "hash workers cannot be had, hashing goes on in threads, which takes longer: %s",
-                error,
-            )
-
-    async def _next_crew(self, broken: Workers | None) -> Workers:
-        if broken is not None:
-            await broken.stop()
-        return await Crew.start(self._workers, partial(digest_batch, ()))
+        elif batch[0].was_lost:
+            batch[0].fail(_worn_out(batch[0].path, error))
+        else:
+            for job in batch:
+                job.was_lost = True
+            self._backlog.put_back(batch)
 
 
 def _default_workers() -> int:
@@ -256,7 +197,7 @@ def _closed_error(path: str) -> HashingError:
 
 def _worn_out(path: str, error: BaseException) -> HashingError:
     failure = HashingError(
-        f"hashing {path}: the hash workers failed {_MAX_FAILURES} times, at last with {error!r}"
+        f"hashing {path}: the hash workers failed {TRIES} times, at last with {error!r}"
     )
     failure.__cause__ = error
     return failure

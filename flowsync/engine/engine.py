@@ -35,8 +35,9 @@ from flowsync.model.remote import Remote
 from flowsync.model.repository import Repository
 from flowsync.pipeline.budget import Budget
 from flowsync.runtime import descriptors
+from flowsync.runtime.executor import Executor
+from flowsync.runtime.local_processes import LocalProcesses
 from flowsync.runtime.threads import in_thread
-from flowsync.runtime.worker_pool import WorkerPool
 from flowsync.stages.context import DownloadWorkers
 from flowsync.stages.remote.download_worker import warm_up
 from flowsync.stages.single_flight import SingleFlight
@@ -69,7 +70,8 @@ class Engine:
 
     `home` is the folder of the store and, without `database_url`, of the embedded PostgreSQL.
     `hash_workers` is the number of hashing processes (default: one a core). `workers` is the number
-    of processes that download and verify; 0 does that in this one. `allowed_roots` are the folders
+    of processes that download and verify; 0 does that in this one. `executor` has them done
+    elsewhere instead, by `executor.workers` workers; the engine does not close it. `allowed_roots` are the folders
     that `file://` URLs may lead into; `None` allows all that the process may read.
     `in_flight_bytes` and `in_flight_items` bound what is being fetched, or was and is not recorded
     yet, over all syncs: memory, disk, and what a killed process has to fetch again. `syncs_at_once`
@@ -90,6 +92,7 @@ class Engine:
         max_connections: int = 8,
         hash_workers: int | None = None,
         workers: int = DOWNLOAD_WORKERS,
+        executor: Executor | None = None,
         allowed_roots: Sequence[Path] | None = None,
         digest_policy: DigestPolicy | None = None,
         in_flight_bytes: int | None = IN_FLIGHT_BYTES,
@@ -101,6 +104,11 @@ class Engine:
     ) -> None:
         if syncs_at_once < 1:
             raise SettingsError(f"syncs_at_once is at least 1, found {syncs_at_once}")
+        if executor is not None and workers:
+            raise SettingsError(
+                f"downloads are done by {workers} worker processes or by an executor, found both; "
+                "leave workers out"
+            )
         self.home = absolute(home, "home")
         self.database_url = database_url
         self.digest_policy = digest_policy or DigestPolicy()
@@ -108,6 +116,7 @@ class Engine:
         self._max_connections = max_connections
         self._hash_workers = hash_workers
         self._worker_count = workers
+        self._executor = executor
         self._allowed_roots = allowed_roots
         self.in_flight_bytes = in_flight_bytes
         self.in_flight_items = in_flight_items
@@ -267,11 +276,15 @@ class Engine:
     async def _open_workers(
         self, resources: AsyncExitStack, scratch: str
     ) -> DownloadWorkers | None:
-        if self._worker_count == 0:
+        executor = self._executor
+        if executor is None and self._worker_count:
+            processes = LocalProcesses(self._worker_count, warm_up)
+            executor = await resources.enter_async_context(processes)
+        if executor is None:
             return None
         roots = self._allowed_roots
         return DownloadWorkers(
-            pool=await resources.enter_async_context(WorkerPool(self._worker_count, warm_up)),
+            executor=executor,
             scratch=scratch,
             allowed_roots=None if roots is None else tuple(str(root.absolute()) for root in roots),
             backoff=self._backoff,

@@ -15,8 +15,6 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
-import msgspec
-
 from flowsync.errors import (
     PipelineError,
     PipelineStalledError,
@@ -25,31 +23,20 @@ from flowsync.errors import (
     StageEndedEarlyError,
 )
 from flowsync.pipeline.cancelling import insist
-from flowsync.pipeline.channel import Channel, ChannelStatistics
+from flowsync.pipeline.channel import Channel
 from flowsync.pipeline.left_behind import Beginner
 from flowsync.pipeline.lost_items import Losses
 from flowsync.pipeline.progress import Progress
 from flowsync.pipeline.resolution import Waiting
 from flowsync.pipeline.stage import Stage
 from flowsync.pipeline.stall import Standstill
+from flowsync.pipeline.statistics import StageStatistics
 from flowsync.runtime.task_groups import STOPS, StoppedError, break_ring, first_come
 
 STALL_TIMEOUT = 300.0
 """Seconds without any movement, with someone awaiting a dropped item, after which a pipeline is
 given up.
 """
-
-
-class StageStatistics(msgspec.Struct, frozen=True, kw_only=True):
-    """A stage and the channel that leads out of it; the last stage has none.
-
-    `hosted` are the stages in worker processes that do the work of this one, if there are any:
-    summed over all batches, each of which went through channels of its own.
-    """
-
-    stage: str
-    output: ChannelStatistics | None
-    hosted: tuple["StageStatistics", ...] = ()
 
 
 async def create_pipeline(

@@ -11,7 +11,7 @@
 
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from flowsync.errors import PipelineError, RepeatedStageError, UnboundStageError
 from flowsync.pipeline.batch import BatchBuffer
@@ -19,10 +19,8 @@ from flowsync.pipeline.channel import Channel
 from flowsync.pipeline.lost_items import Losses
 from flowsync.pipeline.progress import Meter, Progress
 from flowsync.pipeline.resolution import Resolvable, Waiting
+from flowsync.pipeline.statistics import StageStatistics
 from flowsync.runtime.signal import Signal
-
-if TYPE_CHECKING:
-    from flowsync.pipeline.pipeline import StageStatistics
 
 
 class Stage:
@@ -173,7 +171,7 @@ class Stage:
         finally:
             self._busy -= 1
 
-    def _hosted_statistics(self) -> "Sequence[StageStatistics]":
+    def _hosted_statistics(self) -> Sequence[StageStatistics]:
         return ()
 
     @property

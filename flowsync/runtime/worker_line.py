@@ -1,52 +1,72 @@
 """The parent's end of the line to one worker process: a pair of sockets, and memory that both see
-for what is large.
+for what is large, and for what is not wanted any more.
 
-1. A message is a header, a pickled head, and perhaps one body. A body of more than `IN_LINE` bytes
-   is written into the shared memory, if that is free, and only its length goes through the socket:
-   so a busy loop need not come back for every piece that a socket takes.
+1. A request is a header, the pickled work, and bytes. More than `IN_LINE` of those are written into
+   the shared memory, if that is free, and only their number goes through the socket: so a busy loop
+   need not come back for every piece that a socket takes.
 2. The kernel ends the line when the worker dies, however it dies, because nobody else has the
    worker's end. What was on its way is lost as a whole: half a message is never taken for one.
-3. Answers come in the order of the questions.
+3. Replies come in the order of the requests.
 """
 
 import asyncio
 import os
 import pickle
 import socket
+import tempfile
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import BrokenExecutor
-from typing import Any, Final, NamedTuple, cast
+from typing import Final, cast
 
-from flowsync.runtime.worker_startup import HEADER
+from flowsync.runtime.executor import Work
+from flowsync.runtime.worker_startup import BODIES, NUMBER, REPLY, REQUEST
 
 IN_LINE: Final = 16 * 1024
-"""Bytes of a body that go through the socket: much less than a socket takes at once."""
+"""Bytes of a request that go through the socket: much less than a socket takes at once."""
 
 
-class Message(NamedTuple):
-    """Work on its way to a worker: the function and its arguments, pickled, and the bytes of the
-    argument that is not copied.
+class WorkRequest:
+    """Work on its way. It is given up when `tries` workers were lost over it. While it is `alone`,
+    nothing else is on its way.
     """
 
-    head: bytes
-    body: memoryview
+    __slots__ = ("alone", "body", "head", "losses", "reply", "tries", "work")
+
+    def __init__(self, work: Work, body: bytes, tries: int = 1, *, alone: bool = False) -> None:
+        self.work = work
+        self.head = pickle.dumps(work)
+        self.body = body
+        self.tries = tries
+        self.losses = 0
+        self.alone = alone
+        self.reply: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+
+    def answer(self, reply: bytes) -> None:
+        """Hand over the reply, if it is still waited for."""
+        if not self.reply.done():
+            self.reply.set_result(reply)
+
+    def fail(self, error: BaseException) -> None:
+        """Raise the error where the reply is waited for."""
+        if not self.reply.done():
+            self.reply.set_exception(error)
 
 
 class WorkerLine(asyncio.Protocol):
-    """The line to one worker. `asked` holds the futures of what it was sent and has not answered,
-    in order.
+    """The line to one worker. `asked` holds what it was sent and has not answered, in order.
 
-    `desk` is the descriptor of the shared memory, -1 without any. `answered` is called after each
-    answer, `lost` when the worker is gone.
+    `memory` is the descriptor of the shared memory, which is closed with the line. `answered` is
+    called after each reply, `lost` when the worker is gone.
     """
 
     def __init__(
-        self, desk: int, answered: Callable[[], None], lost: Callable[[str], None]
+        self, memory: int, answered: Callable[[], None], lost: Callable[[str], None]
     ) -> None:
-        self.asked: deque[asyncio.Future[Any]] = deque()
-        self._desk = desk
-        self._reader: asyncio.Future[Any] | None = None
+        self.asked: deque[WorkRequest] = deque()
+        self._memory = memory
+        self._reader: WorkRequest | None = None
+        self._sent = 0
         self._tell_answered = answered
         self._tell_lost = lost
         self._received = bytearray()
@@ -58,26 +78,30 @@ class WorkerLine(asyncio.Protocol):
         loop = asyncio.get_running_loop()
         await loop.create_unix_connection(lambda: self, sock=end)
 
-    def ask(self, message: Message) -> "asyncio.Future[Any]":
-        """Send a message, and return what will be its answer."""
-        done = asyncio.get_running_loop().create_future()
-        self.send(message, done)
-        return done
-
-    def send(self, message: Message, done: "asyncio.Future[Any]") -> None:
-        """Send a message whose answer is wanted in `done`."""
+    def send(self, request: WorkRequest) -> None:
+        """Send a request. At most two may be unanswered."""
         if self._transport is None or self._lost:
-            done.set_exception(BrokenExecutor("a worker process ended before it was asked"))
+            request.fail(BrokenExecutor("a worker process ended before it was asked"))
             return
-        self.asked.append(done)
-        shared = self._put_on_desk(message.body, done)
-        self._transport.write(HEADER.pack(len(message.head), len(message.body), shared))
-        self._transport.write(message.head)
-        if message.body and not shared:
-            self._transport.write(message.body)
+        self.asked.append(request)
+        self._sent += 1
+        head, body = request.head, request.body
+        shared = self._put_into_memory(request)
+        self._transport.write(REQUEST.pack(len(head), len(body), shared) + head)
+        if body and not shared:
+            self._transport.write(body)
 
-    def abandon(self) -> "list[asyncio.Future[Any]]":
-        """Return the futures of what was not answered, and expect no answer any more."""
+    def take_back(self, request: WorkRequest) -> bool:
+        """Tell the worker that a reply is not wanted any more; say whether it was asked for it."""
+        if request not in self.asked:
+            return False
+        request.tries = 1  # nobody wants it done again
+        number = self._sent - len(self.asked) + self.asked.index(request) + 1
+        os.pwrite(self._memory, NUMBER.pack(number), NUMBER.size * (number % 2))
+        return True
+
+    def abandon(self) -> list[WorkRequest]:
+        """Return what was not answered, and expect no reply any more."""
         asked, self.asked = list(self.asked), deque()
         return asked
 
@@ -85,9 +109,9 @@ class WorkerLine(asyncio.Protocol):
         """Let go of the sockets and of the shared memory."""
         if self._transport is not None:
             self._transport.abort()
-        if self._desk >= 0:
-            os.close(self._desk)
-            self._desk = -1
+        if self._memory >= 0:
+            os.close(self._memory)
+            self._memory = -1
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # That of uvloop is no subclass.
@@ -95,62 +119,71 @@ class WorkerLine(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._received += data
-        while (answer := self._next()) is not None:
-            went_well, found = pickle.loads(answer)  # noqa: S301 -- from a process that we started
+        while (received := self._next()) is not None:
+            went_well, reply = received
             if not self.asked:
                 continue
-            done = self.asked.popleft()
-            if done is self._reader:
+            request = self.asked.popleft()
+            if request is self._reader:
                 self._reader = None
             self._tell_answered()
-            if done.done():
-                continue
             if went_well:
-                done.set_result(found)
+                request.answer(reply)
             else:
-                done.set_exception(found)
+                request.fail(pickle.loads(reply))  # noqa: S301 -- from a process that we started
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._lost = True
         self._tell_lost("a worker process ended" + (f": {exc}" if exc else ""))
 
-    def _put_on_desk(self, body: memoryview, reader: "asyncio.Future[Any]") -> bool:
-        """Write a large body into the shared memory, unless another message is still read from it;
-        say whether it is there.
+    def _put_into_memory(self, request: WorkRequest) -> bool:
+        """Write the bytes of a large request into the shared memory, unless another one is still
+        read from it; say whether they are there.
         """
-        if self._desk < 0 or self._reader is not None or len(body) <= IN_LINE:
+        if self._reader is not None or len(request.body) <= IN_LINE:
             return False
         try:
-            written = 0
-            while written < len(body):
-                written += os.pwrite(self._desk, body[written:], written)
+            _write(self._memory, request.body)
         except OSError:
             return False  # memory is short; the socket takes it piece by piece
-        self._reader = reader
+        self._reader = request
         return True
 
-    def _next(self) -> bytes | None:
-        """Take the next answer from what came; `None` when it is not whole yet."""
+    def _next(self) -> tuple[bool, bytes] | None:
+        """Take the next reply from what came; `None` when it is not whole yet."""
         received = self._received
-        if len(received) < HEADER.size:
+        if len(received) < REPLY.size:
             return None
-        length, _, _ = HEADER.unpack_from(received)
-        end = HEADER.size + length
+        length, went_well = REPLY.unpack_from(received)
+        end = REPLY.size + length
         if len(received) < end:
             return None
-        answer = bytes(memoryview(received)[HEADER.size : end])
+        reply = bytes(memoryview(received)[REPLY.size : end])
         del received[:end]
-        return answer
+        return went_well, reply
 
 
-def open_desk() -> int:
-    """Return a descriptor of new memory that a worker can share; -1 where the system has no such
-    thing.
+def open_memory() -> int:
+    """Return a descriptor of new memory that a worker can share; a file without a name where the
+    system has no such thing. Raise `OSError`.
     """
     create = getattr(os, "memfd_create", None)
     if create is None:
-        return -1
+        with tempfile.TemporaryFile() as file:
+            memory = os.dup(file.fileno())
+    else:
+        memory = int(create("flowsync-worker"))
     try:
-        return int(create("flowsync-worker"))
+        # Taken now, so that there is always room to tell what is not wanted any more.
+        os.pwrite(memory, bytes(BODIES), 0)
     except OSError:
-        return -1
+        os.close(memory)
+        raise
+    return memory
+
+
+def _write(memory: int, body: bytes) -> None:
+    rest, place = memoryview(body), BODIES
+    while rest:
+        written = os.pwrite(memory, rest, place)
+        rest, place = rest[written:], place + written

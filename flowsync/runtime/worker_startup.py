@@ -13,16 +13,29 @@ import struct
 import threading
 import traceback
 from collections.abc import Callable
+from functools import partial
 from multiprocessing import reduction
 from typing import Any, Final
 
 from flowsync.errors import WorkerError
 from flowsync.runtime.garbage import collect_rarely
 
-HEADER: Final = struct.Struct("!QQ?")
-"""What goes before each message: the bytes of its head, those of its body, and whether the body is
-in the shared memory.
+REQUEST: Final = struct.Struct("!QQ?")
+"""What goes before a request: the bytes of the pickled work, those of the request itself, and
+whether that is in the shared memory.
 """
+
+REPLY: Final = struct.Struct("!Q?")
+"""What goes before a reply: its bytes, and whether it is one, or else a pickled error."""
+
+NUMBER: Final = struct.Struct("!Q")
+"""The number of a request that is not wanted any more, counted from 1 in the order in which a line
+takes them. Two of them stand at the beginning of the shared memory, one for even numbers, one for
+odd ones: a line has two requests at most.
+"""
+
+BODIES: Final = 2 * NUMBER.size
+"""Where in the shared memory the bytes of a request begin."""
 
 _SECONDS_BETWEEN_LOOKS = 5.0
 
@@ -37,18 +50,26 @@ class Inherited(int):
 
 
 def work_off(line: socket.socket, memory: int) -> None:
-    """Do what comes over the line until its other end is closed. `memory` is the one shared with
-    the parent; -1 where there is none.
+    """Do what comes over the line until its other end is closed. `memory` is shared with the
+    parent.
     """
     settle_in()
-    while header := _take(line, HEADER.size):
-        length, size, shared = HEADER.unpack(header)
+    number = 0
+    while header := _take(line, REQUEST.size):
+        length, size, shared = REQUEST.unpack(header)
         head = _take(line, length)
-        body = _read(memory, size) if shared else _take(line, size)
-        if head is None or body is None:
+        body = os.pread(memory, size, BODIES) if shared else _take(line, size)
+        if head is None or body is None or len(body) != size:
             return
-        answer = _answer(head, body)
-        line.sendall(HEADER.pack(len(answer), 0, False) + answer)
+        number += 1
+        went_well, reply = _reply(head, bytes(body), partial(_is_wanted, memory, number))
+        line.sendall(REPLY.pack(len(reply), went_well) + reply)
+
+
+def warm(warm_up: bytes, _: Callable[[], bool]) -> bytes:
+    """Call the pickled function: the first work of every worker."""
+    pickle.loads(warm_up)()  # noqa: S301 -- from our parent
+    return b""
 
 
 def settle_in() -> None:
@@ -65,22 +86,27 @@ def _detached(descriptor: Any) -> int:
     return int(descriptor.detach())
 
 
-def _answer(head: bytearray, body: bytearray) -> bytes:
+def _reply(head: bytearray, request: bytes, is_wanted: Callable[[], bool]) -> tuple[bool, bytes]:
     try:
-        work, arguments = pickle.loads(head, buffers=[body])  # noqa: S301 -- from our parent
-        return pickle.dumps((True, work(*arguments)), protocol=5)
+        work = pickle.loads(head)  # noqa: S301 -- from our parent
+        return True, work(request, is_wanted)
     except Exception as error:  # noqa: BLE001 -- raised again by the parent
-        return _failure(error)
+        return False, _failure(error)
+
+
+def _is_wanted(memory: int, number: int) -> bool:
+    told = os.pread(memory, NUMBER.size, NUMBER.size * (number % 2))
+    return told != NUMBER.pack(number)
 
 
 def _failure(error: Exception) -> bytes:
     told = "".join(traceback.format_exception(error))
     error.add_note(f"in worker process {os.getpid()}:\n{told}")
     try:
-        packed = pickle.dumps((False, error), protocol=5)
+        packed = pickle.dumps(error, protocol=5)
         pickle.loads(packed)  # noqa: S301 -- our own; shows that it can be loaded
     except Exception:  # noqa: BLE001 -- any class may fail in its own way
-        packed = pickle.dumps((False, WorkerError(f"{type(error).__qualname__}: {error}")))
+        packed = pickle.dumps(WorkerError(f"{type(error).__qualname__}: {error}"))
     return packed
 
 
@@ -94,19 +120,6 @@ def _take(line: socket.socket, count: int) -> bytearray | None:
             return None
         rest = rest[received:]
     return taken
-
-
-def _read(memory: int, size: int) -> bytearray | None:
-    """Return what the parent wrote into the shared memory."""
-    found = bytearray(size)
-    view = memoryview(found)
-    read = 0
-    while read < size:
-        count = os.preadv(memory, (view[read:],), read)
-        if not count:
-            return None
-        read += count
-    return found
 
 
 def _end_with_parent() -> None:

@@ -17,7 +17,7 @@ from flowsync.model.remote import Fetcher, Remote
 from flowsync.model.repository import ErrorPolicy, LeftOut
 from flowsync.pipeline.budget import Account
 from flowsync.pipeline.stage import Stage
-from flowsync.runtime.worker_pool import WorkerPool
+from flowsync.runtime.executor import Executor
 from flowsync.stages.admission import check_declared
 from flowsync.stages.single_flight import SingleFlight
 from flowsync.stages.upstream import UpstreamMemory
@@ -25,7 +25,7 @@ from flowsync.store.port import BlobStore
 
 
 class Digester(Protocol):
-    """Computes digests of files: a `Hasher`, or an `InlineHasher` where there is no crew."""
+    """Computes digests of files: a `Hasher`, or an `InlineHasher` where there are no hash workers."""
 
     @property
     def inline_limit(self) -> int:
@@ -63,7 +63,7 @@ class DownloadWorkers(msgspec.Struct, frozen=True, kw_only=True):
     where `file://` URLs may lead, and how long failed requests wait.
     """
 
-    pool: WorkerPool
+    executor: Executor
     scratch: str
     allowed_roots: tuple[str, ...] | None
     backoff: Backoff

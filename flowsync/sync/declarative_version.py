@@ -18,8 +18,9 @@ from flowsync.errors import EngineClosedError, FlowsyncError, SettingsError
 from flowsync.model.events import Observer
 from flowsync.model.plan import SyncPlan
 from flowsync.model.repository import ErrorPolicy, Repository, RepositoryVersion, SyncResult
-from flowsync.pipeline.pipeline import STALL_TIMEOUT, StageStatistics
+from flowsync.pipeline.pipeline import STALL_TIMEOUT
 from flowsync.pipeline.stage import EndStage, Stage
+from flowsync.pipeline.statistics import StageStatistics
 from flowsync.runtime import descriptors
 from flowsync.stages.acs_artifact_handler import ACSArtifactHandler
 from flowsync.stages.artifact_downloader import ArtifactDownloader

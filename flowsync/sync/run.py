@@ -26,9 +26,10 @@ from flowsync.model.events import Observer, SyncEnded, SyncStarted
 from flowsync.model.plan import SyncPlan
 from flowsync.model.repository import LeftOut, Repository, RepositoryVersion, RunState, SyncResult
 from flowsync.model.url import Origin
-from flowsync.pipeline.pipeline import Pipeline, StageStatistics
+from flowsync.pipeline.pipeline import Pipeline
 from flowsync.pipeline.progress import Meter, Progress
 from flowsync.pipeline.stage import Stage
+from flowsync.pipeline.statistics import StageStatistics
 from flowsync.stages.artifact_downloader import ArtifactDownloader
 from flowsync.stages.context import RunContext
 from flowsync.stages.upstream import UpstreamMemory, UpstreamUnchanged

@@ -13,7 +13,7 @@ from typing import Protocol, TypeVar
 import msgspec
 
 from flowsync.model.events import Reading
-from flowsync.pipeline.pipeline import StageStatistics
+from flowsync.pipeline.statistics import StageStatistics
 from flowsync.runtime.failures import Failure
 
 T = TypeVar("T")
@@ -23,11 +23,8 @@ NEW = -1
 
 
 class BatchRequest(msgspec.Struct, frozen=True, array_like=True):
-    """A batch for a worker. It is wanted as long as the file `wanted` exists. `terms` and `body`
-    belong to the segment and its codec.
-    """
+    """A batch for a worker. `terms` and `body` belong to the segment and its codec."""
 
-    wanted: str
     terms: bytes
     body: bytes
 

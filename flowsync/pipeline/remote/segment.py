@@ -15,25 +15,20 @@ worker processes.
 
 import asyncio
 import math
-import os
-import uuid
 from collections.abc import AsyncIterator, Sequence
-from contextlib import ExitStack, asynccontextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager
 from typing import Any, Final
 
 import msgspec
 
 from flowsync.errors import PipelineError
-from flowsync.pipeline.channel import ChannelStatistics
-from flowsync.pipeline.pipeline import StageStatistics
 from flowsync.pipeline.progress import Meter
 from flowsync.pipeline.remote.protocol import BatchReply, BatchRequest, Codec
 from flowsync.pipeline.stage import Stage
+from flowsync.pipeline.statistics import StageStatistics, summed
+from flowsync.runtime.executor import Executor, Work, ask
 from flowsync.runtime.failures import unpack_error
-from flowsync.runtime.messages import Work
 from flowsync.runtime.task_groups import task_group
-from flowsync.runtime.threads import in_thread
-from flowsync.runtime.worker_pool import WorkerPool
 
 LARGEST_BATCH: Final = 64
 """Items in a batch at most: many enough to share the cost of a question, few enough that answers
@@ -44,16 +39,21 @@ class Hosting(msgspec.Struct, frozen=True, kw_only=True):
     """Where and how a segment is hosted.
 
     `work` is the function that a worker calls with an encoded `BatchRequest`; it ends with
-    `flowsync.pipeline.remote.segment_worker.answer`. `folder` takes a file that exists as long as
-    answers are wanted; workers must see it. `terms` go with every batch.
+    `flowsync.pipeline.remote.segment_worker.answer`. `terms` go with every batch.
     """
 
-    pool: WorkerPool
+    executor: Executor
     work: Work
     codec: Codec[Any]
-    folder: str
     terms: bytes = b""
     largest_batch: int = LARGEST_BATCH
+
+    @property
+    def batches(self) -> int:
+        """How many batches are on their way at most: one more than workers, so that each has its
+        next one as soon as it has answered.
+        """
+        return self.executor.workers + 1
 
 
 class HostedSegment(Stage):
@@ -93,16 +93,16 @@ class HostedSegment(Stage):
     async def run(self) -> None:
         """Send all items over and put on what comes back."""
         hosting = self.hosting()
-        hosting.pool.start_soon()
-        slots = asyncio.Semaphore(hosting.pool.slots)
+        hosting.executor.start_soon()
+        slots = asyncio.Semaphore(hosting.batches)
         with ExitStack() as meters:
             counted = self._counted = _Counted(self, meters)
-            async with _wanted(hosting.folder) as wanted, task_group() as group:
+            async with task_group() as group:
                 await slots.acquire()
                 while await self._input().ready():
                     batch = await self._next_batch(hosting)
                     if batch:
-                        group.create_task(self._host(batch, hosting, wanted, counted, slots))
+                        group.create_task(self._host(batch, hosting, counted, slots))
                         await slots.acquire()
 
     def _hosted_statistics(self) -> Sequence[StageStatistics]:
@@ -110,7 +110,7 @@ class HostedSegment(Stage):
 
     async def _next_batch(self, hosting: Hosting) -> list[Any]:
         channel = self._input()
-        share = math.ceil(len(channel) / hosting.pool.slots)
+        share = math.ceil(len(channel) / hosting.batches)
         taken = channel.take(min(share, hosting.largest_batch))
         batch = [item for item in taken if self.wants(item)]
         if len(batch) < len(taken):
@@ -126,7 +126,6 @@ class HostedSegment(Stage):
         self,
         batch: list[Any],
         hosting: Hosting,
-        wanted: str,
         counted: "_Counted",
         slots: asyncio.Semaphore,
     ) -> None:
@@ -138,23 +137,16 @@ class HostedSegment(Stage):
                         if staying:
                             # Not awaited here: who takes them may wait for those that go.
                             group.create_task(self.put_all(staying))
-                        answered = await _ask(going, hosting, wanted, counted) if going else []
+                        answered = await _ask(going, hosting, counted) if going else []
                     await self.put_all(answered)
         finally:
             slots.release()
 
 
-async def _ask(
-    batch: Sequence[Any], hosting: Hosting, wanted: str, counted: "_Counted"
-) -> list[Any]:
+async def _ask(batch: Sequence[Any], hosting: Hosting, counted: "_Counted") -> list[Any]:
     """Return what a worker puts on of the batch."""
-    question = BatchRequest(wanted, hosting.terms, hosting.codec.encode(batch))
-    encoded = await hosting.pool.ask(
-        hosting.work,
-        msgspec.msgpack.encode(question),
-        hosting.folder,
-        lambda: _unlink(wanted),
-    )
+    question = BatchRequest(hosting.terms, hosting.codec.encode(batch))
+    encoded = await ask(hosting.executor, hosting.work, msgspec.msgpack.encode(question))
     return _merge(msgspec.msgpack.decode(encoded, type=BatchReply), batch, hosting.codec, counted)
 
 
@@ -180,7 +172,7 @@ class _Counted:
         """Add what an answer says of one batch."""
         if self.stages:
             found = zip(self.stages, answer.stages, strict=True)
-            self.stages = [_sum(before, each) for before, each in found]
+            self.stages = [summed(before, each) for before, each in found]
         else:
             self.stages = list(answer.stages)
         for reading in answer.readings:
@@ -191,50 +183,18 @@ class _Counted:
             meter.advance(reading.done, reading.size)
 
 
-def _sum(one: StageStatistics, other: StageStatistics) -> StageStatistics:
-    if one.output is None or other.output is None:
-        return other
-    output = ChannelStatistics(
-        capacity=max(one.output.capacity, other.output.capacity),
-        waiting=one.output.waiting + other.output.waiting,
-        sent=one.output.sent + other.output.sent,
-        peak=max(one.output.peak, other.output.peak),
-        sender_waited=one.output.sender_waited + other.output.sender_waited,
-        receiver_waited=one.output.receiver_waited + other.output.receiver_waited,
-    )
-    return StageStatistics(stage=one.stage, output=output)
-
-
 def _merge(
     answer: BatchReply, batch: Sequence[Any], codec: Codec[Any], counted: _Counted
 ) -> list[Any]:
     if answer.failure is not None:
         raise unpack_error(answer.failure)
-    # Who takes a batch back does not wait for its answer: somebody else has removed the file.
+    # Who takes a batch back does not wait for its answer.
     if answer.stopped:
-        raise PipelineError("a worker stopped work that was still wanted: its sign of that is gone")
+        raise PipelineError(
+            "a worker stopped work that was still wanted: its executor said it was not"
+        )
     counted.add(answer)
     put_on = codec.merge(answer.body, batch, answer.order)
     for position in answer.resolved:
         batch[position].resolve()
     return put_on
-
-
-@asynccontextmanager
-async def _wanted(folder: str) -> AsyncIterator[str]:
-    """Give the path of a file that exists until the block ends, or until it is removed."""
-    path = os.path.join(folder, f"wanted-{uuid.uuid4().hex}")
-    try:
-        await in_thread(_create, path)
-        yield path
-    finally:
-        _unlink(path)
-
-
-def _create(path: str) -> None:
-    os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-
-
-def _unlink(path: str) -> None:
-    with suppress(FileNotFoundError):
-        os.unlink(path)

@@ -8,7 +8,6 @@
 """
 
 import asyncio
-import os
 from collections.abc import Sequence
 from typing import Any, Final, TypeVar
 
@@ -20,13 +19,14 @@ from flowsync.pipeline.progress import Progress
 from flowsync.pipeline.remote.protocol import NEW, BatchReply, BatchRequest, WorkerCodec
 from flowsync.pipeline.resolution import Resolvable
 from flowsync.pipeline.stage import Stage
+from flowsync.runtime.executor import Wanted
 from flowsync.runtime.failures import pack_error
 from flowsync.runtime.task_groups import STOPS, task_group
 
 T = TypeVar("T")
 
 SECONDS_BETWEEN_LOOKS: Final = 0.1
-"""How often a worker looks whether its batch is still wanted: one call of the system each time."""
+"""How often a worker looks whether its batch is still wanted."""
 
 
 class _UnwantedError(Exception):
@@ -53,13 +53,19 @@ class _Collect(Stage):
 
 
 async def answer(
-    question: BatchRequest, codec: WorkerCodec[T], stages: Sequence[Stage], context: Any = None
+    question: BatchRequest,
+    is_wanted: Wanted,
+    codec: WorkerCodec[T],
+    stages: Sequence[Stage],
+    context: Any = None,
 ) -> bytes:
-    """Run the batch through the stages and return the encoded `BatchReply`."""
+    """Run the batch through the stages, as long as it is wanted, and return the encoded
+    `BatchReply`.
+    """
     try:
-        if not os.path.exists(question.wanted):  # noqa: ASYNC240 -- nothing else runs yet
+        if not is_wanted():
             return msgspec.msgpack.encode(BatchReply(stopped=True))
-        found = await _run(question, codec, stages, context)
+        found = await _run(question, is_wanted, codec, stages, context)
     except _UnwantedError:
         found = BatchReply(stopped=True)
     except Exception as error:  # noqa: BLE001 -- raised again by the pipeline that sent the batch
@@ -72,7 +78,11 @@ async def answer(
 
 
 async def _run(
-    question: BatchRequest, codec: WorkerCodec[T], stages: Sequence[Stage], context: Any
+    question: BatchRequest,
+    is_wanted: Wanted,
+    codec: WorkerCodec[T],
+    stages: Sequence[Stage],
+    context: Any,
 ) -> BatchReply:
     batch = codec.decode(question.body)
     progress = Progress()
@@ -81,7 +91,7 @@ async def _run(
         [_Feed(batch), *stages, collect], max(1, len(batch)), context=context, progress=progress
     )
     async with task_group() as group:
-        watch = group.create_task(_watch(question.wanted))
+        watch = group.create_task(_watch(is_wanted))
         await pipeline.run()
         watch.cancel()
     positions = {id(item): position for position, item in enumerate(batch)}
@@ -99,7 +109,7 @@ async def _run(
     )
 
 
-async def _watch(wanted: str) -> None:
-    while os.path.exists(wanted):  # noqa: ASYNC110, ASYNC240 -- the one who may take the batch back is another process
+async def _watch(is_wanted: Wanted) -> None:
+    while is_wanted():  # noqa: ASYNC110 -- the one that may take the batch back is another process
         await asyncio.sleep(SECONDS_BETWEEN_LOOKS)
     raise _UnwantedError

@@ -30,6 +30,7 @@ from flowsync.model.repository import ErrorPolicy
 from flowsync.pipeline.budget import Account, Budget
 from flowsync.pipeline.remote.protocol import BatchRequest
 from flowsync.pipeline.remote.segment_worker import answer
+from flowsync.runtime.executor import Wanted
 from flowsync.stages.remote.codecs import WorkerDeclarationCodec
 from flowsync.stages.remote.impatient_downloader import HastyDownloader, Pulse, WatchedFetcher
 from flowsync.stages.single_flight import SingleFlight
@@ -69,11 +70,11 @@ class DownloadContext(msgspec.Struct, frozen=True, kw_only=True):
 _Settings = tuple[str, tuple[str, ...] | None, Backoff, int]
 
 
-def download_batch(question: bytes) -> bytes:
+def download_batch(question: bytes, is_wanted: Wanted) -> bytes:
     """Answer an encoded `BatchRequest` whose terms are `Terms` and whose body is that of a
     `DeclarationCodec`.
     """
-    return _place().download(msgspec.msgpack.decode(question, type=BatchRequest))
+    return _place().download(msgspec.msgpack.decode(question, type=BatchRequest), is_wanted)
 
 
 def warm_up() -> None:
@@ -95,10 +96,10 @@ class _Place:
         self._fetchers: dict[_Settings, Fetcher] = {}
         self._single_flight = SingleFlight()
 
-    def download(self, question: BatchRequest) -> bytes:
-        return self._runner.run(self._download(question))
+    def download(self, question: BatchRequest, is_wanted: Wanted) -> bytes:
+        return self._runner.run(self._download(question, is_wanted))
 
-    async def _download(self, question: BatchRequest) -> bytes:
+    async def _download(self, question: BatchRequest, is_wanted: Wanted) -> bytes:
         terms = msgspec.msgpack.decode(question.terms, type=Terms)
         settings = terms.scratch, terms.allowed_roots, terms.backoff, terms.workers
         fetcher = await self._fetcher(settings)
@@ -114,7 +115,7 @@ class _Place:
         )
         codec = WorkerDeclarationCodec(terms.staging, fetcher)
         stage = HastyDownloader(CONCURRENT_CONTENT, pulse)
-        return await answer(question, codec, [stage], context)
+        return await answer(question, is_wanted, codec, [stage], context)
 
     async def _fetcher(self, settings: _Settings) -> Fetcher:
         """Return the fetcher of the engine with these settings; a process serves one engine."""

@@ -74,7 +74,7 @@ class HostedDownloads(HostedSegment, BoundStage):
     def hosting(self) -> Hosting:
         context = self.context
         workers = self._workers
-        pool = workers.pool
+        count = workers.executor.workers
         terms = Terms(
             context.staging,
             context.digest_policy.allowed,
@@ -82,15 +82,14 @@ class HostedDownloads(HostedSegment, BoundStage):
             workers.scratch,
             workers.allowed_roots,
             workers.backoff,
-            pool.workers,
+            count,
         )
         return Hosting(
-            pool=pool,
+            executor=workers.executor,
             work=download_batch,
-            codec=DeclarationCodec(context.staging, pool.workers),
-            folder=context.staging,
+            codec=DeclarationCodec(context.staging, count),
             terms=msgspec.msgpack.encode(terms),
-            largest_batch=min(LARGEST_BATCH, max(1, self.max_concurrent_content // pool.workers)),
+            largest_batch=min(LARGEST_BATCH, max(1, self.max_concurrent_content // count)),
         )
 
     def wants(self, item: DeclarativeContent) -> bool:
@@ -168,7 +167,7 @@ class HostedDownloads(HostedSegment, BoundStage):
         on with it.
         """
         return (
-            _is_divisible(remote, self._workers.pool.workers)
+            _is_divisible(remote, self._workers.executor.workers)
             and self._given_up[remote.name] < MOST_GIVEN_UP
         )
 

@@ -18,14 +18,12 @@ small, had a thread write 2 276 to 2 929 of their 20 000 files as long as batche
 were left to it: 5.9, 6.2 and 6.7 s, instead of 5.7, 5.8 and 6.2.
 """
 
-import asyncio
 from collections.abc import Sequence
 from concurrent.futures import BrokenExecutor
-from pickle import PickleBuffer
 from typing import Final
 
 from flowsync.model.artifact import StagedArtifact
-from flowsync.runtime.process_pool import Crew
+from flowsync.runtime.local_processes import LocalProcesses
 from flowsync.runtime.threads import finished, in_thread
 from flowsync.store.local.writer_process import WriteTarget, pack, persist_packed, warm_up
 
@@ -45,7 +43,7 @@ Chosen, not measured.
 """
 
 
-class Scribe:
+class BatchWriter:
     """Writes at one site. Several tasks of one loop may have it write at once; closed once, by
     whoever opened the store.
     """
@@ -54,14 +52,12 @@ class Scribe:
         self._site = site
         self._writer = site.writer()
         self._written = 0
-        self._starting: asyncio.Task[Crew] | None = None
-        self._closed = False
+        self._process = LocalProcesses(1, warm_up)
 
     @property
     def worker_pids(self) -> tuple[int, ...]:
         """The process id of the worker, if there is one now."""
-        crew = self._crew()
-        return () if crew is None else crew.pids
+        return self._process.pids
 
     async def persist(self, artifacts: Sequence[StagedArtifact]) -> None:
         """Make the artifacts durable, as `BlobStore.persist` promises. When cancelled, first wait
@@ -72,45 +68,25 @@ class Scribe:
 
     async def close(self) -> None:
         """End the worker and wait for it."""
-        self._closed = True
-        if self._starting is not None:
-            await asyncio.wait((self._starting,))
-        await self._let_go()
+        await self._process.close()
 
     async def _persist_elsewhere(self, artifacts: Sequence[StagedArtifact]) -> bool:
         """Have the worker write, if there is one; say whether it did."""
-        crew = self._crew()
-        if crew is None:
+        if not self._process.pids:
             self._start_when_due(len(artifacts))
             return False
         try:
-            await finished(crew.submit(persist_packed, self._site, PickleBuffer(pack(artifacts))))
+            packed = pack(self._site, artifacts)
+            await finished(self._process.submit(persist_packed, packed, tries=1))
         except BrokenExecutor:
-            await self._let_go()
             return False
         return True
 
     def _start_when_due(self, written: int) -> None:
-        if self._starting is not None or self._closed:
-            return
         self._written += written
         if self._written > START_AFTER:
             self._written = 0
-            self._starting = asyncio.create_task(Crew.start(1, warm_up))
-
-    def _crew(self) -> Crew | None:
-        if self._starting is None or not self._starting.done():
-            return None
-        if self._starting.cancelled() or self._starting.exception() is not None:
-            # This machine has no room for another process now; it may later.
-            self._starting = None
-            return None
-        return self._starting.result()
-
-    async def _let_go(self) -> None:
-        crew, self._starting = self._crew(), None
-        if crew is not None:
-            await crew.stop()
+            self._process.start_soon()
 
 
 def _is_large(artifacts: Sequence[StagedArtifact]) -> bool:

@@ -19,7 +19,7 @@ from flowsync.model.artifact import StagedArtifact
 from flowsync.runtime.threads import in_thread
 from flowsync.store.durability import make_folder
 from flowsync.store.failures import store_errors
-from flowsync.store.local.batch_writer import Scribe
+from flowsync.store.local.batch_writer import BatchWriter
 from flowsync.store.local.commits import Commits
 from flowsync.store.local.guard import Guard
 from flowsync.store.local.quarantine import Quarantine
@@ -45,13 +45,13 @@ class LocalBlobStore:
         self._quarantine = Quarantine(f"{self._root}/quarantine")
         self._guard = Guard(self._root)
         self._held = ExitStack()
-        self._scribe: Scribe | None = None
+        self._batch_writer: BatchWriter | None = None
         self._commits: Commits | None = None
 
     async def __aenter__(self) -> Self:
         try:
-            self._scribe = await in_thread(self._prepare)
-            self._commits = Commits(self._scribe.persist)
+            self._batch_writer = await in_thread(self._prepare)
+            self._commits = Commits(self._batch_writer.persist)
         except BaseException:
             await in_thread(self._held.close)
             raise
@@ -63,10 +63,10 @@ class LocalBlobStore:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        scribe, self._scribe, self._commits = self._scribe, None, None
+        writer, self._batch_writer, self._commits = self._batch_writer, None, None
         try:
-            if scribe is not None:
-                await scribe.close()
+            if writer is not None:
+                await writer.close()
         finally:
             await in_thread(self._held.close)
 
@@ -161,14 +161,14 @@ class LocalBlobStore:
     def _states(self, names: Sequence[str]) -> list[BlobState | None]:
         return [self._shelves.state(name) for name in names]
 
-    def _prepare(self) -> Scribe:
+    def _prepare(self) -> BatchWriter:
         with store_errors(f"opening the store in {self._root}", otherwise=StoreUnwritableError):
             make_folder(self._shelves.root)
             make_folder(self._staging)
             remove_dead(self._staging)
             remove_old(self._staging)
             scratch = self._held.enter_context(staging_folder(self._staging))
-            return Scribe(WriteTarget(self._shelves.root, self._staging, scratch))
+            return BatchWriter(WriteTarget(self._shelves.root, self._staging, scratch))
 
     def _stage(self, held: ExitStack) -> str:
         # The folder may have been removed since the store was opened.

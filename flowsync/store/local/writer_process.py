@@ -4,10 +4,8 @@ and the site at which both sides write.
 
 import logging
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
-from pickle import PickleBuffer
-from typing import Final
 
 import msgspec
 
@@ -16,8 +14,6 @@ from flowsync.store.durability import barriers
 from flowsync.store.failures import store_errors
 from flowsync.store.local.shelves import Shelves
 from flowsync.store.local.writer import Writer
-
-_DECODER: Final = msgspec.msgpack.Decoder(list[StagedArtifact])
 
 
 class WriteTarget(msgspec.Struct, frozen=True):
@@ -41,16 +37,26 @@ class WriteTarget(msgspec.Struct, frozen=True):
         )
 
 
-def pack(artifacts: Sequence[StagedArtifact]) -> bytes:
-    """Return a batch in the form in which it crosses to the worker."""
-    return msgspec.msgpack.encode(artifacts)
+class _Batch(msgspec.Struct, frozen=True, array_like=True):
+    site: WriteTarget
+    artifacts: Sequence[StagedArtifact]
 
 
-def persist_packed(site: WriteTarget, batch: "bytes | PickleBuffer") -> None:
-    """Make a packed batch durable, as `Writer.persist` does; `site` is that of the parent
+_decode = msgspec.msgpack.Decoder(_Batch).decode
+
+
+def pack(site: WriteTarget, artifacts: Sequence[StagedArtifact]) -> bytes:
+    """Return a batch in the form in which it crosses to the worker; `site` is that of the parent
     process.
     """
-    _writer(site).persist(_DECODER.decode(batch))
+    return msgspec.msgpack.encode(_Batch(site, artifacts))
+
+
+def persist_packed(packed: bytes, _: Callable[[], bool]) -> bytes:
+    """Make a packed batch durable, as `Writer.persist` does."""
+    batch = _decode(packed)
+    _writer(batch.site).persist(batch.artifacts)
+    return b""
 
 
 def warm_up() -> None:

@@ -5,11 +5,9 @@ Workers import this module; it is light.
 """
 
 import asyncio
-import gc
 import os
 import signal
 import threading
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -20,9 +18,7 @@ from flowsync.pipeline.remote.segment import HostedSegment, Hosting
 from flowsync.pipeline.remote.segment_worker import answer
 from flowsync.pipeline.resolution import Resolvable
 from flowsync.pipeline.stage import Stage
-from flowsync.runtime.worker_pool import WorkerPool
-
-LONG = 300_000
+from flowsync.runtime.executor import Executor, Wanted
 
 Name = tuple[int, ...]
 Steps = list[list[object]]
@@ -209,43 +205,11 @@ class UnitCodec:
         return found
 
 
-def work(question: bytes) -> bytes:
+def work(question: bytes, is_wanted: Wanted) -> bytes:
     """Do the steps in a worker."""
     asked = msgspec.msgpack.decode(question, type=BatchRequest)
     stages = make(msgspec.msgpack.decode(asked.terms))
-    return asyncio.run(answer(asked, UnitCodec(), stages))
-
-
-def garbage_threshold(question: bytes) -> bytes:
-    """Return after how many new objects this process looks for garbage."""
-    return str(gc.get_threshold()[0]).encode()
-
-
-def echo(question: bytes) -> bytes:
-    """Return the question."""
-    return question
-
-
-def swell(question: bytes) -> bytes:
-    """Return a hundred thousand times the question."""
-    return question * 100_000
-
-
-def answer_at_length(question: bytes) -> bytes:
-    """Return more than a pipe takes. The first time, write in the folder that is the question who
-    does, and wait for a sign there.
-    """
-    folder = Path(os.fsdecode(question))
-    if not (folder / "ready").exists():
-        (folder / "ready").write_text(str(os.getpid()))
-        while not (folder / "go").exists():
-            time.sleep(0.001)
-    return bytes(LONG)
-
-
-def complain(question: bytes) -> bytes:
-    """Raise an error as long as the question."""
-    raise ValueError(question.decode())
+    return asyncio.run(answer(asked, is_wanted, UnitCodec(), stages))
 
 
 class HostedSteps(HostedSegment):
@@ -253,18 +217,16 @@ class HostedSteps(HostedSegment):
 
     def __init__(
         self,
-        pool: WorkerPool,
-        folder: Path,
+        executor: Executor,
         steps: Steps,
         *,
         largest_batch: int = 64,
         at_home: frozenset[Name] = frozenset(),
     ) -> None:
         self.given = Hosting(
-            pool=pool,
+            executor=executor,
             work=work,
             codec=UnitCodec(),
-            folder=str(folder),
             terms=msgspec.msgpack.encode(steps),
             largest_batch=largest_batch,
         )

@@ -14,13 +14,13 @@ from flowsync.errors import WorkerError, WorkersLostError
 from flowsync.pipeline.pipeline import Pipeline, create_pipeline
 from flowsync.pipeline.progress import Progress
 from flowsync.pipeline.stage import EndStage, Stage
-from flowsync.runtime.worker_pool import WorkerPool
+from flowsync.runtime.local_processes import LocalProcesses
 from tests.integration.pipeline.hosted import BadUnitError, HostedSteps, Steps, Unit, warm_up
 
 
 @pytest.fixture
-async def pool() -> AsyncIterator[WorkerPool]:
-    async with WorkerPool(2, warm_up) as pool:
+async def pool() -> AsyncIterator[LocalProcesses]:
+    async with LocalProcesses(2, warm_up) as pool:
         yield pool
 
 
@@ -52,10 +52,10 @@ async def appears(path: Path) -> None:
         await asyncio.sleep(0.01)
 
 
-async def test_items_come_back_as_the_very_objects(pool: WorkerPool, tmp_path: Path) -> None:
+async def test_items_come_back_as_the_very_objects(pool: LocalProcesses, tmp_path: Path) -> None:
     items, collect = units(300), Collect()
 
-    await create_pipeline([Feed(items), HostedSteps(pool, tmp_path, [["Mark"]]), collect], 100)
+    await create_pipeline([Feed(items), HostedSteps(pool, [["Mark"]]), collect], 100)
 
     assert sorted(map(id, collect.found)) == sorted(map(id, items))
     assert {unit.pid for unit in items} <= set(pool.pids)
@@ -63,28 +63,28 @@ async def test_items_come_back_as_the_very_objects(pool: WorkerPool, tmp_path: P
 
 
 async def test_dropped_items_are_dropped_and_new_ones_made(
-    pool: WorkerPool, tmp_path: Path
+    pool: LocalProcesses, tmp_path: Path
 ) -> None:
     items, collect = units(4), Collect()
     steps: Steps = [["Filter", 3], ["FanOut", 2]]
 
-    await create_pipeline([Feed(items), HostedSteps(pool, tmp_path, steps), collect], 10)
+    await create_pipeline([Feed(items), HostedSteps(pool, steps), collect], 10)
 
     assert sorted(unit.name for unit in collect.found) == [(1,), (2,), (2, 0), (2, 1)]
     assert [item.resolved for item in items] == [True, True, True, True]
     assert {id(items[1]), id(items[2])} <= {id(unit) for unit in collect.found}
 
 
-async def test_silently_dropped_item_stays_unresolved(pool: WorkerPool, tmp_path: Path) -> None:
+async def test_silently_dropped_item_stays_unresolved(pool: LocalProcesses, tmp_path: Path) -> None:
     items = units(3)
     steps: Steps = [["Filter", 3, {"silent": True}]]
 
-    await create_pipeline([Feed(items), HostedSteps(pool, tmp_path, steps), EndStage()], 10)
+    await create_pipeline([Feed(items), HostedSteps(pool, steps), EndStage()], 10)
 
     assert [item.resolved for item in items] == [False, False, False]
 
 
-async def test_awaited_item_never_waits_for_others(pool: WorkerPool, tmp_path: Path) -> None:
+async def test_awaited_item_never_waits_for_others(pool: LocalProcesses, tmp_path: Path) -> None:
     """One item, awaited by the first stage before it puts the next: a batch of its own."""
 
     class Awaiting(Stage):
@@ -96,15 +96,15 @@ async def test_awaited_item_never_waits_for_others(pool: WorkerPool, tmp_path: P
     items: list[Unit] = units(5)
     outcomes: list[Unit] = []
 
-    await create_pipeline([Awaiting(), HostedSteps(pool, tmp_path, [["Mark"]]), Collect()])
+    await create_pipeline([Awaiting(), HostedSteps(pool, [["Mark"]]), Collect()])
 
     assert outcomes == items
     assert all(unit.pid in pool.pids for unit in outcomes)
 
 
-async def test_items_that_are_not_wanted_overtake(pool: WorkerPool, tmp_path: Path) -> None:
+async def test_items_that_are_not_wanted_overtake(pool: LocalProcesses, tmp_path: Path) -> None:
     items, collect = units(3), Collect()
-    segment = HostedSteps(pool, tmp_path, [["Mark"]], at_home=frozenset({(0,), (2,)}))
+    segment = HostedSteps(pool, [["Mark"]], at_home=frozenset({(0,), (2,)}))
 
     await create_pipeline([Feed(items), segment, collect], 10)
 
@@ -112,11 +112,13 @@ async def test_items_that_are_not_wanted_overtake(pool: WorkerPool, tmp_path: Pa
     assert [bool(unit.pid) for unit in items] == [False, True, False]
 
 
-async def test_no_more_than_bounded_batches_are_under_way(pool: WorkerPool, tmp_path: Path) -> None:
+async def test_no_more_than_bounded_batches_are_under_way(
+    pool: LocalProcesses, tmp_path: Path
+) -> None:
     """Workers that hang: three batches of one unit are out, as there are slots, and two units wait
     in the channel.
     """
-    segment = HostedSteps(pool, tmp_path, [["Hang", str(tmp_path)]])
+    segment = HostedSteps(pool, [["Hang", str(tmp_path)]])
     pipeline = Pipeline([Feed(units(30)), segment, EndStage()], 2)
     running = asyncio.create_task(pipeline.run())
 
@@ -136,9 +138,9 @@ async def test_no_more_than_bounded_batches_are_under_way(pool: WorkerPool, tmp_
     assert after_a_while == 5
 
 
-async def test_meters_of_workers_are_added_up(pool: WorkerPool, tmp_path: Path) -> None:
+async def test_meters_of_workers_are_added_up(pool: LocalProcesses, tmp_path: Path) -> None:
     progress = Progress()
-    segment = HostedSteps(pool, tmp_path, [["Mark"]], largest_batch=7)
+    segment = HostedSteps(pool, [["Mark"]], largest_batch=7)
 
     await create_pipeline([Feed(units(50)), segment, EndStage()], 20, progress=progress)
 
@@ -148,9 +150,9 @@ async def test_meters_of_workers_are_added_up(pool: WorkerPool, tmp_path: Path) 
 
 
 async def test_error_comes_out_as_itself_with_the_traceback_of_the_worker(
-    pool: WorkerPool, tmp_path: Path
+    pool: LocalProcesses, tmp_path: Path
 ) -> None:
-    segment = HostedSteps(pool, tmp_path, [["Pass"], ["Fail", [3]]])
+    segment = HostedSteps(pool, [["Pass"], ["Fail", [3]]])
 
     with pytest.raises(BadUnitError, match=r"unit \(3,\) is bad") as caught:
         await create_pipeline([Feed(units(5)), segment, EndStage()], 5)
@@ -166,29 +168,27 @@ async def test_error_comes_out_as_itself_with_the_traceback_of_the_worker(
 
 
 async def test_error_that_cannot_be_pickled_arrives_as_text(
-    pool: WorkerPool, tmp_path: Path
+    pool: LocalProcesses, tmp_path: Path
 ) -> None:
-    segment = HostedSteps(pool, tmp_path, [["Fail", [0], {"shy": True}]])
+    segment = HostedSteps(pool, [["Fail", [0], {"shy": True}]])
 
     with pytest.raises(WorkerError, match="ShyError: stays at home"):
         await create_pipeline([Feed(units(1)), segment, EndStage()])
 
 
-async def test_killed_worker_costs_no_item(pool: WorkerPool, tmp_path: Path) -> None:
+async def test_killed_worker_costs_no_item(pool: LocalProcesses, tmp_path: Path) -> None:
     items, collect = units(40), Collect()
     (tmp_path / "life-1").touch()
     steps: Steps = [["Die", [7], str(tmp_path)], ["Mark"]]
 
-    await create_pipeline(
-        [Feed(items), HostedSteps(pool, tmp_path, steps, largest_batch=4), collect], 40
-    )
+    await create_pipeline([Feed(items), HostedSteps(pool, steps, largest_batch=4), collect], 40)
 
     assert sorted(unit.name for unit in collect.found) == [(number,) for number in range(40)]
     assert not (tmp_path / "life-1").exists()
 
 
 async def test_work_that_kills_every_worker_is_given_up_and_harms_no_other(
-    pool: WorkerPool, tmp_path: Path
+    pool: LocalProcesses, tmp_path: Path
 ) -> None:
     lethal, harmless = tmp_path / "lethal", tmp_path / "harmless"
     for folder in (lethal, harmless):
@@ -197,39 +197,37 @@ async def test_work_that_kills_every_worker_is_given_up_and_harms_no_other(
         (lethal / f"life-{life}").touch()
     collect = Collect()
     killing = create_pipeline(
-        [Feed(units(1)), HostedSteps(pool, lethal, [["Die", [0], str(lethal)]]), EndStage()]
+        [Feed(units(1)), HostedSteps(pool, [["Die", [0], str(lethal)]]), EndStage()]
     )
     going_on = create_pipeline(
-        [Feed(units(50)), HostedSteps(pool, harmless, [["Mark"]], largest_batch=2), collect], 5
+        [Feed(units(50)), HostedSteps(pool, [["Mark"]], largest_batch=2), collect], 5
     )
 
     lost, unharmed = await asyncio.gather(killing, going_on, return_exceptions=True)
 
     assert isinstance(lost, WorkersLostError)
-    assert "were lost 3 times over the same work" in str(lost)
+    assert "the worker processes were lost 3 times over it" in str(lost)
     assert unharmed is None
     assert len(collect.found) == 50
 
 
 async def test_worker_killed_from_outside_between_runs_is_replaced(
-    pool: WorkerPool, tmp_path: Path
+    pool: LocalProcesses, tmp_path: Path
 ) -> None:
     for _ in range(2):
         collect = Collect()
-        await create_pipeline(
-            [Feed(units(10)), HostedSteps(pool, tmp_path, [["Mark"]]), collect], 10
-        )
+        await create_pipeline([Feed(units(10)), HostedSteps(pool, [["Mark"]]), collect], 10)
         assert len(collect.found) == 10
         os.kill(pool.pids[0], signal.SIGKILL)
 
 
 async def test_cancelling_stops_workers_and_leaves_them_fit(
-    pool: WorkerPool, tmp_path: Path
+    pool: LocalProcesses, tmp_path: Path
 ) -> None:
     """The worker's stages are cancelled and clean up before the pipeline ends; the
     processes stay.
     """
-    segment = HostedSteps(pool, tmp_path, [["Hang", str(tmp_path)]], largest_batch=1)
+    segment = HostedSteps(pool, [["Hang", str(tmp_path)]], largest_batch=1)
     running = asyncio.create_task(create_pipeline([Feed(units(9)), segment, EndStage()], 9))
     await appears(tmp_path / "begun")
     pids = pool.pids
@@ -241,19 +239,19 @@ async def test_cancelling_stops_workers_and_leaves_them_fit(
     assert (tmp_path / "cancelled").exists()
     assert sorted(os.listdir(tmp_path)) == ["begun", "cancelled"]
     collect = Collect()
-    await create_pipeline([Feed(units(4)), HostedSteps(pool, tmp_path, [["Mark"]]), collect], 4)
+    await create_pipeline([Feed(units(4)), HostedSteps(pool, [["Mark"]]), collect], 4)
     assert {unit.pid for unit in collect.found} <= set(pids)
 
 
 async def test_failure_elsewhere_in_the_pipeline_stops_workers(
-    pool: WorkerPool, tmp_path: Path
+    pool: LocalProcesses, tmp_path: Path
 ) -> None:
     class FailWhenBegun(Stage):
         async def run(self) -> None:
             await appears(tmp_path / "begun")
             raise BadUnitError((0,))
 
-    segment = HostedSteps(pool, tmp_path, [["Hang", str(tmp_path)]])
+    segment = HostedSteps(pool, [["Hang", str(tmp_path)]])
 
     with pytest.raises(BadUnitError):
         await create_pipeline([Feed(units(2)), segment, FailWhenBegun()], 2)
@@ -262,8 +260,8 @@ async def test_failure_elsewhere_in_the_pipeline_stops_workers(
 
 
 async def test_worker_that_does_not_listen_is_killed(tmp_path: Path) -> None:
-    async with WorkerPool(2, warm_up, patience=0.2) as pool:
-        segment = HostedSteps(pool, tmp_path, [["Block", str(tmp_path)]])
+    async with LocalProcesses(2, warm_up, patience=0.2) as pool:
+        segment = HostedSteps(pool, [["Block", str(tmp_path)]])
         running = asyncio.create_task(create_pipeline([Feed(units(1)), segment, EndStage()]))
         await appears(tmp_path / "begun")
         pids = pool.pids
@@ -278,10 +276,8 @@ async def test_worker_that_does_not_listen_is_killed(tmp_path: Path) -> None:
 
 
 async def test_closing_the_pool_leaves_no_process(tmp_path: Path) -> None:
-    async with WorkerPool(2, warm_up) as pool:
-        await create_pipeline(
-            [Feed(units(4)), HostedSteps(pool, tmp_path, [["Mark"]]), EndStage()], 4
-        )
+    async with LocalProcesses(2, warm_up) as pool:
+        await create_pipeline([Feed(units(4)), HostedSteps(pool, [["Mark"]]), EndStage()], 4)
         pids = pool.pids
 
     assert len(pids) == 2

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from flowsync.pipeline.pipeline import create_pipeline
 from flowsync.pipeline.progress import Progress
 from flowsync.pipeline.stage import Stage
-from flowsync.runtime.worker_pool import WorkerPool
+from flowsync.runtime.local_processes import LocalProcesses
 from tests.integration.pipeline.hosted import (
     BadUnitError,
     HostedSteps,
@@ -55,7 +55,7 @@ class Outcome(NamedTuple):
 
 class Workshop(NamedTuple):
     runner: asyncio.Runner
-    pool: WorkerPool
+    pool: LocalProcesses
     folder: Path
 
 
@@ -63,7 +63,7 @@ class Workshop(NamedTuple):
 def workshop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workshop]:
     """Workers that stay warm for all examples, and the loop they belong to."""
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        pool = WorkerPool(2, warm_up)
+        pool = LocalProcesses(2, warm_up)
         yield Workshop(runner, pool, tmp_path_factory.mktemp("wanted"))
         runner.run(pool.close())
 
@@ -104,7 +104,7 @@ def test_workers_come_to_what_the_process_itself_comes_to(
 ) -> None:
     runner, pool, folder = workshop
     steps = [*before, *failure, *after]
-    hosted = HostedSteps(pool, folder, steps, largest_batch=largest_batch)
+    hosted = HostedSteps(pool, steps, largest_batch=largest_batch)
 
     in_process = runner.run(outcome(make(steps), count, maxsize))
     across = runner.run(outcome([hosted], count, maxsize))

@@ -24,6 +24,7 @@ from flowsync import (
     StoredArtifact,
 )
 from flowsync.errors import CannotCrossError, DigestMismatchError
+from flowsync.runtime.local_processes import LocalProcesses
 from tests.integration.stages.conftest import declare, declare_artifact, remote, sync
 from tests.upstream.behaviours import Hold, Status
 from tests.upstream.server import Upstream
@@ -38,7 +39,8 @@ async def hosting(conninfo: str, tmp_path: Path) -> AsyncIterator[Engine]:
 
 def pids(engine: Engine) -> tuple[int, ...]:
     assert engine.workers is not None
-    return engine.workers.pool.pids
+    assert isinstance(engine.workers.executor, LocalProcesses)
+    return engine.workers.executor.pids
 
 
 def staged_files(tmp_path: Path) -> list[Path]:

@@ -9,10 +9,10 @@ from flowsync.digest.worker import Answer
 MIB = 1024 * 1024
 
 
-def job(path: str, size: int = 1, *, digests: int = 2, lost: int = 0) -> Job:
+def job(path: str, size: int = 1, *, digests: int = 2, lost: bool = False) -> Job:
     waiter: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
     made = Job((path, frozenset()), size, digests, waiter)
-    made.lost = lost
+    made.was_lost = lost
     return made
 
 
@@ -72,13 +72,13 @@ async def test_waiters_that_gave_up_are_left_out() -> None:
 
 async def test_what_a_worker_died_with_comes_first_and_travels_alone() -> None:
     waiting = backlog(job("c"), job("d"))
-    waiting.put_back([job("a", lost=1), job("b", lost=1)])
+    waiting.put_back([job("a", lost=True), job("b", lost=True)])
 
     assert [paths(waiting.take()) for _ in range(3)] == [["a"], ["b"], ["c", "d"]]
 
 
 async def test_what_a_worker_died_with_is_not_added_to_a_batch() -> None:
-    waiting = backlog(job("a"), job("b", lost=1))
+    waiting = backlog(job("a"), job("b", lost=True))
 
     assert paths(waiting.take()) == ["a"]
 

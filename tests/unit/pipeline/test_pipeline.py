@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 
 from flowsync.errors import PipelineError, RepeatedStageError
-from flowsync.pipeline.pipeline import Pipeline, StageStatistics, create_pipeline
+from flowsync.pipeline.pipeline import Pipeline, create_pipeline
 from flowsync.pipeline.progress import Progress
 from flowsync.pipeline.stage import EndStage, Stage
+from flowsync.pipeline.statistics import StageStatistics
 from tests.unit.pipeline.actors import Batch, Collect, Feed, Pass, Unit, turns, until
 
 Start = Callable[..., asyncio.Task[Any]]
