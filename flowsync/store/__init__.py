@@ -2,6 +2,7 @@
 them.
 """
 
+from flowsync.store.blob_files import bring
 from flowsync.store.export.folder_export import ExportReport, export_tree
 from flowsync.store.local.store import LocalBlobStore
 from flowsync.store.port import BlobReader, BlobState, BlobStore, StoreUsage
@@ -13,5 +14,6 @@ __all__ = [
     "ExportReport",
     "LocalBlobStore",
     "StoreUsage",
+    "bring",
     "export_tree",
 ]

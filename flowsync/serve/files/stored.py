@@ -34,8 +34,10 @@ async def open_stored(
         return await _open_reader(store, name, size, part)
     except BlobMissingError as error:
         return Unreadable(str(error), there=False)
-    except (StoreError, UnreadableFileError) as error:
+    except StoreError as error:
         return Unreadable(str(error), there=True)
+    except UnreadableFileError as error:
+        return Unreadable(error.reason, there=True)
 
 
 async def _open_reader(

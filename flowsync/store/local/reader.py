@@ -18,11 +18,12 @@ async def read_file(path: str, start: int, stop: int | None) -> AsyncIterator[Bl
     doing = f"reading the blob {path}"
     with store_errors(doing):
         try:
-            file = await opened_in_thread(_open, path, close=os.close)
+            file, size = await opened_in_thread(
+                _open, path, close=lambda opened: os.close(opened[0])
+            )
         except FileNotFoundError as error:
             raise BlobMissingError(f"{doing}: there is none") from error
     try:
-        size = os.fstat(file).st_size
         end = size if stop is None else min(stop, size)
         async with aclosing(_chunks(file, start, end, doing)) as chunks:
             yield BlobReader(size, chunks)
@@ -30,13 +31,18 @@ async def read_file(path: str, start: int, stop: int | None) -> AsyncIterator[Bl
         await in_thread(os.close, file)
 
 
-def _open(path: str) -> int:
+def _open(path: str) -> tuple[int, int]:
+    """Return the descriptor and the size of the file."""
     # What stands there may be no file: opening a pipe must not wait.
     file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    if not stat.S_ISREG(os.fstat(file).st_mode):
+    try:
+        found = os.fstat(file)
+        if not stat.S_ISREG(found.st_mode):
+            raise OSError(errno.EINVAL, "it is no file")
+    except BaseException:
         os.close(file)
-        raise OSError(errno.EINVAL, "it is no file")
-    return file
+        raise
+    return file, found.st_size
 
 
 async def _chunks(file: int, offset: int, end: int, doing: str) -> AsyncGenerator[bytes, None]:

@@ -227,6 +227,26 @@ async def test_stage_reads_awaited_content_just_fetched_and_long_stored(
     assert staged_files(tmp_path) == []
 
 
+async def test_content_that_is_awaited_after_its_run_has_no_file(
+    engine: Engine, upstream: Upstream
+) -> None:
+    """The staging folder, where its bytes would lie, went with the run."""
+    stage = Indexes(put_indexes(upstream))
+    late: list[DeclarativeContent] = []
+
+    class Late(Stage):
+        async def run(self) -> None:
+            late.extend(stage.indexes())
+            for item in late:
+                await self.put(item)
+
+    await run(engine, Late())
+
+    assert await late[0].resolution() is late[0].content
+    with pytest.raises(DeclarationError, match="no bytes at hand"):
+        late[0].d_artifacts[0].artifact.open()
+
+
 async def test_stage_that_opens_lost_bytes_is_told(
     engine: Engine, store: MemoryBlobStore, upstream: Upstream
 ) -> None:
