@@ -6,7 +6,7 @@ pipeline, `url` is a view of `urls`, and identity is their equality: two declara
 are two items (behaviour study, 2.2). Every value inside them is a struct.
 """
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
@@ -42,7 +42,7 @@ class DeclarativeArtifact:
     Raises `DeclarationError` (a `ValueError`) when `artifact`, `url` or `relative_path` is missing,
     when both `url` and `urls` are given, when `relative_path` breaks the rules of
     `flowsync/model/relative_path.py`, and when `remote` is missing although the artifact has no
-    file.
+    file and is not stored.
     """
 
     __slots__ = (
@@ -81,9 +81,9 @@ class DeclarativeArtifact:
             )
         if artifact is None:
             raise DeclarationError("DeclarativeArtifact needs an artifact")
-        if remote is None and artifact.file is None:
+        if remote is None and artifact.file is None and not isinstance(artifact, StoredArtifact):
             raise DeclarationError(
-                "DeclarativeArtifact needs a remote, unless its artifact has a file"
+                "DeclarativeArtifact needs a remote, unless its artifact has a file or is stored"
             )
         self._artifact = self.as_declared = artifact
         self.urls: list[str] = [url] if url else list(urls or ())
@@ -136,7 +136,8 @@ class DeclarativeContent(Resolvable):
     the item reaches `ResolveContentFutures`, or whenever a stage calls `resolve()`. `line` is where
     upstream's metadata lists the unit, from 1, for those who ask later why a version has it.
     `lease` is its share of the transfer budget while bytes of its artifacts are in flight;
-    `failure` is why they could not be had, in a sync that may go on without.
+    `failure` is why they could not be had, in a sync that may go on without. `bring` makes files of
+    the unit's stored bytes for those who await it, where the store has no local files.
 
     Raises `DeclarationError` (a `ValueError`) when `content` is missing.
     """
@@ -144,6 +145,7 @@ class DeclarativeContent(Resolvable):
     __slots__ = (
         "_content_id",
         "_key_id",
+        "bring",
         "content",
         "d_artifacts",
         "extra_data",
@@ -173,6 +175,7 @@ class DeclarativeContent(Resolvable):
         self.known_links: dict[str, int | None] = {}
         self.lease: Lease | None = None
         self.failure: Exception | None = None
+        self.bring: Callable[[DeclarativeContent], Awaitable[None]] | None = None
         self._content_id: bytes | None = None
         self._key_id: bytes | None = None
 
@@ -202,14 +205,17 @@ class DeclarativeContent(Resolvable):
 
     async def resolution(self) -> Any:
         """Wait until the unit is stored, or dropped by a stage that said so, and return its
-        content.
+        content. Its stored artifacts can be opened then.
 
-        Raise `ItemDroppedError` when the pipeline ends without either, and the failure of its
-        download when the sync went on without the unit.
+        Raise `ItemDroppedError` when the pipeline ends without either, the failure of its download
+        when the sync went on without the unit, and `StoreError` when stored bytes cannot be brought.
         """
         if self.failure is not None:
             raise self.failure
-        return await super().resolution()
+        content = await super().resolution()
+        if self.bring is not None:
+            await self.bring(self)
+        return content
 
     def __repr__(self) -> str:
         return f"DeclarativeContent({self.content!r})"

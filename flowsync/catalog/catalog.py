@@ -21,11 +21,12 @@ from flowsync.catalog.versions.repositories import Repositories
 class Catalog:
     """All that is recorded in one database. Opened by an engine; shared by all its runs.
 
-    `locate` gives the path of the blob with a BLAKE3 name, so that stored artifacts can be opened.
+    `locate` gives the path of the blob with a BLAKE3 name, so that stored artifacts can be opened,
+    or `None` where blobs are no files of this machine.
     """
 
     def __init__(
-        self, conninfo: str, *, locate: Callable[[str], str], max_connections: int = 8
+        self, conninfo: str, *, locate: Callable[[str], str | None], max_connections: int = 8
     ) -> None:
         self.database = Database(conninfo, max_connections=max_connections)
         self.artifacts = Artifacts(self.database, locate)

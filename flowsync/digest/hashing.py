@@ -69,32 +69,22 @@ def digest_file(path: str, algorithms: Collection[str]) -> tuple[int, dict[str, 
     return size, {name: running.hexdigest() for name, running in hashes.items()}
 
 
-class FileDigest:
-    """The digests of one file, computed piece by piece for whoever must not read it all at once.
-    Used by one thread at a time; `close` is due.
-    """
+class RunningDigest:
+    """sha256 and BLAKE3 of a body that comes piece by piece. Used by one thread at a time."""
 
-    def __init__(self, path: str) -> None:
-        """Open the file. Raise `OSError` when it cannot be read."""
+    def __init__(self) -> None:
         self.size = 0
         self._hashes = {name: _CONSTRUCTORS[name]() for name in sorted(_ALWAYS)}
-        self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
 
-    def read(self, count: int) -> int:
-        """Take the next bytes, at most `count`; return their number, 0 at the end."""
-        piece = os.read(self._descriptor, count)
+    def update(self, piece: bytes) -> None:
+        """Take the next bytes."""
         for running in self._hashes.values():
             running.update(memoryview(piece))
         self.size += len(piece)
-        return len(piece)
 
     def digests(self) -> dict[str, str]:
-        """Return sha256 and BLAKE3 of what was read, in hexadecimal."""
+        """Return the digests of what came, in hexadecimal."""
         return {name: running.hexdigest() for name, running in self._hashes.items()}
-
-    def close(self) -> None:
-        """Close the file."""
-        os.close(self._descriptor)
 
 
 def complete(algorithms: Collection[str]) -> frozenset[str]:

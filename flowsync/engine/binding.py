@@ -16,7 +16,6 @@ for another.
 """
 
 from contextlib import aclosing
-from pathlib import Path
 from uuid import UUID, uuid4
 
 import msgspec
@@ -24,9 +23,7 @@ import msgspec
 from flowsync.catalog.catalog import Catalog
 from flowsync.catalog.postgres.catalog_identity import StoreBinding
 from flowsync.errors import StoreMismatchError
-from flowsync.runtime.threads import in_thread
 from flowsync.store.port import BlobStore
-from flowsync.store.store_identity import identity_file, read_identity, write_identity
 
 
 class Evidence(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,37 +61,37 @@ def chosen_id(binding: StoreBinding, found: UUID | None, evidence: Evidence) -> 
     return uuid4() if evidence.is_fresh else None
 
 
-async def bind_store(catalog: Catalog, store: BlobStore, root: Path, *, same_home: bool) -> None:
+async def bind_store(catalog: Catalog, store: BlobStore, *, same_home: bool) -> None:
     """Return when catalog and store hold the same id. Raise `StoreMismatchError` when they do not
     belong together.
     """
     bound = catalog.database.binding.store
-    if bound is not None and bound == await in_thread(read_identity, str(root)):
+    if bound is not None and bound == await store.identity():
         return
     # Alone in this home: of two first starts the second finds what the first one wrote.
     async with store.removing():
-        await _bind_alone(catalog, store, root, same_home=same_home)
+        await _bind_alone(catalog, store, same_home=same_home)
 
 
-async def _bind_alone(catalog: Catalog, store: BlobStore, root: Path, *, same_home: bool) -> None:
+async def _bind_alone(catalog: Catalog, store: BlobStore, *, same_home: bool) -> None:
     binding = await catalog.store_bindings.read()
-    found = await in_thread(read_identity, str(root))
+    found = await store.identity()
     if found is not None and found == binding.store:
         return
     evidence = await _evidence(catalog, store, same_home=same_home)
     chosen = chosen_id(binding, found, evidence)
     if chosen is None:
-        raise StoreMismatchError(_mismatch(catalog, binding, root, found, evidence))
+        raise StoreMismatchError(_mismatch(catalog, binding, store, found, evidence))
     if chosen != binding.store:
         await catalog.store_bindings.bind(binding.store, chosen)
         binding = await catalog.store_bindings.read()
     if chosen != binding.store:
         raise StoreMismatchError(
-            f"the store {root} is not that of {catalog.database.name}: "
+            f"the store {store.name} is not that of {catalog.database.name}: "
             f"another home was opened with that database in this moment, and has its bytes in store {binding.store}"
         )
     if found != chosen:
-        await in_thread(write_identity, str(root), chosen)
+        await store.set_identity(chosen)
 
 
 async def _evidence(catalog: Catalog, store: BlobStore, *, same_home: bool) -> Evidence:
@@ -113,7 +110,11 @@ async def _evidence(catalog: Catalog, store: BlobStore, *, same_home: bool) -> E
 
 
 def _mismatch(
-    catalog: Catalog, binding: StoreBinding, root: Path, found: UUID | None, evidence: Evidence
+    catalog: Catalog,
+    binding: StoreBinding,
+    store: BlobStore,
+    found: UUID | None,
+    evidence: Evidence,
 ) -> str:
     if found is not None:
         what = f"it is store {found}, that catalog has its bytes in store {binding.expected}"
@@ -122,7 +123,7 @@ def _mismatch(
     else:
         what = "it has bytes, and none are recorded there"
     return (
-        f"the store {root} is not that of {catalog.database.name}: {what}; "
+        f"the store {store.name} is not that of {catalog.database.name}: {what}; "
         "name the home and the database that belong together, or, if they do, "
-        f"write {binding.expected} into {identity_file(str(root))}"
+        f"write {binding.expected} into {store.identity_place}"
     )

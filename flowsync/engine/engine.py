@@ -69,6 +69,8 @@ class Engine:
     """The resources of one process: catalog, blob store, connections, hash workers, limits.
 
     `home` is the folder of the store and, without `database_url`, of the embedded PostgreSQL.
+    `store` is another blob store in the place of that folder: an open one, which its opener
+    closes after the engine.
     `hash_workers` is the number of hashing processes (default: one a core). `workers` is the number
     of processes that download and verify; 0 does that in this one. `executor` has them done
     elsewhere instead, by `executor.workers` workers; the engine does not close it. `allowed_roots` are the folders
@@ -89,6 +91,7 @@ class Engine:
         home: str | os.PathLike[str],
         *,
         database_url: str | None = None,
+        store: BlobStore | None = None,
         max_connections: int = 8,
         hash_workers: int | None = None,
         workers: int = DOWNLOAD_WORKERS,
@@ -113,6 +116,7 @@ class Engine:
         self.database_url = database_url
         self.digest_policy = digest_policy or DigestPolicy()
         self.observers = tuple(observers)
+        self._given_store = store
         self._max_connections = max_connections
         self._hash_workers = hash_workers
         self._worker_count = workers
@@ -250,14 +254,16 @@ class Engine:
             resources.push_async_callback(asyncio.to_thread, reserve.take_back)
         else:
             await asyncio.to_thread(reserve.keep)
-        store = LocalBlobStore(self.home / "store")
-        await resources.enter_async_context(store)
+        store = self._given_store
+        if store is None:
+            local = LocalBlobStore(self.home / "store")
+            store = await resources.enter_async_context(local)
         scratch = await resources.enter_async_context(store.staging())
         conninfo = self.database_url or await self._start_embedded(resources)
-        catalog = Catalog(conninfo, locate=store.path, max_connections=self._max_connections)
+        catalog = Catalog(conninfo, locate=store.local, max_connections=self._max_connections)
         self.catalog = await resources.enter_async_context(catalog)
-        same_home = self.embedded is not None
-        await bind_store(catalog, store, self.home / "store", same_home=same_home)
+        same_home = self.embedded is not None and self._given_store is None
+        await bind_store(catalog, store, same_home=same_home)
         self.fetcher = await resources.enter_async_context(
             open_fetcher(scratch, self._allowed_roots, backoff=self._backoff)
         )

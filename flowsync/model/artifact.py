@@ -109,7 +109,7 @@ def staged_artifact(
 
 class StoredArtifact(Artifact, frozen=True, kw_only=True, weakref=True):
     """An artifact that the catalog records under `id`. `file` is the path of its blob where the
-    store is a local folder.
+    store has local files, or of a copy of it where a stage awaited its content.
     """
 
     id: int
@@ -118,10 +118,16 @@ class StoredArtifact(Artifact, frozen=True, kw_only=True, weakref=True):
         """Digests come from the catalog here; they are not checked again."""
 
     def open(self) -> BinaryIO:
-        """Open the stored bytes. Raise `BlobMissingError` when the store has lost them, and
-        `StoreError` when they cannot be read.
+        """Open the stored bytes. Raise `BlobMissingError` when the store has lost them, `StoreError`
+        when they cannot be read, and `DeclarationError` when the store has no local files and
+        nothing awaited the content.
         """
         doing = f"cannot open the stored bytes of artifact {self.id}, sha256 {self.sha256}"
+        if self.file is None:
+            raise DeclarationError(
+                f"{doing}: it has no bytes at hand, because the store has no local files; "
+                "await resolution() of the content first, which brings them"
+            )
         try:
             return super().open()
         except FileNotFoundError as error:

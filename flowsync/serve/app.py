@@ -191,21 +191,24 @@ class ContentServer:
     async def _send_body(
         self, request: web.BaseRequest, response: web.StreamResponse, answer: Answer
     ) -> None:
-        if isinstance(answer.body, OpenPart):
-            try:
-                await self._send_file(request, response, answer.body)
-            except UnreadableFileError as failure:
-                await self._send_rest(request, response, answer, failure)
-            finally:
-                await in_thread(answer.body.file.close)
-        elif isinstance(answer.body, bytes):
+        if isinstance(answer.body, bytes):
             await response.prepare(request)
         else:
             try:
-                await self._send_flow(request, response, answer.body)
+                await self._send_stream(request, response, answer.body)
+            except UnreadableFileError as failure:
+                await self._send_rest(request, response, answer, failure)
             finally:
-                await answer.body.leave()
+                await _close(answer.body)
         await response.write_eof()
+
+    async def _send_stream(
+        self, request: web.BaseRequest, response: web.StreamResponse, body: OpenPart | Flow
+    ) -> None:
+        if isinstance(body, OpenPart):
+            await self._send_file(request, response, body)
+        else:
+            await self._send_flow(request, response, body)
 
     async def _send_rest(
         self,
@@ -287,6 +290,13 @@ class _Server(web.Server):
     ) -> None:
         self._watched.closed(handler)
         super().connection_lost(handler, exc)
+
+
+async def _close(body: OpenPart | Flow) -> None:
+    if isinstance(body, OpenPart):
+        await in_thread(body.file.close)
+    else:
+        await body.leave()
 
 
 def _combined(request: web.BaseRequest) -> Mapping[str, str]:

@@ -37,12 +37,12 @@ from flowsync.errors import (
     StoreError,
     VersionNotFoundError,
 )
-from flowsync.runtime.threads import opened_in_thread
 from flowsync.serve.files.folders import Folders
 from flowsync.serve.files.lookups import LookUps
 from flowsync.serve.files.published import PublishedFile, PublishedFiles
-from flowsync.serve.files.reading import SCARCE, open_part
-from flowsync.serve.http.answer import Answer, Asked, Flow, OpenPart, Unreadable, plain
+from flowsync.serve.files.reading import SCARCE
+from flowsync.serve.files.stored import open_file, open_stored
+from flowsync.serve.http.answer import Answer, Asked, Flow, Unreadable, plain
 from flowsync.serve.http.conditions import Representation
 from flowsync.serve.http.negotiation import Offer, negotiate
 from flowsync.serve.http.ranges import Slice
@@ -126,8 +126,7 @@ class Site:
             return offer.answer
         unreadable = False
         if offer.part and found.blake3 is not None and found.size is not None:
-            blob = self._engine.store.path(found.blake3)
-            body = await _opened(blob, found.size, offer.part)
+            body = await open_stored(self._engine.store, found.blake3, found.size, offer.part)
             if not isinstance(body, Unreadable):
                 offer.answer.body = body
                 offer.answer.rest = lambda offset: self._rest(found, offer.part, offset)
@@ -203,7 +202,7 @@ class Site:
         now = Representation(made.sha256, version.created)
         offer = negotiate(asked.headers, address, now, made.size)
         if offer.part is not None and asked.method != "HEAD":
-            body = await _opened(made.file, made.size, offer.part)
+            body = await open_file(made.file, made.size, offer.part)
             if isinstance(body, Unreadable):
                 return None
             offer.answer.body = body
@@ -228,15 +227,6 @@ class Site:
                 await self._engine.catalog.repositories.names()
             return plain(200, "well")
         return plain(404, "the server's own pages are /-/health and /-/metrics")
-
-
-async def _opened(path: str, size: int, part: Slice) -> bytes | OpenPart | Unreadable:
-    return await opened_in_thread(open_part, path, size, part, close=_close)
-
-
-def _close(body: bytes | OpenPart | Unreadable) -> None:
-    if isinstance(body, OpenPart):
-        body.file.close()
 
 
 def _failed(asked: Asked, error: CatalogError | StoreError | OSError) -> Answer:

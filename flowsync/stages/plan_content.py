@@ -13,6 +13,7 @@ from flowsync.runtime.task_groups import task_group
 from flowsync.stages.artifact_downloader import ArtifactDownloader
 from flowsync.stages.leave_out import can_come_later
 from flowsync.stages.single_flight import key
+from flowsync.stages.stored_files import Bring, bringer
 
 if TYPE_CHECKING:
     from flowsync.catalog.versions.planned_changes import Planning
@@ -35,10 +36,12 @@ class PlanContent(ArtifactDownloader):
     def __init__(self, planning: "Planning") -> None:
         super().__init__()
         self.planning = planning
+        self._bring_stored: Bring | None = None
 
     async def run(self) -> None:
         """Take down each batch."""
         self._unreachable.clear()
+        self._bring_stored = bringer(self.context)
         slots = asyncio.Semaphore(self.max_concurrent_content)
         with self.meter("planning.content", "Planning Content") as meter:
             async with task_group() as group:
@@ -88,6 +91,7 @@ class PlanContent(ArtifactDownloader):
 
     def _resolve(self, item: DeclarativeContent) -> None:
         if item.failure is None or self._defers(item):
+            item.bring = self._bring_stored
             item.resolve()
         else:
             item.fail(item.failure.with_traceback(None))

@@ -2,8 +2,18 @@
 them.
 """
 
+from flowsync.store.blob_files import bring
 from flowsync.store.export.folder_export import ExportReport, export_tree
 from flowsync.store.local.store import LocalBlobStore
-from flowsync.store.port import BlobState, BlobStore, StoreUsage
+from flowsync.store.port import BlobReader, BlobState, BlobStore, StoreUsage
 
-__all__ = ["BlobState", "BlobStore", "ExportReport", "LocalBlobStore", "StoreUsage", "export_tree"]
+__all__ = [
+    "BlobReader",
+    "BlobState",
+    "BlobStore",
+    "ExportReport",
+    "LocalBlobStore",
+    "StoreUsage",
+    "bring",
+    "export_tree",
+]

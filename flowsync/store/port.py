@@ -11,15 +11,21 @@
 5. Staging is always a local folder, wherever the blobs end up: bytes are hashed and verified there
    before they have a name. Bodies that outlive their run lie beside the folders of runs
    (`flowsync.store.partials`).
+6. Blobs need not be files. A store whose blobs are files of this machine says so by `local`; all
+   else reads them with `reading`, or copies them into files (`flowsync.store.blob_files`).
 """
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import BinaryIO, Protocol
+from typing import Final, Protocol
+from uuid import UUID
 
 import msgspec
 
 from flowsync.model.artifact import StagedArtifact
+
+LARGEST_CHUNK: Final = 1 << 20
+"""Bytes of a chunk that a store gives at most."""
 
 
 class StoreUsage(msgspec.Struct, frozen=True):
@@ -39,14 +45,44 @@ class BlobState(msgspec.Struct, frozen=True):
 
     size: int
     written: float
-    identity: tuple[int, ...]
+    identity: tuple[int | str, ...]
     trouble: str = ""
+
+
+class BlobReader(msgspec.Struct, frozen=True):
+    """A blob that is being read: the size of the whole blob in bytes, as it is stored, and the bytes
+    that were asked for, in chunks of at most `LARGEST_CHUNK`.
+
+    The bytes are as they are stored: their digest is the reader's to compare. The chunks raise
+    `StoreError` when the blob cannot be read to the end.
+    """
+
+    size: int
+    chunks: AsyncIterator[bytes]
 
 
 class BlobStore(Protocol):
     """An open store of blobs. One instance serves a whole process; any number of tasks may use it
     at once.
     """
+
+    @property
+    def name(self) -> str:
+        """What messages call the store: its folder, or its URL without secrets."""
+        ...
+
+    @property
+    def identity_place(self) -> str:
+        """Where the id of the store is kept, for messages to those who must set it by hand."""
+        ...
+
+    async def identity(self) -> UUID | None:
+        """Return the id of the store, if it has one. Raise `StoreError` when it cannot be read."""
+        ...
+
+    async def set_identity(self, identity: UUID) -> None:
+        """Give the store an id, durably. Raise `StoreError` when it cannot be written."""
+        ...
 
     async def persist(self, artifacts: Sequence[StagedArtifact]) -> None:
         """Make every artifact of the batch durable under its BLAKE3 name; the staged files are gone
@@ -64,13 +100,20 @@ class BlobStore(Protocol):
         """
         ...
 
-    def path(self, blake3: str) -> str:
-        """Return the address of the blob, whether it exists or not."""
+    def local(self, blake3: str) -> str | None:
+        """Return the path of the blob, whether it exists or not, where blobs are files of this
+        machine that may be read and hard-linked, and never changed; `None`, for every name, where
+        they are not.
+        """
         ...
 
-    def open(self, blake3: str) -> BinaryIO:
-        """Open the blob for reading; this and the reads block. Raise `BlobMissingError` when there
-        is none.
+    def reading(
+        self, blake3: str, start: int = 0, stop: int | None = None
+    ) -> AbstractAsyncContextManager[BlobReader]:
+        """Read the bytes from `start` to before `stop`, by default all; what lies behind the end of
+        the blob is left out. Leaving the block early is fine.
+
+        Raise `BlobMissingError` when there is no blob, `StoreError` when it cannot be opened.
         """
         ...
 

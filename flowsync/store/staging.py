@@ -15,15 +15,63 @@ what is open for writing.
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import (
+    AbstractContextManager,
+    ExitStack,
+    asynccontextmanager,
+    contextmanager,
+    suppress,
+)
 from typing import Final
 
+from flowsync.runtime.threads import in_thread
+from flowsync.store.durability import make_folder
+from flowsync.store.failures import store_errors
 from flowsync.store.file_locks import claim
-from flowsync.store.partials import rescue
+from flowsync.store.partials import remove_old, rescue
 from flowsync.store.port import StoreUsage
 
 _LOCK: Final = ".lock"
+
+
+class StagingArea:
+    """All staging folders of one store, below `parent`. Any number of tasks and processes may use
+    it at once. Stores of any kind keep one.
+    """
+
+    def __init__(self, parent: str) -> None:
+        self.parent = parent
+
+    def tidy(self) -> None:
+        """Make the area if it is not there, and remove what the dead left and old partials. It
+        blocks, and raises `OSError`.
+        """
+        make_folder(self.parent)
+        remove_dead(self.parent)
+        remove_old(self.parent)
+
+    def held_folder(self) -> AbstractContextManager[str]:
+        """Give a folder as `folder` does, to a thread."""
+        # The area may have been removed since the store was opened.
+        make_folder(self.parent)
+        return staging_folder(self.parent)
+
+    @asynccontextmanager
+    async def folder(self) -> AsyncIterator[str]:
+        """Give a run its folder, as `BlobStore.staging` says."""
+        held = ExitStack()
+        try:
+            with store_errors(f"making a staging folder in {self.parent}"):
+                folder = await in_thread(lambda: held.enter_context(self.held_folder()))
+            yield folder
+        finally:
+            await in_thread(held.close)
+
+    async def dead(self, *, remove: bool) -> StoreUsage:
+        """Count what the dead left, and perhaps remove it, as `BlobStore.dead_staging` says."""
+        with store_errors(f"tidying up {self.parent}"):
+            return await in_thread(lambda: dead_usage(self.parent, remove=remove))
 
 
 @contextmanager

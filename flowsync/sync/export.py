@@ -20,9 +20,11 @@ async def export_version(
     which version and how much it was.
 
     Files are hard links to the store where possible and copies otherwise; the folder appears whole,
-    in one step. Raise `RepositoryNotFoundError`, `VersionNotFoundError`, or `ExportError` when the
-    folder holds anything but an earlier export or has no name, when bytes of the version were never
-    fetched, or when it is version 0, which stands for a repository without any.
+    in one step. What is copied from a store without local files is compared with its digest.
+
+    Raise `RepositoryNotFoundError`, `VersionNotFoundError`, or `ExportError` when the folder holds
+    anything but an earlier export or has no name, when bytes of the version were never fetched or
+    cannot be read, or when it is version 0, which stands for a repository without any.
     """
     if not os.fspath(folder):
         raise ExportError(f"cannot export {repository!r}: the folder has no name")
@@ -37,20 +39,20 @@ async def export_version(
     }
     # Closed also when the export fails half-way: with them, the connection over which they come.
     async with aclosing(_entries(engine, version)) as entries:
-        return version, await export_tree(entries, Path(folder), marker)
+        return version, await export_tree(engine.store, entries, Path(folder), marker)
 
 
 async def _entries(engine: Engine, version: RepositoryVersion) -> AsyncGenerator[list[Entry], None]:
     repositories = engine.catalog.repositories
     async with aclosing(repositories.entries(version.repository, version.number)) as batches:
         async for batch in batches:
-            yield [(entry.relative_path, _blob_path(engine, version, entry)) for entry in batch]
+            yield [(entry.relative_path, _blob_name(version, entry)) for entry in batch]
 
 
-def _blob_path(engine: Engine, version: RepositoryVersion, entry: VersionEntry) -> str:
+def _blob_name(version: RepositoryVersion, entry: VersionEntry) -> str:
     if not entry.stored or entry.blake3 is None:
         raise ExportError(
             f"cannot export version {version.number} of {version.repository!r}: {entry.relative_path!r} was never fetched; "
             "sync with the policy 'immediate' first"
         )
-    return engine.store.path(entry.blake3)
+    return entry.blake3

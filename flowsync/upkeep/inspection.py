@@ -3,7 +3,8 @@
 1. What stands under a name is looked at first, the whole window in one trip to a thread; what is
    missing or has another size is not read.
 2. The others are hashed by path in the hash workers, all of a window at once. Where a rate is to be
-   kept, files beyond a mebibyte are read in pieces instead, by a thread of this process.
+   kept, blobs beyond a chunk of the store are read in chunks instead, by a thread of this process;
+   and so are all blobs of a store without local files, `READ_AT_ONCE` at a time.
 3. What is suspected is looked at once more under the store's lock for removing: clean-up may have
    removed the artifact meanwhile, or a sync may have put the right bytes in the place of damaged
    ones. What is damaged is then moved to the quarantine, so that from the moment it is known nobody
@@ -15,6 +16,7 @@
    name.
 """
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -27,8 +29,11 @@ from flowsync.errors import HashingError, StoreError
 from flowsync.model.upkeep import Kind
 from flowsync.pipeline.progress import Meter
 from flowsync.runtime.task_groups import task_group
-from flowsync.store.port import BlobState
-from flowsync.upkeep.pace import PIECE, Pace, digest_at_pace
+from flowsync.store.port import LARGEST_CHUNK, BlobState
+from flowsync.upkeep.pace import Pace, digest_at_pace
+
+READ_AT_ONCE: Final = 32
+"""Blobs that are read in chunks at a time."""
 
 
 class Problem(msgspec.Struct, frozen=True):
@@ -62,6 +67,7 @@ class Inspector:
         self._pace = pace
         self._meter = meter
         self._quick = quick
+        self._reading = asyncio.Semaphore(READ_AT_ONCE)
 
     async def inspect(self, artifacts: Sequence[Stored]) -> list[Suspect]:
         """Return the artifacts whose blobs are not right or cannot be looked at; damaged blobs are
@@ -111,10 +117,10 @@ class Inspector:
         return problem
 
     async def _hidden_problem(self, artifact: Stored) -> Problem | None:
-        path = self._store.path(artifact.blake3)
+        path = self._store.local(artifact.blake3)
         try:
-            if self._pace.rate is not None and artifact.size > PIECE:
-                size, digests = await digest_at_pace(path, self._pace)
+            if path is None or (self._pace.rate is not None and artifact.size > LARGEST_CHUNK):
+                size, digests = await self._read(artifact.blake3)
             else:
                 await self._pace.spend(artifact.size)
                 size, digests = await self._hasher.digest(path, frozenset(), size=artifact.size)
@@ -127,6 +133,10 @@ class Inspector:
                 found = f"the blob has {algorithm} {digests[algorithm]}, expected {expected}"
                 return Problem("damaged", found)
         return None
+
+    async def _read(self, name: str) -> tuple[int, dict[str, str]]:
+        async with self._reading, self._store.reading(name) as reader:
+            return await digest_at_pace(reader.chunks, self._pace)
 
     async def _confirm(self, suspects: list[Suspect]) -> list[Suspect]:
         async with self._store.removing():

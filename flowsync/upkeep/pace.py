@@ -6,14 +6,10 @@ never waited for, and a pause is not saved up for a rush.
 
 import asyncio
 import time
-from typing import Final
+from collections.abc import AsyncIterable
 
-from flowsync.digest.hashing import FileDigest
-from flowsync.errors import StoreError
-from flowsync.runtime.threads import in_thread, opened_in_thread
-
-PIECE: Final = 1 << 20
-"""Bytes that are read at once where a rate is to be kept."""
+from flowsync.digest.hashing import RunningDigest
+from flowsync.runtime.threads import in_thread
 
 
 class Pace:
@@ -34,17 +30,12 @@ class Pace:
         await asyncio.sleep(self._free_at - now)
 
 
-async def digest_at_pace(path: str, pace: Pace) -> tuple[int, dict[str, str]]:
-    """Return size and digests of a file as a `Hasher` does, reading it in pieces at the given pace.
-    Raise `StoreError` when it cannot be read.
+async def digest_at_pace(chunks: AsyncIterable[bytes], pace: Pace) -> tuple[int, dict[str, str]]:
+    """Return size and digests of what comes as a `Hasher` does, at the given pace. Raise what the
+    chunks raise.
     """
-    try:
-        digest = await opened_in_thread(FileDigest, path, close=FileDigest.close)
-        try:
-            while count := await in_thread(digest.read, PIECE):
-                await pace.spend(count)
-        finally:
-            await in_thread(digest.close)
-    except OSError as error:
-        raise StoreError(f"hashing {path}: {error.strerror}") from error
+    digest = RunningDigest()
+    async for chunk in chunks:
+        await in_thread(digest.update, chunk)
+        await pace.spend(len(chunk))
     return digest.size, digest.digests()

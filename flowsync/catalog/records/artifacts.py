@@ -39,10 +39,10 @@ was cleaned away in between.
 class Artifacts:
     """The artifacts of a catalog. Any number of tasks may use it at once.
 
-    `locate` gives the path of the blob with a BLAKE3 name (hexadecimal).
+    `locate` gives the path of the blob with a BLAKE3 name (hexadecimal), where blobs are files.
     """
 
-    def __init__(self, database: Database, locate: Callable[[str], str]) -> None:
+    def __init__(self, database: Database, locate: Callable[[str], str | None]) -> None:
         self._database = database
         self._locate = locate
 

@@ -59,7 +59,8 @@ class Answer(msgspec.Struct, kw_only=True):
     knows.
 
     Without a body the length is that of the body which a HEAD request does not get. When an open
-    part cannot be read to its end, `rest` gives the bytes from an offset of the file on.
+    part, or a flow from the store, cannot be read to its end, `rest` gives the bytes from an offset
+    of the file on.
     """
 
     status: int = 200

@@ -51,6 +51,7 @@ from flowsync.serve.missing.passage import Passage, PassageReader
 from flowsync.serve.refusals import all_failed, no_source
 from flowsync.serve.scratch import Scratch
 from flowsync.stages.single_flight import key as digest_key
+from flowsync.store.blob_files import bring
 
 FindRemote = Callable[[str], Remote | None]
 """Gives the remote of that name with its credentials, or `None`. A `SettingsError` says why it
@@ -204,12 +205,23 @@ class Missing:
     async def _take(self, passage: Passage, here: StagedArtifact | StoredArtifact) -> bool:
         """Let readers have bytes that are here; return whether they can be had."""
         if isinstance(here, StoredArtifact):
-            blob = self._engine.store.path(str(here.blake3))
-            return await passage.take_file(blob, here.size or 0)
+            return await self._take_stored(passage, str(here.blake3), here.size or 0)
         if here.body is not None:
             await passage.take_body(here.body)
             return True
         return await passage.take_file(str(here.file), here.size or 0, own=True)
+
+    async def _take_stored(self, passage: Passage, name: str, size: int) -> bool:
+        store = self._engine.store
+        path = store.local(name)
+        if path is not None:
+            return await passage.take_file(path, size)
+        try:
+            files = await bring(store, [name], await self._scratch.folder())
+        except StoreError as failure:
+            _log.warning("cannot read blob %s: %s", name, failure)
+            return False
+        return name in files and await passage.take_file(files[name], size, own=True)
 
     async def _fetch_from_any(
         self, passage: Passage, found: ServedFile, sources: Sequence[ServingSource]

@@ -7,7 +7,9 @@ copy otherwise.
    was made.
 3. A failure, or a killed process, leaves the target as it was.
 
-The export reads no catalog: whoever calls it streams the entries.
+4. Files are links where the store has local files, and copies whose digest was compared elsewhere.
+
+The export reads no catalog: its caller streams the entries.
 """
 
 import errno
@@ -15,13 +17,15 @@ import os
 import shutil
 from collections.abc import AsyncIterable, Mapping, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 import msgspec
 
-from flowsync.errors import BlobMissingError, ExportError
+from flowsync.errors import BlobMissingError, ExportError, StoreError
 from flowsync.runtime.threads import in_thread
+from flowsync.store.blob_files import copy_blob, for_each, has_local_files
 from flowsync.store.export.tree import (
     FILE_MODE,
     FOLDER_MODE,
@@ -32,9 +36,10 @@ from flowsync.store.export.tree import (
     rename_marker,
 )
 from flowsync.store.failures import describe
+from flowsync.store.port import BlobStore
 
 Entry = tuple[str, str]
-"""A relative path in the exported folder, and the path of the blob."""
+"""A relative path in the exported folder, and the name of the blob."""
 
 # Another file system; a full inode; a file of someone else under protected_hardlinks; no links on
 # this file system.
@@ -55,7 +60,10 @@ class ExportReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def export_tree(
-    entries: AsyncIterable[Sequence[Entry]], folder: Path, marker: Mapping[str, object]
+    store: BlobStore,
+    entries: AsyncIterable[Sequence[Entry]],
+    folder: Path,
+    marker: Mapping[str, object],
 ) -> ExportReport:
     """Write the entries out as `folder`, which appears whole, in one step, or not at all.
 
@@ -64,15 +72,17 @@ async def export_tree(
     or in a file named like it where an entry has that name.
 
     Raise `ExportError` when the folder holds anything else, when a path leads out of it or two
-    paths collide, and when the system refuses; `BlobMissingError` when a blob is not there.
+    paths collide, when a blob cannot be read, and when the system refuses; `BlobMissingError` when a
+    blob is not there.
     """
     target = await in_thread(_target, str(folder))
     held = ExitStack()
     try:
         new = new_tree(target, msgspec.json.encode(marker))
         tree = _Tree(await in_thread(held.enter_context, new))
+        add = _link if has_local_files(store) else _copy_each
         async for batch in entries:
-            await in_thread(tree.add, batch)
+            await add(store, tree, batch)
         await in_thread(publish, tree.root, target)
         return tree.report()
     finally:
@@ -88,8 +98,33 @@ def _target(folder: str) -> str:
         ) from error
 
 
+async def _link(store: BlobStore, tree: "_Tree", batch: Sequence[Entry]) -> None:
+    files = [(path, str(store.local(name))) for path, name in batch]
+    await in_thread(tree.add, files)
+
+
+async def _copy_each(store: BlobStore, tree: "_Tree", batch: Sequence[Entry]) -> None:
+    await in_thread(tree.make_folders, [path for path, _ in batch])
+
+    async def copy_one(entry: Entry) -> None:
+        path, name = entry
+        try:
+            size = await copy_blob(store, name, partial(tree.create, path))
+        except BlobMissingError as error:
+            raise BlobMissingError(f"cannot export {path!r}: {error}") from error
+        except StoreError as error:
+            raise ExportError(f"cannot export {path!r}: {error}") from error
+        except OSError as error:
+            raise _refused(error, path) from error
+        tree.note_copy(size)
+
+    await for_each(batch, copy_one)
+
+
 class _Tree:
-    """Fills one folder; used by one thread at a time."""
+    """Fills one folder. `add` and `make_folders` are for one thread at a time, `create` for any
+    number.
+    """
 
     def __init__(self, root: str) -> None:
         self.root = root
@@ -106,15 +141,38 @@ class _Tree:
             copied=self._copied,
         )
 
-    def add(self, batch: Sequence[Entry]) -> None:
-        for path, blob in batch:
+    def add(self, files: Sequence[tuple[str, str]]) -> None:
+        """Link or copy files, each from its own path to that in the tree, which comes first."""
+        for path, blob in files:
             _check_path(path)
             try:
-                if path.startswith(self._marker) and path.partition("/")[0] == self._marker:
-                    self._marker = rename_marker(self.root, self._marker)
+                self._make_way(path)
                 self._put(blob, f"{self.root}/{path}")
             except OSError as error:
                 raise _explained(error, path, blob) from error
+
+    def make_folders(self, paths: Sequence[str]) -> None:
+        """Make the folders of files that are to be created."""
+        for path in paths:
+            _check_path(path)
+            try:
+                self._make_way(path)
+                _make_folder(os.path.dirname(f"{self.root}/{path}"))
+            except OSError as error:
+                raise _refused(error, path) from error
+
+    def create(self, path: str) -> BinaryIO:
+        """Create a file of the tree, to be written and closed. Raise `OSError`."""
+        return _create(f"{self.root}/{path}")
+
+    def note_copy(self, size: int) -> None:
+        """Count a file that was created and written."""
+        self._copied += 1
+        self._bytes += size
+
+    def _make_way(self, path: str) -> None:
+        if path.startswith(self._marker) and path.partition("/")[0] == self._marker:
+            self._marker = rename_marker(self.root, self._marker)
 
     def _put(self, blob: str, destination: str) -> None:
         # Trying first spares a set of the folders made so far. What is still not found afterwards
@@ -139,9 +197,18 @@ class _Tree:
 
 
 def _copy(blob: str, destination: str) -> None:
-    with open(blob, "rb") as source, open(destination, "xb") as copy:
+    with open(blob, "rb") as source, _create(destination) as copy:
         shutil.copyfileobj(source, copy, 1 << 20)
+
+
+def _create(destination: str) -> BinaryIO:
+    copy = open(destination, "xb")  # noqa: SIM115 - closed by the caller
+    try:
         give_mode(copy.fileno(), FILE_MODE)
+    except BaseException:
+        copy.close()
+        raise
+    return copy
 
 
 def _make_folder(path: str) -> None:
@@ -166,6 +233,10 @@ def _check_path(path: str) -> None:
 def _explained(error: OSError, path: str, blob: str) -> BlobMissingError | ExportError:
     if isinstance(error, FileNotFoundError):
         return BlobMissingError(f"cannot export {path!r}: there is no blob at {blob}")
+    return _refused(error, path)
+
+
+def _refused(error: OSError, path: str) -> ExportError:
     if isinstance(error, (FileExistsError, NotADirectoryError, IsADirectoryError)):
         return ExportError(f"cannot export {path!r}: another file has this path, or a part of it")
     return ExportError(f"cannot export {path!r}: {describe(error)}")

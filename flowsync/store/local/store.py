@@ -7,14 +7,15 @@ and nothing else ever needs repair.
 """
 
 import os
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
-from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, ExitStack
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Self
+from typing import Self
+from uuid import UUID
 
-from flowsync.errors import BlobMissingError, StoreError, StoreUnwritableError
+from flowsync.errors import StoreError, StoreUnwritableError
 from flowsync.model.artifact import StagedArtifact
 from flowsync.runtime.threads import in_thread
 from flowsync.store.durability import make_folder
@@ -23,11 +24,12 @@ from flowsync.store.local.batch_writer import BatchWriter
 from flowsync.store.local.commits import Commits
 from flowsync.store.local.guard import Guard
 from flowsync.store.local.quarantine import Quarantine
+from flowsync.store.local.reader import read_file
 from flowsync.store.local.shelves import Shelves
+from flowsync.store.local.store_identity import identity_file, read_identity, write_identity
 from flowsync.store.local.writer_process import WriteTarget
-from flowsync.store.partials import remove_old
-from flowsync.store.port import BlobState, StoreUsage
-from flowsync.store.staging import dead_usage, remove_dead, staging_folder
+from flowsync.store.port import BlobReader, BlobState, StoreUsage
+from flowsync.store.staging import StagingArea
 
 
 class LocalBlobStore:
@@ -41,7 +43,7 @@ class LocalBlobStore:
     def __init__(self, root: Path) -> None:
         self._root = os.path.abspath(root)
         self._shelves = Shelves(f"{self._root}/blake3")
-        self._staging = f"{self._root}/staging"
+        self._staging = StagingArea(f"{self._root}/staging")
         self._quarantine = Quarantine(f"{self._root}/quarantine")
         self._guard = Guard(self._root)
         self._held = ExitStack()
@@ -70,6 +72,24 @@ class LocalBlobStore:
         finally:
             await in_thread(self._held.close)
 
+    @property
+    def name(self) -> str:
+        """See `BlobStore.name`."""
+        return self._root
+
+    @property
+    def identity_place(self) -> str:
+        """See `BlobStore.identity_place`."""
+        return identity_file(self._root)
+
+    async def identity(self) -> UUID | None:
+        """See `BlobStore.identity`."""
+        return await in_thread(read_identity, self._root)
+
+    async def set_identity(self, identity: UUID) -> None:
+        """See `BlobStore.set_identity`."""
+        await in_thread(write_identity, self._root, identity)
+
     async def persist(self, artifacts: Sequence[StagedArtifact]) -> None:
         """See `BlobStore.persist`. Raise `StoreError` also when a staged file lies outside of this
         store's staging folders.
@@ -78,17 +98,15 @@ class LocalBlobStore:
             raise StoreError(f"the store in {self._root} is not open")
         await self._commits.make(artifacts)
 
-    def path(self, blake3: str) -> str:
+    def local(self, blake3: str) -> str:
         """Return where the file of the blob is, or would be."""
         return self._shelves.path(blake3)
 
-    def open(self, blake3: str) -> BinaryIO:
-        """See `BlobStore.open`."""
-        with store_errors(f"reading blob {blake3}"):
-            try:
-                return open(self._shelves.path(blake3), "rb")
-            except FileNotFoundError as error:
-                raise BlobMissingError(f"no blob {blake3} in {self._shelves.root}") from error
+    def reading(
+        self, blake3: str, start: int = 0, stop: int | None = None
+    ) -> AbstractAsyncContextManager[BlobReader]:
+        """See `BlobStore.reading`."""
+        return read_file(self._shelves.path(blake3), start, stop)
 
     async def missing(self, names: Sequence[str]) -> set[str]:
         """See `BlobStore.missing`."""
@@ -98,18 +116,11 @@ class LocalBlobStore:
         """See `BlobStore.usage`."""
         return await in_thread(self._measure)
 
-    @asynccontextmanager
-    async def staging(self) -> AsyncIterator[str]:
+    def staging(self) -> AbstractAsyncContextManager[str]:
         """See `BlobStore.staging`. Only what is staged below this folder can be persisted without
         copying.
         """
-        held = ExitStack()
-        try:
-            with store_errors(f"making a staging folder in {self._staging}"):
-                folder = await in_thread(self._stage, held)
-            yield folder
-        finally:
-            await in_thread(held.close)
+        return self._staging.folder()
 
     def storing(self) -> AbstractAsyncContextManager[None]:
         """See `BlobStore.storing`."""
@@ -155,8 +166,7 @@ class LocalBlobStore:
 
     async def dead_staging(self, *, remove: bool) -> StoreUsage:
         """See `BlobStore.dead_staging`."""
-        with store_errors(f"tidying up {self._staging}"):
-            return await in_thread(lambda: dead_usage(self._staging, remove=remove))
+        return await self._staging.dead(remove=remove)
 
     def _states(self, names: Sequence[str]) -> list[BlobState | None]:
         return [self._shelves.state(name) for name in names]
@@ -164,16 +174,9 @@ class LocalBlobStore:
     def _prepare(self) -> BatchWriter:
         with store_errors(f"opening the store in {self._root}", otherwise=StoreUnwritableError):
             make_folder(self._shelves.root)
-            make_folder(self._staging)
-            remove_dead(self._staging)
-            remove_old(self._staging)
-            scratch = self._held.enter_context(staging_folder(self._staging))
-            return BatchWriter(WriteTarget(self._shelves.root, self._staging, scratch))
-
-    def _stage(self, held: ExitStack) -> str:
-        # The folder may have been removed since the store was opened.
-        make_folder(self._staging)
-        return held.enter_context(staging_folder(self._staging))
+            self._staging.tidy()
+            scratch = self._held.enter_context(self._staging.held_folder())
+            return BatchWriter(WriteTarget(self._shelves.root, self._staging.parent, scratch))
 
     def _measure(self) -> StoreUsage:
         with store_errors(f"measuring the store in {self._shelves.root}"):

@@ -129,7 +129,7 @@ async def change(
         found = await engine.catalog.serving.find("files", None, None, path)
         assert found is not None
         if found.blake3 is not None:
-            await asyncio.to_thread(forget(engine.store.path(found.blake3)))
+            await asyncio.to_thread(forget(str(engine.store.local(found.blake3))))
 
 
 def forget(blob: str) -> Callable[[], None]:

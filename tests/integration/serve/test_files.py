@@ -213,7 +213,7 @@ async def test_a_truncated_blob_is_not_served(
     found = await engine.catalog.serving.find("files", None, None, "a")
     assert found is not None
     assert found.blake3 is not None
-    blob = engine.store.path(found.blake3)
+    blob = str(engine.store.local(found.blake3))
     os.chmod(blob, 0o600)
     os.truncate(blob, 1000)
 

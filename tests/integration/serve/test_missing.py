@@ -327,7 +327,7 @@ async def test_a_lost_or_truncated_blob_is_brought_back(
         found = await engine.catalog.serving.find("files", None, None, path)
         assert found is not None
         assert found.blake3 is not None
-        blob = engine.store.path(found.blake3)
+        blob = str(engine.store.local(found.blake3))
         if path == "lost":
             os.unlink(blob)
         else:

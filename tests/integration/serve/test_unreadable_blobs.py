@@ -62,7 +62,7 @@ async def blob_of(engine: Engine, path: str) -> str:
     found = await engine.catalog.serving.find("files", None, None, path)
     assert found is not None
     assert found.blake3 is not None
-    return engine.store.path(found.blake3)
+    return str(engine.store.local(found.blake3))
 
 
 @pytest.mark.parametrize("instead", [directory, loop, pipe, connection, memory, short, longer])

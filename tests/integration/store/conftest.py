@@ -2,4 +2,4 @@
 
 import pytest
 
-pytest.register_assert_rewrite("tests.contract.blob_store")
+pytest.register_assert_rewrite("flowsync.testing")

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from flowsync.store import LocalBlobStore
-from tests.contract.blob_store import as_file, in_memory
+from flowsync.testing.bodies import as_file, in_memory
 
 # Two processes meet in these.
 SHARED = [bytes([number]) * 100 * number for number in range(40)]

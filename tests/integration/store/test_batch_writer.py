@@ -12,7 +12,7 @@ from flowsync.errors import StoreError, StoreFullError
 from flowsync.model.artifact import StagedArtifact
 from flowsync.store.local.batch_writer import LARGE, MOST_BYTES, START_AFTER, BatchWriter
 from flowsync.store.local.writer_process import WriteTarget
-from tests.contract.blob_store import as_file, in_memory, name_of
+from flowsync.testing.bodies import as_file, in_memory, name_of
 from tests.mounts import mounted
 
 MANY = 100

@@ -13,7 +13,7 @@ from flowsync.errors import StoreError, StoreFullError, StoreUnwritableError
 from flowsync.model.artifact import StagedArtifact
 from flowsync.store import LocalBlobStore, StoreUsage, kernel
 from flowsync.store.durability import trusts_syncfs
-from tests.contract.blob_store import HELLO, as_file, in_memory
+from flowsync.testing.bodies import HELLO, as_file, in_memory
 from tests.mounts import mounted
 
 LIMITED = """
@@ -21,7 +21,7 @@ import asyncio, resource, sys
 from pathlib import Path
 from flowsync.errors import StoreFullError
 from flowsync.store import LocalBlobStore
-from tests.contract.blob_store import in_memory
+from flowsync.testing.blob_store_contract import in_memory
 
 async def main():
     async with LocalBlobStore(Path(sys.argv[1])) as store:

@@ -7,16 +7,9 @@ from pathlib import Path
 import pytest
 
 from flowsync.errors import StoreError, StoreUnwritableError
-from flowsync.model.artifact import StagedArtifact
 from flowsync.store import BlobStore, LocalBlobStore, StoreUsage
-from tests.contract.blob_store import (
-    HELLO,
-    HELLO_NAME,
-    BlobStoreContract,
-    as_file,
-    in_memory,
-    name_of,
-)
+from flowsync.testing.blob_store_contract import BlobStoreContract
+from flowsync.testing.bodies import HELLO, HELLO_NAME, as_file, in_memory, name_of, read
 from tests.mounts import mounted
 
 LIVING = """
@@ -57,7 +50,7 @@ class TestLocalBlobStore(BlobStoreContract):
             yield store
 
     async def damage(self, store: BlobStore, name: str, body: bytes) -> None:
-        path = Path(store.path(name))
+        path = Path(str(store.local(name)))
         path.unlink()
         path.write_bytes(body)
 
@@ -66,7 +59,7 @@ async def test_blobs_stand_in_folders_by_their_first_two_digits(store, tmp_path)
     await store.persist([in_memory(HELLO)])
 
     assert (tmp_path / "blake3" / "ea" / HELLO_NAME).read_bytes() == HELLO
-    assert store.path(HELLO_NAME) == str(tmp_path / "blake3" / "ea" / HELLO_NAME)
+    assert store.local(HELLO_NAME) == str(tmp_path / "blake3" / "ea" / HELLO_NAME)
 
 
 async def test_blobs_are_read_only_whatever_the_umask(store):
@@ -77,7 +70,7 @@ async def test_blobs_are_read_only_whatever_the_umask(store):
     finally:
         os.umask(before)
 
-    modes = [os.stat(store.path(name)).st_mode for name in (HELLO_NAME, name_of(b"other"))]
+    modes = [os.stat(store.local(name)).st_mode for name in (HELLO_NAME, name_of(b"other"))]
     assert [stat.S_IMODE(mode) for mode in modes] == [0o444, 0o444]
 
 
@@ -87,21 +80,21 @@ async def test_a_staged_file_is_moved_not_copied(store):
         inode = os.stat(str(artifact.file)).st_ino
         await store.persist([artifact])
 
-    assert os.stat(store.path(HELLO_NAME)).st_ino == inode
+    assert os.stat(store.local(HELLO_NAME)).st_ino == inode
 
 
 async def test_a_blob_that_is_right_keeps_its_inode(store):
     await store.persist([in_memory(HELLO)])
-    inode = os.stat(store.path(HELLO_NAME)).st_ino
+    inode = os.stat(store.local(HELLO_NAME)).st_ino
 
     await store.persist([in_memory(HELLO)])
 
-    assert os.stat(store.path(HELLO_NAME)).st_ino == inode
+    assert os.stat(store.local(HELLO_NAME)).st_ino == inode
 
 
 async def test_a_damaged_blob_that_is_open_is_not_written_over(store):
     await store.persist([in_memory(HELLO)])
-    path = Path(store.path(HELLO_NAME))
+    path = Path(store.local(HELLO_NAME))
     path.chmod(0o644)
     path.write_bytes(b"jello")
 
@@ -110,17 +103,6 @@ async def test_a_damaged_blob_that_is_open_is_not_written_over(store):
         assert reader.read() == b"jello"
 
     assert path.read_bytes() == HELLO
-
-
-async def test_a_file_outside_of_staging_is_refused_and_left_alone(store, tmp_path):
-    mine = tmp_path / "mine"
-    mine.write_bytes(HELLO)
-
-    with pytest.raises(StoreError, match=r"mine is not below .*staging"):
-        await store.persist([StagedArtifact(file=str(mine), size=5, blake3=HELLO_NAME)])
-
-    assert mine.read_bytes() == HELLO
-    assert await store.missing([HELLO_NAME]) == {HELLO_NAME}
 
 
 async def test_a_staged_file_that_vanished_is_named(store):
@@ -134,12 +116,12 @@ async def test_a_staged_file_that_vanished_is_named(store):
 
 async def test_a_fan_out_folder_that_someone_removed_is_made_again(store):
     await store.persist([in_memory(HELLO)])
-    os.unlink(store.path(HELLO_NAME))
-    os.rmdir(os.path.dirname(store.path(HELLO_NAME)))
+    os.unlink(store.local(HELLO_NAME))
+    os.rmdir(os.path.dirname(store.local(HELLO_NAME)))
 
     await store.persist([in_memory(HELLO)])
 
-    assert Path(store.path(HELLO_NAME)).read_bytes() == HELLO
+    assert Path(store.local(HELLO_NAME)).read_bytes() == HELLO
 
 
 async def test_a_folder_that_cannot_be_made_is_named(tmp_path):
@@ -206,8 +188,7 @@ async def test_folders_of_a_store_may_lie_on_two_file_systems(tmp_path: Path) ->
             await store.persist([in_memory(b"in memory"), as_file(folder, b"as a file")])
 
             for body in (b"in memory", b"as a file"):
-                with store.open(name_of(body)) as blob:
-                    assert blob.read() == body
+                assert await read(store, name_of(body)) == body
             assert os.listdir(folder) == []
         beside = [path.name for path in tmp_path.glob("blake3/*/*")]
     assert sorted(beside) == sorted(map(name_of, (b"in memory", b"as a file")))

@@ -16,7 +16,7 @@ from psycopg.conninfo import make_conninfo
 from flowsync.engine.engine import Engine
 from flowsync.errors import StoreError, StoreMismatchError
 from flowsync.model.artifact import StagedArtifact
-from tests.contract.blob_store import in_memory
+from flowsync.testing.bodies import in_memory
 from tests.postgres import temporary_database
 
 

@@ -249,7 +249,7 @@ class Life:
     def _check_blob(self, name: str, number: int, entry: VersionEntry) -> None:
         if entry.stored:
             assert entry.blake3 is not None
-            blob = Path(self.engine.store.path(entry.blake3))
+            blob = Path(str(self.engine.store.local(entry.blake3)))
             # A blob that could not be repaired is missing, and nothing else is in its place.
             if blob.exists():
                 self._note(name, number, entry.relative_path, blob.read_bytes())

@@ -13,6 +13,7 @@ import pytest
 from flowsync import Engine
 from flowsync.errors import TransferError
 from flowsync.store.partials import LIFETIME
+from flowsync.testing.bodies import read
 from tests.integration.sync.conftest import Publish, Sync, paths
 from tests.upstream.behaviours import Corrupt, Cut, IgnoreRange, Status, WrongRange
 from tests.upstream.server import Upstream
@@ -34,8 +35,7 @@ async def stored(engine: Engine, body: bytes) -> bool:
     assert [entry.sha256 for entry in entries] == [hashlib.sha256(body).hexdigest()]
     blob = entries[0].blake3
     assert blob is not None
-    with engine.store.open(blob) as file:
-        return file.read() == body
+    return await read(engine.store, blob) == body
 
 
 async def fail(sync: Sync, url: str) -> None:

@@ -12,6 +12,7 @@ import pytest
 from flowsync import Engine, Event, Remote, SyncProgressed, export_version, verify
 from flowsync.errors import BlobMissingError, RepositoryNotFoundError, SettingsError
 from flowsync.library import VerifyReport
+from flowsync.testing.bodies import read
 from tests.integration.catalog.units import staged
 from tests.integration.sync import damage
 from tests.integration.sync.conftest import Publish, Sync
@@ -33,7 +34,7 @@ KINDS = [
 
 
 def blob(engine: Engine, body: bytes) -> Path:
-    return Path(engine.store.path(blake3.blake3(body).hexdigest()))
+    return Path(str(engine.store.local(blake3.blake3(body).hexdigest())))
 
 
 def counts(report: VerifyReport) -> tuple[int, int, int, int]:
@@ -50,7 +51,8 @@ async def whole(engine: Engine) -> bool:
     async with engine.catalog.database.connection() as connection:
         rows = await (await connection.execute("SELECT blake3, size FROM artifact")).fetchall()
     return all(
-        blake3.blake3(body := Path(engine.store.path(name.hex())).read_bytes()).digest() == name
+        blake3.blake3(body := Path(str(engine.store.local(name.hex()))).read_bytes()).digest()
+        == name
         and len(body) == size
         for name, size in rows
     )
@@ -124,7 +126,7 @@ async def test_every_kind_of_damage_is_found_kept_from_readers_and_healed(
 
     found = await verify(engine)
     with pytest.raises(BlobMissingError):
-        engine.store.open(blob(engine, b"second file").name)
+        await read(engine.store, blob(engine, b"second file").name)
     with pytest.raises(BlobMissingError):
         await export_version(engine, "files", tmp_path / "out")
     again = await verify(engine)

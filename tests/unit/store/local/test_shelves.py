@@ -4,7 +4,7 @@ import pytest
 
 from flowsync.store import StoreUsage
 from flowsync.store.local.shelves import Shelves
-from tests.contract.blob_store import HELLO, HELLO_NAME, NOWHERE_NAME
+from flowsync.testing.bodies import HELLO, HELLO_NAME, NOWHERE_NAME
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from flowsync.errors import StoreError
 from flowsync.store.durability import barrier
 from flowsync.store.local.shelves import Shelves
 from flowsync.store.local.writer import Writer
-from tests.contract.blob_store import HELLO, HELLO_NAME, as_file, in_memory, name_of
+from flowsync.testing.bodies import HELLO, HELLO_NAME, as_file, in_memory, name_of
 
 
 class FailingDisk:
