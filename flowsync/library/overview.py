@@ -39,7 +39,7 @@ async def status(engine: Engine) -> Status:
         home=str(engine.home),
         database=_database(engine),
         database_bytes=await engine.catalog.database.size(),
-        store=str(engine.home / "store"),
+        store=engine.store.name,
         blobs=usage.blobs,
         blob_bytes=usage.bytes,
         oldest_verification=oldest,
