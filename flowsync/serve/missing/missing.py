@@ -26,6 +26,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
+from flowsync.acquire.single_flight import key as digest_key
 from flowsync.catalog.queries.served_paths import ServedFile, ServingSource, own_policy
 from flowsync.digest.hashing import verify
 from flowsync.download.transfer.spool import fresh_path
@@ -51,7 +52,6 @@ from flowsync.serve.missing.claims import claimed
 from flowsync.serve.missing.passage import Passage, PassageReader
 from flowsync.serve.refusals import all_failed, no_source
 from flowsync.serve.scratch import Scratch
-from flowsync.stages.single_flight import key as digest_key
 
 FindRemote = Callable[[str], Remote | None]
 """Gives the remote of that name with its credentials, or `None`. A `SettingsError` says why it

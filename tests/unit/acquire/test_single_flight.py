@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from flowsync.acquire.single_flight import SingleFlight, key
 from flowsync.model.artifact import Artifact, StagedArtifact
 from flowsync.model.transfer_errors import UnreachableError
-from flowsync.stages.single_flight import SingleFlight, key
 
 BODY = b"body"
 SHA256 = hashlib.sha256(BODY).hexdigest()
