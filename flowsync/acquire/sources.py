@@ -2,8 +2,8 @@
 
 1. Sources are given by priority. One that failed lately comes last, but it is asked before the
    bytes are given up.
-2. A remote that cannot be reached fails for all its bytes. A URL that gave wrong bytes fails for
-   those who expect of it what it broke: that size, or that digest.
+2. A remote that cannot be reached, or does not answer in time, fails for all its bytes. A URL that
+   gave wrong bytes fails for those who expect of it what it broke: that size, or that digest.
 3. What is learned is known to all that share a `Cooling`: syncs, servers and repairs of an engine.
    The first success ends it.
 
@@ -19,12 +19,14 @@ import msgspec
 from flowsync.model.artifact import Artifact
 from flowsync.model.errors import DigestMismatchError, FlowsyncError, SizeMismatchError
 from flowsync.model.remote import COOL_DOWN, Remote
-from flowsync.model.transfer_errors import UnreachableError
+from flowsync.model.transfer_errors import TransferTimeoutError, UnreachableError
 
 REMEMBERED: Final = 10_000
 """Broken expectations that are remembered, the newest."""
 
 _LONGEST: Final = 3600.0
+_AWAY: Final = (UnreachableError, TransferTimeoutError)
+"""What costs a wait with each request."""
 
 _Expectation: TypeAlias = tuple[str, str, str | int]
 """A URL, what is expected of its bytes ("size" or an algorithm), and the value of that."""
@@ -61,7 +63,7 @@ class Cooling:
 
     def failed(self, source: ByteSource, url: str, error: Exception, now: float) -> None:
         """Learn from a URL of the source that failed."""
-        if isinstance(error, UnreachableError) and source.remote is not None:
+        if isinstance(error, _AWAY) and source.remote is not None:
             known = self._unreachable.get(source.remote.name)
             if known is None or known.until <= now:
                 length = COOL_DOWN if known is None else min(known.length * 2, _LONGEST)

@@ -6,7 +6,12 @@ from flowsync.acquire.sources import REMEMBERED, ByteSource, Cooling
 from flowsync.model.artifact import Artifact
 from flowsync.model.errors import DigestMismatchError, SizeMismatchError, UnsupportedDigestError
 from flowsync.model.remote import COOL_DOWN, Remote
-from flowsync.model.transfer_errors import StatusError, TransferError, UnreachableError
+from flowsync.model.transfer_errors import (
+    StatusError,
+    TransferError,
+    TransferTimeoutError,
+    UnreachableError,
+)
 
 SHA256 = "a" * 64
 WANTED = Artifact(sha256=SHA256, size=4)
@@ -20,6 +25,7 @@ def source(name: str, *paths: str) -> ByteSource:
 
 NEAR, FAR = source("near"), source("far")
 UNREACHABLE = UnreachableError("http://near/file", "refused")
+LATE = TransferTimeoutError("http://near/file", "no connection within 30 s")
 WRONG = DigestMismatchError("http://near/file", "sha256", SHA256, "c" * 64)
 
 
@@ -32,7 +38,7 @@ def test_sources_are_asked_as_they_are_given() -> None:
     assert order(Cooling()) == ["near", "far"]
 
 
-@pytest.mark.parametrize("error", [UNREACHABLE, WRONG])
+@pytest.mark.parametrize("error", [UNREACHABLE, LATE, WRONG])
 def test_one_that_failed_comes_last_for_a_while(error: Exception) -> None:
     cooling = Cooling()
 
