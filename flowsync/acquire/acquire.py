@@ -17,7 +17,7 @@ from typing import Final, TypeAlias
 
 import msgspec
 
-from flowsync.acquire.context import AcquireContext
+from flowsync.acquire.ports import AcquireContext
 from flowsync.acquire.resumable import has_partial, resumable
 from flowsync.acquire.single_flight import Key, Shared
 from flowsync.acquire.sources import ByteSource

@@ -19,7 +19,7 @@ hashed on its way: one file of 1 GiB took 4.7 instead of 3.2 s then.
 from collections.abc import Mapping
 from typing import Protocol
 
-from flowsync.acquire.context import AcquireContext, Digester
+from flowsync.acquire.ports import AcquireContext, Digester
 from flowsync.digest.hashing import complete, digest_bytes, verify
 from flowsync.download.transfer.spool import Spool, fresh_path
 from flowsync.download.transfer.spool_file import SpoolFile

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from flowsync.acquire.context import AcquirePorts
+from flowsync.acquire.ports import AcquirePorts
 from flowsync.acquire.single_flight import SingleFlight
 from flowsync.acquire.sources import Cooling
 from flowsync.catalog.catalog import Catalog

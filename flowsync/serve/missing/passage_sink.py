@@ -11,7 +11,7 @@ fetched anew: those may be to blame.
 import asyncio
 from collections.abc import Mapping
 
-from flowsync.acquire.context import AcquireContext
+from flowsync.acquire.ports import AcquireContext
 from flowsync.acquire.verified_sink import verified_file
 from flowsync.model.artifact import Artifact, StagedArtifact, staged_artifact
 from flowsync.model.errors import IntegrityError, StoreError
