@@ -17,6 +17,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from flowsync.acquire.ports import AcquirePorts
+from flowsync.acquire.single_flight import SingleFlight
+from flowsync.acquire.sources import Cooling
 from flowsync.catalog.catalog import Catalog
 from flowsync.catalog.versions.new_version import NewVersion
 from flowsync.digest.pool import Hasher
@@ -40,7 +43,6 @@ from flowsync.runtime.local_processes import LocalProcesses
 from flowsync.runtime.threads import in_thread
 from flowsync.stages.context import DownloadWorkers
 from flowsync.stages.remote.download_worker import warm_up
-from flowsync.stages.single_flight import SingleFlight
 from flowsync.store.local.store import LocalBlobStore
 from flowsync.store.port import BlobStore
 
@@ -138,6 +140,7 @@ class Engine:
         self.workers: DownloadWorkers | None = None
         self.budget: Budget
         self.single_flight: SingleFlight
+        self.cooling: Cooling
         self.turns: Turns
         self.operations = Operations(self.home, is_open=False)
 
@@ -219,6 +222,17 @@ class Engine:
         remote.bind(self.fetcher)
         return remote
 
+    def acquire_ports(self, staging: str) -> AcquirePorts:
+        """Return what it takes to bring bytes into `staging`, a staging folder of the store."""
+        return AcquirePorts(
+            fetcher=self.fetcher,
+            hasher=self.hasher,
+            digest_policy=self.digest_policy,
+            single_flight=self.single_flight,
+            cooling=self.cooling,
+            staging=staging,
+        )
+
     async def add_alternate_source(self, name: str, remote: Remote, *, priority: int = 0) -> None:
         """Let syncs with `acs=True` fetch bytes from `remote` first: whatever it was recorded to
         have by an on-demand sync of its own.
@@ -271,6 +285,7 @@ class Engine:
         self.operations = Operations(self.home)
         self.budget = Budget(size=self.in_flight_bytes, items=self.in_flight_items)
         self.single_flight = SingleFlight()
+        self.cooling = Cooling()
         self.turns = Turns(
             min(self.syncs_at_once, descriptors.syncs()),
             self.budget.waits_for_relief,

@@ -51,13 +51,6 @@ def no_source(
     return NoSourceError(f"no source of {found.relative_path} is recorded")
 
 
-def all_failed(found: ServedFile, failures: Sequence[Exception]) -> Exception:
-    """Return the error for a file that none of the places gave that were asked."""
-    if len(failures) == 1:
-        return failures[0]
-    return AllSourcesFailedError(found.relative_path, failures)
-
-
 def refusal(failure: FlowsyncError) -> Answer:
     """Return the answer that tells of the failure."""
     status = _status(failure)

@@ -1,25 +1,16 @@
 """Downloads the artifacts whose bytes are not here yet."""
 
-from contextlib import suppress
+from functools import partial
 
-from flowsync.declare import DeclarativeArtifact, DeclarativeContent, Source
-from flowsync.errors import (
-    AllSourcesFailedError,
-    DeclarationError,
-    IntegrityError,
-    TransferError,
-    UnreachableError,
-)
-from flowsync.model.artifact import Artifact, StagedArtifact
-from flowsync.model.remote import FetchRequest, Remote
+from flowsync.acquire.acquire import Acquisition
+from flowsync.acquire.sources import ByteSource
+from flowsync.declare import DeclarativeArtifact, DeclarativeContent
+from flowsync.errors import IntegrityError, TransferError
+from flowsync.model.artifact import StagedArtifact
 from flowsync.pipeline.progress import Meter
 from flowsync.runtime.task_groups import task_group
 from flowsync.stages.admission import check_declared
-from flowsync.stages.arrival import Arrival
-from flowsync.stages.claiming import claim, partial_name
 from flowsync.stages.generic_downloader import GenericDownloader
-from flowsync.stages.single_flight import key
-from flowsync.store.partials import Partial
 
 
 class ArtifactDownloader(GenericDownloader):
@@ -27,16 +18,17 @@ class ArtifactDownloader(GenericDownloader):
     a verified `StagedArtifact`.
 
     The artifacts of one content are fetched in parallel. The sources of an artifact are tried in
-    turn: alternates first, then its own URLs, each with its own remote. An alternate that could not
-    be reached is for the rest of the run the last resort, instead of a wait before every file.
-    Bytes that another content, of this run or of another one of the engine, is fetching at the same
-    time are not fetched again but shared (`single_flight`). While its bytes are in flight a content
-    holds a lease of the budget, its own or one it came with; the saver gives it back.
+    turn: alternates first, then its own URLs, each with its own remote. A source that failed lately
+    is the last resort, instead of a wait before every file (`flowsync.acquire.sources`). Bytes that
+    another task of the engine is fetching at the same time are not fetched again but shared. While
+    its bytes are in flight a content holds a lease of the budget, its own or one it came with; the
+    saver gives it back.
 
     Raises `TransferError` or `IntegrityError` when a single source failed, `AllSourcesFailedError`
     when several did. Nothing of the body is kept then, unless it is large: the next download of the
-    same artifact goes on from the bytes that came (`claiming`). Where the sync may go on without
-    the content, the failure stays with the item instead, and `LeaveOut` behind this stage decides.
+    same artifact goes on from the bytes that came (`flowsync.acquire.resumable`). Where the sync
+    may go on without the content, the failure stays with the item instead, and `LeaveOut` behind
+    this stage decides.
     """
 
     accepts = staticmethod(check_declared)
@@ -44,15 +36,6 @@ class ArtifactDownloader(GenericDownloader):
 
     progress_code = "sync.downloading.artifacts"
     progress_message = "Downloading Artifacts"
-
-    def __init__(self, max_concurrent_content: int = 200) -> None:
-        super().__init__(max_concurrent_content)
-        self._unreachable: set[str] = set()
-
-    async def run(self) -> None:
-        """Handle all items."""
-        self._unreachable.clear()
-        await super().run()
 
     def has_work(self, item: DeclarativeContent) -> bool:
         """Say whether any artifact of the content has to be downloaded, and was not tried
@@ -104,85 +87,24 @@ class ArtifactDownloader(GenericDownloader):
                 group.create_task(self._download(declared, meter))
 
     async def _download(self, declared: DeclarativeArtifact, meter: Meter) -> None:
-        async def fetch() -> StagedArtifact:
-            staged = await self._fetch_from_any(declared)
-            meter.advance(0, staged.size or 0)
-            return staged
-
-        context = self.context
-        wanted = key(declared.artifact, context.digest_policy.allowed)
-        if wanted is None:
-            declared.artifact = await fetch()
-        else:
-            artifact, folder = declared.artifact, context.staging
-            declared.artifact = await context.single_flight.bring(wanted, artifact, folder, fetch)
+        acquisition = Acquisition(
+            self.context,
+            declared.relative_path,
+            declared.artifact,
+            _sources(declared),
+            count=partial(meter.advance, 0),
+        )
+        declared.artifact = await acquisition.bring()
         meter.advance(1)
 
-    async def _fetch_from_any(self, declared: DeclarativeArtifact) -> StagedArtifact:
-        wanted = declared.artifact
-        name = partial_name(wanted, self.context.digest_policy.allowed)
-        if name is None or wanted.size is None:
-            return await self._try_sources(declared, None)
-        async with claim(self.context.staging, name, wanted.size) as partial:
-            if partial is not None and partial.is_whole:
-                arrival = Arrival(partial.path, wanted, self.context, partial)
-                # What is wrong with it is nobody's fault any more: it is thrown away, and the body
-                # fetched.
-                with suppress(IntegrityError):
-                    await arrival.finish_whole()
-                    return arrival.staged
-            return await self._try_sources(declared, partial)
 
-    async def _try_sources(
-        self, declared: DeclarativeArtifact, partial: Partial | None
-    ) -> StagedArtifact:
-        failures: list[Exception] = []
-        for source in self._in_order(declared):
-            for url in source.urls:
-                try:
-                    return await self._fetch(url, source.remote, declared, partial)
-                except (TransferError, IntegrityError) as error:
-                    failures.append(error)
-                    if isinstance(error, UnreachableError) and source.remote is not None:
-                        self._unreachable.add(source.remote.name)
-        if len(failures) == 1:
-            raise failures[0]
-        raise AllSourcesFailedError(declared.relative_path, failures)
-
-    def _in_order(self, declared: DeclarativeArtifact) -> list[Source]:
-        """Return the sources of an artifact in the order in which to try them."""
-        own = Source(declared.remote, declared.urls)
-        if not declared.alternates:
-            return [own]
-        return sorted(
-            [*declared.alternates, own],
-            key=lambda source: (
-                source.remote is not None
-                and source.remote is not declared.remote
-                and source.remote.name in self._unreachable
-            ),
-        )
-
-    async def _fetch(
-        self,
-        url: str,
-        remote: Remote | None,
-        declared: DeclarativeArtifact,
-        partial: Partial | None,
-    ) -> StagedArtifact:
-        if remote is None:
-            raise DeclarationError(f"{declared.relative_path}: no remote to fetch it with")
-        wanted: Artifact = declared.artifact
-        arrival = Arrival(url, wanted, self.context, partial)
-        request = FetchRequest(
-            url=url,
-            remote=remote,
-            size=wanted.size,
-            headers=declared.extra_data.get("headers", {}),
-        )
-        try:
-            await self.context.fetcher.stream(request, arrival)
-            return arrival.staged
-        except BaseException:
-            await arrival.leave()
-            raise
+def _sources(declared: DeclarativeArtifact) -> list[ByteSource]:
+    """Return the sources of an artifact by priority."""
+    headers = declared.extra_data.get("headers", {})
+    own = ByteSource(declared.remote, declared.urls, headers)
+    if not declared.alternates:
+        return [own]
+    return [
+        *(ByteSource(source.remote, source.urls, headers) for source in declared.alternates),
+        own,
+    ]

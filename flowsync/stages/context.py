@@ -5,10 +5,11 @@ ruling 2).
 """
 
 from collections.abc import Callable, Mapping
-from typing import Protocol
 
 import msgspec
 
+from flowsync.acquire.single_flight import SingleFlight
+from flowsync.acquire.sources import Cooling
 from flowsync.catalog.catalog import Catalog
 from flowsync.digest.pool import Hasher
 from flowsync.download.retry import Backoff
@@ -19,43 +20,8 @@ from flowsync.pipeline.budget import Account
 from flowsync.pipeline.stage import Stage
 from flowsync.runtime.executor import Executor
 from flowsync.stages.admission import check_declared
-from flowsync.stages.single_flight import SingleFlight
 from flowsync.stages.upstream import UpstreamMemory
 from flowsync.store.port import BlobStore
-
-
-class Digester(Protocol):
-    """Computes digests of files: a `Hasher`, or an `InlineHasher` where there are no hash workers."""
-
-    @property
-    def inline_limit(self) -> int:
-        """Bytes up to which a body is better hashed by whoever holds it."""
-
-    async def digest(
-        self, path: str, algorithms: frozenset[str], *, size: int | None = None
-    ) -> tuple[int, dict[str, str]]:
-        """Return the size in bytes and the digests of a file, as `Hasher.digest` does."""
-
-
-class TransferContext(Protocol):
-    """What downloads need of a run, in its own process (`RunContext`) or in a worker
-    (`WorkerContext`).
-    """
-
-    @property
-    def fetcher(self) -> Fetcher: ...
-    @property
-    def hasher(self) -> Digester: ...
-    @property
-    def digest_policy(self) -> DigestPolicy: ...
-    @property
-    def budget(self) -> Account: ...
-    @property
-    def single_flight(self) -> SingleFlight: ...
-    @property
-    def on_error(self) -> ErrorPolicy: ...
-    @property
-    def staging(self) -> str: ...
 
 
 class DownloadWorkers(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,6 +48,7 @@ class RunContext(msgspec.Struct, frozen=True, kw_only=True):
     digest_policy: DigestPolicy
     budget: Account
     single_flight: SingleFlight
+    cooling: Cooling
     on_error: ErrorPolicy = "fail"
     max_errors: int | None = None
     left_out: list[LeftOut]

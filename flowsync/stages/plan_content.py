@@ -5,6 +5,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
+from flowsync.acquire.single_flight import key
 from flowsync.catalog.versions.planned_changes import PlannedDownload, PlannedUnit
 from flowsync.declare import DeclarativeContent
 from flowsync.model.content import repo_key_id
@@ -12,7 +13,6 @@ from flowsync.pipeline.progress import Meter
 from flowsync.runtime.task_groups import task_group
 from flowsync.stages.artifact_downloader import ArtifactDownloader
 from flowsync.stages.leave_out import can_come_later
-from flowsync.stages.single_flight import key
 from flowsync.stages.stored_files import Bring, bringer
 
 if TYPE_CHECKING:
@@ -40,7 +40,6 @@ class PlanContent(ArtifactDownloader):
 
     async def run(self) -> None:
         """Take down each batch."""
-        self._unreachable.clear()
         self._bring_stored = bringer(self.context)
         slots = asyncio.Semaphore(self.max_concurrent_content)
         with self.meter("planning.content", "Planning Content") as meter:

@@ -91,6 +91,7 @@ def run_context(
         digest_policy=engine.digest_policy,
         budget=account,
         single_flight=engine.single_flight,
+        cooling=engine.cooling,
         on_error=options.on_error,
         max_errors=options.max_errors,
         left_out=left_out,

@@ -1,28 +1,35 @@
-"""The repair of blobs: their bytes fetched again from wherever they are said to be, verified, and
+"""The repair of blobs: their bytes brought again from wherever they are said to be, verified, and
 put in their place.
 
 Every URL of every source is tried, with the engine's own fetcher, its tries and its limits; the
-first body that has the recorded size and digests is taken. A source that has other bytes today is
-no source. Who the remote is, with its credentials, the caller knows; for one that he does not know,
-what the catalog records of it is used, which is all but secrets.
+first body that has the recorded size and digests is taken (`flowsync.acquire`). A source that has
+other bytes today is no source. Who the remote is, with its credentials, the caller knows; for one
+that the caller does not know, what the catalog records of it is used, which is all but secrets.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from functools import partial
 from typing import Final
 
+from msgspec.structs import replace
+
+from flowsync.acquire.acquire import Acquisition, Reception
+from flowsync.acquire.sources import ByteSource
 from flowsync.catalog.upkeep.verification import KnownSource, Stored
 from flowsync.engine.engine import Engine
 from flowsync.errors import (
+    AllSourcesFailedError,
     DeclarationError,
+    FlowsyncError,
     IntegrityError,
     SettingsError,
     StoreError,
     TransferError,
 )
-from flowsync.model.artifact import StagedArtifact
-from flowsync.model.remote import FetchRequest, Remote
-from flowsync.model.url import redact
+from flowsync.model.artifact import Artifact, StagedArtifact
+from flowsync.model.digest import DigestPolicy
+from flowsync.model.remote import Remote
 from flowsync.pipeline.progress import Meter
 from flowsync.runtime.task_groups import task_group
 
@@ -33,6 +40,9 @@ cannot be had.
 
 AT_ONCE: Final = 8
 """Artifacts that are fetched at a time."""
+
+_RECEPTION: Final = Reception(staged_only=True)
+"""What is stored of these bytes is what is to be replaced."""
 
 
 class Repairer:
@@ -45,10 +55,12 @@ class Repairer:
     ) -> None:
         self._store = engine.store
         self._catalog = engine.catalog
-        self._fetcher = engine.fetcher
-        self._folder = folder
+        ports = engine.acquire_ports(folder)
+        # What is recorded was computed here, so its BLAKE3 vouches whatever upstreams may declare.
+        allowed = DigestPolicy(ports.digest_policy.allowed | {"blake3"})
+        self._ports = replace(ports, digest_policy=allowed)
         self._find_remote = find_remote
-        self._remotes = dict(engine.alternate_remotes)
+        self._remotes: dict[str, Remote | FlowsyncError] = dict(engine.alternate_remotes)
         self._meter = meter
         self._slots = asyncio.Semaphore(AT_ONCE)
 
@@ -56,10 +68,11 @@ class Repairer:
         """Put the right blobs in their places; return why not, by the ids of the artifacts for
         which that was impossible.
         """
-        origins = await self._catalog.verification.origins([artifact.id for artifact in artifacts])
+        known = await self._catalog.verification.origins([artifact.id for artifact in artifacts])
+        await self._find_remotes({each.remote for sources in known.values() for each in sources})
         async with task_group() as group:
             tasks = {
-                artifact.id: group.create_task(self._fetch(artifact, origins.get(artifact.id, [])))
+                artifact.id: group.create_task(self._fetch(artifact, known.get(artifact.id, [])))
                 for artifact in artifacts
             }
         outcomes = {number: task.result() for number, task in tasks.items()}
@@ -96,46 +109,50 @@ class Repairer:
         await self._catalog.verification.mark(list(recorded))
         await self._store.release([str(artifact.blake3) for artifact in staged.values()])
 
-    async def _fetch(
-        self, artifact: Stored, origins: Sequence[KnownSource]
-    ) -> StagedArtifact | str:
+    async def _fetch(self, artifact: Stored, known: Sequence[KnownSource]) -> StagedArtifact | str:
         """Return the bytes of the artifact, staged, or why they cannot be had."""
-        if not origins:
+        if not known:
             return "no source of it is known"
-        failures: list[str] = []
-        async with self._slots:
-            for origin in origins:
-                for url in origin.urls:
-                    try:
-                        return await self._fetch_from(url, origin, artifact)
-                    except (TransferError, IntegrityError) as error:
-                        failures.append(str(error))
-                    except (SettingsError, DeclarationError) as error:
-                        failures.append(f"{redact(url)}: {error}")
-        return "; ".join(dict.fromkeys(failures))
-
-    async def _fetch_from(self, url: str, origin: KnownSource, artifact: Stored) -> StagedArtifact:
-        request = FetchRequest(
-            url=url,
-            remote=await self._remote(origin.remote),
-            headers=origin.headers,
-            expected={"sha256": artifact.sha256, "blake3": artifact.blake3},
-            size=artifact.size,
-            folder=self._folder,
+        wanted = Artifact(size=artifact.size, sha256=artifact.sha256, blake3=artifact.blake3)
+        sources = [self._source(each) for each in known]
+        acquisition = Acquisition(
+            self._ports,
+            artifact.sha256,
+            wanted,
+            sources,
+            _RECEPTION,
+            partial(self._meter.advance, 0),
         )
-        fetched = await self._fetcher.download(request)
-        self._meter.advance(1, fetched.size)
-        return StagedArtifact(
-            size=artifact.size,
-            sha256=artifact.sha256,
-            blake3=artifact.blake3,
-            file=fetched.path,
-        )
+        try:
+            async with self._slots:
+                staged = await acquisition.bring()
+        except AllSourcesFailedError as failed:
+            return "; ".join(dict.fromkeys(map(str, failed.failures)))
+        except (TransferError, IntegrityError, SettingsError, DeclarationError) as failure:
+            return str(failure)
+        assert isinstance(staged, StagedArtifact)
+        self._meter.advance(1)
+        return staged
 
-    async def _remote(self, name: str) -> Remote:
-        if name not in self._remotes:
+    def _source(self, known: KnownSource) -> ByteSource:
+        found = self._remotes.get(known.remote)
+        if isinstance(found, FlowsyncError):
+            return ByteSource(None, known.urls, known.headers, refused=found)
+        return ByteSource(found, known.urls, known.headers)
+
+    async def _find_remotes(self, names: Collection[str]) -> None:
+        """Find the remotes, or why they cannot be had."""
+        recorded = [name for name in names if name not in self._remotes and not self._given(name)]
+        if recorded:
+            self._remotes.update(await self._catalog.remotes.load(recorded))
+
+    def _given(self, name: str) -> bool:
+        """Say whether the caller gives the remote, or says why it cannot be had."""
+        try:
             given = None if self._find_remote is None else self._find_remote(name)
-            if given is None:
-                given = (await self._catalog.remotes.load([name]))[name]
+        except (SettingsError, DeclarationError) as error:
+            self._remotes[name] = error
+            return True
+        if given is not None:
             self._remotes[name] = given
-        return self._remotes[name]
+        return given is not None

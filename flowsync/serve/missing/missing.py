@@ -8,10 +8,10 @@ store.
    (`claims.py`); who waited finds the bytes stored.
 2. Bytes that are here already, under another path or by another process, are linked and not
    fetched.
-3. Sources are tried in order: alternate ones, then by priority, those without failures first. Each
-   is asked with its own remote: its credentials, its limits, its tries, through the engine's own
-   fetcher and under its own budget. One whose bytes were wrong is left alone for `cool_down`
-   seconds.
+3. Sources are tried as everywhere (`flowsync.acquire`): alternate ones, then by priority, those
+   without failures first, each with its own remote. One whose bytes were wrong, here or in a sync,
+   is left alone for `cool_down` seconds. What an interrupted sync has left is gone on from, and the
+   other way round.
 4. What is stored was verified; what a `streamed` remote gives is verified as well, and forgotten
    when the last reader has left.
 5. That something cannot be stored is logged and is no client's concern: he gets his bytes.
@@ -21,36 +21,38 @@ store.
 import asyncio
 import logging
 import os
+import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final
 
 from msgspec.structs import replace
 
+from flowsync.acquire.acquire import Acquisition, Reception
+from flowsync.acquire.sources import ByteSource
 from flowsync.catalog.queries.served_paths import ServedFile, ServingSource, own_policy
-from flowsync.digest.hashing import verify
 from flowsync.download.transfer.spool import fresh_path
 from flowsync.engine.engine import Engine
 from flowsync.errors import (
     CatalogError,
     DeclarationError,
+    DigestMismatchError,
     FlowsyncError,
-    IntegrityError,
     SettingsError,
     SizeMismatchError,
     StoreError,
     TransferError,
 )
-from flowsync.model.artifact import Artifact, StagedArtifact, StoredArtifact, staged_artifact
-from flowsync.model.remote import COOL_DOWN, FetchRequest, Remote
-from flowsync.model.url import redact
+from flowsync.model.artifact import Artifact, StagedArtifact, StoredArtifact
+from flowsync.model.remote import COOL_DOWN, Remote
 from flowsync.runtime.task_groups import task_group
 from flowsync.runtime.threads import in_thread
 from flowsync.serve.metrics import Metrics
 from flowsync.serve.missing.claims import claimed
 from flowsync.serve.missing.passage import Passage, PassageReader
-from flowsync.serve.refusals import all_failed, no_source
+from flowsync.serve.missing.passage_sink import PassageSink
+from flowsync.serve.refusals import no_source
 from flowsync.serve.scratch import Scratch
-from flowsync.stages.single_flight import key as digest_key
 from flowsync.store.blob_files import bring
 
 FindRemote = Callable[[str], Remote | None]
@@ -59,7 +61,9 @@ cannot be had.
 """
 
 FOLLOWED: Final = 30.0
-"""Seconds that clients wait for a sync to bring the bytes: proxies in front give up after sixty."""
+"""Seconds that clients wait for another task, as a sync, to bring the bytes: proxies in front give
+up after sixty.
+"""
 
 _log = logging.getLogger(__name__)
 
@@ -152,16 +156,17 @@ class Missing:
             and await self._here(passage, found, [source.artifact for source in sources], unread)
         ):
             return "found"
-        usable = [source for source in sources if not source.cooling]
+        usable = [source for source in sources if not self._cools(found, source)]
         if not usable:
             raise no_source(found, sources, unread)
+        streams = own_policy(sources) == "streamed" and found.blake3 is None
         lease = await self._engine.budget.acquire(found.size or 0)
         try:
-            brought = await self._once(passage, found, usable, unread)
+            brought = await self._once(passage, found, usable, keeps=not streams)
             if isinstance(brought, StoredArtifact):
                 await self._engine.catalog.serving.link(found, brought)
                 return "shared"
-            if own_policy(sources) == "streamed" and found.blake3 is None:
+            if streams:
                 if found.sha256 is None:
                     # Upstream never said which bytes are right. From now on these are.
                     await self._engine.catalog.serving.note_bytes(found, brought)
@@ -175,32 +180,42 @@ class Missing:
         passage: Passage,
         found: ServedFile,
         sources: Sequence[ServingSource],
-        unread: str | None,
+        *,
+        keeps: bool,
     ) -> StagedArtifact | StoredArtifact:
-        """Bring the bytes into the passage: those that a sync of the engine is fetching, or else
-        from the sources, and then for the syncs too.
+        """Bring the bytes into the passage: those that another task of the engine is bringing, or
+        else from the sources, and then for other tasks too.
         """
-        wanted = _wanted(found, sources[0])
-        digest = digest_key(wanted, self._engine.digest_policy.allowed)
-        passage.file.path = fresh_path(folder := await self._scratch.folder())
-        if digest is None or unread is not None:
-            return await self._fetch_from_any(passage, found, sources)
+        folder = await self._scratch.folder()
+        passage.file.path = fresh_path(folder)
+        wanted = [_wanted(found, source) for source in sources]
+        offers = [self._offer(source, each) for source, each in zip(sources, wanted, strict=True)]
+        recorded = {id(offer): source for offer, source in zip(offers, sources, strict=True)}
 
-        async def fetch() -> StagedArtifact:
-            following.reschedule(None)
-            return await self._fetch_from_any(passage, found, sources)
+        async def failed(offer: ByteSource, failure: Exception) -> None:
+            source = recorded[id(offer)]
+            _log.warning("source %s failed: %s", source.remote.name, failure)
+            if isinstance(failure, (DigestMismatchError, SizeMismatchError)):
+                await self._engine.catalog.serving.mark_failed(source)
 
-        following = asyncio.timeout(FOLLOWED)
-        try:
-            async with following:
-                brought = await self._engine.single_flight.bring(digest, wanted, folder, fetch)
-        except TimeoutError:
-            if not following.expired():
-                raise
-            return await self._fetch_from_any(passage, found, sources)
+        refuses = self._engine.digest_policy.refuses
+        acquisition = Acquisition(
+            self._engine.acquire_ports(folder),
+            found.relative_path,
+            next((each for each in wanted if not refuses(each.digests())), wanted[0]),
+            offers,
+            Reception(
+                new_sink=partial(PassageSink, passage),
+                failed=failed,
+                patience=FOLLOWED,
+                staged_only=found.blake3 is not None,
+                keeps=keeps,
+            ),
+        )
+        brought = await acquisition.bring()
         if passage.settled or await self._take(passage, brought):
             return brought
-        return await self._fetch_from_any(passage, found, sources)
+        return await acquisition.fetch()
 
     async def _take(self, passage: Passage, here: StagedArtifact | StoredArtifact) -> bool:
         """Let readers have bytes that are here; return whether they can be had."""
@@ -223,19 +238,6 @@ class Missing:
             return False
         return name in files and await passage.take_file(files[name], size, own=True)
 
-    async def _fetch_from_any(
-        self, passage: Passage, found: ServedFile, sources: Sequence[ServingSource]
-    ) -> StagedArtifact:
-        failures: list[FlowsyncError] = []
-        for source in sources:
-            try:
-                return await self._fetch(passage, found, source)
-            except (TransferError, IntegrityError, DeclarationError, SettingsError) as failure:
-                _log.warning("source %s failed: %s", source.remote.name, failure)
-                failures.append(failure)
-                await passage.settle()
-        raise all_failed(found, failures)
-
     async def _here(
         self,
         passage: Passage,
@@ -256,39 +258,21 @@ class Missing:
                 return True
         return False
 
-    async def _fetch(
-        self, passage: Passage, found: ServedFile, source: ServingSource
-    ) -> StagedArtifact:
-        wanted = _wanted(found, source)
-        self._engine.digest_policy.check_expected(found.relative_path, wanted.digests())
-        remote = self._with_credentials(source.remote)
-        failures: list[Exception] = []
-        size = found.size if wanted.size is None else wanted.size
-        for url in source.urls:
-            request = FetchRequest(url=url, remote=remote, size=size, headers=source.headers)
-            try:
-                await self._engine.fetcher.stream(request, passage)
-                digests = await self._verified(passage, wanted, redact(url))
-            except (TransferError, IntegrityError) as failure:
-                failures.append(failure)
-                await passage.restart()
-                if isinstance(failure, IntegrityError):
-                    await self._engine.catalog.serving.mark_failed(source)
-                continue
-            passage.vouch(passage.received)
-            return staged_artifact(passage.received, digests, file=passage.file.path)
-        raise all_failed(found, failures)
+    def _offer(self, source: ServingSource, wanted: Artifact) -> ByteSource:
+        try:
+            remote = self._with_credentials(source.remote)
+        except (SettingsError, DeclarationError) as refused:
+            return ByteSource(None, source.urls, source.headers, wanted, refused)
+        return ByteSource(remote, source.urls, source.headers, wanted)
 
-    async def _verified(self, passage: Passage, wanted: Artifact, shown: str) -> dict[str, str]:
-        if wanted.size is not None and passage.received != wanted.size:
-            raise SizeMismatchError(shown, wanted.size, passage.received)
-        allowed = self._engine.digest_policy.allowed
-        expected = {name: value for name, value in wanted.digests().items() if name in allowed}
-        _, digests = await self._engine.hasher.digest(
-            passage.file.path, frozenset(expected), size=passage.received
+    def _cools(self, found: ServedFile, source: ServingSource) -> bool:
+        """Say whether the source gave wrong bytes lately, to this server or to another task of the
+        engine.
+        """
+        wanted, now = _wanted(found, source), time.monotonic()
+        return source.cooling or self._engine.cooling.gave_wrong_bytes(
+            source.urls, wanted, now, self._cool_down
         )
-        verify(shown, expected, digests)
-        return digests
 
     async def _store(self, found: ServedFile, staged: StagedArtifact) -> str:
         store, catalog = self._engine.store, self._engine.catalog
@@ -313,6 +297,10 @@ class Missing:
 
 
 def _wanted(found: ServedFile, source: ServingSource) -> Artifact:
-    if found.sha256 is None:
-        return source.artifact
-    return replace(source.artifact, sha256=found.sha256)
+    """Return what the source declares of the bytes, and what is known of them besides."""
+    declared = source.artifact
+    return replace(
+        declared,
+        sha256=declared.sha256 if found.sha256 is None else found.sha256,
+        size=found.size if declared.size is None else declared.size,
+    )

@@ -19,10 +19,10 @@ from collections.abc import AsyncGenerator
 from typing import Final
 
 from flowsync.errors import FlowsyncError, SizeMismatchError
-from flowsync.model.fetch import Held
 from flowsync.runtime.threads import in_thread
 from flowsync.serve.http.ranges import Slice
 from flowsync.serve.missing.passage_file import PassageFile
+from flowsync.store.partials import Partial
 
 HELD_BACK: Final = 64 * 1024
 """Bytes at the end of a whole body that wait for its digests."""
@@ -38,8 +38,8 @@ class BrokenPassageError(ConnectionError):
 
 
 class Passage:
-    """One body. The sink of the transfer that brings it, and what its readers read; `file` is where
-    it lies until somebody moves it.
+    """One body: what its transfers bring (`passage_sink.py`), and what its readers read. `file` is
+    where it lies until it is moved.
     """
 
     def __init__(self, size: int | None = None) -> None:
@@ -55,15 +55,17 @@ class Passage:
         self._writing: asyncio.Task[None] | None = None
         self._changed: asyncio.Future[None] | None = None
 
-    # --- the sink ---
+    # --- what comes ---
 
-    @property
-    def held(self) -> Held | None:
-        """A passage begins with nothing."""
-        return None
+    def begin(self, partial: Partial | None, url: str, validator: str | None) -> None:
+        """Take the next bytes for the first of the body of `url`, which the partial is to keep."""
+        self._pending, self._pending_size, self.received = [], 0, 0
+        self.file.begin(partial, url, validator)
 
-    def begin(self, validator: str | None) -> None:
-        """Take no note: a passage lasts as long as its transfer."""
+    def resume(self, partial: Partial) -> None:
+        """Take the next bytes for those behind the partial's."""
+        self.received = partial.size
+        self.file.resume(partial)
 
     async def write(self, chunk: bytes) -> None:
         """Take the next bytes; wait only while too many wait to be written."""
@@ -75,9 +77,6 @@ class Passage:
             self._writing = asyncio.create_task(self._write())
         elif self._pending_size >= _BLOCK:
             await self._written()
-
-    def direct(self, size: int) -> None:
-        """Take nothing past `write`: readers follow what comes."""
 
     async def restart(self) -> None:
         """Begin again at the first byte."""

@@ -7,15 +7,21 @@ to a bound: what cannot be stored can still be passed on.
 When a body is fetched again from its first byte, what readers took already is compared with what
 comes now: as long as both are equal, it is as if nothing had happened. Where they differ, `append`
 says so, and the file holds the new bytes from there on.
+
+The first body that comes may belong to a partial, and so be kept when it breaks off. What takes its
+place does not: it lies in a file of its own.
 """
 
 import errno
 import os
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
 from flowsync.download.transfer.spool_file import store_error
 from flowsync.serve.files.reading import open_whole
+from flowsync.store.failures import store_errors
+from flowsync.store.partials import Partial
 
 LARGEST_IN_MEMORY: Final = 64 << 20
 """Bytes of a body that is passed on although the disk is full."""
@@ -36,6 +42,53 @@ class PassageFile:
         self.position = self.end = 0
         self._file: int | None = None
         self._in_memory = False
+        self._own_path = ""
+        self._partial: Partial | None = None
+        self._start: Callable[[], None] | None = None
+
+    def goes_on_from(self, partial: Partial) -> bool:
+        """Say whether the bytes of the partial may become, or are, those of this file."""
+        return self._file is None or (self._partial is partial and self.end == partial.size)
+
+    def begin(self, partial: Partial | None, url: str, validator: str | None) -> None:
+        """Let the next bytes be the first of the body of `url`, which the partial is to keep."""
+
+        def start() -> None:
+            self.detach()
+            self.position = 0
+            if partial is not None and self._file is None:
+                partial.begin(url, validator).close()
+                self._attach(partial)
+
+        self._start = start
+
+    def resume(self, partial: Partial) -> None:
+        """Let the next bytes be those behind the partial's, which this file has from then on."""
+
+        def start() -> None:
+            if self._file is None:
+                self._attach(partial)
+                self.position = self.end = partial.size
+
+        self._start = start
+
+    def detach(self) -> None:
+        """Leave the partial without its bytes: no body goes on from them. Raise `StoreError`."""
+        partial, self._partial = self._partial, None
+        if partial is not None:
+            with store_errors(f"cannot set {partial.path} aside"):
+                os.rename(partial.path, self._own_path)
+                self.path = self._own_path
+                partial.empty()
+
+    def take(self, folder: str) -> None:
+        """Take the partial, whose bytes were verified, into a staging folder. Raise
+        `StoreError`.
+        """
+        partial, self._partial = self._partial, None
+        if partial is not None:
+            with store_errors(f"cannot move {partial.path}"):
+                self.path = partial.move(folder)
 
     def append(self, block: bytes) -> bool:
         """Write the next bytes; return whether they are those that were there before, or come
@@ -44,7 +97,7 @@ class PassageFile:
         try:
             return self._append(block)
         except OSError as error:
-            if error.errno not in _FULL or self._in_memory:
+            if error.errno not in _FULL or self._in_memory or self.end > LARGEST_IN_MEMORY:
                 raise store_error(self.path, error) from error
         try:
             self._move_to_memory()
@@ -54,8 +107,12 @@ class PassageFile:
 
     def finish(self) -> bool:
         """Take note that the body is whole; return whether it is no shorter than the one before, of
-        which the rest is cut off.
+        which the rest is cut off. Raise a `StoreError`.
         """
+        try:
+            self._run_start()
+        except OSError as error:
+            raise store_error(self.path, error) from error
         longer, self.end = self.end > self.position, self.position
         if self._file is not None and longer:
             os.ftruncate(self._file, self.position)
@@ -72,10 +129,10 @@ class PassageFile:
             self._file = None
 
     def discard(self) -> None:
-        """Remove the name of what was not stored; readers have the file open. What cannot be
-        removed goes with the folder.
+        """Remove the name of what was not stored, unless a partial keeps it; readers have the file
+        open. What cannot be removed goes with the folder.
         """
-        if not self._in_memory:
+        if not self._in_memory and self._partial is None:
             with suppress(OSError):
                 os.unlink(self.path)
 
@@ -100,12 +157,26 @@ class PassageFile:
             os.close(memory)
         else:
             self._file = memory
-        with suppress(FileNotFoundError):
-            os.unlink(self.path)
+        partial, self._partial = self._partial, None
+        if partial is not None:
+            partial.empty()
+        else:
+            with suppress(FileNotFoundError):
+                os.unlink(self.path)
         self.path = f"/proc/{os.getpid()}/fd/{self._file}"
         self._in_memory = True
 
+    def _attach(self, partial: Partial) -> None:
+        self._file = os.open(partial.path, os.O_RDWR | os.O_CLOEXEC)
+        self._own_path, self.path, self._partial = self.path, partial.path, partial
+
+    def _run_start(self) -> None:
+        start, self._start = self._start, None
+        if start is not None:
+            start()
+
     def _append(self, block: bytes) -> bool:
+        self._run_start()
         if self._file is None:
             self._file = os.open(
                 self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600

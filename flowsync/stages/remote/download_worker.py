@@ -21,6 +21,8 @@ from typing import Final
 import msgspec
 import uvloop
 
+from flowsync.acquire.single_flight import SingleFlight
+from flowsync.acquire.sources import Cooling
 from flowsync.digest.inline import InlineHasher
 from flowsync.download.fetcher import open_fetcher
 from flowsync.download.retry import Backoff
@@ -33,7 +35,6 @@ from flowsync.pipeline.remote.segment_worker import answer
 from flowsync.runtime.executor import Wanted
 from flowsync.stages.remote.codecs import WorkerDeclarationCodec
 from flowsync.stages.remote.impatient_downloader import HastyDownloader, Pulse, WatchedFetcher
-from flowsync.stages.single_flight import SingleFlight
 
 CONCURRENT_CONTENT: Final = 200
 """Contents of a batch that are handled at a time: all of them."""
@@ -63,6 +64,7 @@ class DownloadContext(msgspec.Struct, frozen=True, kw_only=True):
     digest_policy: DigestPolicy
     budget: Account
     single_flight: SingleFlight
+    cooling: Cooling
     on_error: ErrorPolicy
     staging: str
 
@@ -95,6 +97,7 @@ class _Place:
         self._opened = AsyncExitStack()
         self._fetchers: dict[_Settings, Fetcher] = {}
         self._single_flight = SingleFlight()
+        self._cooling = Cooling()
 
     def download(self, question: BatchRequest, is_wanted: Wanted) -> bytes:
         return self._runner.run(self._download(question, is_wanted))
@@ -110,6 +113,7 @@ class _Place:
             digest_policy=DigestPolicy(terms.allowed_digests),
             budget=Budget().account(),
             single_flight=self._single_flight,
+            cooling=self._cooling,
             on_error=terms.on_error,
             staging=terms.staging,
         )

@@ -31,6 +31,7 @@ from typing import Final
 
 import msgspec
 
+from flowsync.acquire.single_flight import Flight, Key, key
 from flowsync.declare import DeclarativeArtifact, DeclarativeContent
 from flowsync.model.artifact import StagedArtifact
 from flowsync.model.remote import Remote
@@ -39,7 +40,6 @@ from flowsync.stages.context import BoundStage, DownloadWorkers
 from flowsync.stages.remote.class_names import is_at_home
 from flowsync.stages.remote.codecs import DeclarationCodec
 from flowsync.stages.remote.download_worker import Terms, download_batch
-from flowsync.stages.single_flight import Flight, Key, key
 
 LARGEST_CONTENT: Final = 1 << 20
 """Bytes of a content that a worker is given at most."""

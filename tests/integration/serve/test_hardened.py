@@ -196,11 +196,14 @@ async def test_no_secret_of_a_remote_is_in_an_answer_or_a_log(
         assert "someone" not in text
 
 
+@pytest.mark.parametrize("size", [4, 9])
 async def test_a_full_disk_keeps_no_client_from_its_bytes(
-    tmp_path: Path, conninfo: str, upstream: Upstream, publish: Publish
+    size: int, tmp_path: Path, conninfo: str, upstream: Upstream, publish: Publish
 ) -> None:
-    """What cannot be stored is passed on all the same."""
-    body = LARGE * 4
+    """What cannot be stored is passed on all the same, also what is large enough to be kept when
+    it breaks off.
+    """
+    body = LARGE * size
     with mounted(tmp_path / "disk", "-t", "tmpfs", "-o", "size=2m", "tmpfs"):
         async with Engine(tmp_path / "disk" / "home", database_url=conninfo) as engine:
             remote = Remote(name="files", url=publish({"a": body}), policy="on_demand")

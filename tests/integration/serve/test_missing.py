@@ -9,7 +9,8 @@ import resource
 
 import pytest
 
-from flowsync import Engine
+from flowsync import Engine, Remote
+from flowsync.errors import SettingsError
 from flowsync.serve.app import ContentServer, ServerLimits
 from tests.integration.serve.conftest import Client, read_reply
 from tests.integration.sync.conftest import Publish, Sync, paths
@@ -281,6 +282,40 @@ async def test_the_next_source_serves_when_the_first_cannot(
     assert not first.complete or first.body == LARGE
     assert (again.status, again.body) == (200, LARGE)
     assert (lost.status, lost.body) == (200, b"two")
+
+
+async def test_a_source_whose_credentials_cannot_be_had_is_passed_over(
+    engine: Engine, upstream: Upstream, publish: Publish, file_sync: Sync
+) -> None:
+    await file_sync(publish({"a": b"one"}), remote={**ON_DEMAND, "name": "first"}).acreate()
+    upstream.put("/copy/a", b"one")
+    second = upstream.put("/copy/PULP_MANIFEST", upstream._bodies["/PULP_MANIFEST"].body)
+    await file_sync(second, remote={**ON_DEMAND, "name": "second"}).acreate()
+
+    def find_remote(name: str) -> Remote | None:
+        if name == "first":
+            raise SettingsError("the environment variable PASSWORD is not set")
+        return None
+
+    async with ContentServer(engine, find_remote=find_remote) as server:
+        reply = await Client(server.addresses[0][1]).get("/files/a")
+
+    assert (reply.status, reply.body) == (200, b"one")
+    assert (upstream.count("/a"), upstream.count("/copy/a")) == (0, 1)
+
+
+async def test_that_no_source_answers_in_time_is_said(
+    upstream: Upstream, publish: Publish, file_sync: Sync, client: Client
+) -> None:
+    remote = {**ON_DEMAND, "stall_timeout": 0.3}
+    await file_sync(publish({"a": b"one"}), remote={**remote, "name": "first"}).acreate()
+    second = upstream.put("/copy/PULP_MANIFEST", upstream._bodies["/PULP_MANIFEST"].body)
+    await file_sync(second, remote={**remote, "name": "second"}).acreate()
+    upstream.always("/a", Hang())
+    upstream.always("/copy/a", Hang())
+
+    assert (await client.get("/files/a")).status == 504
+    assert (upstream.count("/a"), upstream.count("/copy/a")) == (1, 1)
 
 
 async def test_a_body_that_breaks_off_is_continued_within_the_answer(

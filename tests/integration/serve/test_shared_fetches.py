@@ -1,6 +1,7 @@
 """Bytes that a sync and clients of the server want at once: upstream is asked for them once."""
 
 import asyncio
+import resource
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,36 @@ async def test_clients_get_what_a_sync_is_fetching(
     assert syncing.result() is not None
     assert upstream.count("/a") == 1
     assert await paths(engine, "copy") == {"a": True}
+
+
+async def test_a_sync_and_a_thousand_clients_ask_upstream_once(
+    engine: Engine,
+    upstream: Upstream,
+    publish: Publish,
+    file_sync: Sync,
+    client: Client,
+    server: ContentServer,
+) -> None:
+    url = publish({"a": LARGE, "b": b"other"})
+    await file_sync(url, remote=ON_DEMAND).acreate()
+    upstream.script("/a", Hold())
+    # Each takes three descriptors here: those of the client, of the server, and of the file.
+    descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    clients = min(1000, (descriptors - 200) // 4)
+
+    async with asyncio.TaskGroup() as group:
+        asking = [group.create_task(client.get("/files/a")) for _ in range(clients // 2)]
+        await asyncio.to_thread(upstream.wait_for, 1, "/a")
+        syncing = group.create_task(file_sync(url, name="copy").acreate())
+        await asyncio.to_thread(upstream.wait_for, 1, "/b")
+        asking += [group.create_task(client.get("/files/a")) for _ in range(clients // 2)]
+        upstream.release()
+
+    await settled(server)
+    assert all(reply.result().body == LARGE for reply in asking)
+    assert syncing.result() is not None
+    assert upstream.count("/a") == 1
+    assert await paths(engine, "copy") == {"a": True, "b": True}
 
 
 @pytest.mark.parametrize("workers", [0, 1])

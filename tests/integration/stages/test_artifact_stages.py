@@ -6,9 +6,20 @@ from pathlib import Path
 
 import pytest
 
-from flowsync import Artifact, DeclarativeContent, DigestPolicy, Engine, StoredArtifact
+from flowsync import (
+    Artifact,
+    DeclarativeContent,
+    DeclarativeVersion,
+    DigestPolicy,
+    Engine,
+    NewVersion,
+    QueryExistingArtifacts,
+    Repository,
+    Stage,
+    StoredArtifact,
+)
 from flowsync.errors import AllSourcesFailedError, DigestMismatchError, UnsupportedDigestError
-from tests.integration.stages.conftest import declare, declare_artifact, remote, sync
+from tests.integration.stages.conftest import Given, declare, declare_artifact, remote, sync
 from tests.upstream.behaviours import Hold, Status
 from tests.upstream.server import Upstream
 
@@ -153,6 +164,27 @@ async def test_only_forbidden_digests_refuse_a_download(engine: Engine, upstream
         await sync(
             engine, [declare("one", declare_artifact(remote(), url, path="body", artifact=weak))]
         ).acreate()
+
+    assert upstream.count() == 0
+
+
+class Unasked(DeclarativeVersion):
+    """A sync that does not look for what is stored, and so checks no digest before it fetches."""
+
+    def pipeline_stages(self, new_version: NewVersion) -> list[Stage]:
+        stages = super().pipeline_stages(new_version)
+        return [stage for stage in stages if not isinstance(stage, QueryExistingArtifacts)]
+
+
+async def test_only_forbidden_digests_refuse_a_download_in_every_pipeline(
+    engine: Engine, upstream: Upstream
+) -> None:
+    url = upstream.put("/body", b"body")
+    weak = Artifact(md5=hashlib.md5(b"body").hexdigest())
+    items = [declare("one", declare_artifact(remote(), url, path="body", artifact=weak))]
+
+    with pytest.raises(UnsupportedDigestError, match="body: only md5 declared"):
+        await Unasked(Given(items), Repository(name="things"), engine=engine).acreate()
 
     assert upstream.count() == 0
 

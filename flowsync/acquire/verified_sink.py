@@ -3,12 +3,11 @@
 The digests are checked in `finish`, which the fetcher calls while it can still try again: a wrong
 body is a failed try like a broken one. Bodies up to the hasher's inline limit stay in memory and
 are hashed at once; larger ones go to a file. What threads bring past the loop they hash on the way
-and hand on to the disk; other files are hashed by path in another process when they are whole
-(design, ruling 8).
+and hand on to the disk; other files are hashed by path in another process when they are whole.
 
-With a partial the file is that one, and what another run left in it is where this one goes on, if
-it asks the same URL. Other bytes stay until a body begins to arrive in their place. A wrong body is
-thrown away at once, so that nobody ever goes on from it.
+With a partial the file is that one, and what another transfer left in it is where this one goes on,
+if it asks the same URL. Other bytes stay until a body begins to arrive in their place. A wrong body
+is thrown away at once, so that no transfer ever goes on from it.
 
 Decided: what comes past the loop is hashed on the way, because its threads have the bytes at hand
 and all cores take part. Syncs of 40 files of 64 MiB on two cores, medians of five in turns: 3.3 s,
@@ -17,37 +16,61 @@ barrier, writing to the disk begins when a batch waits for it: 3.7 s. What comes
 hashed on its way: one file of 1 GiB took 4.7 instead of 3.2 s then.
 """
 
+from collections.abc import Mapping
+from typing import Protocol
+
+from flowsync.acquire.ports import AcquireContext, Digester
 from flowsync.digest.hashing import complete, digest_bytes, verify
 from flowsync.download.transfer.spool import Spool, fresh_path
 from flowsync.download.transfer.spool_file import SpoolFile
 from flowsync.errors import IntegrityError, SizeMismatchError
 from flowsync.model.artifact import Artifact, StagedArtifact, staged_artifact
-from flowsync.model.fetch import Held
+from flowsync.model.fetch import Held, Sink
 from flowsync.model.url import redact
 from flowsync.runtime.threads import in_thread
-from flowsync.stages.context import TransferContext
 from flowsync.store.durability import flush_ahead
 from flowsync.store.partials import Partial
 
 
-class Arrival(Spool):
-    """The sink of one artifact's body. After `finish`, `staged` is the verified artifact; without
-    it, `leave` is due.
+class ByteSink(Sink, Protocol):
+    """A sink that verifies what it takes. `finish` raises `SizeMismatchError` or
+    `DigestMismatchError` for a wrong body.
+    """
+
+    @property
+    def staged(self) -> StagedArtifact:
+        """The verified artifact, after `finish` or `finish_whole`. Raise `IntegrityError` for wrong
+        bytes that `finish` let pass.
+        """
+
+    async def finish_whole(self) -> None:
+        """Do with the partial, which is whole, what `finish` does with a body that came."""
+
+    async def leave(self) -> None:
+        """End without the body. What a partial has of it is for others to go on from, all else is
+        removed.
+        """
+
+
+class VerifiedSink(Spool):
+    """The sink of one body, which is to have the size and the digests that `wanted` declares;
+    `expected` are those digests that may vouch for it. After `finish`, `staged` is the verified
+    artifact; without it, `leave` is due.
     """
 
     def __init__(
-        self, url: str, wanted: Artifact, context: TransferContext, partial: Partial | None = None
+        self,
+        context: AcquireContext,
+        url: str,
+        wanted: Artifact,
+        expected: Mapping[str, str],
+        partial: Partial | None = None,
     ) -> None:
         super().__init__(context.staging, context.hasher.inline_limit if partial is None else 0)
-        allowed = context.digest_policy.allowed
         self._url = url
         self._shown = redact(url)
         self._wanted = wanted
-        self._expected = {
-            algorithm: value
-            for algorithm, value in wanted.digests().items()
-            if algorithm in allowed
-        }
+        self._expected = expected
         self._hasher = context.hasher
         self._partial = partial
         self._validator: str | None = None
@@ -73,15 +96,11 @@ class Arrival(Spool):
         await self._stage()
 
     async def finish_whole(self) -> None:
-        """Do with the partial, which is whole, what `finish` does with a body that came."""
         assert self._partial is not None
         self.path, self.size = self._partial.path, self._partial.size
         await self._stage()
 
     async def leave(self) -> None:
-        """End without the body. What a partial has of it is for others to go on from, all else is
-        removed.
-        """
         if self._partial is None:
             await self.discard()
         else:
@@ -111,14 +130,33 @@ class Arrival(Spool):
         self.staged = staged_artifact(self.size, digests, file=self.path, body=self.body)
 
     async def _verified(self) -> dict[str, str]:
-        if self._wanted.size is not None and self.size != self._wanted.size:
-            raise SizeMismatchError(self._shown, self._wanted.size, self.size)
-        algorithms = frozenset(self._expected)
-        if self.path is None:
-            digests = digest_bytes(self.body or b"", algorithms)
-        elif self.digests:
-            digests = self.digests
-        else:
-            _, digests = await self._hasher.digest(self.path, algorithms, size=self.size)
+        if self.path is not None and not self.digests:
+            return await verified_file(
+                self._hasher, self.path, self.size, self._wanted, self._expected, self._shown
+            )
+        _check_size(self._shown, self._wanted, self.size)
+        digests = self.digests or digest_bytes(self.body or b"", self._expected)
         verify(self._shown, self._expected, digests)
         return digests
+
+
+async def verified_file(
+    hasher: Digester,
+    path: str,
+    size: int,
+    wanted: Artifact,
+    expected: Mapping[str, str],
+    shown: str,
+) -> dict[str, str]:
+    """Return the digests of a file of `size` bytes that came from what errors call `shown`. Raise
+    `SizeMismatchError` or `DigestMismatchError` when it is not what is wanted.
+    """
+    _check_size(shown, wanted, size)
+    _, digests = await hasher.digest(path, frozenset(expected), size=size)
+    verify(shown, expected, digests)
+    return digests
+
+
+def _check_size(shown: str, wanted: Artifact, size: int) -> None:
+    if wanted.size is not None and size != wanted.size:
+        raise SizeMismatchError(shown, wanted.size, size)

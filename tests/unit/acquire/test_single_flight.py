@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from flowsync.acquire.single_flight import SingleFlight, key
 from flowsync.errors import UnreachableError
-from flowsync.model.artifact import Artifact, StagedArtifact
-from flowsync.stages.single_flight import SingleFlight, key
+from flowsync.model.artifact import Artifact, StagedArtifact, StoredArtifact
 
 BODY = b"body"
 SHA256 = hashlib.sha256(BODY).hexdigest()
@@ -29,9 +29,23 @@ class World:
         self.flight = SingleFlight()
         self._begun = asyncio.Condition()
 
-    async def want(self, run: int, artifact: Artifact = WANTED) -> StagedArtifact:
+    async def want(
+        self,
+        run: int,
+        artifact: Artifact = WANTED,
+        *,
+        patience: float | None = None,
+        staged_only: bool = False,
+    ) -> StagedArtifact:
         folder = self.folders[run]
-        shared = await self.flight.bring(KEY, artifact, str(folder), self._fetch(folder))
+        shared = await self.flight.bring(
+            KEY,
+            artifact,
+            str(folder),
+            self._fetch(folder),
+            patience=patience,
+            staged_only=staged_only,
+        )
         assert isinstance(shared, StagedArtifact)
         return shared
 
@@ -200,3 +214,44 @@ def test_key_is_the_strongest_digest_that_is_allowed() -> None:
     assert key(artifact, frozenset({"sha256", "sha512"})) == ("sha512", "2" * 128)
     assert key(artifact, frozenset({"sha256"})) is None
     assert key(Artifact(size=4), frozenset({"sha256"})) is None
+
+
+async def test_whose_patience_ends_fetches_beside_the_leader(world: World) -> None:
+    leader = asyncio.create_task(world.want(0))
+    await settle()
+    follower = asyncio.create_task(world.want(1, patience=0.0))
+    await world.fetching(2)
+    world.fetches[1].set_result(None)
+
+    assert content(await follower) == BODY
+    assert not leader.done()
+    world.fetches[0].set_result(None)
+    await leader
+
+
+async def test_patience_is_over_when_the_own_fetch_begins(world: World) -> None:
+    alone = asyncio.create_task(world.want(0, patience=0.0))
+    await settle()
+    world.fetches[0].set_result(None)
+
+    assert content(await alone) == BODY
+
+
+async def test_who_wants_what_is_staged_takes_nothing_that_is_recorded(world: World) -> None:
+    stored = StoredArtifact(id=1, size=4, sha256=SHA256, blake3="0" * 64)
+    with world.flight.under_way():
+        saver = world.flight.take_lead(KEY)
+        assert saver is not None
+        following = asyncio.create_task(world.want(0, staged_only=True))
+        await settle()
+        await saver.land(stored)
+        saver.end()
+        await world.fetching(1)
+        world.fetches[0].set_result(None)
+        first = content(await following)
+
+        later = asyncio.create_task(world.want(1, staged_only=True))
+        await world.fetching(2)
+        world.fetches[1].set_result(None)
+
+    assert (first, content(await later)) == (BODY, BODY)

@@ -1,21 +1,20 @@
 """Bytes that several want at once, fetched once: one leads, the others follow and get what the
 leader got.
 
-1. The same bytes are those with the same declared digest, the strongest that the policy allows. Who
-   declares more than the leader's bytes can vouch for (another size, or a digest that was not
-   computed) fetches for himself.
-2. Each follower gets a file of his own, in his own run's folder, before the leader's artifact moves
-   on; so nobody ever holds a path that somebody else may move or remove. A body in memory is shared
-   as it is.
+1. The same bytes are those with the same declared digest, the strongest that the policy allows. A
+   follower that declares more than the leader's bytes can vouch for (another size, or a digest that
+   was not computed) fetches for itself.
+2. Each follower gets a file of its own, in its own folder, before the leader's artifact moves on;
+   so no path is held that another may move or remove. A body in memory is shared as it is.
 3. Of a leader that fails or is cancelled the followers learn only that it is their turn: one of
-   them leads now, with his own URLs, remote and tries.
-4. Who leads may have the bytes fetched elsewhere, by a worker process: he takes the lead before he
+   them leads now, with its own URLs, remote and tries.
+4. A leader may have the bytes fetched elsewhere, by a worker process: it takes the lead before it
    asks for them (`take_lead`).
 5. Bytes that wait to be recorded are shared from their file. While they are being recorded the
-   saver leads: whoever comes then waits, and gets what is recorded (`take_over`).
+   saver leads: who comes then waits, and gets what is recorded (`take_over`).
 6. What is recorded is remembered for every run that was under way then, as it may have asked the
    catalog before; at most `REMEMBERED` artifacts a run, the newest, and no longer than the run
-   (`under_way`): afterwards somebody may remove them.
+   (`under_way`): afterwards a clean-up may remove them.
 
 Decided: files are shared by hard link, in a thread, and by copy where the file system knows no
 links. What was staged is never written again, so the names of one file do not disturb each other.
@@ -68,37 +67,55 @@ class SingleFlight:
         self._landed: WeakValueDictionary[Key, Shared] = WeakValueDictionary()
         self._under_way: list[deque[StoredArtifact]] = []
 
-    async def bring(self, wanted: Key, artifact: Artifact, folder: str, fetch: Fetch) -> Shared:
-        """Return the bytes of `artifact`, staged in `folder`: shared with whoever fetches them
-        already, else by `fetch`.
+    async def bring(
+        self,
+        wanted: Key,
+        artifact: Artifact,
+        folder: str,
+        fetch: Fetch,
+        *,
+        patience: float | None = None,
+        staged_only: bool = False,
+    ) -> Shared:
+        """Return the bytes of `artifact`, staged in `folder`: shared with the task that fetches
+        them already, else by `fetch`.
+
+        Others are followed for `patience` seconds at most, then `fetch` brings the bytes beside
+        them. `staged_only` is for those who know that the stored bytes are not to be had.
 
         Raise what `fetch` raises. Cancelling a leader hands the lead on.
         """
+        kinds = StagedArtifact if staged_only else (StagedArtifact, StoredArtifact)
+        until = None if patience is None else asyncio.get_running_loop().time() + patience
         while True:
             flight, landed = self._in_the_air(wanted), self._landed.get(wanted)
             if flight is not None:
-                shared = await flight.follow(folder)
-                if shared is not None and _vouches(shared, artifact):
+                try:
+                    async with asyncio.timeout_at(until):
+                        shared = await flight.follow(folder)
+                except TimeoutError:
+                    return await fetch()
+                if isinstance(shared, kinds) and _vouches(shared, artifact):
                     return shared
                 if flight.landed:
                     # The leader has bytes that this one cannot use, or cannot have.
                     return await fetch()
                 continue
-            if landed is not None and _vouches(landed, artifact):
+            if isinstance(landed, kinds) and _vouches(landed, artifact):
                 (shared,) = await _share_out(landed, [folder])
                 if shared is not None:
                     return shared
                 if self._in_the_air(wanted) or self._landed.get(wanted) is not landed:
-                    # The saver took the bytes over in the meantime: he leads now, or has landed.
+                    # The saver took the bytes over in the meantime: it leads now, or has landed.
                     continue
             return await self._lead(wanted, fetch)
 
     def take_lead(self, wanted: Key) -> "Flight | None":
-        """Take the lead for bytes that nobody fetches, or has, yet; `None` when somebody does:
-        `bring` then shares with him.
+        """Take the lead for bytes that no task fetches, or has, yet; `None` when one does: `bring`
+        then shares with it.
 
-        For whoever has them fetched elsewhere. He must not wait for anything that his followers may
-        hold, such as leases of the budget.
+        For leaders that have them fetched elsewhere. Such a leader must not wait for anything that
+        its followers may hold, such as leases of the budget.
         """
         if wanted in self._flights or wanted in self._landed:
             return None
@@ -129,8 +146,8 @@ class SingleFlight:
             recorded.clear()
 
     def _in_the_air(self, wanted: Key) -> "Flight | None":
-        # One that landed may wait for the landing of others; whoever came after its last share
-        # would go without.
+        # One that landed may wait for the landing of others; who came after its last share would go
+        # without.
         flight = self._flights.get(wanted)
         return None if flight is None or flight.landed else flight
 
@@ -153,9 +170,9 @@ class SingleFlight:
 
 
 class Flight:
-    """One fetch, and who follows it, each with the folder for his share.
+    """One fetch, and its followers, each with the folder for its share.
 
-    Who leads is to `land` the bytes, if he gets them, before they move on, and to `end` in any
+    The leader is to `land` the bytes, if it gets them, before they move on, and to `end` in any
     case.
     """
 
@@ -180,8 +197,8 @@ class Flight:
         return await share
 
     async def land(self, landed: Shared) -> None:
-        """Give each follower his share, also those that come meanwhile, and let those find the
-        bytes who come later.
+        """Give each follower its share, also those that come meanwhile, and let those find the
+        bytes that come later.
         """
         self.landed = True
         self._all_landed[self._wanted] = landed
@@ -194,7 +211,7 @@ class Flight:
             self._followers = [follower for follower in self._followers if not follower[1].done()]
 
     def end(self) -> None:
-        """Leave the air, and let those who have got nothing see to themselves. Ending twice is
+        """Leave the air, and let those that have got nothing see to themselves. Ending twice is
         ending once.
         """
         if self._all_flights.get(self._wanted) is self:
@@ -205,7 +222,7 @@ class Flight:
 
 
 class TakenOver:
-    """Artifacts that are on their way into the store and the catalog; who records them leads
+    """Artifacts that are on their way into the store and the catalog; the saver leads
     meanwhile.
     """
 
@@ -253,7 +270,7 @@ def _share(staged: StagedArtifact, file: str, folder: str) -> StagedArtifact | N
         _link(file, path)
     except OSError:
         # The leader's file has moved on, or the follower's folder is gone with its run, or the disk
-        # is full: he will see for himself.
+        # is full: it will see for itself.
         return None
     return replace(staged, file=path)
 
