@@ -38,9 +38,9 @@ from flowsync.model.errors import (
     VersionNotFoundError,
 )
 from flowsync.runtime.threads import opened_in_thread
+from flowsync.serve.files.beside import Beside, moved
 from flowsync.serve.files.folders import Folders
 from flowsync.serve.files.lookups import LookUps
-from flowsync.serve.files.published import PublishedFile, PublishedFiles
 from flowsync.serve.files.reading import SCARCE, open_part
 from flowsync.serve.http.answer import Answer, Asked, Flow, OpenPart, Unreadable, plain
 from flowsync.serve.http.conditions import Representation
@@ -68,7 +68,7 @@ class Site:
     def __init__(
         self,
         engine: Engine,
-        published: PublishedFiles,
+        beside: Beside,
         missing: Missing,
         look_ups: LookUps,
         metrics: Metrics,
@@ -79,9 +79,9 @@ class Site:
         self._patience = patience
         self._look_ups = look_ups
         self._missing = missing
-        self._published = published
+        self._made_beside = beside
         self._metrics = metrics
-        self._folders = Folders(engine, published.paths)
+        self._folders = Folders(engine, beside.paths)
         self._told: set[str] = set()
 
     async def answer(self, asked: Asked) -> Answer:
@@ -108,15 +108,14 @@ class Site:
         if address.is_own:
             return await self._own(address.path)
         if address.bare:
-            return _moved(with_slash(asked.target))
-        async with self._patient():
-            if address.is_folder:
-                return await self._folders.answer(asked, address, query)
+            return moved(with_slash(asked.target))
+        if address.is_folder:
+            return await self._folder(asked, address, query)
         found = await self._look_ups.find(
             PathQuestion(address.repository, address.number, address.moment, address.path)
         )
         if found is None:
-            return await self._beside(asked, address)
+            return await self._beside(asked, address, query)
         return await self._file(asked, address, found)
 
     async def _file(self, asked: Asked, address: Address, found: ServedFile) -> Answer:
@@ -170,44 +169,37 @@ class Site:
             self._told.add(blob)
             _log.warning("cannot read blob %s of %s: %s", blob, found.relative_path, reason)
 
-    async def _beside(self, asked: Asked, address: Address) -> Answer:
-        """Answer for a path that no unit of the version has: a metadata file, or a folder without
-        its slash.
+    async def _beside(self, asked: Asked, address: Address, query: str) -> Answer:
+        """Answer for a path that no unit of the version has: what is made from the version, or a
+        folder without its slash.
         """
+        version = await self._version(address)
+        answer = await self._made_beside.answer(asked, address, version, query)
+        if answer is not None:
+            return answer
         async with self._patient():
-            version = await self._engine.catalog.serving.version(
+            below: FolderPage = await self._engine.catalog.serving.folder(
+                version, f"{address.path}/", count=1
+            )
+        if below.children:
+            return moved(with_slash(asked.target))
+        return plain(404, f"version {version.number} of {version.name} has no such path")
+
+    async def _folder(self, asked: Asked, address: Address, query: str) -> Answer:
+        """Answer for a folder: what is made at its path, or the list of what lies in it."""
+        if address.repository and self._made_beside.has_page(address.path):
+            version = await self._version(address)
+            answer = await self._made_beside.answer(asked, address, version, query)
+            if answer is not None:
+                return answer
+        async with self._patient():
+            return await self._folders.answer(asked, address, query)
+
+    async def _version(self, address: Address) -> ServedVersion:
+        async with self._patient():
+            return await self._engine.catalog.serving.version(
                 address.repository, address.number, address.moment
             )
-        made = await self._published.find(version, address.path)
-        if made is None:
-            async with self._patient():
-                below: FolderPage = await self._engine.catalog.serving.folder(
-                    version, f"{address.path}/", count=1
-                )
-            if below.children:
-                return _moved(with_slash(asked.target))
-            return plain(404, f"version {version.number} of {version.name} has no such path")
-        answer = await self._made(asked, address, version, made)
-        if answer is None:
-            # Its folder was removed: it is made anew.
-            self._published.forget(version, address.path)
-            made = await self._published.find(version, address.path)
-            if made is not None:
-                answer = await self._made(asked, address, version, made)
-        return answer or plain(503, "the file is being made", Retry_After="1")
-
-    async def _made(
-        self, asked: Asked, address: Address, version: ServedVersion, made: PublishedFile
-    ) -> Answer | None:
-        """Answer with a metadata file, or return `None` when it is gone."""
-        now = Representation(made.sha256, version.created)
-        offer = negotiate(asked.headers, address, now, made.size)
-        if offer.part is not None and asked.method != "HEAD":
-            body = await _opened(made.file, made.size, offer.part)
-            if isinstance(body, Unreadable):
-                return None
-            offer.answer.body = body
-        return offer.answer
 
     @asynccontextmanager
     async def _patient(self) -> AsyncIterator[None]:
@@ -245,9 +237,3 @@ def _failed(asked: Asked, error: CatalogError | StoreError | OSError) -> Answer:
         return plain(503, "the server is at its limit", Retry_After=_RETRY_AFTER)
     _log.error("cannot answer %s", asked.target, exc_info=error)
     return plain(500, "the server cannot read what it has; its log says why")
-
-
-def _moved(reference: str) -> Answer:
-    answer = plain(301, reference, Location=reference)
-    answer.headers["Cache-Control"] = "public, no-cache"
-    return answer
