@@ -10,10 +10,13 @@ from flowsync.layout import Document as Document
 from flowsync.layout import GeneratedFiles as GeneratedFiles
 from flowsync.layout import GeneratedPage as GeneratedPage
 from flowsync.layout import Layout as Layout
+from flowsync.layout import Mount as Mount
+from flowsync.layout import MountRequest as MountRequest
 from flowsync.layout import Moved as Moved
 from flowsync.layout import NewFile as NewFile
 from flowsync.layout import NewFiles as NewFiles
 from flowsync.layout import PageRequest as PageRequest
+from flowsync.layout import Place as Place
 from flowsync.layout import StoredFile as StoredFile
 from flowsync.layout import UnitFile as UnitFile
 from flowsync.layout import VersionFile as VersionFile

@@ -19,6 +19,7 @@ from flowsync.model.content import Content
 from flowsync.model.errors import DeclarationError
 from flowsync.model.header_line import why_unsendable
 from flowsync.model.relative_path import problem_with_path
+from flowsync.model.repository import MOUNTABLE
 
 C = TypeVar("C", bound=Content)
 
@@ -225,6 +226,47 @@ class StoredFile(msgspec.Struct, frozen=True, kw_only=True):
     sha256: str | None
 
 
+class MountRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """What is asked for below a mount: the segments of the address behind its prefix, each decoded
+    by itself, so that an encoded slash does not divide one. A slash at the end leaves an empty one.
+    """
+
+    segments: tuple[str, ...]
+
+
+class Place(msgspec.Struct, frozen=True, kw_only=True):
+    """A path of a version, by its number, or the newest at a moment, or the newest."""
+
+    repository: str
+    path: str
+    number: int | None = None
+    moment: datetime | None = None
+
+
+class Mount(msgspec.Struct, frozen=True, kw_only=True):
+    """A grammar of addresses of its own, below `/PREFIX/`; the prefix is a name that no repository
+    can have.
+
+    `resolve` says what an address means: a place, of which a stored file or a page is served but no
+    folder, or a document, or nothing. It runs in the loop, is pure and quick. `refuse` puts what
+    goes wrong, a status and a sentence, into the words of the protocol. `headers` are sent with
+    every answer.
+    """
+
+    prefix: str
+    resolve: Callable[[MountRequest], Place | Document | None]
+    refuse: Callable[[int, str], Document] | None = None
+    headers: Mapping[str, str] = {}
+
+    def __post_init__(self) -> None:
+        if self.prefix not in MOUNTABLE:
+            raise DeclarationError(
+                f"nothing can be mounted at {self.prefix!r}: a repository may have that name; "
+                f"possible are {', '.join(sorted(MOUNTABLE))}"
+            )
+        check_headers(self.headers, f"the mount {self.prefix!r}")
+
+
 class Layout(msgspec.Struct, frozen=True, kw_only=True):
     """What versions with units of `types` have beside their content; those without any unit have it
     too.
@@ -233,16 +275,22 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True):
     server's own are `Content-Length`, `ETag`, `Last-Modified` and those of ranges. `revised` is
     when the code last changed what it makes: nobody who asked before then is told that nothing
     changed since.
+
+    `lasting` says of which paths of these types clients may ask a little later than the metadata
+    that names them: what the newest version does not have there is served from one that was the
+    newest lately, where no version was named.
     """
 
     types: tuple[type[Content], ...] = ()
     files: tuple[GeneratedFiles, ...] = ()
     pages: tuple[GeneratedPage, ...] = ()
+    mounts: tuple[Mount, ...] = ()
+    lasting: Callable[[str], bool] | None = None
     headers: Callable[[StoredFile], Headers] | None = None
     revised: datetime | None = None
 
     def __post_init__(self) -> None:
-        if not self.types and (self.files or self.pages or self.headers):
+        if not self.types and (self.files or self.pages or self.headers or self.lasting):
             raise DeclarationError("a layout must name the types of the versions that it is for")
         if self.revised is not None and self.revised.tzinfo is None:
             raise DeclarationError(

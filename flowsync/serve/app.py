@@ -36,6 +36,7 @@ from flowsync.serve.http.target import LONGEST_LINE
 from flowsync.serve.listening import listening
 from flowsync.serve.metrics import Metrics
 from flowsync.serve.missing.missing import FindRemote, Missing
+from flowsync.serve.mounts import Mounts
 from flowsync.serve.open_connections import OpenConnections
 from flowsync.serve.scratch import Scratch
 from flowsync.serve.site import PATIENCE, Site
@@ -52,7 +53,8 @@ class ServerLimits(msgspec.Struct, frozen=True, kw_only=True):
     """How much a server takes on: `connections` at once, and of the times, in seconds, `stall`
     without progress of a client, `idle` until its next request is there, `grace` when closing,
     `cool_down` for which a source is left alone whose bytes were wrong, `patience` with the
-    catalog.
+    catalog, `lasting` for which files stay that clients may still ask for after the newest version
+    has lost them.
     """
 
     stall: float = 60.0
@@ -60,6 +62,7 @@ class ServerLimits(msgspec.Struct, frozen=True, kw_only=True):
     grace: float = 30.0
     cool_down: float = COOL_DOWN
     patience: float = PATIENCE
+    lasting: float = 7 * 24 * 3600.0
     connections: int = 2000
 
 
@@ -120,10 +123,18 @@ class ContentServer:
             ending = group.create_task(self._connections.end_idle_ones())
             resources.callback(ending.cancel)
             patience = self._limits.patience
-            look_ups = LookUps(self._engine.catalog.serving, group, patience)
-            beside = Beside(generated, self._url)
+            mounts = Mounts(layouts)
+            serving = self._engine.catalog.serving
+            look_ups = LookUps(serving, group, patience, mounts.described)
             self._site = Site(
-                self._engine, beside, missing, look_ups, self.metrics, patience=patience
+                self._engine,
+                Beside(generated, self._url),
+                mounts,
+                missing,
+                look_ups,
+                self.metrics,
+                patience=patience,
+                lasting=self._limits.lasting,
             )
             await self._listen(resources)
             self._resources = resources.pop_all()

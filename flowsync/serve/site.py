@@ -29,6 +29,7 @@ from flowsync.catalog.queries.served_paths import (
     ServedVersion,
 )
 from flowsync.engine.engine import Engine
+from flowsync.layout import Mount
 from flowsync.model.errors import (
     CatalogError,
     CatalogUnavailableError,
@@ -46,9 +47,16 @@ from flowsync.serve.http.answer import Answer, Asked, Flow, OpenPart, Unreadable
 from flowsync.serve.http.conditions import Representation
 from flowsync.serve.http.negotiation import Offer, negotiate
 from flowsync.serve.http.ranges import Slice
-from flowsync.serve.http.target import Address, BadTargetError, parse_target, with_slash
+from flowsync.serve.http.target import (
+    Address,
+    BadTargetError,
+    parse_target,
+    query_of,
+    with_slash,
+)
 from flowsync.serve.metrics import CONTENT_TYPE, Metrics
 from flowsync.serve.missing.missing import Missing
+from flowsync.serve.mounts import Mounts, resolve, worded
 from flowsync.serve.refusals import refusal
 
 PATIENCE: Final = 5.0
@@ -69,30 +77,41 @@ class Site:
         self,
         engine: Engine,
         beside: Beside,
+        mounts: Mounts,
         missing: Missing,
         look_ups: LookUps,
         metrics: Metrics,
         *,
         patience: float = PATIENCE,
+        lasting: float = 0.0,
     ) -> None:
         self._engine = engine
         self._patience = patience
         self._look_ups = look_ups
         self._missing = missing
         self._made_beside = beside
+        self._mounts = mounts
+        self._lasting = lasting
         self._metrics = metrics
         self._folders = Folders(engine, beside.paths)
         self._told: set[str] = set()
 
     async def answer(self, asked: Asked) -> Answer:
         """Answer a request, whatever becomes of it."""
+        try:
+            mount = self._mounts.find(asked.target)
+            answer = await self._answer_or_refusal(asked, mount)
+        except BadTargetError as error:
+            return plain(400, str(error))
+        return answer if mount is None else worded(mount, answer)
+
+    async def _answer_or_refusal(self, asked: Asked, mount: Mount | None) -> Answer:
         if asked.method not in {"GET", "HEAD"}:
             return plain(405, "this server only reads: GET and HEAD", Allow="GET, HEAD")
         try:
+            if mount is not None:
+                return await self._mounted(asked, mount)
             address, query = parse_target(asked.target)
-        except BadTargetError as error:
-            return plain(400, str(error))
-        try:
             return await self._answer(asked, address, query)
         except (RepositoryNotFoundError, VersionNotFoundError) as error:
             return plain(404, str(error))
@@ -118,9 +137,47 @@ class Site:
             return await self._beside(asked, address, query)
         return await self._file(asked, address, found)
 
+    async def _mounted(self, asked: Asked, mount: Mount) -> Answer:
+        """Answer for an address in the grammar of a kind: with a stored file, or what is made."""
+        meant = resolve(mount, asked.target)
+        if isinstance(meant, Answer):
+            return meant
+        if not meant.is_folder:
+            found = await self._look_ups.find(
+                PathQuestion(meant.repository, meant.number, meant.moment, meant.path)
+            )
+            if found is not None:
+                return await self._file(asked, meant, found)
+        version = await self._version(meant)
+        answer = await self._made_beside.answer(
+            asked, meant, version, query_of(asked.target), moves=False
+        )
+        answer = answer or await self._lasting_file(asked, meant, version)
+        return answer or plain(404, f"version {version.number} of {version.name} has no such path")
+
+    async def _lasting_file(
+        self, asked: Asked, address: Address, version: ServedVersion
+    ) -> Answer | None:
+        """Answer with a file that the newest version has lost lately, where that may be; `None`
+        when there is none.
+        """
+        types = self._mounts.lasting_types(address.path)
+        if not types or address.number is not None or address.moment is not None:
+            return None
+        async with self._patient():
+            found = await self._engine.catalog.serving.find_lasting(
+                version, address.path, types, self._lasting, self._mounts.described
+            )
+        return None if found is None else await self._file(asked, address, found)
+
     async def _file(self, asked: Asked, address: Address, found: ServedFile) -> Answer:
         now = Representation(found.sha256, found.since)
-        offer = negotiate(asked.headers, address, now, found.size)
+        try:
+            own = self._mounts.headers_of(found)
+        except Exception:  # noqa: BLE001 - the code of a kind may fail in any way
+            _log.exception("cannot tell the headers of %s", asked.target)
+            return plain(500, "the file cannot be described; the server's log says why")
+        offer = negotiate(asked.headers, address, now, found.size, own=own)
         if asked.method == "HEAD" or not (offer.part or offer.whole):
             return offer.answer
         unreadable = False
@@ -175,6 +232,7 @@ class Site:
         """
         version = await self._version(address)
         answer = await self._made_beside.answer(asked, address, version, query)
+        answer = answer or await self._lasting_file(asked, address, version)
         if answer is not None:
             return answer
         async with self._patient():

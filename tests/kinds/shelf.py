@@ -23,13 +23,17 @@ from flowsync import (
     GeneratedFiles,
     GeneratedPage,
     Layout,
+    Mount,
+    MountRequest,
     Moved,
     NewFiles,
     PageRequest,
+    Place,
     Remote,
     Repository,
     SourceKind,
     Stage,
+    StoredFile,
     SyncResult,
     UpstreamUnchanged,
     VersionReader,
@@ -165,8 +169,44 @@ def refused(version: VersionReader, asked: PageRequest) -> Document | None:
     return Document(body=b'{"error":"no"}', content_type="application/json", status=404)
 
 
+def resolve(asked: MountRequest) -> Place | Document | None:
+    """Read `/v2/`, `/v2/REPOSITORY/SHELF/TITLE` and `/v2/REPOSITORY/SHELF`; both names may be one
+    segment with an encoded slash, and REPOSITORY.v3 is a version.
+    """
+    match asked.segments:
+        case ("",):
+            return Document(body=b"{}", content_type="application/json")
+        case (repository, *names):
+            name, version, number = repository.partition(".v")
+            path = "/".join(names)
+            folder = "books" if "/" in path else "shelves"
+            end = "" if "/" in path else "/"
+            return Place(
+                repository=name,
+                path=f"{folder}/{path}{end}",
+                number=int(number) if version else None,
+            )
+    return None
+
+
+def refuse(status: int, said: str) -> Document:
+    """Word a refusal."""
+    errors = json.dumps({"errors": [{"code": status, "message": said}]})
+    return Document(body=errors.encode(), content_type="application/json", status=status)
+
+
+def book_headers(file: StoredFile) -> dict[str, str]:
+    """Say what a stored book is."""
+    if file.fields.get("title") == "unspeakable":
+        raise KeyError("title")
+    return {"Content-Type": "text/x-book", "X-Shelf": file.fields["shelf"]}
+
+
 LAYOUT = Layout(
     types=(Book, Shelf),
+    mounts=(Mount(prefix="v2", resolve=resolve, refuse=refuse, headers={"X-Protocol": "2"}),),
+    headers=book_headers,
+    lasting=lambda path: path.startswith("books/"),
     files=(
         GeneratedFiles(
             make=write_lists,

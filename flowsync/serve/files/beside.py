@@ -42,10 +42,16 @@ class Beside:
         return self._generated.has_page(path)
 
     async def answer(
-        self, asked: Asked, address: Address, version: ServedVersion, query: str
+        self,
+        asked: Asked,
+        address: Address,
+        version: ServedVersion,
+        query: str,
+        *,
+        moves: bool = True,
     ) -> Answer | None:
-        """Return the answer for a path of the version, or `None` when nothing is made there. Raise
-        what the catalog raises.
+        """Return the answer for a path of the version, or `None` when nothing is made there. Unless
+        it `moves`, being sent to another path counts as nothing. Raise what the catalog raises.
         """
         for _ in range(_TRIES):
             try:
@@ -64,7 +70,7 @@ class Beside:
             if found is None:
                 return None
             if not isinstance(found.made, MadeFile):
-                return moved(_reference(asked.target, found.made.path))
+                return None if not moves else moved(_reference(asked.target, found.made.path))
             answer = await _made(asked, address, version, found, found.made)
             if answer is not None:
                 return answer
@@ -105,7 +111,7 @@ async def _made(
 async def _refusal(asked: Asked, made: MadeFile, own: dict[str, str]) -> Answer | None:
     """Answer with what a kind says instead of a page: always the whole, and not for keeping."""
     headers = {"Content-Type": "text/plain; charset=utf-8", "Cache-Control": "no-store", **own}
-    answer = Answer(status=made.status, headers=headers, length=made.size)
+    answer = Answer(status=made.status, headers=headers, length=made.size, is_worded=True)
     if asked.method != "HEAD":
         body = await _opened(made.file, made.size, Slice(0, made.size))
         if isinstance(body, Unreadable):
