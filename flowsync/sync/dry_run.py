@@ -111,6 +111,7 @@ async def _collect(
                 context=context,
                 progress=progress,
                 stall_timeout=options.stall_timeout,
+                resolves_on_request=True,
             )
             async with observed(name, progress, (*engine.observers, *observers)):
                 names = [remote.name for remote in remotes_of(stages)]
