@@ -14,7 +14,7 @@ from flowsync.digest.pool import Hasher
 from flowsync.download.retry import Backoff
 from flowsync.model.content import Content, id_of_group
 from flowsync.model.digest import DigestPolicy
-from flowsync.model.fetch import Fetcher
+from flowsync.model.fetch import Fetched, Fetcher
 from flowsync.model.remote import Remote
 from flowsync.model.repository import ErrorPolicy, LeftOut
 from flowsync.pipeline.budget import Account
@@ -22,6 +22,7 @@ from flowsync.pipeline.stage import Stage
 from flowsync.runtime.worker_pool import WorkerPool
 from flowsync.stages.admission import check_declared
 from flowsync.stages.single_flight import SingleFlight
+from flowsync.stages.stored_metadata import metadata
 from flowsync.stages.upstream import UpstreamMemory
 from flowsync.store.port import BlobStore
 
@@ -100,6 +101,18 @@ class RunContext(msgspec.Struct, frozen=True, kw_only=True):
     workers: DownloadWorkers | None = None
     nearly_fetched: Callable[[], None]
     keep_groups: KeepGroups
+
+    async def metadata(
+        self, remote: Remote, url: str, *, expected: Mapping[str, str], **request: Any
+    ) -> Fetched:
+        """Return a body of which upstream's index says the digests, as a file of the run: from the
+        store if the bytes are there, otherwise fetched as by `remote.get_downloader(url,
+        expected=…, **request)`.
+
+        It can be declared with `Artifact(file=…)`. What comes from the store was verified again,
+        and has no headers. Raise what a download raises.
+        """
+        return await metadata(self, remote, url, expected, request)
 
     async def keep(
         self, content_type: type[Content], groups: Sequence[Sequence[Any]]
