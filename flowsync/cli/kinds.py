@@ -8,7 +8,7 @@ from flowsync.cli.formatting import one_line
 from flowsync.cli.outcome import StoppedError
 from flowsync.cli.output import complain
 from flowsync.errors import SettingsError
-from flowsync.kinds import MetadataFile, SourceKind
+from flowsync.kinds import SourceKind
 
 GROUP = "flowsync.sources"
 
@@ -45,19 +45,15 @@ def summaries() -> list[tuple[str, str]]:
     return [(name, _summary(name)) for name in kind_names()]
 
 
-def metadata_files() -> list[MetadataFile]:
-    """Return what served versions have beside their content, by all kinds that can be loaded; warn
-    of the others.
-    """
-    return [file for name in kind_names() for file in _loadable_metadata(name)]
-
-
-def _loadable_metadata(name: str) -> tuple[MetadataFile, ...]:
-    try:
-        return kind(name).metadata
-    except SettingsError as error:
-        complain(f"warning: {error}")
-        return ()
+def loadable_kinds() -> list[SourceKind]:
+    """Return all kinds that can be loaded, as a server wants them; warn of the others."""
+    found = []
+    for name in kind_names():
+        try:
+            found.append(kind(name))
+        except SettingsError as error:
+            complain(f"warning: {error}")
+    return found
 
 
 def _summary(name: str) -> str:

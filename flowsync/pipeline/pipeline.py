@@ -59,7 +59,11 @@ async def create_pipeline(
 
 
 class Pipeline:
-    """One run of a list of stages. `statistics` may be read while it runs and afterwards."""
+    """One run of a list of stages. `statistics` may be read while it runs and afterwards.
+
+    `resolves_on_request` says that its stages resolve items only when somebody awaits them, so that
+    nobody may wait for all of them.
+    """
 
     def __init__(
         self,
@@ -69,6 +73,7 @@ class Pipeline:
         context: Any = None,
         progress: Progress | None = None,
         stall_timeout: float | None = STALL_TIMEOUT,
+        resolves_on_request: bool = False,
     ) -> None:
         self._stages = list(stages)
         # By identity: a stage may be a dataclass, whose instances compare equal and cannot be
@@ -93,7 +98,7 @@ class Pipeline:
         self._context = context
         self._progress = progress
         self._stall_timeout = stall_timeout
-        self._waiting = Waiting()
+        self._waiting = Waiting(on_request=resolves_on_request)
         self._tasks: list[asyncio.Task[None]] = []
         self._errors: list[BaseException] = []
         self._owner: asyncio.Task[Any] | None = None

@@ -24,12 +24,13 @@ _SHOWN: Final = 3
 
 class Waiting:
     """The items of one pipeline that somebody awaits; empty most of the time, whatever the number
-    of items.
+    of items. With `on_request` items are resolved only when somebody awaits them.
     """
 
-    __slots__ = ("_end", "_items")
+    __slots__ = ("_end", "_items", "on_request")
 
-    def __init__(self) -> None:
+    def __init__(self, *, on_request: bool = False) -> None:
+        self.on_request = on_request
         self._items: dict[int, Resolvable] = {}
         self._end: str | None = None
 
@@ -99,11 +100,11 @@ def _reason(cause: BaseException | None) -> str:
 class Resolvable:
     """An item that others may await. Subclasses say in `outcome` what the waiters get."""
 
-    __slots__ = ("_resolved", "_waiters", "_waiting", "_wake")
+    __slots__ = ("_failed", "_resolved", "_waiters", "_waiting", "_wake")
 
     def __init__(self) -> None:
         self._waiters: dict[asyncio.Future[Any], asyncio.Task[Any] | None] | None = None
-        self._resolved = False
+        self._resolved = self._failed = False
         self._waiting: Waiting | None = None
         self._wake: Callable[[], None] | None = None
 
@@ -115,6 +116,11 @@ class Resolvable:
     def resolved(self) -> bool:
         """Whether `resolve` was called."""
         return self._resolved
+
+    @property
+    def failed(self) -> bool:
+        """Whether `fail` was called, also when nobody awaited the item."""
+        return self._failed
 
     @property
     def was_put(self) -> bool:
@@ -161,6 +167,7 @@ class Resolvable:
 
     def fail(self, error: Exception) -> None:
         """Raise `error` in everyone who awaits the item now."""
+        self._failed = True
         for waiter in self._dismiss_waiters():
             waiter.set_exception(error)
 

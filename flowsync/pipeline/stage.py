@@ -9,8 +9,8 @@
    channel, which happens when `run` returns.
 """
 
-from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from typing import Any, ClassVar
 
 from flowsync.errors import PipelineError, RepeatedStageError, UnboundStageError
@@ -19,6 +19,7 @@ from flowsync.pipeline.channel import Channel
 from flowsync.pipeline.lost_items import Losses
 from flowsync.pipeline.progress import Meter, Progress
 from flowsync.pipeline.resolution import Resolvable, Waiting
+from flowsync.pipeline.settling import Settling
 from flowsync.pipeline.statistics import StageStatistics
 from flowsync.runtime.signal import Signal
 
@@ -42,11 +43,16 @@ class Stage:
     _progress: Progress | None = None
     _context: Any = None
     _busy = 0
+    _settling: Settling | None = None
     _check: "Callable[[Stage, Any], None] | None" = None
 
     hands_on: ClassVar[bool] = False
     """Whether stages of just this class put only what they were given, so that it need not be
     checked again; subclasses do not inherit it.
+    """
+
+    kind_options: Any = None
+    """The options that a `SourceKind` made a first stage with; a sync with others is not skipped.
     """
 
     def __str__(self) -> str:
@@ -133,6 +139,8 @@ class Stage:
             self._check(self, item)
         if isinstance(item, Resolvable):
             item.enter(self._waiting)  # type: ignore[arg-type]  # connected together with the output
+        if self._settling is not None:
+            self._settling.add((item,))
         if not channel.offer(item):
             await channel.send(item)
 
@@ -149,7 +157,27 @@ class Stage:
                 raise ValueError(f"stage {self} cannot put None: it marks the end of the stream")
             if isinstance(item, Resolvable):
                 item.enter(self._waiting)  # type: ignore[arg-type]
+        if self._settling is not None:
+            self._settling.add(items)
         await channel.send_all(items)
+
+    @asynccontextmanager
+    async def settling(self) -> AsyncIterator[Settling]:
+        """Let the block end when all that the stage puts in it is stored, or left out; then
+        `left_out` of what it gives has what could not be had. For one block at a time.
+
+        In a plan nothing is stored or left out, and the block does not wait. Raise
+        `ItemDroppedError` when the pipeline ends before.
+        """
+        if self._settling is not None:
+            raise PipelineError(f"stage {self} waits already for what it puts to be settled")
+        settling = self._settling = Settling()
+        try:
+            yield settling
+        finally:
+            self._settling = None
+        if self._waiting is not None and not self._waiting.on_request:
+            await settling.wait()
 
     def meter(self, code: str, message: str, total: int | None = None) -> Meter:
         """Return a counter that observers of the run see; outside a run, one that nobody sees."""

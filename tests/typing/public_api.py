@@ -6,7 +6,6 @@ told to ignore: `test_typing.py` and `make typed` fail on a comment that ignores
 
 import asyncio
 import json
-from collections.abc import Sequence
 from contextlib import aclosing
 from datetime import timedelta
 from pathlib import Path
@@ -29,8 +28,10 @@ from flowsync import (
     Fetched,
     FetchRequest,
     FlowsyncError,
+    GeneratedFiles,
+    Layout,
     MetadataError,
-    MetadataFile,
+    NewFiles,
     NewVersion,
     Observer,
     Policy,
@@ -45,6 +46,7 @@ from flowsync import (
     UpstreamUnchanged,
     Validators,
     VersionEntry,
+    VersionReader,
     create_pipeline,
     library,
     problem_with_path,
@@ -136,15 +138,17 @@ class Wheels(DeclarativeVersion):
         return [first, OnlyWheels(), *others, LeaveOut(new_version)]
 
 
-def lines_of(entries: Sequence[VersionEntry]) -> bytes:
-    return "\n".join(entry.relative_path for entry in entries).encode()
+def write_index(version: VersionReader, files: NewFiles) -> None:
+    with files.open("index") as index:
+        for file in version.files(Wheel):
+            index.write(f"{file.relative_path}\n".encode())
 
 
 KIND = SourceKind(
     name="example",
     summary="An index.",
     first_stage=FirstStage,
-    metadata=(MetadataFile(path="index", type_name="example.wheel", render=lines_of),),
+    layout=Layout(types=(Wheel,), files=(GeneratedFiles(paths=("index",), make=write_index),)),
 )
 
 # --- what a program does ----------------------------------------------------------------------
@@ -220,7 +224,7 @@ async def main() -> None:
         await read(engine, "wheels")
         await change(engine, "wheels")
         limits = ServerLimits(grace=5.0)
-        async with ContentServer(engine, metadata=KIND.metadata, limits=limits) as server:
+        async with ContentServer(engine, kinds=[KIND], limits=limits) as server:
             for host, port in server.addresses:
                 assert_type((host, port), tuple[str, int])
     await create_pipeline([OnlyWheels(), ArtifactDownloader(), ContentSaver(), EndStage()])

@@ -8,7 +8,7 @@ import click
 
 from flowsync.cli.alternates import register
 from flowsync.cli.interruption import run_until_stopped
-from flowsync.cli.kinds import metadata_files
+from flowsync.cli.kinds import loadable_kinds
 from flowsync.cli.output import tell
 from flowsync.cli.place import GlobalOptions
 from flowsync.cli.plans import find_remote
@@ -64,7 +64,7 @@ async def _serve(place: GlobalOptions, host: str, port: int, *, share_port: bool
                 engine,
                 host=host,
                 port=port,
-                metadata=metadata_files(),
+                kinds=loadable_kinds(),
                 find_remote=find_remote(configuration.file),
                 share_port=share_port and port != 0,
             )

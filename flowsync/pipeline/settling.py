@@ -1,0 +1,53 @@
+"""Waiting until all that a stage has put is settled: stored, or left out.
+
+Memory holds the items that are under way, whose number the channels bound, and those that were left
+out. The last item is awaited first: what releases its batches releases those of the others.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from flowsync.errors import ItemDroppedError
+from flowsync.pipeline.resolution import Resolvable
+
+_LOOKED_AT: Final = 4096
+"""Items from which those that are settled are forgotten."""
+
+
+class Settling:
+    """The items that a stage put since it began to look at them. `left_out` are those that failed
+    and whose sync went on; whole once the stage has waited.
+    """
+
+    def __init__(self) -> None:
+        self.left_out: list[Any] = []
+        self._under_way: list[Resolvable] = []
+        self._limit = _LOOKED_AT
+
+    def add(self, items: Sequence[Any]) -> None:
+        """Look at items from now on."""
+        self._under_way += [item for item in items if isinstance(item, Resolvable)]
+        if len(self._under_way) >= self._limit:
+            self._forget_settled()
+            self._limit = max(_LOOKED_AT, 2 * len(self._under_way))
+
+    async def wait(self) -> None:
+        """Wait until all items are settled. Raise `ItemDroppedError` when one will never be."""
+        for item in reversed(self._under_way):
+            if not (item.resolved or item.failed):
+                await _settled(item)
+        self._forget_settled()
+
+    def _forget_settled(self) -> None:
+        self.left_out += [item for item in self._under_way if item.failed]
+        self._under_way = [item for item in self._under_way if not (item.resolved or item.failed)]
+
+
+async def _settled(item: Resolvable) -> None:
+    try:
+        # Not what a subclass makes of it: a failure is known before it is decided what it means.
+        await Resolvable.resolution(item)
+    except ItemDroppedError:
+        raise
+    except Exception:  # noqa: BLE001 - it was left out, which is to be settled too
+        return
