@@ -14,11 +14,12 @@ _IMPORT = re.compile(r"^from (\S+) import (?:\(\s*)?(\w+) as \2\b", re.MULTILINE
 
 
 def lazy_names(
-    package: str, file: str
+    package: str, file: str, *, moved: tuple[str, ...] = ()
 ) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:
     """Return `__getattr__`, `__dir__` and `__all__` of the package whose `__init__.py` is `file`.
 
-    A name whose home is the package itself is one of its modules.
+    A name whose home is the package itself is one of its modules. A name that is nowhere in the
+    stub is looked for in the packages to which names were `moved`; no list has it.
     """
     with open(f"{file.removesuffix('.py')}.pyi", encoding="utf-8") as stub:
         homes = {name: home for home, name in _IMPORT.findall(stub.read())}
@@ -26,6 +27,9 @@ def lazy_names(
 
     def load(name: str) -> Any:
         if name not in homes:
+            for room in () if name.startswith("_") else moved:
+                if hasattr(import_module(room), name):
+                    return getattr(import_module(room), name)
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
         if homes[name] == package:
             return import_module(f"{package}.{name}")
