@@ -8,12 +8,16 @@ import click
 import msgspec
 
 from flowsync.catalog.records.remotes import AlternateSource
-from flowsync.cli.alternates import described_remote, register
 from flowsync.cli.interruption import run_async
-from flowsync.cli.kinds import kind, kind_names
 from flowsync.cli.output import complain, tell, tell_json
 from flowsync.cli.place import GlobalOptions
 from flowsync.cli.settings import load
+from flowsync.configuration import (
+    described_remote,
+    kind_names,
+    load_kind,
+    register_alternates,
+)
 from flowsync.model.errors import DeclarationError, SettingsError
 from flowsync.model.url import redact
 from flowsync.sync import alternate_sources
@@ -97,14 +101,14 @@ async def _refresh_all(
 ) -> list[tuple[str, RefreshedPath]]:
     configuration = load(place)
     async with configuration.engine() as engine:
-        await register(engine, configuration.file)
+        await register_alternates(engine, configuration.file)
         if names:
             sources = [await alternate_sources.find(engine, name) for name in names]
         else:
             sources = await engine.catalog.remotes.alternate_sources()
         outcomes = []
         for source in sources:
-            first_stage = kind(_kind_of(source)).first_stage
+            first_stage = load_kind(_kind_of(source)).first_stage
             refreshed = await alternate_sources.refresh(engine, source.name, first_stage)
             outcomes += [(source.name, outcome) for outcome in refreshed]
     return outcomes

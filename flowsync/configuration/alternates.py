@@ -9,14 +9,14 @@ from typing import Any
 import msgspec
 
 import flowsync
-from flowsync.cli.settings_file import SettingsFile, expect_expanded
+from flowsync.configuration.settings_file import SettingsFile, expect_expanded
 from flowsync.model.errors import SettingsError
 from flowsync.model.remote import Remote
 
 
-async def register(engine: "flowsync.Engine", file: SettingsFile) -> bool:
-    """Let the engine use the remotes as the file describes them, and say whether there are
-    alternate sources at all.
+async def register_alternates(engine: "flowsync.Engine", file: SettingsFile) -> bool:
+    """Let an open engine use the alternate sources of its catalog as the file describes them, and
+    say whether there are any. Raise `SettingsError` when the file describes one that cannot be.
     """
     sources = await engine.catalog.remotes.alternate_sources()
     described = [source for source in sources if source.name in file.alternate_sources]

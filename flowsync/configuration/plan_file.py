@@ -7,18 +7,20 @@
 """
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
-from flowsync.cli.plans import WantedSync, plans
-from flowsync.cli.settings_file import RepositorySettings, SettingsFile
+from flowsync.configuration.settings_file import RepositorySettings, SettingsFile
+from flowsync.configuration.wanted_syncs import WantedSync, wanted_syncs
 from flowsync.model.errors import SettingsError
 from flowsync.model.plan import SyncPlan
 from flowsync.model.remote import Policy
 from flowsync.model.repository import ErrorPolicy
 
-FORMAT = 1
+FORMAT: Final = 1
 
 
 class PlannedSync(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -45,22 +47,25 @@ class PlanFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     syncs: list[PlannedSync]
 
 
-def planned(plan: WantedSync, found: SyncPlan, *, configured: bool) -> PlannedSync:
+def planned_sync(wanted: WantedSync, found: SyncPlan, *, configured: bool) -> PlannedSync:
     """Return what is written of one plan."""
     return PlannedSync(
         configured=configured,
-        repository=plan.repository.name,
-        source=plan.source.name,
-        url=plan.remote.url,
-        mirror=plan.mirror,
-        policy=plan.remote.policy,
-        on_error=plan.on_error,
+        repository=wanted.repository.name,
+        source=wanted.source.name,
+        url=wanted.remote.url,
+        mirror=wanted.mirror,
+        policy=wanted.remote.policy,
+        on_error=wanted.on_error,
         plan=found,
     )
 
 
-def write_plan_file(path: Path, content: PlanFile) -> None:
+def write_plan_file(
+    path: Path, syncs: Sequence[PlannedSync], *, force: bool, max_removal: float | None
+) -> None:
     """Write the file, whole or not at all. Raise `SettingsError` when that cannot be done."""
+    content = PlanFile(format=FORMAT, force=force, max_removal=max_removal, syncs=list(syncs))
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         draft.write_bytes(msgspec.json.format(msgspec.json.encode(content), indent=2) + b"\n")
@@ -83,26 +88,28 @@ def read_plan_file(path: Path) -> PlanFile:
     return content
 
 
-def plans_of(content: PlanFile, file: SettingsFile) -> list[WantedSync]:
+def syncs_of(content: PlanFile, file: SettingsFile) -> list[WantedSync]:
     """Return the syncs of a plan, to be done as planned. Raise `SettingsError` when `flowsync.toml`
     says something else by now.
     """
-    return [msgspec.structs.replace(_plan(sync, file), planned=sync.plan) for sync in content.syncs]
+    return [
+        msgspec.structs.replace(_wanted(sync, file), dry_run=sync.plan) for sync in content.syncs
+    ]
 
 
-def _plan(sync: PlannedSync, file: SettingsFile) -> WantedSync:
+def _wanted(sync: PlannedSync, file: SettingsFile) -> WantedSync:
     if not sync.configured:
-        (plan,) = plans({sync.repository: _settings(sync)})
-        return plan
+        (wanted,) = wanted_syncs({sync.repository: _settings(sync)})
+        return wanted
     known = file.repositories.get(sync.repository)
     if known is None:
         raise SettingsError(f"repository {sync.repository!r} of the plan is not in flowsync.toml")
-    (plan,) = plans({sync.repository: known}, file)
-    if planned(plan, sync.plan, configured=True) != sync:
+    (wanted,) = wanted_syncs({sync.repository: known}, file)
+    if planned_sync(wanted, sync.plan, configured=True) != sync:
         raise SettingsError(
             f"{file.path}: repository {sync.repository!r} was changed since it was planned; make a new plan"
         )
-    return plan
+    return wanted
 
 
 def _settings(sync: PlannedSync) -> RepositorySettings:

@@ -2,14 +2,21 @@
 `flowsync plan` share.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 import click
 
-from flowsync.cli.kinds import kind_names, summaries
-from flowsync.cli.plans import Unusable, WantedSync, check_name, plans, usable_plans
-from flowsync.cli.settings_file import RepositorySettings, SettingsFile
+from flowsync.cli.formatting import one_line
+from flowsync.configuration import (
+    Configuration,
+    RepositorySettings,
+    UnusableSync,
+    WantedSync,
+    installed_kinds,
+    kind_names,
+    wanted_syncs,
+)
 from flowsync.model.remote import Policy
 from flowsync.model.repository import ErrorPolicy
 
@@ -21,7 +28,7 @@ class SourcesCommand(click.Command):
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Sources"):
-            formatter.write_dl(summaries())
+            formatter.write_dl(_summaries())
 
 
 def sync_arguments(function: F) -> F:
@@ -63,15 +70,15 @@ def is_described(target: tuple[str, ...]) -> bool:
     return len(target) > 1 and "://" in target[1]
 
 
-def wanted_plans(
-    file: SettingsFile,
+def asked_syncs(
+    configuration: Configuration,
     target: tuple[str, ...],
     *,
     repository: str | None,
     mirror: bool,
     policy: Policy | None,
     on_error: ErrorPolicy | None,
-) -> list[WantedSync | Unusable]:
+) -> list[WantedSync | UnusableSync]:
     """Return what is to be synced, and which of it cannot be. Raise a usage error when the
     arguments contradict each other.
     """
@@ -90,7 +97,7 @@ def wanted_plans(
         raise click.UsageError(
             f"--repository, --mirror, --policy and --on-error need SOURCE and URL{_found(target)}"
         )
-    return _configured(file, target)
+    return _configured(configuration, target)
 
 
 def _found(target: tuple[str, ...]) -> str:
@@ -104,28 +111,31 @@ def _described(repository: str | None, settings: RepositorySettings) -> list[Wan
         )
     if repository is None:
         raise click.UsageError("say which repository to sync into: --repository NAME")
-    return plans({repository: settings})
+    return wanted_syncs({repository: settings})
 
 
-def _configured(file: SettingsFile, target: tuple[str, ...]) -> list[WantedSync | Unusable]:
-    known = file.repositories
-    for name in known:
-        check_name(name, f"{file.path}: ")
-    if target:
-        known = {name: _find(name, target, file) for name in target}
-    elif not known:
+def _configured(
+    configuration: Configuration, target: tuple[str, ...]
+) -> list[WantedSync | UnusableSync]:
+    known = configuration.file.repositories
+    for name in target:
+        if name not in known:
+            raise click.UsageError(_unknown(name, target, known))
+    if not target and not known:
         raise click.UsageError(
             "no repositories in flowsync.toml; name one: flowsync sync file URL --repository NAME"
         )
-    return usable_plans(known, file)
+    return configuration.wanted_syncs(target)
 
 
-def _find(name: str, target: tuple[str, ...], file: SettingsFile) -> RepositorySettings:
-    if name in file.repositories:
-        return file.repositories[name]
+def _unknown(name: str, target: tuple[str, ...], known: Iterable[str]) -> str:
     if name in kind_names() and name == target[0]:
-        raise click.UsageError(
-            f"source {name!r} needs a URL: flowsync sync {name} URL --repository NAME{_found(target)}"
-        )
-    known = ", ".join(file.repositories) or "none"
-    raise click.UsageError(f"there is no repository {name!r} in flowsync.toml; it has: {known}")
+        return f"source {name!r} needs a URL: flowsync sync {name} URL --repository NAME{_found(target)}"
+    return f"there is no repository {name!r} in flowsync.toml; it has: {', '.join(known) or 'none'}"
+
+
+def _summaries() -> list[tuple[str, str]]:
+    """Return the names of all kinds, each with a line about it."""
+    kinds = installed_kinds()
+    about = {name: kind.summary for name, kind in kinds.usable.items()} | dict(kinds.unusable)
+    return [(name, one_line(text)) for name, text in sorted(about.items())]

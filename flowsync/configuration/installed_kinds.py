@@ -1,16 +1,32 @@
 """The kinds of source that are installed: ours and those of plugins, found through the entry-point
 group `flowsync.sources`.
+
+A plugin is the code of somebody else: whatever it raises makes its own kind unusable, and no other.
 """
 
+from collections.abc import Mapping
 from importlib.metadata import entry_points
+from typing import Final
 
-from flowsync.cli.formatting import one_line
-from flowsync.cli.outcome import StoppedError
-from flowsync.cli.output import complain
+import msgspec
+
 from flowsync.kinds import MetadataFile, SourceKind
 from flowsync.model.errors import SettingsError
+from flowsync.runtime.stopped import StoppedError
 
-GROUP = "flowsync.sources"
+GROUP: Final = "flowsync.sources"
+
+
+class InstalledKinds(msgspec.Struct, frozen=True, kw_only=True):
+    """All kinds by name, each loaded or with the reason why it cannot be."""
+
+    usable: Mapping[str, SourceKind]
+    unusable: Mapping[str, str]
+
+    @property
+    def metadata(self) -> list[MetadataFile]:
+        """What served versions have beside their content, by all kinds that can be used."""
+        return [file for kind in self.usable.values() for file in kind.metadata]
 
 
 def kind_names() -> list[str]:
@@ -18,7 +34,18 @@ def kind_names() -> list[str]:
     return sorted({point.name for point in entry_points(group=GROUP)})
 
 
-def kind(name: str) -> SourceKind:
+def installed_kinds() -> InstalledKinds:
+    """Load all kinds, in order of name."""
+    usable, unusable = {}, {}
+    for name in kind_names():
+        try:
+            usable[name] = load_kind(name)
+        except SettingsError as error:
+            unusable[name] = str(error)
+    return InstalledKinds(usable=usable, unusable=unusable)
+
+
+def load_kind(name: str) -> SourceKind:
     """Load the kind of that name. Raise `SettingsError` that lists the known ones, or says why it
     cannot be loaded.
     """
@@ -28,7 +55,6 @@ def kind(name: str) -> SourceKind:
         except (KeyboardInterrupt, StoppedError):
             raise
         except BaseException as error:
-            # It is the code of somebody else: whatever it raises makes its own kind unusable.
             raise SettingsError(
                 f"source {name!r} cannot be loaded: {_said(error)} ({point.value})"
             ) from error
@@ -38,33 +64,6 @@ def kind(name: str) -> SourceKind:
     raise SettingsError(
         f"there is no source {name!r}; installed are: {', '.join(kind_names()) or 'none'}"
     )
-
-
-def summaries() -> list[tuple[str, str]]:
-    """Return the names of all kinds, each with a line about it."""
-    return [(name, _summary(name)) for name in kind_names()]
-
-
-def metadata_files() -> list[MetadataFile]:
-    """Return what served versions have beside their content, by all kinds that can be loaded; warn
-    of the others.
-    """
-    return [file for name in kind_names() for file in _loadable_metadata(name)]
-
-
-def _loadable_metadata(name: str) -> tuple[MetadataFile, ...]:
-    try:
-        return kind(name).metadata
-    except SettingsError as error:
-        complain(f"warning: {error}")
-        return ()
-
-
-def _summary(name: str) -> str:
-    try:
-        return one_line(kind(name).summary)
-    except SettingsError as error:
-        return one_line(str(error))
 
 
 def _said(error: BaseException) -> str:

@@ -1,25 +1,25 @@
-"""What `flowsync sync` is to do: one plan a repository, checked before anything is opened or
-fetched.
-"""
+"""The syncs that settings ask for: one a repository, checked before anything is opened or fetched."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
-from flowsync.cli.kinds import kind
-from flowsync.cli.quantities import seconds_of
-from flowsync.cli.settings_file import RepositorySettings, SettingsFile, expect_expanded
+import flowsync
+from flowsync.configuration.installed_kinds import load_kind
+from flowsync.configuration.quantities import seconds_of
+from flowsync.configuration.settings_file import RepositorySettings, SettingsFile, expect_expanded
 from flowsync.kinds import SourceKind
 from flowsync.model.errors import DeclarationError, SettingsError
+from flowsync.model.events import Observer
 from flowsync.model.plan import SyncPlan
 from flowsync.model.remote import Remote
-from flowsync.model.repository import HIDDEN, ErrorPolicy, Repository
+from flowsync.model.repository import HIDDEN, ErrorPolicy, Repository, SyncResult
 
 
 class WantedSync(msgspec.Struct, frozen=True, kw_only=True):
-    """One sync of one repository. A limit that is `None` is that of the library. `planned` is what
-    it must come to, if that was planned.
+    """One sync of one repository. A limit that is `None` is that of the library. `dry_run` is what
+    the sync must come to, if that was found out before.
     """
 
     repository: Repository
@@ -30,41 +30,91 @@ class WantedSync(msgspec.Struct, frozen=True, kw_only=True):
     max_errors: int | None
     max_removal: float | None
     timeout: float | None = None
-    planned: SyncPlan | None = None
+    dry_run: SyncPlan | None = None
+
+    def declare(
+        self,
+        engine: "flowsync.Engine",
+        *,
+        acs: bool,
+        force: bool = False,
+        wait: bool = True,
+        observers: Sequence[Observer] = (),
+    ) -> "flowsync.DeclarativeVersion":
+        """Return the sync, not yet begun, on an open engine. `acs` says whether alternate sources
+        are asked for bytes, as `register_alternates` finds out; the others are as in
+        `DeclarativeVersion`.
+        """
+        limits = {
+            "max_errors": self.max_errors,
+            "max_removal": self.max_removal,
+            "timeout": self.timeout,
+        }
+        given: dict[str, Any] = {name: limit for name, limit in limits.items() if limit is not None}
+        return flowsync.DeclarativeVersion(
+            self.source.first_stage(self.remote),
+            self.repository,
+            self.mirror,
+            acs,
+            engine=engine,
+            force=force,
+            wait=wait,
+            on_error=self.on_error,
+            observers=observers,
+            plan=self.dry_run,
+            **given,
+        )
+
+    async def sync(
+        self,
+        engine: "flowsync.Engine",
+        *,
+        acs: bool,
+        force: bool = False,
+        wait: bool = True,
+        observers: Sequence[Observer] = (),
+    ) -> SyncResult:
+        """Do the sync and return its figures; arguments are those of `declare`. Raise whatever it
+        fails with, as `DeclarativeVersion.acreate` does.
+        """
+        sync = self.declare(engine, acs=acs, force=force, wait=wait, observers=observers)
+        await sync.acreate()
+        assert sync.result is not None
+        return sync.result
 
 
-class Unusable(msgspec.Struct, frozen=True):
+class UnusableSync(msgspec.Struct, frozen=True):
     """A repository of the settings that cannot be synced as they are now, and why."""
 
     name: str
     reason: str
 
 
-def plans(
+def wanted_syncs(
     repositories: Mapping[str, RepositorySettings], file: SettingsFile | None = None
 ) -> list[WantedSync]:
-    """Return the plans for repositories, of `file` or of the command line. Raise `SettingsError`
-    that names what cannot be done.
+    """Return the syncs of repositories, of `file` or of a command line. Raise `SettingsError` that
+    names what cannot be done.
     """
     where = "" if file is None else f"{file.path}: "
-    return [_plan(name, settings, where) for name, settings in repositories.items()]
+    return [_wanted(name, settings, where) for name, settings in repositories.items()]
 
 
-def usable_plans(
+def usable_syncs(
     repositories: Mapping[str, RepositorySettings], file: SettingsFile
-) -> list[WantedSync | Unusable]:
-    """Return the plans for repositories of `file`; those whose settings cannot be used stand apart,
+) -> list[WantedSync | UnusableSync]:
+    """Return the syncs of repositories of `file`; those whose settings cannot be used stand apart,
     with the reason.
 
     Raise the `SettingsError` of the first when none can be used.
     """
-    found: list[WantedSync | Unusable] = []
+    found: list[WantedSync | UnusableSync] = []
     errors = []
     for name, settings in repositories.items():
         try:
-            found.append(_plan(name, settings, f"{file.path}: "))
+            found.append(_wanted(name, settings, f"{file.path}: "))
         except SettingsError as error:
-            found.append(Unusable(name, str(error)))
+            found.append(UnusableSync(name, str(error)))
             errors.append(error)
     if errors and len(errors) == len(found):
         raise errors[0]
@@ -93,7 +143,7 @@ def check_name(name: str, where: str = "") -> None:
         )
 
 
-def _plan(name: str, settings: RepositorySettings, where: str) -> WantedSync:
+def _wanted(name: str, settings: RepositorySettings, where: str) -> WantedSync:
     check_name(name, where)
     about = f"{where}repository {name!r}"
     expect_expanded(msgspec.to_builtins(settings), about)
@@ -106,7 +156,7 @@ def _plan(name: str, settings: RepositorySettings, where: str) -> WantedSync:
                 retain_versions=settings.retain_versions,
             ),
             remote=_remote(name, settings),
-            source=kind(settings.source),
+            source=load_kind(settings.source),
             mirror=settings.mirror,
             on_error=settings.on_error,
             max_errors=settings.max_errors,

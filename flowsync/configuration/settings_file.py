@@ -15,8 +15,8 @@
     remote = { token = "env:NEAR_TOKEN" }
 
 1. A text value that begins with `env:` is taken from that environment variable, so that no secret
-   needs to stand in the file. A variable that is not set is an error where its value is needed:
-   whoever only looks at versions needs no password of an upstream.
+   needs to stand in the file. A variable that is not set is an error where its value is needed: a
+   command that only looks at versions needs no password of an upstream.
 2. Relative paths are relative to the file.
 3. Every field is checked when the file is read, also of repositories that nobody asks for. Errors
    name file, repository and field.
@@ -30,7 +30,7 @@ from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
 
-from flowsync.cli.quantities import seconds_of
+from flowsync.configuration.quantities import seconds_of
 from flowsync.engine.home import absolute
 from flowsync.model.errors import SettingsError
 from flowsync.model.remote import Policy, Remote
