@@ -1,9 +1,11 @@
-"""What a kind of source tells the command line and daemons about itself."""
+"""What a kind of source tells the command line, daemons and servers about itself."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import msgspec
 
+from flowsync.model.errors import DeclarationError
 from flowsync.model.remote import Remote
 from flowsync.model.repository import VersionEntry
 from flowsync.pipeline.stage import Stage
@@ -25,11 +27,42 @@ class SourceKind(msgspec.Struct, frozen=True, kw_only=True):
     """A kind of upstream, found through the entry-point group `flowsync.sources`.
 
     `name` is the word of the command line (`flowsync sync NAME URL`), `summary` says in its help
-    what the URL leads to, and `first_stage` makes the first stage of a sync from a remote.
+    what the URL leads to. `first_stage(remote)` makes the first stage of a sync.
     `metadata` is what a served version has beside its content, so that others can sync from it.
+
+    `options` is the type of what can be set of a sync besides its remote; then the first stage is
+    made by `first_stage(remote, options)`. A stage that is made so carries its options: a sync
+    with other options than the last one is never skipped. Raises `DeclarationError`
+    for options of another type.
     """
 
     name: str
     summary: str
-    first_stage: Callable[[Remote], Stage]
+    first_stage: Callable[..., Stage]
+    options: type[msgspec.Struct] | None = None
     metadata: tuple[MetadataFile, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.options is not None and not isinstance(self.first_stage, _WithOptions):
+            made = _WithOptions(self.name, self.options, self.first_stage)
+            msgspec.structs.force_setattr(self, "first_stage", made)
+
+
+class _WithOptions(msgspec.Struct, frozen=True):
+    """Makes first stages that carry their options, whatever else the kind's own code does with
+    them.
+    """
+
+    kind: str
+    takes: type[msgspec.Struct]
+    make: Callable[[Remote, Any], Stage]
+
+    def __call__(self, remote: Remote, options: msgspec.Struct) -> Stage:
+        if not isinstance(options, self.takes):
+            raise DeclarationError(
+                f"source {self.kind!r} takes its options as a {self.takes.__name__}, "
+                f"found {type(options).__name__}"
+            )
+        stage = self.make(remote, options)
+        stage.kind_options = options
+        return stage

@@ -51,6 +51,10 @@ class Stage:
     checked again; subclasses do not inherit it.
     """
 
+    kind_options: Any = None
+    """The options that a `SourceKind` made a first stage with; a sync with others is not skipped.
+    """
+
     def __str__(self) -> str:
         return type(self).__name__
 

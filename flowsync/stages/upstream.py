@@ -7,14 +7,18 @@ date proves nothing. Otherwise it calls `remember`, and what it gave is kept whe
 succeeded.
 """
 
+import hashlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
+from flowsync.model.content import UNENCODABLE
 from flowsync.model.errors import DeclarationError
 from flowsync.model.recordable import problem_with_json
 from flowsync.model.remote import Policy, Remote
+
+_encode_options: Final = msgspec.json.Encoder(order="deterministic").encode
 
 
 class UpstreamUnchanged(Exception):  # noqa: N818 - it is no error
@@ -28,7 +32,8 @@ class SyncTerms(msgspec.Struct, frozen=True, kw_only=True):
     repository's latest number.
 
     `stages` names the classes of the caller's stages, which may change or drop content; `options`
-    are those of the first stage.
+    are those that the first stage names. `kind_options` is a digest of the options of its kind,
+    which may hold what must not be recorded.
     """
 
     url: str
@@ -38,6 +43,7 @@ class SyncTerms(msgspec.Struct, frozen=True, kw_only=True):
     version: int
     stages: tuple[str, ...] = ()
     options: dict[str, Any] = {}
+    kind_options: str = ""
 
     def covers(self, now: "SyncTerms") -> bool:
         """Say whether a sync under `self` did all that one under `now` would do to an unchanged
@@ -49,7 +55,28 @@ class SyncTerms(msgspec.Struct, frozen=True, kw_only=True):
         return same and fetched_enough and removed_enough
 
     def _same(self) -> tuple[Any, ...]:
-        return self.url, self.remote, self.version, self.stages, self.options
+        return (
+            self.url,
+            self.remote,
+            self.version,
+            self.stages,
+            self.options,
+            self.kind_options,
+        )
+
+
+def options_digest(options: Sequence[Any]) -> str:
+    """Return what tells the options of stages from others, `None` being none: a digest of their
+    fields. Raise `DeclarationError` when a field has no form as JSON.
+    """
+    if all(each is None for each in options):
+        return ""
+    try:
+        # With the names of the types: two kinds may have options of one form.
+        named = [[type(each).__qualname__, each] for each in options if each is not None]
+        return hashlib.sha256(_encode_options(named)).hexdigest()
+    except UNENCODABLE as error:
+        raise DeclarationError(f"options of a stage cannot be written as JSON: {error}") from error
 
 
 class UpstreamRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,12 +99,14 @@ class UpstreamMemory:
         version: int,
         count_missing: Callable[[], Awaitable[int]],
         stages: Sequence[str] = (),
+        kind_options: str = "",
     ) -> None:
         self._record = record
         self._mirror = mirror
         self._version = version
         self._count_missing = count_missing
         self._stages = tuple(stages)
+        self._kind_options = kind_options
         self._remembered: tuple[Remote, dict[str, Any], Mapping[str, Any]] | None = None
 
     async def recall(
@@ -127,4 +156,5 @@ class UpstreamMemory:
             stages=self._stages,
             # As they are when they come back.
             options=msgspec.json.decode(msgspec.json.encode(options)),
+            kind_options=self._kind_options,
         )

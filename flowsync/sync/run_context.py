@@ -16,7 +16,7 @@ from flowsync.model.url import Origin, origin
 from flowsync.pipeline.budget import Account
 from flowsync.pipeline.stage import Stage
 from flowsync.stages.context import RunContext
-from flowsync.stages.upstream import UpstreamMemory, UpstreamRecord
+from flowsync.stages.upstream import UpstreamMemory, UpstreamRecord, options_digest
 from flowsync.sync.options import SyncOptions
 
 
@@ -69,6 +69,7 @@ def recollect(
         version=version,
         count_missing=lambda: repositories.missing_artifacts(repository, version),
         stages=[_class_name(stage) for stage in stages if not _is_ours(stage)],
+        kind_options=options_digest([stage.kind_options for stage in stages]),
     )
 
 

@@ -4,12 +4,29 @@ import msgspec
 import pytest
 
 from flowsync import DeclarationError, Remote
-from flowsync.stages.upstream import SyncTerms, UpstreamMemory, UpstreamRecord
+from flowsync.stages.upstream import (
+    SyncTerms,
+    UpstreamMemory,
+    UpstreamRecord,
+    options_digest,
+)
 
 TERMS = SyncTerms(
     url="http://h/PULP_MANIFEST", remote="files", policy="immediate", mirror=False, version=3
 )
 SEEN = {"sha256": "abc"}
+
+
+class Options(msgspec.Struct):
+    suites: frozenset[str] = frozenset()
+
+
+class OtherOptions(msgspec.Struct):
+    suites: frozenset[str] = frozenset()
+
+
+class Unwritable(msgspec.Struct):
+    thing: object
 
 
 def after(**changes: object) -> SyncTerms:
@@ -69,6 +86,33 @@ async def test_what_was_seen_with_other_options_is_not_recalled() -> None:
     assert await again.recall(remote(), options={"suites": ["a", "b"]}) == SEEN
     assert await again.recall(remote(), options={"suites": ["a"]}) is None
     assert await again.recall(remote()) is None
+
+
+def test_the_digest_of_options_tells_them_apart_and_sets_have_no_order() -> None:
+    digests = {
+        options_digest([Options()]),
+        options_digest([Options(suites=frozenset({"a"}))]),
+        options_digest([OtherOptions()]),
+        options_digest([None]),
+    }
+
+    assert len(digests) == 4
+    assert options_digest([None, None]) == ""
+    names = [f"suite-{number}" for number in range(20)]
+    forwards = options_digest([Options(suites=frozenset(names))])
+    assert forwards == options_digest([Options(suites=frozenset(reversed(names)))])
+
+
+def test_a_record_of_other_kind_options_does_not_cover() -> None:
+    digest = options_digest([Options()])
+
+    assert not TERMS.covers(after(kind_options=digest))
+    assert after(kind_options=digest).covers(after(kind_options=digest))
+
+
+def test_options_without_a_form_are_refused() -> None:
+    with pytest.raises(DeclarationError, match="options of a stage"):
+        options_digest([Unwritable(object())])
 
 
 @pytest.mark.parametrize("seen", [{"etag": "a\0"}, {"etag": "\udce9"}, {"x": object()}])
