@@ -2,7 +2,7 @@
 `flowsync plan` share.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import click
@@ -57,6 +57,15 @@ def sync_arguments(function: F) -> F:
                 "0.5 unless set. Only with 1 does any mirror lose all of them.",
             ),
             click.option(
+                "--set",
+                "overrides",
+                multiple=True,
+                metavar="NAME=VALUE",
+                callback=_as_overrides,
+                help="An option of SOURCE, in place of that in flowsync.toml; may be repeated, also "
+                "for each item of a list. `flowsync sources SOURCE` lists them.",
+            ),
+            click.option(
                 "--force", is_flag=True, help="Sync although upstream's metadata is unchanged."
             ),
         )
@@ -78,6 +87,7 @@ def asked_syncs(
     mirror: bool,
     policy: Policy | None,
     on_error: ErrorPolicy | None,
+    overrides: Mapping[str, Sequence[str]],
 ) -> list[WantedSync | UnusableSync]:
     """Return what is to be synced, and which of it cannot be. Raise a usage error when the
     arguments contradict each other.
@@ -92,30 +102,34 @@ def asked_syncs(
             policy=policy or "immediate",
             on_error=on_error or "fail",
         )
-        return [*_described(repository, settings)]
+        return [*_described(repository, settings, overrides)]
     if repository or mirror or policy or on_error:
         raise click.UsageError(
             f"--repository, --mirror, --policy and --on-error need SOURCE and URL{_found(target)}"
         )
-    return _configured(configuration, target)
+    return _configured(configuration, target, overrides)
 
 
 def _found(target: tuple[str, ...]) -> str:
     return f"; {target[1]!r} is no URL such as https://example.org/" if len(target) == 2 else ""
 
 
-def _described(repository: str | None, settings: RepositorySettings) -> list[WantedSync]:
+def _described(
+    repository: str | None, settings: RepositorySettings, overrides: Mapping[str, Sequence[str]]
+) -> list[WantedSync]:
     if settings.source not in kind_names():
         raise click.UsageError(
             f"there is no source {settings.source!r}; installed are: {', '.join(kind_names())}"
         )
     if repository is None:
         raise click.UsageError("say which repository to sync into: --repository NAME")
-    return wanted_syncs({repository: settings})
+    return wanted_syncs({repository: settings}, overrides=overrides)
 
 
 def _configured(
-    configuration: Configuration, target: tuple[str, ...]
+    configuration: Configuration,
+    target: tuple[str, ...],
+    overrides: Mapping[str, Sequence[str]],
 ) -> list[WantedSync | UnusableSync]:
     known = configuration.file.repositories
     for name in target:
@@ -125,13 +139,26 @@ def _configured(
         raise click.UsageError(
             "no repositories in flowsync.toml; name one: flowsync sync file URL --repository NAME"
         )
-    return configuration.wanted_syncs(target)
+    return configuration.wanted_syncs(target, overrides)
 
 
 def _unknown(name: str, target: tuple[str, ...], known: Iterable[str]) -> str:
     if name in kind_names() and name == target[0]:
         return f"source {name!r} needs a URL: flowsync sync {name} URL --repository NAME{_found(target)}"
     return f"there is no repository {name!r} in flowsync.toml; it has: {', '.join(known) or 'none'}"
+
+
+def _as_overrides(
+    _context: click.Context, _parameter: click.Parameter, words: tuple[str, ...]
+) -> dict[str, list[str]]:
+    """Return the words NAME=VALUE as the values of each name."""
+    found: dict[str, list[str]] = {}
+    for word in words:
+        name, separator, value = word.partition("=")
+        if not name or not separator:
+            raise click.BadParameter(f"{word!r} is not NAME=VALUE")
+        found.setdefault(name, []).append(value)
+    return found
 
 
 def _summaries() -> list[tuple[str, str]]:

@@ -9,7 +9,14 @@ import msgspec
 
 import flowsync
 from flowsync.configuration.settings_file import SettingsFile, expect_expanded, read_settings_file
-from flowsync.configuration.wanted_syncs import UnusableSync, WantedSync, check_name, usable_syncs
+from flowsync.configuration.wanted_syncs import (
+    NO_OVERRIDES,
+    Overrides,
+    UnusableSync,
+    WantedSync,
+    check_name,
+    usable_syncs,
+)
 from flowsync.engine.home import absolute, default_home
 from flowsync.model.errors import SettingsError
 from flowsync.model.events import Observer
@@ -57,9 +64,12 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
             **{name: limit for name, limit in limits.items() if limit is not None},
         )
 
-    def wanted_syncs(self, names: Sequence[str] = ()) -> list[WantedSync | UnusableSync]:
+    def wanted_syncs(
+        self, names: Sequence[str] = (), overrides: Overrides = NO_OVERRIDES
+    ) -> list[WantedSync | UnusableSync]:
         """Return the syncs of the repositories of the file: those of `names` in that order, or
         without any, all. Repositories whose settings cannot be used stand apart, with the reason.
+        `overrides` are as in `wanted_syncs.wanted_syncs`.
 
         Raise `SettingsError` for a name that the file has not, or when none can be used.
         """
@@ -74,7 +84,7 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
                     f"it has: {', '.join(known) or 'none'}"
                 )
             known = {name: known[name] for name in names}
-        return usable_syncs(known, self.file)
+        return usable_syncs(known, self.file, overrides)
 
 
 def read_configuration(

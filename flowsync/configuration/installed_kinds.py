@@ -10,6 +10,7 @@ from typing import Final
 
 import msgspec
 
+from flowsync.configuration.kind_options import check_kind
 from flowsync.kinds import MetadataFile, SourceKind
 from flowsync.model.errors import SettingsError
 from flowsync.runtime.stopped import StoppedError
@@ -60,6 +61,7 @@ def load_kind(name: str) -> SourceKind:
             ) from error
         if not isinstance(loaded, SourceKind):
             raise SettingsError(f"source {name!r}: its entry point {point.value} is no SourceKind")
+        check_kind(loaded)
         return loaded
     raise SettingsError(
         f"there is no source {name!r}; installed are: {', '.join(kind_names()) or 'none'}"

@@ -1,14 +1,17 @@
 """The syncs that settings ask for: one a repository, checked before anything is opened or fetched."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Final
 
 import msgspec
 
 import flowsync
 from flowsync.configuration.installed_kinds import load_kind
+from flowsync.configuration.kind_options import first_stage, options_of_texts, read_options
 from flowsync.configuration.quantities import seconds_of
-from flowsync.configuration.settings_file import RepositorySettings, SettingsFile, expect_expanded
+from flowsync.configuration.settings_file import SettingsFile, expect_expanded
+from flowsync.configuration.settings_tables import RepositorySettings
 from flowsync.kinds import SourceKind
 from flowsync.model.errors import DeclarationError, SettingsError
 from flowsync.model.events import Observer
@@ -16,10 +19,14 @@ from flowsync.model.plan import SyncPlan
 from flowsync.model.remote import Remote
 from flowsync.model.repository import HIDDEN, ErrorPolicy, Repository, SyncResult
 
+Overrides = Mapping[str, Sequence[str]]
+NO_OVERRIDES: Final[Overrides] = MappingProxyType({})
+
 
 class WantedSync(msgspec.Struct, frozen=True, kw_only=True):
-    """One sync of one repository. A limit that is `None` is that of the library. `dry_run` is what
-    the sync must come to, if that was found out before.
+    """One sync of one repository. A limit that is `None` is that of the library. `options` are those
+    of the kind, if it has any. `dry_run` is what the sync must come to, if that was found out
+    before.
     """
 
     repository: Repository
@@ -30,6 +37,7 @@ class WantedSync(msgspec.Struct, frozen=True, kw_only=True):
     max_errors: int | None
     max_removal: float | None
     timeout: float | None = None
+    options: msgspec.Struct | None = None
     dry_run: SyncPlan | None = None
 
     def declare(
@@ -52,7 +60,7 @@ class WantedSync(msgspec.Struct, frozen=True, kw_only=True):
         }
         given: dict[str, Any] = {name: limit for name, limit in limits.items() if limit is not None}
         return flowsync.DeclarativeVersion(
-            self.source.first_stage(self.remote),
+            first_stage(self.source, self.remote, self.options),
             self.repository,
             self.mirror,
             acs,
@@ -91,20 +99,27 @@ class UnusableSync(msgspec.Struct, frozen=True):
 
 
 def wanted_syncs(
-    repositories: Mapping[str, RepositorySettings], file: SettingsFile | None = None
+    repositories: Mapping[str, RepositorySettings],
+    file: SettingsFile | None = None,
+    overrides: Overrides = NO_OVERRIDES,
 ) -> list[WantedSync]:
     """Return the syncs of repositories, of `file` or of a command line. Raise `SettingsError` that
     names what cannot be done.
+
+    `overrides` are options of their kinds that replace those of the settings, each as the texts
+    that `--set NAME=TEXT` was given.
     """
     where = "" if file is None else f"{file.path}: "
-    return [_wanted(name, settings, where) for name, settings in repositories.items()]
+    return [_wanted(name, settings, where, overrides) for name, settings in repositories.items()]
 
 
 def usable_syncs(
-    repositories: Mapping[str, RepositorySettings], file: SettingsFile
+    repositories: Mapping[str, RepositorySettings],
+    file: SettingsFile,
+    overrides: Overrides = NO_OVERRIDES,
 ) -> list[WantedSync | UnusableSync]:
     """Return the syncs of repositories of `file`; those whose settings cannot be used stand apart,
-    with the reason.
+    with the reason. `overrides` are as in `wanted_syncs`.
 
     Raise the `SettingsError` of the first when none can be used.
     """
@@ -112,7 +127,7 @@ def usable_syncs(
     errors = []
     for name, settings in repositories.items():
         try:
-            found.append(_wanted(name, settings, f"{file.path}: "))
+            found.append(_wanted(name, settings, f"{file.path}: ", overrides))
         except SettingsError as error:
             found.append(UnusableSync(name, str(error)))
             errors.append(error)
@@ -143,25 +158,31 @@ def check_name(name: str, where: str = "") -> None:
         )
 
 
-def _wanted(name: str, settings: RepositorySettings, where: str) -> WantedSync:
+def _wanted(
+    name: str, settings: RepositorySettings, where: str, overrides: Overrides
+) -> WantedSync:
     check_name(name, where)
     about = f"{where}repository {name!r}"
-    expect_expanded(msgspec.to_builtins(settings), about)
+    kept = {name: value for name, value in settings.options.items() if name not in overrides}
+    expect_expanded(msgspec.to_builtins(msgspec.structs.replace(settings, options=kept)), about)
     types = settings.allowed_types
     try:
+        remote = _remote(name, settings)
+        source = load_kind(settings.source)
         return WantedSync(
             repository=Repository(
                 name=name,
                 allowed_types=None if types is None else frozenset(types),
                 retain_versions=settings.retain_versions,
             ),
-            remote=_remote(name, settings),
-            source=load_kind(settings.source),
+            remote=remote,
+            source=source,
             mirror=settings.mirror,
             on_error=settings.on_error,
             max_errors=settings.max_errors,
             max_removal=settings.max_removal,
             timeout=None if settings.timeout is None else _seconds(settings.timeout),
+            options=read_options(source, {**kept, **options_of_texts(source, overrides)}),
         )
     except (DeclarationError, SettingsError) as error:
         raise SettingsError(f"{about}: {error}") from error
@@ -170,7 +191,7 @@ def _wanted(name: str, settings: RepositorySettings, where: str) -> WantedSync:
 def _usable_remote(name: str, settings: RepositorySettings, where: str) -> Remote:
     """Return the remote alone: bytes can be had also of a kind that is not installed any more."""
     about = f"{where}repository {name!r}"
-    expect_expanded(msgspec.to_builtins(settings), about)
+    expect_expanded(msgspec.to_builtins(msgspec.structs.replace(settings, options={})), about)
     try:
         return _remote(name, settings)
     except SettingsError as error:

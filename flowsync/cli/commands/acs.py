@@ -13,6 +13,7 @@ from flowsync.cli.output import complain, tell, tell_json
 from flowsync.cli.place import GlobalOptions
 from flowsync.cli.settings import load
 from flowsync.configuration import (
+    alternate_first_stage,
     described_remote,
     kind_names,
     load_kind,
@@ -108,7 +109,8 @@ async def _refresh_all(
             sources = await engine.catalog.remotes.alternate_sources()
         outcomes = []
         for source in sources:
-            first_stage = load_kind(_kind_of(source)).first_stage
+            kind = load_kind(_kind_of(source))
+            first_stage = alternate_first_stage(configuration.file, source.name, kind)
             refreshed = await alternate_sources.refresh(engine, source.name, first_stage)
             outcomes += [(source.name, outcome) for outcome in refreshed]
     return outcomes

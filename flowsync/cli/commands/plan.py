@@ -40,6 +40,7 @@ def command(
     policy: Policy | None,
     on_error: ErrorPolicy | None,
     max_removal: float | None,
+    overrides: dict[str, list[str]],
     force: bool,
     output: Path | None,
     as_json: bool,
@@ -57,6 +58,7 @@ def command(
         mirror=mirror,
         policy=policy,
         on_error=on_error,
+        overrides=overrides,
     )
     flags = SyncFlags(force=force, wait=True, max_removal=max_removal, as_json=as_json)
     found = run_async(plan_all(configuration, wanted, flags))
@@ -71,5 +73,5 @@ def command(
             for one, plan in zip(wanted, found, strict=True)
             if plan is not None and isinstance(one, WantedSync)
         ]
-        write_plan_file(output, syncs, force=force, max_removal=max_removal)
+        write_plan_file(output, syncs, force=force, max_removal=max_removal, overrides=overrides)
     return 0

@@ -42,6 +42,7 @@ def command(
     policy: Policy | None,
     on_error: ErrorPolicy | None,
     max_removal: float | None,
+    overrides: dict[str, list[str]],
     force: bool,
     plan_file: Path | None,
     workers: int | None,
@@ -62,7 +63,8 @@ def command(
     """  # noqa: D301 - the \b is meant: click does not wrap the paragraph behind it
     configuration = load(place)
     if plan_file is not None:
-        if target or repository or mirror or policy or on_error or force or max_removal is not None:
+        given = (*target, repository, mirror, policy, on_error, force, overrides)
+        if any(given) or max_removal is not None:
             raise click.UsageError(
                 "--plan says it all: only --workers, --no-wait and --json go with it"
             )
@@ -77,6 +79,7 @@ def command(
             mirror=mirror,
             policy=policy,
             on_error=on_error,
+            overrides=overrides,
         )
     flags = SyncFlags(
         force=force,

@@ -1,34 +1,9 @@
-from collections.abc import Callable
-from pathlib import Path
-
 import pytest
 
 from flowsync import SettingsError
 from flowsync.configuration import installed_kinds, kind_names, load_kind
 from flowsync.runtime.stopped import StoppedError
-
-Install = Callable[[str, str], None]
-
-
-@pytest.fixture
-def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
-    """Put a package beside the installed ones whose module is `program`, and which brings the kind
-    of that name.
-    """
-    monkeypatch.syspath_prepend(tmp_path)
-
-    def put(kind: str, program: str) -> None:
-        information = tmp_path / f"{kind}_of_a_test-1.0.dist-info"
-        information.mkdir()
-        (tmp_path / f"{kind}_of_a_test.py").write_text(program)
-        (information / "METADATA").write_text(
-            f"Metadata-Version: 2.1\nName: {kind}-of-a-test\nVersion: 1.0\n"
-        )
-        (information / "entry_points.txt").write_text(
-            f"[flowsync.sources]\n{kind} = {kind}_of_a_test:SOURCE\n"
-        )
-
-    return put
+from tests.unit.configuration.conftest import Install
 
 
 def test_kinds_are_loaded_in_order_and_a_broken_one_stands_apart_with_its_reason(
@@ -68,3 +43,30 @@ def test_a_program_that_is_stopped_while_it_loads_a_kind_stops(
 
     with pytest.raises(error):
         load_kind("slow")
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ("dict", "its options are no struct of msgspec"),
+        (
+            "msgspec.defstruct('O', [('depth', int, object())])",
+            "its options are no struct of msgspec that can be described",
+        ),
+        (
+            "msgspec.defstruct('O', [('url', str), ('depth', int)])",
+            "its options url have the names of flowsync's own",
+        ),
+    ],
+)
+def test_a_kind_whose_options_cannot_stand_in_settings_is_unusable(
+    install: Install, options: str, said: str
+) -> None:
+    install(
+        "odd",
+        "import msgspec\nfrom flowsync import SourceKind\n"
+        f"SOURCE = SourceKind(name='odd', summary='', first_stage=print, options={options})\n",
+    )
+
+    with pytest.raises(SettingsError, match=f"source 'odd': {said}"):
+        load_kind("odd")
