@@ -46,7 +46,10 @@ async def _plan(
 def _as_text(plan: SyncPlan) -> str:
     """Return the plan as lines."""
     if plan.unchanged:
-        return f"{plan.repository}: upstream is unchanged, a sync would be skipped; {plan.present} units present"
+        return (
+            f"{plan.repository}: upstream is unchanged, a sync would be skipped; "
+            f"{plan.present} units present"
+        )
     unsized = f", {plan.downloads_unsized} of unknown size" if plan.downloads_unsized else ""
     version = "a new version" if plan.changes else "no version, because nothing changes"
     lines = [

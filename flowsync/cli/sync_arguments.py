@@ -10,11 +10,10 @@ import click
 from flowsync.cli.formatting import one_line
 from flowsync.configuration import (
     Configuration,
+    InstalledKinds,
     RepositorySettings,
     UnusableSync,
     WantedSync,
-    installed_kinds,
-    kind_names,
     wanted_syncs,
 )
 from flowsync.model.remote import Policy
@@ -48,7 +47,8 @@ def sync_arguments(function: F) -> F:
             click.option(
                 "--on-error",
                 type=click.Choice(["fail", "skip", "defer"]),
-                help="What a file that cannot be fetched means: fail (the default), or go on without it.",
+                help="What a file that cannot be fetched means: fail (the default), "
+                "or go on without it.",
             ),
             click.option(
                 "--max-removal",
@@ -117,9 +117,10 @@ def _found(target: tuple[str, ...]) -> str:
 def _described(
     repository: str | None, settings: RepositorySettings, overrides: Mapping[str, Sequence[str]]
 ) -> list[WantedSync]:
-    if settings.source not in kind_names():
+    kinds = InstalledKinds()
+    if settings.source not in kinds.names:
         raise click.UsageError(
-            f"there is no source {settings.source!r}; installed are: {', '.join(kind_names())}"
+            f"there is no source {settings.source!r}; installed are: {', '.join(kinds.names)}"
         )
     if repository is None:
         raise click.UsageError("say which repository to sync into: --repository NAME")
@@ -143,8 +144,11 @@ def _configured(
 
 
 def _unknown(name: str, target: tuple[str, ...], known: Iterable[str]) -> str:
-    if name in kind_names() and name == target[0]:
-        return f"source {name!r} needs a URL: flowsync sync {name} URL --repository NAME{_found(target)}"
+    if name == target[0] and name in InstalledKinds().names:
+        return (
+            f"source {name!r} needs a URL: "
+            f"flowsync sync {name} URL --repository NAME{_found(target)}"
+        )
     return f"there is no repository {name!r} in flowsync.toml; it has: {', '.join(known) or 'none'}"
 
 
@@ -163,6 +167,6 @@ def _as_overrides(
 
 def _summaries() -> list[tuple[str, str]]:
     """Return the names of all kinds, each with a line about it."""
-    kinds = installed_kinds()
-    about = {name: kind.summary for name, kind in kinds.usable.items()} | dict(kinds.unusable)
+    kinds = InstalledKinds()
+    about = {name: kind.summary for name, kind in kinds.usable.items()} | kinds.unusable
     return [(name, one_line(text)) for name, text in sorted(about.items())]

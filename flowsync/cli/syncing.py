@@ -26,8 +26,8 @@ from flowsync.model.url import redact
 class SyncFlags(msgspec.Struct, frozen=True, kw_only=True):
     """How all syncs of one call are done and told.
 
-    Unless they are `None`, `max_removal` replaces that of the wanted syncs and `workers` that of the
-    settings.
+    Unless they are `None`, `max_removal` replaces that of the wanted syncs and `workers` that of
+    the settings.
     """
 
     force: bool

@@ -8,9 +8,6 @@ from flowsync.configuration.alternates import register_alternates as register_al
 from flowsync.configuration.configuration import Configuration as Configuration
 from flowsync.configuration.configuration import read_configuration as read_configuration
 from flowsync.configuration.installed_kinds import InstalledKinds as InstalledKinds
-from flowsync.configuration.installed_kinds import installed_kinds as installed_kinds
-from flowsync.configuration.installed_kinds import kind_names as kind_names
-from flowsync.configuration.installed_kinds import load_kind as load_kind
 from flowsync.configuration.kind_options import KindOption as KindOption
 from flowsync.configuration.kind_options import options_of as options_of
 from flowsync.configuration.plan_file import PlanFile as PlanFile

@@ -53,7 +53,9 @@ def check_kind(kind: SourceKind) -> None:
 
 
 def check_options(kind: SourceKind, given: Mapping[str, Any]) -> None:
-    """Raise `SettingsError` when the kind has none of such a name, or one cannot be of its value."""
+    """Raise `SettingsError` when the kind has none of such a name, or one cannot be of its
+    value.
+    """
     fields = _fields(kind)
     for name, value in given.items():
         _convert(kind, fields, name, value)

@@ -131,7 +131,8 @@ def _wanted(sync: PlannedSync, file: SettingsFile, overrides: Overrides) -> Want
     (wanted,) = wanted_syncs({sync.repository: known}, file, overrides)
     if planned_sync(wanted, sync.plan, configured=True) != sync:
         raise SettingsError(
-            f"{file.path}: repository {sync.repository!r} was changed since it was planned; make a new plan"
+            f"{file.path}: repository {sync.repository!r} was changed since it was planned; "
+            "make a new plan"
         )
     return wanted
 

@@ -32,7 +32,7 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-from flowsync.configuration.installed_kinds import load_kind
+from flowsync.configuration.installed_kinds import InstalledKinds
 from flowsync.configuration.kind_options import check_options, options_of
 from flowsync.configuration.settings_tables import (
     FROM_ENVIRONMENT,
@@ -86,11 +86,12 @@ def read_settings_file(path: Path, environ: Mapping[str, str]) -> SettingsFile:
     alternates = _convert(raw.pop("alternate_sources", {}), tables, f"{path}")
     settings = _convert(raw, Settings, f"{path}")
     defaults = raw.get("defaults", {})
+    kinds = InstalledKinds()
     return SettingsFile(
         path=path,
         settings=settings,
         repositories={
-            name: _repository({**defaults, **fields}, path, f"{path}: repository {name!r}")
+            name: _repository({**defaults, **fields}, kinds, path, f"{path}: repository {name!r}")
             for name, fields in repositories.items()
         },
         alternate_sources={
@@ -126,24 +127,26 @@ def expect_expanded(value: object, where: str) -> None:
             raise SettingsError(f"{where}: the environment variable {variable} is not set")
 
 
-def _repository(fields: dict[str, Any], path: Path, where: str) -> RepositorySettings:
+def _repository(
+    fields: dict[str, Any], kinds: InstalledKinds, path: Path, where: str
+) -> RepositorySettings:
     own = {name: value for name, value in fields.items() if name in OWN_FIELDS}
     options = {name: value for name, value in fields.items() if name not in OWN_FIELDS}
     table = _table({**own, "options": options}, RepositorySettings, path, where)
     if options:
         try:
-            _check_options(table)
+            _check_options(table, kinds)
         except SettingsError as error:
             raise SettingsError(f"{where}: {error}") from error
     return table
 
 
-def _check_options(table: RepositorySettings) -> None:
+def _check_options(table: RepositorySettings, kinds: InstalledKinds) -> None:
     """Check what can be checked now: a kind that cannot be loaded, a variable that is not set and
     an option that is missing are told of when a sync is wanted.
     """
     try:
-        kind = load_kind(table.source)
+        kind = kinds.load(table.source)
     except SettingsError:
         return
     known = [option.name for option in options_of(kind)]

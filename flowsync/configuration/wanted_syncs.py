@@ -1,4 +1,6 @@
-"""The syncs that settings ask for: one a repository, checked before anything is opened or fetched."""
+"""The syncs that settings ask for: one a repository, checked before anything is opened or
+fetched.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
@@ -7,7 +9,7 @@ from typing import Any, Final
 import msgspec
 
 import flowsync
-from flowsync.configuration.installed_kinds import load_kind
+from flowsync.configuration.installed_kinds import InstalledKinds
 from flowsync.configuration.kind_options import first_stage, options_of_texts, read_options
 from flowsync.configuration.quantities import seconds_of
 from flowsync.configuration.settings_file import SettingsFile, expect_expanded
@@ -24,9 +26,9 @@ NO_OVERRIDES: Final[Overrides] = MappingProxyType({})
 
 
 class WantedSync(msgspec.Struct, frozen=True, kw_only=True):
-    """One sync of one repository. A limit that is `None` is that of the library. `options` are those
-    of the kind, if it has any. `dry_run` is what the sync must come to, if that was found out
-    before.
+    """One sync of one repository. A limit that is `None` is that of the library. `options` are
+    those of the kind, if it has any. `dry_run` is what the sync must come to, if that was found
+    out before.
     """
 
     repository: Repository
@@ -110,7 +112,10 @@ def wanted_syncs(
     that `--set NAME=TEXT` was given.
     """
     where = "" if file is None else f"{file.path}: "
-    return [_wanted(name, settings, where, overrides) for name, settings in repositories.items()]
+    kinds = InstalledKinds()
+    return [
+        _wanted(name, settings, kinds, where, overrides) for name, settings in repositories.items()
+    ]
 
 
 def usable_syncs(
@@ -125,9 +130,10 @@ def usable_syncs(
     """
     found: list[WantedSync | UnusableSync] = []
     errors = []
+    kinds = InstalledKinds()
     for name, settings in repositories.items():
         try:
-            found.append(_wanted(name, settings, f"{file.path}: ", overrides))
+            found.append(_wanted(name, settings, kinds, f"{file.path}: ", overrides))
         except SettingsError as error:
             found.append(UnusableSync(name, str(error)))
             errors.append(error)
@@ -154,12 +160,17 @@ def check_name(name: str, where: str = "") -> None:
     """
     if name.startswith(HIDDEN):
         raise SettingsError(
-            f"{where}a repository cannot be named {name!r}: alternate sources have names that begin with {HIDDEN!r}"
+            f"{where}a repository cannot be named {name!r}: "
+            f"alternate sources have names that begin with {HIDDEN!r}"
         )
 
 
 def _wanted(
-    name: str, settings: RepositorySettings, where: str, overrides: Overrides
+    name: str,
+    settings: RepositorySettings,
+    kinds: InstalledKinds,
+    where: str,
+    overrides: Overrides,
 ) -> WantedSync:
     check_name(name, where)
     about = f"{where}repository {name!r}"
@@ -168,7 +179,7 @@ def _wanted(
     types = settings.allowed_types
     try:
         remote = _remote(name, settings)
-        source = load_kind(settings.source)
+        source = kinds.load(settings.source)
         return WantedSync(
             repository=Repository(
                 name=name,

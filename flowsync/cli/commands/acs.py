@@ -13,10 +13,9 @@ from flowsync.cli.output import complain, tell, tell_json
 from flowsync.cli.place import GlobalOptions
 from flowsync.cli.settings import load
 from flowsync.configuration import (
+    InstalledKinds,
     alternate_first_stage,
     described_remote,
-    kind_names,
-    load_kind,
     register_alternates,
 )
 from flowsync.model.errors import DeclarationError, SettingsError
@@ -53,9 +52,10 @@ def _add(
     """Record alternate source NAME, or change it: an upstream of kind SOURCE at URL, which must not
     hold credentials.
     """
-    if source not in kind_names():
+    kinds = InstalledKinds()
+    if source not in kinds.names:
         raise click.UsageError(
-            f"there is no source {source!r}; installed are: {', '.join(kind_names())}"
+            f"there is no source {source!r}; installed are: {', '.join(kinds.names)}"
         )
     run_async(_record(place, name, source, url, paths, priority))
     tell(f"{name}: recorded; flowsync acs refresh {name} reads what it has")
@@ -107,9 +107,9 @@ async def _refresh_all(
             sources = [await alternate_sources.find(engine, name) for name in names]
         else:
             sources = await engine.catalog.remotes.alternate_sources()
-        outcomes = []
+        outcomes, kinds = [], InstalledKinds()
         for source in sources:
-            kind = load_kind(_kind_of(source))
+            kind = kinds.load(_kind_of(source))
             first_stage = alternate_first_stage(configuration.file, source.name, kind)
             refreshed = await alternate_sources.refresh(engine, source.name, first_stage)
             outcomes += [(source.name, outcome) for outcome in refreshed]

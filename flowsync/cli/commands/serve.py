@@ -10,7 +10,7 @@ from flowsync.cli.interruption import run_until_stopped
 from flowsync.cli.output import complain, tell
 from flowsync.cli.place import GlobalOptions
 from flowsync.cli.settings import load
-from flowsync.configuration import find_remote, installed_kinds, register_alternates
+from flowsync.configuration import InstalledKinds, find_remote, register_alternates
 from flowsync.serve.app import ContentServer
 
 _LOOPBACK: Final = "127.0.0.1"
@@ -57,7 +57,7 @@ async def _serve(place: GlobalOptions, host: str, port: int, *, share_port: bool
     configuration = load(place)
     async with configuration.engine() as engine:
         await register_alternates(engine, configuration.file)
-        kinds = installed_kinds()
+        kinds = InstalledKinds()
         for reason in kinds.unusable.values():
             complain(f"warning: {reason}")
         try:

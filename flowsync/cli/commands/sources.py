@@ -5,7 +5,7 @@ import msgspec
 
 from flowsync.cli.formatting import one_line
 from flowsync.cli.output import json_text, tell, tell_json
-from flowsync.configuration import KindOption, installed_kinds, load_kind, options_of
+from flowsync.configuration import InstalledKinds, KindOption, options_of
 from flowsync.kinds import SourceKind
 
 
@@ -18,21 +18,22 @@ def command(name: str | None, as_json: bool) -> None:
     Options are fields of a repository in flowsync.toml, beside flowsync's own, or
     --set OPTION=VALUE of `flowsync sync`.
     """
+    kinds = InstalledKinds()
     if name is not None:
-        kind = load_kind(name)
+        kind = kinds.load(name)
         if as_json:
             tell_json(_as_fields(name, kind))
         else:
             tell(_as_text(name, kind))
         return
-    kinds = installed_kinds()
-    for each in sorted({*kinds.usable, *kinds.unusable}):
-        usable = kinds.usable.get(each)
-        if as_json:
-            reason = {"name": each, "error": kinds.unusable.get(each)}
-            tell_json(reason if usable is None else _as_fields(each, usable))
+    usable, unusable = kinds.usable, kinds.unusable
+    for each in kinds.names:
+        if as_json and each in usable:
+            tell_json(_as_fields(each, usable[each]))
+        elif as_json:
+            tell_json({"name": each, "error": unusable[each]})
         else:
-            about = kinds.unusable[each] if usable is None else usable.summary
+            about = usable[each].summary if each in usable else unusable[each]
             tell(f"{each}  {one_line(about)}")
 
 

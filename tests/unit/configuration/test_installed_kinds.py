@@ -1,7 +1,9 @@
+from pathlib import Path
+
 import pytest
 
 from flowsync import SettingsError
-from flowsync.configuration import installed_kinds, kind_names, load_kind
+from flowsync.configuration import InstalledKinds
 from flowsync.runtime.stopped import StoppedError
 from tests.unit.configuration.conftest import Install
 
@@ -12,9 +14,9 @@ def test_kinds_are_loaded_in_order_and_a_broken_one_stands_apart_with_its_reason
     install("zeta", "import sys\nsys.exit('please configure me')\n")
     install("alpha", "SOURCE = 1\n")
 
-    kinds = installed_kinds()
+    kinds = InstalledKinds()
 
-    assert kind_names() == ["alpha", "file", "zeta"]
+    assert kinds.names == ["alpha", "file", "zeta"]
     assert [*kinds.usable] == ["file"]
     assert kinds.unusable == {
         "alpha": "source 'alpha': its entry point alpha_of_a_test:SOURCE is no SourceKind",
@@ -24,9 +26,30 @@ def test_kinds_are_loaded_in_order_and_a_broken_one_stands_apart_with_its_reason
     assert [file.path for file in kinds.metadata] == ["PULP_MANIFEST"]
 
 
+def test_a_kind_is_loaded_once_also_when_that_fails(install: Install, tmp_path: Path) -> None:
+    loads = tmp_path / "loads"
+    install(
+        "broken",
+        f"with open({str(loads)!r}, 'a') as file:\n    file.write('x')\nraise ValueError('no')\n",
+    )
+    kinds = InstalledKinds()
+
+    errors = [error_of(kinds, "broken") for _ in range(3)]
+
+    assert all(isinstance(error.__cause__, ValueError) for error in errors)
+    assert loads.read_text() == "x"
+    assert kinds.load("file") is kinds.load("file")
+
+
+def error_of(kinds: InstalledKinds, name: str) -> SettingsError:
+    with pytest.raises(SettingsError) as caught:
+        kinds.load(name)
+    return caught.value
+
+
 def test_a_kind_that_is_not_installed_is_an_error_that_lists_the_others() -> None:
     with pytest.raises(SettingsError, match="no source 'tape'; installed are: file"):
-        load_kind("tape")
+        InstalledKinds().load("tape")
 
 
 @pytest.mark.parametrize(
@@ -42,7 +65,7 @@ def test_a_program_that_is_stopped_while_it_loads_a_kind_stops(
     install("slow", program)
 
     with pytest.raises(error):
-        load_kind("slow")
+        InstalledKinds().load("slow")
 
 
 @pytest.mark.parametrize(
@@ -69,4 +92,4 @@ def test_a_kind_whose_options_cannot_stand_in_settings_is_unusable(
     )
 
     with pytest.raises(SettingsError, match=f"source 'odd': {said}"):
-        load_kind("odd")
+        InstalledKinds().load("odd")
