@@ -1,4 +1,6 @@
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -224,3 +226,15 @@ def test_a_timeout_may_come_from_the_environment(folder: Path) -> None:
     assert wanted.timeout == 120
     with pytest.raises(SettingsError, match="the environment variable LIMIT is not set"):
         wanted_syncs(without.file.repositories, without.file)
+
+
+def test_the_room_loads_neither_network_nor_database_nor_console() -> None:
+    program = "import sys, flowsync.configuration; print(*sys.modules)"
+
+    run = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+
+    loaded = {name.partition(".")[0] for name in run.stdout.split()}
+    assert "flowsync" in loaded
+    assert loaded & {"aiohttp", "click", "psycopg", "psycopg_pool", "rich"} == set()
