@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from flowsync.model.errors import DeclarationError
+from flowsync.errors import DeclarationError
 from flowsync.model.remote import Remote
 from flowsync.model.repository import VersionEntry
 from flowsync.pipeline.stage import Stage

@@ -30,8 +30,7 @@ from bench.download.origins import Metered, Origin, Queueing, Refusing, Shared, 
 from bench.download.simulation import Make, Outcome, bodies, simulate
 from flowsync.download.pacing.host_limits import HostLimits
 from flowsync.download.transfer.attempt import Tally
-from flowsync.model.fetch import FetchRequest
-from flowsync.model.remote import Remote
+from flowsync.model.remote import FetchRequest, Remote
 
 COUNT: Final = 4000
 SEEDS: Final = 1, 2

@@ -22,7 +22,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from flowsync import Artifact, Content, DeclarativeArtifact, DeclarativeContent, Remote
 from flowsync.download.fetcher import open_fetcher
 from flowsync.model.artifact import StagedArtifact
-from flowsync.model.fetch import Fetcher
+from flowsync.model.remote import Fetcher
 from flowsync.pipeline.remote.segment import LARGEST_BATCH
 from flowsync.stages.remote.codecs import DeclarationCodec, WorkerDeclarationCodec
 

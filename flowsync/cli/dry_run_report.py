@@ -9,7 +9,7 @@ from flowsync.cli.display import Display, display
 from flowsync.cli.formatting import format_bytes
 from flowsync.cli.syncing import SyncFlags, about, declare_sync, tell_bug
 from flowsync.configuration import Configuration, UnusableSync, WantedSync
-from flowsync.model.errors import FlowsyncError
+from flowsync.errors import FlowsyncError
 from flowsync.model.plan import SyncPlan
 
 

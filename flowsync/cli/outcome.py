@@ -16,7 +16,7 @@ from typing import Final
 import click
 
 from flowsync.cli.output import complain, guard_output, note
-from flowsync.model.errors import FlowsyncError, SettingsError
+from flowsync.errors import FlowsyncError, SettingsError
 from flowsync.runtime.stopped import StoppedError
 
 STOPPING: Final = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)

@@ -12,8 +12,8 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from flowsync.embedded_postgres import run_as
 from flowsync.engine.home import owner_to_become
+from flowsync.runtime import run_as
 
 _TRIAL_SECONDS: Final = 30
 

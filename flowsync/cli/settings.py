@@ -5,10 +5,10 @@ environment of its own.
 import os
 from collections.abc import MutableMapping
 
-from flowsync.catalog.postgres.libpq_environment import forget_libpq_environment
 from flowsync.cli.owner import become_owner
 from flowsync.cli.place import GlobalOptions
 from flowsync.configuration import Configuration, read_configuration
+from flowsync.engine.libpq_environment import forget_libpq_environment
 
 
 def load(place: GlobalOptions, environ: MutableMapping[str, str] = os.environ) -> Configuration:

@@ -18,7 +18,7 @@ import flowsync
 from flowsync.cli.display import Display, display
 from flowsync.cli.results import as_json, as_text
 from flowsync.configuration import Configuration, UnusableSync, WantedSync, register_alternates
-from flowsync.model.errors import FlowsyncError, SettingsError
+from flowsync.errors import FlowsyncError, SettingsError
 from flowsync.model.repository import SyncResult
 from flowsync.model.url import redact
 

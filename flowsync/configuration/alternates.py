@@ -10,10 +10,11 @@ from typing import Any
 import msgspec
 
 import flowsync
+from flowsync import library
 from flowsync.configuration.kind_options import first_stage, read_options
 from flowsync.configuration.settings_file import SettingsFile, expect_expanded
+from flowsync.errors import SettingsError
 from flowsync.kinds import SourceKind
-from flowsync.model.errors import SettingsError
 from flowsync.model.remote import Remote
 from flowsync.pipeline.stage import Stage
 
@@ -22,14 +23,11 @@ async def register_alternates(engine: "flowsync.Engine", file: SettingsFile) -> 
     """Let an open engine use the alternate sources of its catalog as the file describes them, and
     say whether there are any. Raise `SettingsError` when the file describes one that cannot be.
     """
-    sources = await engine.catalog.remotes.alternate_sources()
-    described = [source for source in sources if source.name in file.alternate_sources]
-    recorded = await engine.catalog.remotes.load([source.remote_name for source in described])
-    for source in described:
-        remote = described_remote(
-            file, source.name, source.remote_name, recorded[source.remote_name].url
-        )
-        engine.alternate_remotes[source.remote_name] = remote
+    sources = await library.alternate_sources(engine)
+    for source in sources:
+        if source.name in file.alternate_sources:
+            remote = described_remote(file, source.name, source.remote_name, source.url)
+            engine.alternate_remotes[source.remote_name] = remote
     return bool(sources)
 
 

@@ -9,8 +9,8 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Final
 
 from flowsync.configuration.kind_options import check_kind
+from flowsync.errors import SettingsError
 from flowsync.kinds import MetadataFile, SourceKind
-from flowsync.model.errors import SettingsError
 from flowsync.runtime.stopped import StoppedError
 
 GROUP: Final = "flowsync.sources"

@@ -15,8 +15,8 @@ from msgspec.inspect import type_info
 
 from flowsync.configuration.settings_tables import OWN_FIELDS
 from flowsync.configuration.type_words import help_of, takes_items, type_in_words
+from flowsync.errors import SettingsError
 from flowsync.kinds import SourceKind
-from flowsync.model.errors import SettingsError
 from flowsync.model.remote import Remote
 from flowsync.pipeline.stage import Stage
 

@@ -42,7 +42,7 @@ from flowsync.configuration.settings_tables import (
     Settings,
 )
 from flowsync.engine.home import absolute
-from flowsync.model.errors import SettingsError
+from flowsync.errors import SettingsError
 from flowsync.model.remote import Remote
 
 T = TypeVar("T")

@@ -14,8 +14,8 @@ from flowsync.configuration.kind_options import first_stage, options_of_texts, r
 from flowsync.configuration.quantities import seconds_of
 from flowsync.configuration.settings_file import SettingsFile, expect_expanded
 from flowsync.configuration.settings_tables import RepositorySettings
+from flowsync.errors import DeclarationError, SettingsError
 from flowsync.kinds import SourceKind
-from flowsync.model.errors import DeclarationError, SettingsError
 from flowsync.model.events import Observer
 from flowsync.model.plan import SyncPlan
 from flowsync.model.remote import Remote
@@ -100,7 +100,7 @@ class UnusableSync(msgspec.Struct, frozen=True):
     reason: str
 
 
-def wanted_syncs(
+def syncs_of(
     repositories: Mapping[str, RepositorySettings],
     file: SettingsFile | None = None,
     overrides: Overrides = NO_OVERRIDES,
@@ -124,7 +124,7 @@ def usable_syncs(
     overrides: Overrides = NO_OVERRIDES,
 ) -> list[WantedSync | UnusableSync]:
     """Return the syncs of repositories of `file`; those whose settings cannot be used stand apart,
-    with the reason. `overrides` are as in `wanted_syncs`.
+    with the reason. `overrides` are as in `syncs_of`.
 
     Raise the `SettingsError` of the first when none can be used.
     """

@@ -45,7 +45,7 @@ from typing import Final, Self
 from flowsync.digest.backlog import Backlog, Job
 from flowsync.digest.hashing import complete
 from flowsync.digest.worker import Answer, digest_batch
-from flowsync.model.errors import HashingError, SettingsError, StoreError
+from flowsync.errors import HashingError, SettingsError, StoreError
 from flowsync.runtime import descriptors
 from flowsync.runtime.process_pool import Crew, ThreadCrew, Workers
 

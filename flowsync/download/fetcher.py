@@ -25,13 +25,15 @@ from flowsync.download.pacing.host_limits import HostLimits, Traffic
 from flowsync.download.retry import Backoff
 from flowsync.download.transfer.attempt import Origin
 from flowsync.download.transfer.spool import Spool
-from flowsync.model.errors import DigestMismatchError, EngineClosedError
-from flowsync.model.fetch import Fetched, FetchRequest, Received, Sink
-from flowsync.model.transfer_errors import (
+from flowsync.errors import (
+    DigestMismatchError,
+    EngineClosedError,
     FetcherClosedError,
     ForbiddenPathError,
     UnsupportedUrlError,
 )
+from flowsync.model.fetch import Fetched, Received, Sink
+from flowsync.model.remote import FetchRequest
 from flowsync.model.url import redact, scheme
 from flowsync.runtime.visits import Visits
 

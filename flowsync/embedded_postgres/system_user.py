@@ -17,9 +17,9 @@ from pathlib import Path
 
 import msgspec
 
-from flowsync.model.errors import EmbeddedPostgresError
+from flowsync.errors import EmbeddedPostgresError
+from flowsync.runtime import run_as
 
-_SCRIPT = Path(__file__).with_name("run_as.py")
 # A launch takes 15 ms. It is not bound by the caller's deadline: the script, cut off midway, could
 # not say what it started.
 _LAUNCH_SECONDS = 30.0
@@ -77,7 +77,7 @@ class SystemUser(msgspec.Struct, frozen=True, kw_only=True):
         kept = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
         try:
             answer = subprocess.run(
-                [sys.executable, "-I", "-S", _SCRIPT, self.identity, log, *command],
+                [sys.executable, "-I", "-S", run_as.__file__, self.identity, log, *command],
                 cwd=os.sep,
                 env=kept | {"LC_ALL": "C"},
                 stdin=subprocess.DEVNULL,

@@ -23,7 +23,7 @@ import msgspec
 
 from flowsync.catalog.catalog import Catalog
 from flowsync.catalog.postgres.catalog_identity import StoreBinding
-from flowsync.model.errors import StoreMismatchError
+from flowsync.errors import StoreMismatchError
 from flowsync.runtime.threads import in_thread
 from flowsync.store.port import BlobStore
 from flowsync.store.store_identity import identity_file, read_identity, write_identity

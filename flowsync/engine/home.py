@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from flowsync.model.errors import SettingsError, StoreUnwritableError
+from flowsync.errors import SettingsError, StoreUnwritableError
 
 
 def absolute(path: str | os.PathLike[str], what: str) -> Path:

@@ -17,7 +17,7 @@ from contextlib import asynccontextmanager
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
-from flowsync.model.errors import EngineClosedError
+from flowsync.errors import EngineClosedError
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -80,21 +80,28 @@ class Operation:
 
 
 class Operations:
-    """All operations of one open engine, used from its loop. `home` names the engine in errors."""
+    """All operations of one engine, used from its loop. `home` names the engine in errors. Without
+    `is_open` they belong to an engine that is not open yet, and none can be entered.
+    """
 
-    def __init__(self, home: object) -> None:
+    def __init__(self, home: object, *, is_open: bool = True) -> None:
         self._home = home
         self._going: set[Operation] = set()
-        self._closed = False
+        self._closed = not is_open
+        self._state = "was closed" if is_open else "is not open"
         self._none_left = asyncio.Event()
+
+    def expect_open(self) -> None:
+        """Raise `EngineClosedError` when the engine is not open, or is being closed."""
+        if self._closed:
+            raise self.closed_error()
 
     @asynccontextmanager
     async def entered(self) -> AsyncIterator[Operation]:
-        """Count an operation while the block runs. Raise `EngineClosedError` when the engine is
-        being closed.
+        """Count an operation while the block runs. Raise `EngineClosedError` as `expect_open`
+        does.
         """
-        if self._closed:
-            raise self.closed_error()
+        self.expect_open()
         operation = Operation()
         self._going.add(operation)
         try:
@@ -137,7 +144,7 @@ class Operations:
 
     def closed_error(self) -> EngineClosedError:
         """Return what operations end with that closing ends."""
-        return EngineClosedError(f"the engine at {self._home} was closed")
+        return EngineClosedError(f"the engine at {self._home} {self._state}")
 
     def _end_all(self) -> None:
         for operation in self._going:

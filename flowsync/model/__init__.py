@@ -1,3 +1,3 @@
-"""Values that every floor speaks: digests, artifacts, content, remotes, repositories, events,
-errors. No I/O, no clock.
+"""Values that every floor speaks: digests, artifacts, content, remotes, repositories, events.
+No I/O, no clock.
 """

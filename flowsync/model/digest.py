@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 
-from flowsync.model.errors import DeclarationError, UnsupportedDigestError
+from flowsync.errors import DeclarationError, UnsupportedDigestError
 
 HEX_LENGTHS: Final[dict[str, int]] = {
     "sha256": 64,

@@ -52,4 +52,7 @@ class SyncEnded(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
 
 Event: TypeAlias = SyncStarted | SyncProgressed | SyncEnded
+"""What an observer is told."""
+
 Observer: TypeAlias = Callable[[Event], None]
+"""Is called with each event, in the loop: it returns soon."""

@@ -1,23 +1,16 @@
-"""What is asked of a fetcher and what it gives back: the port between whoever wants bytes and
-`flowsync.download`.
+"""What a fetcher brings, and where it puts a body.
 
-Two adapters exist, HTTP and local files. Metadata comes as a file (`download`); an artifact's body
-goes chunk by chunk into a `Sink`, so that whoever wants it chooses where the bytes live and hashes
-them in the same pass.
+Metadata comes as a file, a `Fetched`. The body of an artifact goes piece by piece into a `Sink`:
+the sink chooses where the bytes live, and hashes them in the same pass. What is asked of a fetcher
+names a remote, so it stands in `remote.py`.
 """
 
 from collections.abc import Awaitable, Callable, Collection, Mapping
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import msgspec
 
-from flowsync.model.errors import DeclarationError
-from flowsync.model.header_line import why_unsendable
 from flowsync.model.sameness import is_strong, proving_tag
-from flowsync.model.url import redact
-
-if TYPE_CHECKING:
-    from flowsync.model.remote import Remote
 
 
 class Validators(msgspec.Struct, frozen=True):
@@ -30,36 +23,6 @@ class Validators(msgspec.Struct, frozen=True):
 
     def __bool__(self) -> bool:
         return self.etag is not None or self.last_modified is not None
-
-
-class FetchRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """One body that is wanted.
-
-    `expected` holds hexadecimal digests by algorithm and `size` bytes; both are checked by
-    `download`. With `validators` the request is conditional. `folder` is where `download` puts the
-    file; without it, the fetcher's own scratch folder. `max_size` (bytes) refuses a longer body: a
-    bound against upstreams that never end. `compressed` lets upstream compress the body on its way;
-    sizes and digests are always those of the bytes that arrive in the sink. `same_origin` refuses
-    redirects to another party than the one of `url`: another scheme, host or port. From http to
-    https on their usual ports the party stays the same.
-    """
-
-    url: str
-    remote: "Remote"
-    expected: Mapping[str, str] = {}
-    size: int | None = None
-    max_size: int | None = None
-    validators: Validators | None = None
-    headers: Mapping[str, str] = {}
-    folder: str | None = None
-    compressed: bool = False
-    same_origin: bool = False
-
-    def __post_init__(self) -> None:
-        for name, value in self.headers.items():
-            reason = why_unsendable(name, value)
-            if reason is not None:
-                raise DeclarationError(f"request of {redact(self.url)}: {reason}")
 
 
 class Fetched(msgspec.Struct, frozen=True, kw_only=True):
@@ -165,27 +128,4 @@ class Sink(Protocol):
     async def finish(self) -> None:
         """Take note that the body is whole. Called while no connection is held, so hashing may take
         its time here.
-        """
-
-
-class Fetcher(Protocol):
-    """Brings bodies from URLs. Shared by all runs of an engine; safe to use from many tasks of one
-    loop.
-    """
-
-    @property
-    def closed(self) -> bool:
-        """Whether the fetcher was closed; a closed one fetches nothing."""
-
-    async def download(self, request: FetchRequest) -> Fetched:
-        """Bring a body into a file, verified. Raise `TransferError` or `IntegrityError`; then no
-        file is left.
-        """
-
-    async def stream(self, request: FetchRequest, sink: Sink) -> Received:
-        """Bring a body into `sink`, its length checked against the answer's and `request.size`, and
-        finish the sink.
-
-        Raise `TransferError`, `SizeMismatchError`, or what the sink raises. The sink may then hold
-        part of the body: it is its owner's to discard.
         """

@@ -17,6 +17,7 @@ from typing import Any, Final
 
 import msgspec
 
+from flowsync.errors import DeclarationError
 from flowsync.model.content import (
     Content,
     encode_fields,
@@ -25,7 +26,6 @@ from flowsync.model.content import (
     repo_key_id,
     type_name,
 )
-from flowsync.model.errors import DeclarationError
 from flowsync.model.text import problem_with_text
 
 DEEPEST: Final = 200

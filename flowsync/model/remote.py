@@ -1,23 +1,25 @@
 """Remotes: where content comes from, and how to talk to it.
 
 A `Remote` is a plain value until a run binds it to the engine's fetcher; then `get_downloader`
-gives downloaders that share the engine's connections and limits.
+gives downloaders that share the engine's connections and limits. A `FetchRequest` names its remote,
+and a `Fetcher` brings what it asks for, by HTTP or from local files.
 
 Decided: the binding is a slot of the remote that a run fills, because the Stages API has the first
 stage call `self.remote.get_downloader(url=…)` without naming an engine, and neither a module global
-nor a context variable is allowed to carry one (design, ruling 2).
+nor a context variable carries one.
 """
 
 import math
-from typing import Any, Final, Literal
+from collections.abc import Mapping
+from typing import Any, Final, Literal, Protocol
 from unicodedata import category
 
 import msgspec
 
-from flowsync.model.errors import DeclarationError
-from flowsync.model.fetch import Fetched, Fetcher, FetchRequest
+from flowsync.errors import DeclarationError
+from flowsync.errors.printable import printable
+from flowsync.model.fetch import Fetched, Received, Sink, Validators
 from flowsync.model.header_line import why_unsendable
-from flowsync.model.printable import printable
 from flowsync.model.text import problem_with_text
 from flowsync.model.url import holds_user, redact, scheme
 
@@ -95,7 +97,7 @@ class Remote(msgspec.Struct, kw_only=True, eq=False):
     total_timeout: float | None = None
     connect_timeout: float | None = 30.0
     stall_timeout: float | None = 300.0
-    _fetcher: Fetcher | None = None
+    _fetcher: "Fetcher | None" = None
 
     def __post_init__(self) -> None:
         if not self.name:
@@ -115,7 +117,7 @@ class Remote(msgspec.Struct, kw_only=True, eq=False):
         """Whether artifacts of this remote are recorded but not fetched during a sync."""
         return self.policy != "immediate"
 
-    def bind(self, fetcher: Fetcher) -> None:
+    def bind(self, fetcher: "Fetcher") -> None:
         """Let downloaders of this remote use `fetcher`. Raise `DeclarationError` while another open
         engine uses the remote.
         """
@@ -138,6 +140,59 @@ class Remote(msgspec.Struct, kw_only=True, eq=False):
                 "or call engine.bind(remote)"
             )
         return Downloader(self._fetcher, FetchRequest(url=url, remote=self, **request))
+
+
+class FetchRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """One body that is wanted.
+
+    `expected` holds hexadecimal digests by algorithm and `size` bytes; both are checked by
+    `download`. With `validators` the request is conditional. `folder` is where `download` puts the
+    file; without it, the fetcher's own scratch folder. `max_size` (bytes) refuses a longer body: a
+    bound against upstreams that never end. `compressed` lets upstream compress the body on its way;
+    sizes and digests are always those of the bytes that arrive in the sink. `same_origin` refuses
+    redirects to another party than the one of `url`: another scheme, host or port. From http to
+    https on their usual ports the party stays the same.
+    """
+
+    url: str
+    remote: Remote
+    expected: Mapping[str, str] = {}
+    size: int | None = None
+    max_size: int | None = None
+    validators: Validators | None = None
+    headers: Mapping[str, str] = {}
+    folder: str | None = None
+    compressed: bool = False
+    same_origin: bool = False
+
+    def __post_init__(self) -> None:
+        for name, value in self.headers.items():
+            reason = why_unsendable(name, value)
+            if reason is not None:
+                raise DeclarationError(f"request of {redact(self.url)}: {reason}")
+
+
+class Fetcher(Protocol):
+    """Brings bodies from URLs. Shared by all runs of an engine; safe to use from many tasks of one
+    loop.
+    """
+
+    @property
+    def closed(self) -> bool:
+        """Whether the fetcher was closed; a closed one fetches nothing."""
+
+    async def download(self, request: FetchRequest) -> Fetched:
+        """Bring a body into a file, verified. Raise `TransferError` or `IntegrityError`; then no
+        file is left.
+        """
+
+    async def stream(self, request: FetchRequest, sink: Sink) -> Received:
+        """Bring a body into `sink`, its length checked against the answer's and `request.size`, and
+        finish the sink.
+
+        Raise `TransferError`, `SizeMismatchError`, or what the sink raises. The sink may then hold
+        part of the body: it is its owner's to discard.
+        """
 
 
 class Downloader:

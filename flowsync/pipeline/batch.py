@@ -12,7 +12,7 @@
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-from flowsync.model.errors import PipelineError
+from flowsync.errors import PipelineError
 from flowsync.pipeline.resolution import Resolvable
 
 T = TypeVar("T")

@@ -27,7 +27,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from types import TracebackType
 from typing import Protocol, Self
 
-from flowsync.model.errors import PipelineError
+from flowsync.errors import PipelineError
 from flowsync.runtime.signal import Signal
 
 

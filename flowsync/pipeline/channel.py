@@ -29,7 +29,7 @@ from typing import Generic, TypeVar
 
 import msgspec
 
-from flowsync.model.errors import PipelineError, StageEndedEarlyError
+from flowsync.errors import PipelineError, StageEndedEarlyError
 from flowsync.pipeline.lost_items import Losses
 
 T = TypeVar("T")

@@ -17,7 +17,7 @@ from functools import partial
 from types import FunctionType, MethodType
 from typing import Any, Final
 
-from flowsync.model.errors import StageEndedEarlyError
+from flowsync.errors import StageEndedEarlyError
 
 _began_by: ContextVar[object] = ContextVar("flowsync_began_by")
 

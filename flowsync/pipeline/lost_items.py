@@ -7,7 +7,7 @@ noted here fails the pipeline, or, after its end, the completion of the version 
 
 import asyncio
 
-from flowsync.model.errors import PipelineError
+from flowsync.errors import PipelineError
 
 
 class Losses:

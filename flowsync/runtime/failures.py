@@ -13,7 +13,7 @@ from traceback import TracebackException
 
 import msgspec
 
-from flowsync.model.errors import WorkerError
+from flowsync.errors import WorkerError
 
 
 class Failure(msgspec.Struct, frozen=True, array_like=True):

@@ -21,7 +21,7 @@ from typing import Final, TypeAlias
 
 import msgspec
 
-from flowsync.model.errors import WorkerError
+from flowsync.errors import WorkerError
 from flowsync.runtime.failures import Failure, pack_error, unpack_error
 
 Work: TypeAlias = Callable[[bytes], bytes]

@@ -17,7 +17,7 @@ from contextvars import Context
 from traceback import clear_frames
 from typing import Any, Final, TypeVar
 
-from flowsync.model.errors import StageAbortedError
+from flowsync.errors import StageAbortedError
 
 T = TypeVar("T")
 

@@ -22,7 +22,7 @@ from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Final, Self
 
-from flowsync.model.errors import PipelineError, SettingsError, StoreError, WorkersLostError
+from flowsync.errors import PipelineError, SettingsError, StoreError, WorkersLostError
 from flowsync.runtime import messages as parcel
 from flowsync.runtime.messages import Work
 from flowsync.runtime.process_pool import Crew

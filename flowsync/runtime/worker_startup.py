@@ -16,7 +16,7 @@ from collections.abc import Callable
 from multiprocessing import reduction
 from typing import Any, Final
 
-from flowsync.model.errors import WorkerError
+from flowsync.errors import WorkerError
 from flowsync.runtime.garbage import collect_rarely
 
 HEADER: Final = struct.Struct("!QQ?")

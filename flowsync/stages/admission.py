@@ -12,8 +12,8 @@ from typing import Any, Final
 from unicodedata import category
 
 from flowsync.declare import DeclarativeArtifact, DeclarativeContent
+from flowsync.errors import DeclarationError
 from flowsync.model.artifact import LARGEST_SIZE, Artifact, StagedArtifact, StoredArtifact
-from flowsync.model.errors import DeclarationError
 from flowsync.model.header_line import why_unsendable
 from flowsync.model.recordable import problem_with_content
 from flowsync.model.relative_path import problem_with_path, shown_path

@@ -20,8 +20,8 @@ hashed on its way: one file of 1 GiB took 4.7 instead of 3.2 s then.
 from flowsync.digest.hashing import complete, digest_bytes, verify
 from flowsync.download.transfer.spool import Spool, fresh_path
 from flowsync.download.transfer.spool_file import SpoolFile
+from flowsync.errors import IntegrityError, SizeMismatchError
 from flowsync.model.artifact import Artifact, StagedArtifact, staged_artifact
-from flowsync.model.errors import IntegrityError, SizeMismatchError
 from flowsync.model.fetch import Held
 from flowsync.model.url import redact
 from flowsync.runtime.threads import in_thread

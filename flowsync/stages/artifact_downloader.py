@@ -3,11 +3,15 @@
 from contextlib import suppress
 
 from flowsync.declare import DeclarativeArtifact, DeclarativeContent, Source
+from flowsync.errors import (
+    AllSourcesFailedError,
+    DeclarationError,
+    IntegrityError,
+    TransferError,
+    UnreachableError,
+)
 from flowsync.model.artifact import Artifact, StagedArtifact
-from flowsync.model.errors import DeclarationError, IntegrityError
-from flowsync.model.fetch import FetchRequest
-from flowsync.model.remote import Remote
-from flowsync.model.transfer_errors import AllSourcesFailedError, TransferError, UnreachableError
+from flowsync.model.remote import FetchRequest, Remote
 from flowsync.pipeline.progress import Meter
 from flowsync.runtime.task_groups import task_group
 from flowsync.stages.admission import check_declared

@@ -8,9 +8,8 @@ from collections.abc import Sequence
 
 from flowsync.declare import DeclarativeArtifact, DeclarativeContent
 from flowsync.digest.hashing import verify
+from flowsync.errors import IntegrityError, SizeMismatchError, UnreadableFileError
 from flowsync.model.artifact import StagedArtifact, StoredArtifact, staged_artifact
-from flowsync.model.errors import IntegrityError, SizeMismatchError
-from flowsync.model.transfer_errors import UnreadableFileError
 from flowsync.runtime.task_groups import task_group
 from flowsync.stages.context import BoundStage
 from flowsync.store.failures import store_errors

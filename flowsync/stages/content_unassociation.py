@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from flowsync.model.errors import MassRemovalError
+from flowsync.errors import MassRemovalError
 from flowsync.pipeline.stage import Stage
 from flowsync.stages.content_association import UnseenContent
 

@@ -5,8 +5,8 @@ need not fail for it.
 from typing import TYPE_CHECKING
 
 from flowsync.declare import DeclarativeArtifact, DeclarativeContent
+from flowsync.errors import TooManyLeftOutError, UnsupportedDigestError
 from flowsync.model.content import repo_key_id
-from flowsync.model.errors import TooManyLeftOutError, UnsupportedDigestError
 from flowsync.model.repository import LeftOut, LeftOutAction
 from flowsync.model.url import redact
 from flowsync.stages.context import BoundStage

@@ -1,8 +1,8 @@
 """Finds the artifacts whose bytes are already stored, so that they are not downloaded."""
 
 from flowsync.declare import DeclarativeArtifact, DeclarativeContent
+from flowsync.errors import IntegrityError, SizeMismatchError, UnsupportedDigestError
 from flowsync.model.artifact import StoredArtifact
-from flowsync.model.errors import IntegrityError, SizeMismatchError, UnsupportedDigestError
 from flowsync.model.url import redact
 from flowsync.stages.context import BoundStage
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from flowsync.catalog.records.remotes import RecordedSource
 from flowsync.declare import DeclarativeArtifact, DeclarativeContent
-from flowsync.model.errors import DeclarationError
+from flowsync.errors import DeclarationError
 from flowsync.model.remote import Remote
 from flowsync.model.url import redact
 from flowsync.stages.context import BoundStage

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from flowsync.model.errors import ExportError, StoreError, StoreFullError, StoreUnwritableError
+from flowsync.errors import ExportError, StoreError, StoreFullError, StoreUnwritableError
 from flowsync.runtime.descriptors import how_to_raise
 
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})

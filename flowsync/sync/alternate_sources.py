@@ -21,9 +21,10 @@ from urllib.parse import quote
 
 import msgspec
 
-from flowsync.catalog.records.remotes import AlternateSource
 from flowsync.engine.engine import Engine
-from flowsync.model.errors import AlternateSourceNotFoundError, DeclarationError, FlowsyncError
+from flowsync.engine.operations import ends_with_engine
+from flowsync.errors import AlternateSourceNotFoundError, DeclarationError, FlowsyncError
+from flowsync.model.alternate_source import AlternateSource, RefreshedPath
 from flowsync.model.remote import Remote
 from flowsync.model.repository import HIDDEN, Repository
 from flowsync.model.text import problem_with_text
@@ -31,29 +32,9 @@ from flowsync.pipeline.stage import Stage
 from flowsync.sync.declarative_version import DeclarativeVersion
 
 
-class RefreshedPath(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of one path of a source: how many units it lists now, whether these changed, or
-    why it could not be read.
-    """
-
-    path: str
-    units: int = 0
-    changed: bool = False
-    error: str | None = None
-
-
 def remote_name(name: str, kind: str) -> str:
     """Return the name of the remote that a source of that name and kind has for itself."""
     return f"{HIDDEN}{kind}:{name}"
-
-
-def kind_of(source: AlternateSource) -> str | None:
-    """Return the kind of a source that is refreshed here, `None` for one that somebody else keeps
-    up.
-    """
-    kind, separator, name = source.remote_name.removeprefix(HIDDEN).partition(":")
-    own = separator and name == source.name and source.remote_name.startswith(HIDDEN)
-    return kind if own else None
 
 
 def path_url(url: str, path: str) -> str:
@@ -61,22 +42,35 @@ def path_url(url: str, path: str) -> str:
     return f"{url.rstrip('/')}/{path.lstrip('/')}" if path else url
 
 
-async def find(engine: Engine, name: str) -> AlternateSource:
+@ends_with_engine
+async def alternate_sources(engine: Engine) -> list[AlternateSource]:
+    """Return all alternate sources in the order in which they are tried."""
+    return await engine.catalog.remotes.alternate_sources()
+
+
+@ends_with_engine
+async def alternate_source(engine: Engine, name: str) -> AlternateSource:
     """Return the source of that name. Raise `AlternateSourceNotFoundError` when there is none."""
-    for source in await engine.catalog.remotes.alternate_sources():
-        if source.name == name:
-            return source
-    raise AlternateSourceNotFoundError(f"no alternate source is named {name!r}")
+    return await _find(engine, name)
 
 
-async def add(
-    engine: Engine, name: str, kind: str, remote: Remote, *, priority: int, paths: Sequence[str]
+@ends_with_engine
+async def add_alternate_source(
+    engine: Engine,
+    name: str,
+    kind: str,
+    remote: Remote,
+    *,
+    priority: int = 0,
+    paths: Sequence[str] = (),
 ) -> None:
-    """Record a source, or change the one of that name; what it lists is known after its first
-    refresh.
+    """Record a source that has the upstream `remote` of that kind, or change the one of that name;
+    what it lists is known after its first refresh.
 
-    `remote` is named by `remote_name`. Raise `DeclarationError` for a name that cannot be one, a
-    path given twice, or a source that is of another kind already.
+    The name of `remote` does not count: the remote of a source is its own. A higher priority is
+    tried first. `paths` are those below the URL that are read; without any, all of it is. Raise
+    `DeclarationError` for a name that cannot be one, a path given twice, or a source that is of
+    another kind already.
     """
     # The colon would make the hidden names of two sources begin alike.
     if not name or ":" in name:
@@ -97,6 +91,7 @@ async def add(
         _repository(name, path)
     if len(set(paths)) < len(paths):
         raise DeclarationError(f"alternate source {name!r}: a path is given twice")
+    remote = msgspec.structs.replace(remote, name=remote_name(name, kind))
     for source in await engine.catalog.remotes.alternate_sources():
         if source.name == name and source.remote_name != remote.name:
             raise DeclarationError(
@@ -107,16 +102,16 @@ async def add(
     engine.alternate_remotes[remote.name] = remote
 
 
-async def refresh(
+async def refresh_alternate_source(
     engine: Engine, name: str, first_stage: Callable[[Remote], Stage]
 ) -> list[RefreshedPath]:
-    """Read what the source lists now. `first_stage` makes that of its kind.
+    """Read what the source lists now, and fetch none of it. `first_stage` makes that of its kind.
 
     Raise `AlternateSourceNotFoundError`, and `DeclarationError` for a source that is not kept up
     here. What fails for a path is in its outcome.
     """
-    source = await find(engine, name)
-    if kind_of(source) is None:
+    source = await _find(engine, name)
+    if source.kind is None:
         raise DeclarationError(f"alternate source {name!r} was recorded without a kind of upstream")
     remote = await _remote(engine, source)
     paths = source.paths or ("",)
@@ -131,14 +126,22 @@ async def refresh(
     return outcomes
 
 
-async def remove(engine: Engine, name: str) -> None:
+@ends_with_engine
+async def remove_alternate_source(engine: Engine, name: str) -> None:
     """Remove a source and all that is its own; bytes that came from it stay. Raise
     `AlternateSourceNotFoundError` when there is none.
     """
-    source = await find(engine, name)
-    own = None if kind_of(source) is None else source.remote_name
+    source = await _find(engine, name)
+    own = None if source.kind is None else source.remote_name
     await engine.catalog.alternate_sources.remove(name, own, _prefix(name))
     engine.alternate_remotes.pop(source.remote_name, None)
+
+
+async def _find(engine: Engine, name: str) -> AlternateSource:
+    for source in await engine.catalog.remotes.alternate_sources():
+        if source.name == name:
+            return source
+    raise AlternateSourceNotFoundError(f"no alternate source is named {name!r}")
 
 
 async def _remote(engine: Engine, source: AlternateSource) -> Remote:

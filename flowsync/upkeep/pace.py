@@ -9,7 +9,7 @@ import time
 from typing import Final
 
 from flowsync.digest.hashing import FileDigest
-from flowsync.model.errors import StoreError
+from flowsync.errors import StoreError
 from flowsync.runtime.threads import in_thread, opened_in_thread
 
 PIECE: Final = 1 << 20

@@ -13,11 +13,15 @@ from typing import Final
 
 from flowsync.catalog.upkeep.verification import KnownSource, Stored
 from flowsync.engine.engine import Engine
+from flowsync.errors import (
+    DeclarationError,
+    IntegrityError,
+    SettingsError,
+    StoreError,
+    TransferError,
+)
 from flowsync.model.artifact import StagedArtifact
-from flowsync.model.errors import DeclarationError, IntegrityError, SettingsError, StoreError
-from flowsync.model.fetch import FetchRequest
-from flowsync.model.remote import Remote
-from flowsync.model.transfer_errors import TransferError
+from flowsync.model.remote import FetchRequest, Remote
 from flowsync.model.url import redact
 from flowsync.pipeline.progress import Meter
 from flowsync.runtime.task_groups import task_group

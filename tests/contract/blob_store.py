@@ -18,8 +18,8 @@ from pathlib import Path
 import blake3
 import pytest
 
+from flowsync.errors import BlobMissingError, StoreError
 from flowsync.model.artifact import StagedArtifact
-from flowsync.model.errors import BlobMissingError, StoreError
 from flowsync.store import BlobStore, StoreUsage
 
 HELLO = b"hello"

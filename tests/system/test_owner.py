@@ -22,7 +22,7 @@ async def main():
     try:
         async with flowsync.Engine(sys.argv[1]):
             pass
-    except flowsync.StoreError as error:
+    except flowsync.errors.StoreError as error:
         print(error)
 
 asyncio.run(main())

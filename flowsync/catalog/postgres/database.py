@@ -50,7 +50,7 @@ from flowsync.catalog.postgres.sessions import (
     said,
 )
 from flowsync.catalog.postgres.statements import statement
-from flowsync.model.errors import (
+from flowsync.errors import (
     CatalogConflictError,
     CatalogError,
     CatalogUnavailableError,

@@ -16,7 +16,7 @@ from typing import Any, Final
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
-from flowsync.model.errors import SettingsError
+from flowsync.errors import SettingsError
 
 _URL: Final = re.compile(r"(postgres(?:ql)?)://([^/]*)(.*)", re.DOTALL)
 _ENCODE: Final = "in its user and password, percent-encode '@', '/', '#', '?' and '%'"

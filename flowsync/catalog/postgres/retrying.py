@@ -15,7 +15,7 @@ import random
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 
-from flowsync.model.errors import CatalogConflictError, ConnectionLostError
+from flowsync.errors import CatalogConflictError, ConnectionLostError
 
 T = TypeVar("T")
 

@@ -16,7 +16,7 @@ from typing import Any, Final
 import msgspec
 from psycopg import AsyncConnection
 
-from flowsync.model.errors import CatalogError, SchemaTooNewError
+from flowsync.errors import CatalogError, SchemaTooNewError
 
 _LOCK: Final = 0x666C6F7773796E63
 """What the key of the advisory lock is made of, with the name of the schema ("flowsync" in ASCII):

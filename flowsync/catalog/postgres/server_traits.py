@@ -6,7 +6,7 @@ from typing import Final
 
 from psycopg import ConnectionInfo
 
-from flowsync.model.errors import CatalogUnavailableError, UnfitDatabaseError
+from flowsync.errors import CatalogUnavailableError, UnfitDatabaseError
 
 _OLDEST: Final = 15
 """The oldest major version that the statements of the catalog are written for."""

@@ -33,7 +33,7 @@ from psycopg.pq import TransactionStatus
 from psycopg.types.numeric import Int8BinaryDumper, Int8Dumper
 
 from flowsync.catalog.postgres.session_settings import alike
-from flowsync.model.errors import CatalogUnavailableError
+from flowsync.errors import CatalogUnavailableError
 
 Connection = AsyncConnection[tuple[Any, ...]]
 """A connection in autocommit mode whose rows are tuples."""

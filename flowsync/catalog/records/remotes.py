@@ -17,16 +17,16 @@ well.
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
 from typing import Any, Final
 
 import msgspec
 
 from flowsync.catalog.postgres.columns import column, digest_columns
 from flowsync.catalog.postgres.database import Database
+from flowsync.errors import CatalogError, DeclarationError
+from flowsync.model.alternate_source import AlternateSource
 from flowsync.model.artifact import Artifact, StagedArtifact, StoredArtifact
 from flowsync.model.digest import DECLARABLE
-from flowsync.model.errors import CatalogError, DeclarationError
 from flowsync.model.remote import COOL_DOWN, Remote
 from flowsync.model.url import holds_user
 
@@ -93,18 +93,6 @@ class Alternate(msgspec.Struct, frozen=True):
 
     urls: list[str]
     remote_name: str
-
-
-class AlternateSource(msgspec.Struct, frozen=True, kw_only=True):
-    """A remote to ask first, higher priority earlier. `paths` are those of the remote that it was
-    refreshed from; none means the whole.
-    """
-
-    name: str
-    remote_name: str
-    priority: int = 0
-    paths: tuple[str, ...] = ()
-    last_refreshed: datetime | None = None
 
 
 class Remotes:
@@ -177,17 +165,17 @@ class Remotes:
 
     async def alternate_sources(self) -> list[AlternateSource]:
         """Return all alternate sources in the order in which they are tried."""
+        rows = await self._database.fetch("list_alternate_sources")
         return [
             AlternateSource(
                 name=name,
                 remote_name=remote_name,
+                url=url,
                 priority=priority,
                 paths=tuple(paths),
                 last_refreshed=last_refreshed,
             )
-            for name, remote_name, priority, paths, last_refreshed in await self._database.fetch(
-                "list_alternate_sources"
-            )
+            for name, remote_name, url, priority, paths, last_refreshed in rows
         ]
 
     async def alternates(

@@ -114,7 +114,7 @@ SET remote_id = excluded.remote_id, priority = excluded.priority, paths = exclud
 
 -- name: list_alternate_sources
 -- Return all alternate sources in the order in which they are tried.
-SELECT source.name, remote.name, source.priority, source.paths, source.last_refreshed
+SELECT source.name, remote.name, remote.url, source.priority, source.paths, source.last_refreshed
 FROM alternate_source AS source JOIN remote ON remote.id = source.remote_id
 ORDER BY source.priority DESC, source.name;
 

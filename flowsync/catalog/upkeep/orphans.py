@@ -38,7 +38,7 @@ import msgspec
 
 from flowsync.catalog.postgres.database import Database
 from flowsync.catalog.postgres.sessions import Connection
-from flowsync.model.errors import CatalogError, CatalogUnavailableError
+from flowsync.errors import CatalogError, CatalogUnavailableError
 
 WINDOW: Final = 2000
 """Rows looked at, and at most removed, at a time: some tens of milliseconds."""

@@ -10,7 +10,7 @@ from flowsync.catalog.postgres.database import Database
 from flowsync.catalog.versions.lookup import repository_not_found
 from flowsync.catalog.versions.repository_lock import locked_connection
 from flowsync.catalog.versions.session import RepositorySession
-from flowsync.model.errors import VersionKeptError
+from flowsync.errors import VersionKeptError
 from flowsync.model.repository import HIDDEN
 from flowsync.model.upkeep import RemovalReport
 

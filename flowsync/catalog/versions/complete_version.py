@@ -20,8 +20,8 @@ from flowsync.catalog.versions.content_rules import Coexistence
 from flowsync.catalog.versions.new_version import NewVersion
 from flowsync.catalog.versions.roots import next_state
 from flowsync.catalog.versions.session import Start, VersionSession
+from flowsync.errors import PlanOutdatedError
 from flowsync.model.content_set import root_of
-from flowsync.model.errors import PlanOutdatedError
 from flowsync.model.repository import Repository, RepositoryVersion
 from flowsync.runtime.task_groups import task_group
 

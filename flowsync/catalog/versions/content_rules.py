@@ -24,7 +24,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from flowsync.catalog.versions.session import Start, VersionSession
-from flowsync.model.errors import (
+from flowsync.errors import (
     DisallowedContentError,
     DuplicateContentError,
     RepositoryVersionError,

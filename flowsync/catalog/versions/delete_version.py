@@ -24,7 +24,7 @@ from flowsync.catalog.postgres.database import Database
 from flowsync.catalog.versions.lookup import find_version, repository_not_found, version_not_found
 from flowsync.catalog.versions.repository_lock import locked_connection
 from flowsync.catalog.versions.session import RepositorySession
-from flowsync.model.errors import VersionKeptError
+from flowsync.errors import VersionKeptError
 from flowsync.model.repository import RepositoryVersion
 
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from flowsync.catalog.postgres.database import Database
 from flowsync.catalog.versions.roots import add_missing_roots
-from flowsync.model.errors import RepositoryNotFoundError, VersionNotFoundError
+from flowsync.errors import RepositoryNotFoundError, VersionNotFoundError
 from flowsync.model.repository import RepositoryVersion
 
 LARGEST_NUMBER: Final = 2**31 - 1
@@ -50,6 +50,17 @@ async def find_versions(database: Database, name: str) -> list[RepositoryVersion
     if not rows:
         raise repository_not_found(name)
     return [_version(name, row) for row in rows if row[1] is not None]
+
+
+async def find_latest_versions(database: Database) -> list[RepositoryVersion]:
+    """Return the latest complete version of every repository but the hidden ones, by name."""
+    rows = await database.fetch("latest_versions")
+    lacking = [row[1] for row in rows if _lacks_root(row[1:])]
+    if lacking:
+        for repository_id in lacking:
+            await add_missing_roots(database, repository_id)
+        rows = await database.fetch("latest_versions")
+    return [_version(name, row) for name, *row in rows]
 
 
 def repository_not_found(name: str) -> RepositoryNotFoundError:

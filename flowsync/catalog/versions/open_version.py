@@ -29,8 +29,8 @@ from flowsync.catalog.versions.lookup import find_version, repository_not_found
 from flowsync.catalog.versions.new_version import NewVersion
 from flowsync.catalog.versions.repository_lock import locked_connection
 from flowsync.catalog.versions.session import RepositorySession, Start, VersionSession
+from flowsync.errors import CatalogError, RepositoryNotFoundError
 from flowsync.model.content_set import EMPTY_STATE, root_of
-from flowsync.model.errors import CatalogError, RepositoryNotFoundError
 from flowsync.model.repository import Repository
 
 _PATIENCE: Final = 1.0

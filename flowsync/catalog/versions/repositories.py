@@ -11,7 +11,7 @@
 5. What may be large comes in batches (`version_content.py`).
 """
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
@@ -19,7 +19,12 @@ from flowsync.catalog.postgres.database import Database
 from flowsync.catalog.versions import entries as version_content
 from flowsync.catalog.versions.delete_version import delete_version, retain_versions
 from flowsync.catalog.versions.entries import BATCH_SIZE
-from flowsync.catalog.versions.lookup import find_version, find_versions, repository_not_found
+from flowsync.catalog.versions.lookup import (
+    find_latest_versions,
+    find_version,
+    find_versions,
+    repository_not_found,
+)
 from flowsync.catalog.versions.new_version import NewVersion
 from flowsync.catalog.versions.open_version import ensure_repository, open_version
 from flowsync.catalog.versions.repository_lock import locked_connection
@@ -70,6 +75,10 @@ class Repositories:
     async def names(self) -> list[str]:
         """Return the names of all repositories in order, without hidden ones."""
         return [name for (name,) in await self._database.fetch("repository_names")]
+
+    async def latest_versions(self) -> list[RepositoryVersion]:
+        """Return the latest version of every repository, by name, without hidden ones."""
+        return await find_latest_versions(self._database)
 
     async def versions(self, name: str) -> list[RepositoryVersion]:
         """Return the complete versions by number."""
@@ -163,10 +172,15 @@ class Repositories:
         return open_version(self._database, repository, wait=wait, base=base, info=info or {})
 
     async def roll_back(
-        self, name: str, number: int, *, wait: bool = True
+        self,
+        name: str,
+        number: int,
+        *,
+        wait: bool = True,
+        settle: Callable[[], None] = lambda: None,
     ) -> RepositoryVersion | None:
         """Make a new version that holds what version `number` holds; return `None`, and make none,
-        when the latest version does already.
+        when the latest version does already. `settle` is called when the last step begins.
 
         The next sync brings the repository forward again: what it remembers of upstream led to
         another version, so it is not skipped.
@@ -176,7 +190,7 @@ class Repositories:
         async with self.new_version(
             repository, wait=wait, base=(name, number), info=info
         ) as version:
-            pass
+            version.this_sync = lambda _: settle()
         return version.completed
 
     async def delete_version(

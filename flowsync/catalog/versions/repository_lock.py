@@ -19,7 +19,7 @@ from typing import Final
 
 from flowsync.catalog.postgres.database import Database
 from flowsync.catalog.postgres.sessions import Connection
-from flowsync.model.errors import RepositoryBusyError
+from flowsync.errors import RepositoryBusyError
 
 _SCRATCH: Final = (
     "create_seen",

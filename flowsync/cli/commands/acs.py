@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import click
 import msgspec
 
-from flowsync.catalog.records.remotes import AlternateSource
+from flowsync import library
 from flowsync.cli.interruption import run_async
 from flowsync.cli.output import complain, tell, tell_json
 from flowsync.cli.place import GlobalOptions
@@ -18,10 +18,9 @@ from flowsync.configuration import (
     described_remote,
     register_alternates,
 )
-from flowsync.model.errors import DeclarationError, SettingsError
+from flowsync.errors import DeclarationError, SettingsError
+from flowsync.library import AlternateSource, RefreshedPath
 from flowsync.model.url import redact
-from flowsync.sync import alternate_sources
-from flowsync.sync.alternate_sources import RefreshedPath, kind_of, remote_name
 
 _json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
 
@@ -65,10 +64,10 @@ async def _record(
     place: GlobalOptions, name: str, source: str, url: str, paths: Sequence[str], priority: int
 ) -> None:
     configuration = load(place)
-    remote = described_remote(configuration.file, name, remote_name(name, source), url)
+    remote = described_remote(configuration.file, name, name, url)
     async with configuration.engine() as engine:
         try:
-            await alternate_sources.add(
+            await library.add_alternate_source(
                 engine, name, source, remote, priority=priority, paths=paths
             )
         except DeclarationError as error:
@@ -104,25 +103,24 @@ async def _refresh_all(
     async with configuration.engine() as engine:
         await register_alternates(engine, configuration.file)
         if names:
-            sources = [await alternate_sources.find(engine, name) for name in names]
+            sources = [await library.alternate_source(engine, name) for name in names]
         else:
-            sources = await engine.catalog.remotes.alternate_sources()
+            sources = await library.alternate_sources(engine)
         outcomes, kinds = [], InstalledKinds()
         for source in sources:
             kind = kinds.load(_kind_of(source))
             first_stage = alternate_first_stage(configuration.file, source.name, kind)
-            refreshed = await alternate_sources.refresh(engine, source.name, first_stage)
+            refreshed = await library.refresh_alternate_source(engine, source.name, first_stage)
             outcomes += [(source.name, outcome) for outcome in refreshed]
     return outcomes
 
 
 def _kind_of(source: AlternateSource) -> str:
-    found = kind_of(source)
-    if found is None:
+    if source.kind is None:
         raise SettingsError(
             f"alternate source {source.name!r} was recorded by a program; only that can refresh it"
         )
-    return found
+    return source.kind
 
 
 @command.command("list")
@@ -130,23 +128,25 @@ def _kind_of(source: AlternateSource) -> str:
 @click.pass_obj
 def _list(place: GlobalOptions, *, as_json: bool) -> None:
     """List the alternate sources in the order in which they are tried."""
-    for source, url in run_async(_sources(place)):
+    for source in run_async(_sources(place)):
         if as_json:
-            fields = {**msgspec.structs.asdict(source), "kind": kind_of(source), "url": url}
-            tell_json(fields)
+            tell_json(_fields(source))
         else:
-            tell(_as_text(source, url))
+            tell(_as_text(source))
 
 
-async def _sources(place: GlobalOptions) -> list[tuple[AlternateSource, str]]:
+async def _sources(place: GlobalOptions) -> list[AlternateSource]:
     async with load(place).engine() as engine:
-        sources = await engine.catalog.remotes.alternate_sources()
-        names = [source.remote_name for source in sources]
-        remotes = await engine.catalog.remotes.load(names)
-    return [(source, redact(remotes[source.remote_name].url)) for source in sources]
+        return await library.alternate_sources(engine)
 
 
-def _as_text(source: AlternateSource, url: str) -> str:
+def _fields(source: AlternateSource) -> dict[str, object]:
+    fields = msgspec.structs.asdict(source)
+    del fields["url"]
+    return {**fields, "kind": source.kind, "url": redact(source.url)}
+
+
+def _as_text(source: AlternateSource) -> str:
     refreshed = source.last_refreshed
     when = (
         "never refreshed"
@@ -154,7 +154,7 @@ def _as_text(source: AlternateSource, url: str) -> str:
         else f"refreshed {refreshed.astimezone():%Y-%m-%d %H:%M:%S}"
     )
     paths = f"  ({', '.join(source.paths)})" if source.paths else ""
-    return f"{source.name}  priority {source.priority}  {url}{paths}  {when}"
+    return f"{source.name}  priority {source.priority}  {redact(source.url)}{paths}  {when}"
 
 
 @command.command("remove")
@@ -168,4 +168,4 @@ def _remove(place: GlobalOptions, *, name: str) -> None:
 
 async def _forget(place: GlobalOptions, name: str) -> None:
     async with load(place).engine() as engine:
-        await alternate_sources.remove(engine, name)
+        await library.remove_alternate_source(engine, name)

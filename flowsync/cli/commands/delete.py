@@ -2,11 +2,12 @@
 
 import click
 
+from flowsync import library
 from flowsync.cli.interruption import run_async
 from flowsync.cli.output import tell, tell_json
 from flowsync.cli.place import GlobalOptions
 from flowsync.cli.settings import load
-from flowsync.model.repository import RepositoryVersion
+from flowsync.library import RepositoryVersion
 
 
 @click.command("delete")
@@ -43,6 +44,5 @@ async def _delete(
     place: GlobalOptions, name: str, number: int, *, wait: bool
 ) -> tuple[RepositoryVersion | None, RepositoryVersion]:
     async with load(place).engine(spends_reserve=True) as engine:
-        repositories = engine.catalog.repositories
-        successor = await repositories.delete_version(name, number, wait=wait)
-        return successor, await repositories.version(name)
+        successor = await library.delete_version(engine, name, number, wait=wait)
+        return successor, await library.version(engine, name)

@@ -6,12 +6,13 @@ from contextlib import aclosing
 import click
 import msgspec
 
+from flowsync import library
 from flowsync.cli.formatting import describe_unit, visible_line
 from flowsync.cli.interruption import run_async
 from flowsync.cli.output import is_heard, json_text, tell
 from flowsync.cli.place import GlobalOptions
 from flowsync.cli.settings import load
-from flowsync.model.repository import BareChange, Change, VersionEntry
+from flowsync.library import BareChange, Change, VersionEntry
 
 _SIGNS = {"added": "+", "removed": "-", "changed": "~"}
 
@@ -34,14 +35,13 @@ def command(place: GlobalOptions, name: str, a: int, b: int, as_json: bool) -> N
 async def _diff(place: GlobalOptions, name: str, a: int, b: int, as_json: bool) -> None:
     counts: Counter[str] = Counter()
     async with load(place).engine() as engine:
-        repositories = engine.catalog.repositories
-        async with aclosing(repositories.difference(name, a, b)) as batches:
+        async with aclosing(library.difference(engine, name, a, b)) as batches:
             async for changes in batches:
                 counts.update(change.kind for change in changes)
                 tell("\n".join(map(_as_json if as_json else _as_text, changes)))
                 if not is_heard():
                     return
-        async with aclosing(repositories.bare_difference(name, a, b)) as without_files:
+        async with aclosing(library.bare_difference(engine, name, a, b)) as without_files:
             async for bare in without_files:
                 counts.update(change.kind for change in bare)
                 tell("\n".join(map(_bare_as_json if as_json else _bare_as_text, bare)))

@@ -2,7 +2,7 @@
 
 import click
 
-import flowsync
+from flowsync import library
 from flowsync.cli.formatting import format_bytes
 from flowsync.cli.interruption import run_async
 from flowsync.cli.output import tell
@@ -30,7 +30,7 @@ def command(place: GlobalOptions, name: str, folder: str, number: int | None) ->
 
 async def _export(place: GlobalOptions, name: str, folder: str, number: int | None) -> None:
     async with load(place).engine() as engine:
-        version, report = await flowsync.export_version(engine, name, folder, number)
+        version, report = await library.export_version(engine, name, folder, number)
     tell(
         f"{folder}: version {version.number} of {name}, {report.files} files, {format_bytes(report.bytes)} "
         f"({report.linked} linked, {report.copied} copied)"

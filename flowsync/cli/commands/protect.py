@@ -2,6 +2,7 @@
 
 import click
 
+from flowsync import library
 from flowsync.cli.interruption import run_async
 from flowsync.cli.output import tell, tell_json
 from flowsync.cli.place import GlobalOptions
@@ -36,4 +37,7 @@ def set_protection(
 
 async def _set_protection(place: GlobalOptions, name: str, number: int, protected: bool) -> None:
     async with load(place).engine() as engine:
-        await engine.catalog.repositories.protect_version(name, number, protected=protected)
+        if protected:
+            await library.protect_version(engine, name, number)
+        else:
+            await library.unprotect_version(engine, name, number)

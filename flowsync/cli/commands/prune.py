@@ -4,13 +4,14 @@ from datetime import timedelta
 
 import click
 
-import flowsync
+from flowsync import library
 from flowsync.cli.formatting import format_bytes
 from flowsync.cli.interruption import run_async
 from flowsync.cli.output import json_text, tell
 from flowsync.cli.parameter_types import Duration
 from flowsync.cli.place import GlobalOptions
 from flowsync.cli.settings import load
+from flowsync.library import PruneReport
 
 
 @click.command("prune")
@@ -43,14 +44,12 @@ def command(place: GlobalOptions, *, older_than: timedelta, apply: bool, as_json
     return 3 if report.refused else 0
 
 
-async def _prune(
-    place: GlobalOptions, older_than: timedelta, apply: bool
-) -> "flowsync.PruneReport":
+async def _prune(place: GlobalOptions, older_than: timedelta, apply: bool) -> PruneReport:
     async with load(place).engine(spends_reserve=True) as engine:
-        return await flowsync.prune(engine, older_than=older_than, apply=apply)
+        return await library.prune(engine, older_than=older_than, apply=apply)
 
 
-def _as_text(report: "flowsync.PruneReport") -> str:
+def _as_text(report: PruneReport) -> str:
     size = format_bytes(report.artifact_bytes + report.blob_bytes + report.staging_bytes)
     parts = [
         f"{report.contents} units with {report.links} paths and {report.sources} sources",

@@ -2,12 +2,13 @@
 
 import click
 
-import flowsync
+from flowsync import library
 from flowsync.cli.formatting import format_bytes
 from flowsync.cli.interruption import run_async
 from flowsync.cli.output import complain, json_text, tell
 from flowsync.cli.place import GlobalOptions
 from flowsync.cli.settings import load
+from flowsync.library import ReclaimReport
 
 
 @click.command("reclaim")
@@ -51,14 +52,14 @@ def command(
 
 async def _reclaim(
     place: GlobalOptions, name: str, numbers: tuple[int, ...], keep_latest: int, apply: bool
-) -> "flowsync.ReclaimReport":
+) -> ReclaimReport:
     async with load(place).engine(spends_reserve=True) as engine:
-        return await flowsync.reclaim(
+        return await library.reclaim(
             engine, name, numbers or None, keep_latest=keep_latest, apply=apply
         )
 
 
-def _as_text(report: "flowsync.ReclaimReport") -> str:
+def _as_text(report: ReclaimReport) -> str:
     verb = "released" if report.applied else "would release"
     stay = [
         f"{count} {why}"

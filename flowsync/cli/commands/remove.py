@@ -2,11 +2,12 @@
 
 import click
 
-import flowsync
+from flowsync import library
 from flowsync.cli.interruption import run_async
 from flowsync.cli.output import json_text, tell
 from flowsync.cli.place import GlobalOptions
 from flowsync.cli.settings import load
+from flowsync.library import RemovalReport
 
 
 @click.command("remove")
@@ -32,14 +33,14 @@ def command(place: GlobalOptions, name: str, *, apply: bool, no_wait: bool, as_j
 
 async def _remove(
     place: GlobalOptions, name: str, *, apply: bool, wait: bool
-) -> tuple["flowsync.RemovalReport", bool]:
+) -> tuple[RemovalReport, bool]:
     configuration = load(place)
     async with configuration.engine(spends_reserve=True) as engine:
-        report = await flowsync.remove_repository(engine, name, apply=apply, wait=wait)
+        report = await library.remove_repository(engine, name, apply=apply, wait=wait)
     return report, name in configuration.file.repositories
 
 
-def _as_text(report: "flowsync.RemovalReport", *, configured: bool) -> str:
+def _as_text(report: RemovalReport, *, configured: bool) -> str:
     what = f"{report.versions} versions with {report.units} units, {report.runs} runs"
     name = report.repository
     again = f"; it still stands in flowsync.toml, and `flowsync sync {name}` makes it anew"

@@ -2,11 +2,12 @@
 
 import click
 
+from flowsync import library
 from flowsync.cli.interruption import run_async
 from flowsync.cli.output import tell, tell_json
 from flowsync.cli.place import GlobalOptions
 from flowsync.cli.settings import load
-from flowsync.model.repository import RepositoryVersion
+from flowsync.library import RepositoryVersion
 
 
 @click.command("rollback")
@@ -42,6 +43,5 @@ async def _roll_back(
     place: GlobalOptions, name: str, number: int, *, wait: bool
 ) -> tuple[RepositoryVersion | None, RepositoryVersion]:
     async with load(place).engine() as engine:
-        repositories = engine.catalog.repositories
-        version = await repositories.roll_back(name, number, wait=wait)
-        return version, version or await repositories.version(name)
+        version = await library.roll_back(engine, name, number, wait=wait)
+        return version, version or await library.version(engine, name)

@@ -1,10 +1,11 @@
 """`flowsync runs`: what syncs were made, and how they ended."""
 
+from contextlib import aclosing
 from datetime import timedelta
 
 import click
 
-import flowsync
+from flowsync import library
 from flowsync.cli.interruption import run_async
 from flowsync.cli.output import json_text, tell
 from flowsync.cli.parameter_types import Duration
@@ -83,7 +84,7 @@ async def _remove(
     place: GlobalOptions, name: str | None, older_than: timedelta, apply: bool
 ) -> int:
     async with load(place).engine() as engine:
-        return await flowsync.remove_runs(
+        return await library.remove_runs(
             engine, older_than=older_than, repository=name, apply=apply
         )
 
@@ -96,7 +97,7 @@ def _told(count: int, applied: bool) -> str:
 
 async def _list(place: GlobalOptions, name: str | None, limit: int, as_objects: bool) -> None:
     async with load(place).engine() as engine:
-        found = await engine.catalog.runs.newest(name, limit)
+        found = await library.runs(engine, name, limit)
     if not as_objects:
         tell(HEADER if found else "no runs yet")
     for run in found:
@@ -105,9 +106,9 @@ async def _list(place: GlobalOptions, name: str | None, limit: int, as_objects: 
 
 async def _show(place: GlobalOptions, name: str | None, number: int, as_objects: bool) -> None:
     async with load(place).engine() as engine:
-        runs = engine.catalog.runs
-        run = await runs.run(number, name)
+        run = await library.run(engine, number, name)
         tell(as_json(run) if as_objects else "\n".join(as_text(run)))
-        async for batch in runs.left_out(number):
-            for one in batch:
-                tell(left_out_as_json(run, one) if as_objects else left_out_as_text(one))
+        async with aclosing(library.left_out(engine, number)) as batches:
+            async for batch in batches:
+                for one in batch:
+                    tell(left_out_as_json(run, one) if as_objects else left_out_as_text(one))

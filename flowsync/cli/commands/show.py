@@ -5,13 +5,14 @@ from contextlib import aclosing
 import click
 import msgspec
 
+from flowsync import library
 from flowsync.cli.formatting import describe_unit, format_bytes, visible_line
 from flowsync.cli.interruption import run_async
 from flowsync.cli.output import is_heard, json_text, tell
 from flowsync.cli.place import GlobalOptions
 from flowsync.cli.settings import load
-from flowsync.model.errors import VersionNotFoundError
-from flowsync.model.repository import BareUnit, VersionEntry
+from flowsync.errors import VersionNotFoundError
+from flowsync.library import BareUnit, VersionEntry
 
 
 @click.command("show")
@@ -35,12 +36,11 @@ async def _show(
     place: GlobalOptions, name: str, number: int | None, pattern: str | None, as_json: bool
 ) -> None:
     async with load(place).engine() as engine:
-        repositories = engine.catalog.repositories
-        version = await repositories.version(name, number)
+        version = await library.version(engine, name, number)
         if number is None and version.number == 0:
             raise VersionNotFoundError(f"repository {name!r} has no complete version yet")
         paths = size = 0
-        async with aclosing(repositories.entries(name, version.number, pattern)) as batches:
+        async with aclosing(library.entries(engine, name, version.number, pattern)) as batches:
             async for entries in batches:
                 tell("\n".join(map(_as_json if as_json else _as_text, entries)))
                 paths += len(entries)
@@ -49,7 +49,7 @@ async def _show(
                     return
         bare = 0
         if pattern is None:
-            async with aclosing(repositories.bare_units(name, version.number)) as without_files:
+            async with aclosing(library.bare_units(engine, name, version.number)) as without_files:
                 async for units in without_files:
                     tell("\n".join(map(_unit_as_json if as_json else _unit_as_text, units)))
                     bare += len(units)

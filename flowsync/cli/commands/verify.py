@@ -3,7 +3,7 @@
 import click
 import msgspec
 
-import flowsync
+from flowsync import library
 from flowsync.cli.display import display
 from flowsync.cli.formatting import format_bytes
 from flowsync.cli.interruption import run_async
@@ -12,6 +12,7 @@ from flowsync.cli.parameter_types import Rate
 from flowsync.cli.place import GlobalOptions
 from flowsync.cli.settings import load
 from flowsync.configuration import find_remote, register_alternates
+from flowsync.library import Finding, VerifyReport
 
 
 @click.command("verify")
@@ -63,13 +64,13 @@ async def _verify(
     quick: bool,
     limit: float | None,
     as_json: bool,
-) -> "flowsync.VerifyReport":
+) -> VerifyReport:
     configuration = load(place)
     with display(quiet=as_json) as shown:
         async with configuration.engine() as engine:
             if repair:
                 await register_alternates(engine, configuration.file)
-            report = await flowsync.verify(
+            report = await library.verify(
                 engine,
                 name,
                 repair=repair,
@@ -85,14 +86,14 @@ async def _verify(
     return report
 
 
-def _complaint(finding: "flowsync.Finding") -> str:
+def _complaint(finding: Finding) -> str:
     path = finding.relative_path or f"an artifact of {finding.size} bytes"
     where = "" if finding.repository is None else f" of {finding.repository}"
     reason = "" if finding.reason is None else f"; not repaired: {finding.reason}"
     return f"{path}{where}: {finding.problem} (blob {finding.blake3}){reason}"
 
 
-def _as_text(report: "flowsync.VerifyReport") -> str:
+def _as_text(report: VerifyReport) -> str:
     how = "looked at" if report.quick else "verified"
     unreadable = f"{report.unreadable} unreadable, " if report.unreadable else ""
     found = (
@@ -107,6 +108,6 @@ def _as_text(report: "flowsync.VerifyReport") -> str:
     )
 
 
-def _as_json(report: "flowsync.VerifyReport") -> str:
+def _as_json(report: VerifyReport) -> str:
     fields = {**msgspec.to_builtins(report), "remaining": report.remaining}
     return json_text(fields)

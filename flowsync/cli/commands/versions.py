@@ -2,11 +2,12 @@
 
 import click
 
+from flowsync import library
 from flowsync.cli.interruption import run_async
 from flowsync.cli.output import tell, tell_json
 from flowsync.cli.place import GlobalOptions
 from flowsync.cli.settings import load
-from flowsync.model.repository import RepositoryVersion
+from flowsync.library import RepositoryVersion
 
 
 @click.command("versions")
@@ -38,4 +39,4 @@ def command(place: GlobalOptions, name: str, as_json: bool) -> None:
 
 async def _versions(place: GlobalOptions, name: str) -> list[RepositoryVersion]:
     async with load(place).engine() as engine:
-        return await engine.catalog.repositories.versions(name)
+        return await library.versions(engine, name)

@@ -2,13 +2,13 @@
 
 import click
 
-from flowsync.catalog.queries.explain import explain
+from flowsync import library
 from flowsync.cli.formatting import describe_unit, one_line, visible_line
 from flowsync.cli.interruption import run_async
 from flowsync.cli.output import tell, tell_json
 from flowsync.cli.place import GlobalOptions
 from flowsync.cli.settings import load
-from flowsync.model.explanation import Explanation, LeftOutNote, Presence, Removal
+from flowsync.library import Explanation, LeftOutNote, Presence, Removal
 
 
 @click.command("why")
@@ -37,7 +37,7 @@ def command(place: GlobalOptions, name: str, path: str, number: int | None, as_j
 
 async def _explain(place: GlobalOptions, name: str, path: str, number: int | None) -> Explanation:
     async with load(place).engine() as engine:
-        return await explain(engine.catalog.database, name, path, number)
+        return await library.explain(engine, name, path, number)
 
 
 def _as_text(found: Explanation) -> list[str]:

@@ -16,7 +16,8 @@ from flowsync.download.http.socket_tap import Tap
 from flowsync.download.pacing.host_limits import Slot
 from flowsync.download.transfer.attempt import Tally
 from flowsync.download.transfer.inflow import Inflow
-from flowsync.model.fetch import FetchRequest, Fill
+from flowsync.model.fetch import Fill
+from flowsync.model.remote import FetchRequest
 from flowsync.model.url import redact
 
 LARGE: Final = 1 << 20

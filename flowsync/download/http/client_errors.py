@@ -15,12 +15,10 @@ import aiohttp
 from flowsync.download.http.answer_protocol import UnintelligibleAnswerError
 from flowsync.download.http.head import clean
 from flowsync.download.transfer.attempt import Tally
-from flowsync.model.errors import FlowsyncError
-from flowsync.model.fetch import FetchRequest
-from flowsync.model.remote import Remote
-from flowsync.model.transfer_errors import (
+from flowsync.errors import (
     BrokenBodyError,
     CertificateError,
+    FlowsyncError,
     RefusedAnswerError,
     StatusError,
     TransferError,
@@ -28,6 +26,7 @@ from flowsync.model.transfer_errors import (
     UnreachableError,
     UnsupportedUrlError,
 )
+from flowsync.model.remote import FetchRequest, Remote
 from flowsync.model.url import redact
 
 P = ParamSpec("P")

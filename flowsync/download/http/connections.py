@@ -33,7 +33,7 @@ from flowsync.download.http.answer_protocol import AnswerProtocol
 from flowsync.download.http.head import Head, read_head
 from flowsync.download.http.socket_tap import Tap
 from flowsync.download.transfer.response import content_length
-from flowsync.model.errors import DeclarationError
+from flowsync.errors import DeclarationError
 from flowsync.model.url import Origin
 
 _READ_BUFFER: Final = 1 << 18

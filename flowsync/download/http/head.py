@@ -11,7 +11,7 @@
 from collections.abc import Collection
 from typing import Final, NamedTuple
 
-from flowsync.model.printable import printable
+from flowsync.errors.printable import printable
 
 LONGEST_REASON: Final = 200
 """Characters of a status line's phrase, which is shown in errors."""

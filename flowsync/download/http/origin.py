@@ -45,10 +45,9 @@ from flowsync.download.transfer import response as answer
 from flowsync.download.transfer.attempt import Tally
 from flowsync.download.transfer.inflow import begin_inflow
 from flowsync.download.transfer.response import Verdict
-from flowsync.model.errors import DeclarationError, FlowsyncError
-from flowsync.model.fetch import FetchRequest, Received, Sink
-from flowsync.model.remote import Remote
-from flowsync.model.transfer_errors import RedirectError
+from flowsync.errors import DeclarationError, FlowsyncError, RedirectError
+from flowsync.model.fetch import Received, Sink
+from flowsync.model.remote import FetchRequest, Remote
 from flowsync.model.url import Origin, redact
 
 _SETUPS: Final = 256

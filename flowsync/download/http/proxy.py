@@ -12,8 +12,8 @@ import msgspec
 
 from flowsync.download.http.no_proxy import is_excepted
 from flowsync.download.http.request_headers import basic
+from flowsync.errors import UnsupportedUrlError
 from flowsync.model.remote import Remote
-from flowsync.model.transfer_errors import UnsupportedUrlError
 from flowsync.model.url import Origin, origin, redact
 
 

@@ -16,8 +16,8 @@ import re
 from typing import Final, NamedTuple
 from urllib.parse import quote, urljoin, urlsplit
 
-from flowsync.model.printable import printable
-from flowsync.model.transfer_errors import RedirectError, UnsupportedUrlError
+from flowsync.errors import RedirectError, UnsupportedUrlError
+from flowsync.errors.printable import printable
 from flowsync.model.url import Origin, holds_user, origin, redact
 
 MAX_REDIRECTS: Final = 10

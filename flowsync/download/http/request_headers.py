@@ -12,8 +12,7 @@ from typing import Final
 from flowsync.download.http.redirects import Hop
 from flowsync.download.transfer.attempt import Tally
 from flowsync.download.transfer.inflow import ENCODINGS
-from flowsync.model.fetch import FetchRequest
-from flowsync.model.remote import Remote
+from flowsync.model.remote import FetchRequest, Remote
 
 Headers = list[tuple[str, str]]
 

@@ -13,8 +13,8 @@ import tempfile
 from collections.abc import Sequence
 from typing import Final
 
-from flowsync.model.errors import DeclarationError
-from flowsync.model.printable import printable
+from flowsync.errors import DeclarationError
+from flowsync.errors.printable import printable
 from flowsync.model.remote import Remote
 
 _PEM: Final = "-----BEGIN"

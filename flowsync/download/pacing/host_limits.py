@@ -20,18 +20,17 @@ from flowsync.download.pacing.adaptive_limit import AdaptiveLimit
 from flowsync.download.pacing.gate import Gate
 from flowsync.download.pacing.queue import Line
 from flowsync.download.transfer.attempt import Tally
-from flowsync.model.errors import IntegrityError
-from flowsync.model.fetch import FetchRequest
-from flowsync.model.remote import Remote
-from flowsync.model.transfer_errors import (
+from flowsync.errors import (
     BrokenBodyError,
     CertificateError,
+    IntegrityError,
     RefusedAnswerError,
     StatusError,
     TransferError,
     TransferTimeoutError,
     UnreachableError,
 )
+from flowsync.model.remote import FetchRequest, Remote
 from flowsync.model.url import Origin
 from flowsync.runtime import descriptors
 

@@ -8,9 +8,9 @@ would recognise the rest. A fetcher that wraps a fetcher could know neither.
 
 from typing import Protocol
 
-from flowsync.model.errors import SizeMismatchError
-from flowsync.model.fetch import FetchRequest, Held, Received, Sink
-from flowsync.model.transfer_errors import OversizedBodyError
+from flowsync.errors import OversizedBodyError, SizeMismatchError
+from flowsync.model.fetch import Held, Received, Sink
+from flowsync.model.remote import FetchRequest
 from flowsync.model.url import redact
 
 

@@ -13,9 +13,10 @@ from typing import Final
 from flowsync.download.transfer import response as answer
 from flowsync.download.transfer.attempt import Tally
 from flowsync.download.transfer.response import Verdict
-from flowsync.model.fetch import FetchRequest, Fill, Sink
-from flowsync.model.printable import printable
-from flowsync.model.transfer_errors import BrokenBodyError, RefusedAnswerError
+from flowsync.errors import BrokenBodyError, RefusedAnswerError
+from flowsync.errors.printable import printable
+from flowsync.model.fetch import Fill, Sink
+from flowsync.model.remote import FetchRequest
 from flowsync.model.url import redact
 
 ENCODINGS: Final = "gzip"

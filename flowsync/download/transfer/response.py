@@ -18,14 +18,15 @@ from email.utils import parsedate_to_datetime
 from typing import Final
 
 from flowsync.download.transfer.attempt import Tally
-from flowsync.model.fetch import FetchRequest, Validators
-from flowsync.model.printable import printable
-from flowsync.model.transfer_errors import (
+from flowsync.errors import (
     BrokenBodyError,
     RefusedAnswerError,
     StatusError,
     TransferError,
 )
+from flowsync.errors.printable import printable
+from flowsync.model.fetch import Validators
+from flowsync.model.remote import FetchRequest
 from flowsync.model.url import redact
 
 Headers = Mapping[str, str]

@@ -15,7 +15,7 @@ from typing import BinaryIO, Protocol, cast
 
 from blake3 import blake3
 
-from flowsync.model.errors import StoreError, StoreFullError, StoreUnwritableError
+from flowsync.errors import StoreError, StoreFullError, StoreUnwritableError
 from flowsync.model.fetch import Pour
 
 

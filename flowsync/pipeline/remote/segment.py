@@ -23,7 +23,7 @@ from typing import Any, Final
 
 import msgspec
 
-from flowsync.model.errors import PipelineError
+from flowsync.errors import PipelineError
 from flowsync.pipeline.channel import ChannelStatistics
 from flowsync.pipeline.pipeline import StageStatistics
 from flowsync.pipeline.progress import Meter

@@ -10,7 +10,7 @@ from functools import lru_cache, reduce
 from importlib import import_module
 from types import ModuleType
 
-from flowsync.model.errors import CannotCrossError
+from flowsync.errors import CannotCrossError
 
 
 def is_at_home(kind: type) -> bool:

@@ -11,9 +11,9 @@ from typing import Any
 import msgspec
 
 from flowsync.declare import DeclarativeArtifact, DeclarativeContent, Source
+from flowsync.errors import CannotCrossError
 from flowsync.model.artifact import Artifact
 from flowsync.model.content import Content
-from flowsync.model.errors import CannotCrossError
 from flowsync.model.remote import Remote
 from flowsync.stages.remote.class_names import reference, referred
 from flowsync.stages.remote.declared_messages import WireDeclared, WireRemote, WireSource, WireUnit

@@ -20,7 +20,7 @@ from typing import Final
 
 import msgspec
 
-from flowsync.model.errors import BlobMissingError, ExportError
+from flowsync.errors import BlobMissingError, ExportError
 from flowsync.runtime.threads import in_thread
 from flowsync.store.export.tree import (
     FILE_MODE,

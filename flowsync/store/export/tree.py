@@ -22,7 +22,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Final
 
-from flowsync.model.errors import ExportError
+from flowsync.errors import ExportError
 from flowsync.store.durability import flush, flush_tree
 from flowsync.store.export.exchange import exchange
 from flowsync.store.failures import export_errors

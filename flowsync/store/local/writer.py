@@ -15,8 +15,8 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from itertools import count
 
+from flowsync.errors import StoreError
 from flowsync.model.artifact import StagedArtifact
-from flowsync.model.errors import StoreError
 from flowsync.store.durability import Barrier
 from flowsync.store.failures import store_errors
 from flowsync.store.local.shelves import Shelves

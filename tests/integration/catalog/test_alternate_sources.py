@@ -9,9 +9,9 @@ from flowsync.catalog.records.alternates import AlternateSources
 from flowsync.catalog.records.contents import Contents, Link
 from flowsync.catalog.records.remotes import RecordedSource, Remotes
 from flowsync.catalog.versions.repositories import Repositories
+from flowsync.errors import RepositoryNotFoundError
 from flowsync.model.artifact import Artifact
 from flowsync.model.content import key_id
-from flowsync.model.errors import RepositoryNotFoundError
 from flowsync.model.remote import Remote
 from flowsync.model.repository import Repository
 from tests.integration.catalog.rows import Leaf, by_id

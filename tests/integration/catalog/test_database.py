@@ -10,7 +10,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from flowsync.catalog.postgres.database import Database
 from flowsync.catalog.postgres.schema import Migration, migrate, migrations
-from flowsync.model.errors import (
+from flowsync.errors import (
     CatalogError,
     CatalogUnavailableError,
     ConnectionLostError,

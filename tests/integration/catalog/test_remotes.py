@@ -7,10 +7,11 @@ import pytest
 
 from flowsync.catalog.postgres.database import Database
 from flowsync.catalog.records.contents import Contents, Link
-from flowsync.catalog.records.remotes import Alternate, AlternateSource, RecordedSource, Remotes
+from flowsync.catalog.records.remotes import Alternate, RecordedSource, Remotes
+from flowsync.errors import CatalogError, DeclarationError
+from flowsync.model.alternate_source import AlternateSource
 from flowsync.model.artifact import Artifact
 from flowsync.model.content import key_id
-from flowsync.model.errors import CatalogError, DeclarationError
 from flowsync.model.remote import Remote
 from tests.integration.catalog.rows import Leaf, by_id, digest
 
@@ -367,9 +368,9 @@ async def test_alternate_sources_are_listed_in_the_order_they_are_tried(remotes:
     await remotes.add_alternate_source("c", other, priority=2)
 
     assert await remotes.alternate_sources() == [
-        AlternateSource(name="c", remote_name="other", priority=2),
-        AlternateSource(name="a", remote_name="r", paths=("x/", "y/")),
-        AlternateSource(name="b", remote_name="r"),
+        AlternateSource(name="c", remote_name="other", url="http://other/", priority=2),
+        AlternateSource(name="a", remote_name="r", url="http://r/", paths=("x/", "y/")),
+        AlternateSource(name="b", remote_name="r", url="http://r/"),
     ]
 
 

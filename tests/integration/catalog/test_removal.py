@@ -9,7 +9,7 @@ from flowsync.catalog.postgres.database import Database
 from flowsync.catalog.records.run_records import Runs
 from flowsync.catalog.upkeep.removal import measure_removal, remove_repository
 from flowsync.catalog.versions.repositories import Repositories
-from flowsync.model.errors import (
+from flowsync.errors import (
     RepositoryBusyError,
     RepositoryNotFoundError,
     RunNotFoundError,

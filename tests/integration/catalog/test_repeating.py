@@ -12,7 +12,7 @@ from psycopg.conninfo import make_conninfo
 
 from flowsync.catalog.postgres.database import Database
 from flowsync.catalog.postgres.retrying import repeated
-from flowsync.model.errors import CatalogConflictError, ConnectionLostError
+from flowsync.errors import CatalogConflictError, ConnectionLostError
 from tests.integration.catalog.waiting import lock_waiters
 
 REMOTES = {

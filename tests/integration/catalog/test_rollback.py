@@ -3,7 +3,7 @@
 import pytest
 
 from flowsync.catalog.versions.repositories import Repositories
-from flowsync.model.errors import (
+from flowsync.errors import (
     DisallowedContentError,
     RepositoryNotFoundError,
     VersionNotFoundError,

@@ -8,7 +8,7 @@ from flowsync.catalog.postgres.database import Database
 from flowsync.catalog.records.run_records import RunKey, Runs
 from flowsync.catalog.versions.new_version import NewVersion
 from flowsync.catalog.versions.repositories import Repositories
-from flowsync.model.errors import RepositoryNotFoundError, RunNotFoundError
+from flowsync.errors import RepositoryNotFoundError, RunNotFoundError
 from flowsync.model.events import Reading
 from flowsync.model.repository import LeftOut, Repository
 from flowsync.model.run_record import RunSource, RunTerms

@@ -10,7 +10,7 @@ from psycopg.conninfo import make_conninfo
 from flowsync.catalog.postgres.database import Database
 from flowsync.catalog.upkeep.orphans import Orphans
 from flowsync.catalog.versions.repositories import Repositories
-from flowsync.model.errors import RepositoryBusyError
+from flowsync.errors import RepositoryBusyError
 from flowsync.model.repository import Repository
 
 R = Repository(name="r")

@@ -10,7 +10,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from flowsync.catalog.postgres.database import Database
 from flowsync.catalog.postgres.sessions import Connection
-from flowsync.model.errors import ConnectionLostError
+from flowsync.errors import ConnectionLostError
 
 LIMITS = ["idle_session_timeout", "idle_in_transaction_session_timeout", "transaction_timeout"]
 

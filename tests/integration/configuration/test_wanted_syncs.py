@@ -6,12 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from flowsync import (
-    Engine,
-    PlanOutdatedError,
-    SyncEnded,
-    TransferError,
-)
+from flowsync import Engine, SyncEnded, library
 from flowsync.configuration import (
     Configuration,
     WantedSync,
@@ -20,10 +15,10 @@ from flowsync.configuration import (
     read_configuration,
     read_plan_file,
     register_alternates,
-    syncs_of,
+    syncs_of_plan,
     write_plan_file,
 )
-from flowsync.sync import alternate_sources
+from flowsync.errors import PlanOutdatedError, TransferError
 from tests.integration.sync.conftest import engine as engine
 from tests.integration.sync.conftest import paths
 from tests.upstream.server import Upstream
@@ -89,14 +84,13 @@ async def test_alternate_sources_are_used_as_the_file_describes_them(
         '[alternate_sources.near]\nremote = { username = "u", password = "p", max_retries = 0 }',
     )
     none = await register_alternates(engine, configuration.file)
-    called = alternate_sources.remote_name("near", "file")
-    near = described_remote(configuration.file, "near", called, put(upstream, files, "/near"))
-    await alternate_sources.add(engine, "near", "file", near, priority=0, paths=())
+    near = described_remote(configuration.file, "near", "near", put(upstream, files, "/near"))
+    await library.add_alternate_source(engine, "near", "file", near)
     engine.alternate_remotes.clear()
 
     some = await register_alternates(engine, configuration.file)
     wanted = the_wanted(configuration)
-    await alternate_sources.refresh(engine, "near", wanted.source.first_stage)
+    await library.refresh_alternate_source(engine, "near", wanted.source.first_stage)
     await wanted.sync(engine, acs=some)
 
     assert (none, some) == (False, True)
@@ -112,7 +106,7 @@ async def test_a_dry_run_from_a_file_is_what_the_sync_comes_to(
     found = await wanted.declare(engine, acs=False).aplan()
     sync = planned_sync(wanted, found, configured=True)
     write_plan_file(tmp_path / "plan", [sync], force=False, max_removal=None)
-    (as_planned,) = syncs_of(read_plan_file(tmp_path / "plan"), configuration.file)
+    (as_planned,) = syncs_of_plan(read_plan_file(tmp_path / "plan"), configuration.file)
 
     put(upstream, {"a": b"2"})
     with pytest.raises(PlanOutdatedError):

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from flowsync.digest.pool import Hasher
-from flowsync.model.errors import DeclarationError, HashingError, SettingsError, StoreError
+from flowsync.errors import DeclarationError, HashingError, SettingsError, StoreError
 
 NONE: frozenset[str] = frozenset()
 ABC_SHA256 = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"

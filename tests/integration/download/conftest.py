@@ -9,8 +9,8 @@ import pytest
 from flowsync.download.fetcher import open_fetcher
 from flowsync.download.retry import Backoff
 from flowsync.download.transfer.spool import Spool
-from flowsync.model.fetch import Fetcher, FetchRequest, Received
-from flowsync.model.remote import Remote
+from flowsync.model.fetch import Received
+from flowsync.model.remote import Fetcher, FetchRequest, Remote
 from tests.upstream.server import Upstream
 
 QUICK = Backoff(base=0.002, cap=0.01, patience=0.05)

@@ -11,16 +11,16 @@ from pathlib import Path
 
 import pytest
 
-from flowsync.model.errors import DeclarationError
-from flowsync.model.fetch import Validators
-from flowsync.model.transfer_errors import (
+from flowsync.errors import (
     BrokenBodyError,
+    DeclarationError,
     RedirectError,
     RefusedAnswerError,
     StatusError,
     TransferError,
     UnreachableError,
 )
+from flowsync.model.fetch import Validators
 from tests.integration.download.conftest import Client
 from tests.upstream.raw import RawUpstream, answer
 

@@ -22,10 +22,9 @@ from hypothesis import strategies as st
 
 from flowsync.download.fetcher import open_fetcher
 from flowsync.download.transfer.spool import Spool
-from flowsync.model.errors import IntegrityError
-from flowsync.model.fetch import Fetched, Fetcher, FetchRequest, Validators
-from flowsync.model.remote import Remote
-from flowsync.model.transfer_errors import TransferError
+from flowsync.errors import IntegrityError, TransferError
+from flowsync.model.fetch import Fetched, Validators
+from flowsync.model.remote import Fetcher, FetchRequest, Remote
 from tests.integration.download.conftest import QUICK
 from tests.integration.download.test_answers import everything_said
 from tests.upstream.raw import RawUpstream

@@ -10,10 +10,13 @@ import pytest
 
 from flowsync.download.fetcher import open_fetcher
 from flowsync.download.transfer.spool import Spool
-from flowsync.model.errors import DigestMismatchError, SizeMismatchError
-from flowsync.model.fetch import FetchRequest
-from flowsync.model.remote import Remote
-from flowsync.model.transfer_errors import ForbiddenPathError, TransferError
+from flowsync.errors import (
+    DigestMismatchError,
+    ForbiddenPathError,
+    SizeMismatchError,
+    TransferError,
+)
+from flowsync.model.remote import FetchRequest, Remote
 from tests.integration.download.conftest import QUICK, Client
 from tests.upstream.behaviours import Corrupt, Cut, Gzip, Hang
 from tests.upstream.server import Upstream

@@ -12,9 +12,8 @@ from pathlib import Path
 import pytest
 
 from flowsync.download.transfer.spool import Spool
-from flowsync.model.errors import DigestMismatchError, StoreError
+from flowsync.errors import BrokenBodyError, DigestMismatchError, StoreError, TransferTimeoutError
 from flowsync.model.fetch import Received
-from flowsync.model.transfer_errors import BrokenBodyError, TransferTimeoutError
 from tests.integration.download.conftest import Client
 from tests.upstream.behaviours import (
     Behaviour,

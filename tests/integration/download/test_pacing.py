@@ -5,9 +5,10 @@ import time
 
 import pytest
 
-from flowsync import Remote, StatusError
+from flowsync import Remote
 from flowsync.download.transfer.spool import Spool
-from flowsync.model.fetch import FetchRequest
+from flowsync.errors import StatusError
+from flowsync.model.remote import FetchRequest
 from tests.integration.download.conftest import Client
 from tests.upstream.behaviours import Hold, Status
 from tests.upstream.server import Upstream

@@ -4,8 +4,8 @@ from urllib.parse import urljoin
 
 import pytest
 
+from flowsync.errors import RedirectError, StatusError
 from flowsync.model.remote import Remote
-from flowsync.model.transfer_errors import RedirectError, StatusError
 from tests.integration.download.conftest import Client
 from tests.upstream.behaviours import Cut, Redirect, Status
 from tests.upstream.certificates import Certificates

@@ -10,9 +10,10 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from flowsync.embedded_postgres import postmaster, run_as
+from flowsync.embedded_postgres import postmaster
 from flowsync.embedded_postgres.server import EmbeddedPostgres
 from flowsync.embedded_postgres.sockets import conninfo
+from flowsync.runtime import run_as
 from tests.integration.embedded_postgres.processes import REPOSITORY, Holder, servers_of, user_of
 
 Hold = Callable[..., Holder]

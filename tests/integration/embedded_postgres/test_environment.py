@@ -6,8 +6,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from flowsync.catalog.postgres.libpq_environment import forget_libpq_environment
 from flowsync.embedded_postgres.server import EmbeddedPostgres
+from flowsync.engine.libpq_environment import forget_libpq_environment
 from tests.integration.embedded_postgres.processes import Holder
 
 VARIABLES = {

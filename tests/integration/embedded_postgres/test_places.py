@@ -8,7 +8,7 @@ import psycopg
 import pytest
 
 from flowsync.embedded_postgres.server import EmbeddedPostgres
-from flowsync.model.errors import EmbeddedPostgresError
+from flowsync.errors import EmbeddedPostgresError
 from tests.integration.embedded_postgres.conftest import expect_no_server, lend
 
 NAMES = [

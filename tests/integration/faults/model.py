@@ -6,15 +6,8 @@ from collections.abc import Mapping
 
 import msgspec
 
-from flowsync import (
-    FlowsyncError,
-    IntegrityError,
-    MetadataError,
-    SyncResult,
-    TooManyLeftOutError,
-    TransferError,
-    VersionEntry,
-)
+from flowsync import FlowsyncError, MetadataError, SyncResult, VersionEntry
+from flowsync.errors import IntegrityError, TooManyLeftOutError, TransferError
 from tests.integration.faults.foretelling import Verdict
 from tests.integration.faults.scenes import FilePlan, Round, Scene, SyncPlan, UnitPlan
 

@@ -23,11 +23,11 @@ from flowsync import (
     Engine,
     Remote,
     Repository,
-    RepositoryNotFoundError,
     Stage,
     SyncResult,
     VersionEntry,
 )
+from flowsync.errors import RepositoryNotFoundError
 from flowsync.sources.file import FileFirstStage
 from flowsync.sources.file.content import FileContent
 from tests.integration.faults.foretelling import Route

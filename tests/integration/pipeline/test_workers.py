@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from flowsync.model.errors import StoreError, WorkerError
+from flowsync.errors import StoreError, WorkerError
 from flowsync.runtime.garbage import NEW_OBJECTS
 from flowsync.runtime.worker_pool import WorkerPool
 from tests.integration.pipeline.hosted import (

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from flowsync.errors import StoreError, StoreUnwritableError
 from flowsync.model.artifact import StagedArtifact
-from flowsync.model.errors import StoreError, StoreUnwritableError
 from flowsync.store import BlobStore, LocalBlobStore, StoreUsage
 from tests.contract.blob_store import (
     HELLO,

@@ -14,13 +14,13 @@ from flowsync import (
     DeclarativeArtifact,
     DeclarativeContent,
     DeclarativeVersion,
-    DuplicateContentError,
     Engine,
     NewVersion,
     Remote,
     Repository,
     Stage,
 )
+from flowsync.errors import DuplicateContentError
 
 UPSTREAM = Remote(name="upstream", url="http://localhost:9/", policy="on_demand")
 

@@ -14,13 +14,13 @@ from flowsync import (
     NewVersion,
     Remote,
     Repository,
-    RepositoryNotFoundError,
     Stage,
 )
-from flowsync.model.errors import AlternateSourceNotFoundError
+from flowsync.errors import AlternateSourceNotFoundError, RepositoryNotFoundError
+from flowsync.model.alternate_source import RefreshedPath
 from flowsync.sources.file import FileFirstStage
 from flowsync.sync import alternate_sources
-from flowsync.sync.alternate_sources import RefreshedPath, kind_of, path_url, remote_name
+from flowsync.sync.alternate_sources import path_url, remote_name
 from tests.integration.sync.conftest import Publish, Sync, paths
 from tests.system.publishing import manifest_of
 from tests.system.publishing import publish as publish_below
@@ -41,11 +41,13 @@ async def add(
     remote = Remote(
         name=remote_name(name, "file"), url=url, policy="on_demand", max_retries=0, token=token
     )
-    await alternate_sources.add(engine, name, "file", remote, priority=0, paths=paths)
+    await alternate_sources.add_alternate_source(
+        engine, name, "file", remote, priority=0, paths=paths
+    )
 
 
 async def refresh(engine: Engine, name: str = "near") -> list[RefreshedPath]:
-    return await alternate_sources.refresh(engine, name, FileFirstStage)
+    return await alternate_sources.refresh_alternate_source(engine, name, FileFirstStage)
 
 
 async def offered(engine: Engine, name: str = "near") -> list[str]:
@@ -258,7 +260,7 @@ async def test_a_removed_source_is_asked_no_more_and_what_came_from_it_stays(
     await refresh(engine)
     await file_sync(publish({"a": FILES["a"]}), acs=True).acreate()
 
-    await alternate_sources.remove(engine, "near")
+    await alternate_sources.remove_alternate_source(engine, "near")
 
     assert await engine.catalog.remotes.alternate_sources() == []
     assert await offered(engine) == []
@@ -275,9 +277,9 @@ async def test_a_source_of_a_program_keeps_its_remote_when_it_is_removed(engine:
 
     with pytest.raises(DeclarationError, match="without a kind of upstream"):
         await refresh(engine, "own")
-    await alternate_sources.remove(engine, "own")
+    await alternate_sources.remove_alternate_source(engine, "own")
 
-    assert kind_of(source) is None
+    assert source.kind is None
     assert list(await engine.catalog.remotes.load(["theirs"])) == ["theirs"]
 
 
@@ -303,7 +305,9 @@ async def test_a_source_does_not_change_its_kind(engine: Engine) -> None:
     other = Remote(name=remote_name("near", "other"), url="http://localhost/")
 
     with pytest.raises(DeclarationError, match="not one of kind 'other'; remove it first"):
-        await alternate_sources.add(engine, "near", "other", other, priority=0, paths=())
+        await alternate_sources.add_alternate_source(
+            engine, "near", "other", other, priority=0, paths=()
+        )
 
 
 @pytest.mark.parametrize(

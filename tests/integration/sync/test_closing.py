@@ -20,7 +20,7 @@ from flowsync import (
     Stage,
     SyncTimeoutError,
 )
-from flowsync.model.errors import SettingsError
+from flowsync.errors import SettingsError
 from tests.integration.catalog.waiting import lock_waiters
 from tests.integration.sync.conftest import Publish, Sync, paths
 from tests.upstream.behaviours import Hang, Hold, Status

@@ -11,7 +11,6 @@ import pytest
 
 from flowsync import (
     Backoff,
-    CatalogUnavailableError,
     DeclarationError,
     DeclarativeVersion,
     Engine,
@@ -20,7 +19,7 @@ from flowsync import (
     Repository,
 )
 from flowsync.embedded_postgres.server import EmbeddedPostgres
-from flowsync.model.errors import StoreUnwritableError
+from flowsync.errors import CatalogUnavailableError, StoreUnwritableError
 from flowsync.sources.file import FileFirstStage
 from tests.integration.embedded_postgres.processes import servers_of
 from tests.integration.sync.conftest import Publish, Sync, paths

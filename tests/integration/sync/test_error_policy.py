@@ -4,13 +4,8 @@ removed.
 
 import pytest
 
-from flowsync import (
-    DigestMismatchError,
-    Engine,
-    MassRemovalError,
-    StatusError,
-    TooManyLeftOutError,
-)
+from flowsync import Engine
+from flowsync.errors import DigestMismatchError, MassRemovalError, StatusError, TooManyLeftOutError
 from tests.integration.stages.conftest import declare, declare_artifact, remote, sync
 from tests.integration.stages.test_content_stages import Awaiting
 from tests.integration.sync.conftest import Publish, Sync, paths

@@ -5,15 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from flowsync import (
-    Artifact,
-    DeclarativeContent,
-    Engine,
-    FlowsyncError,
-    SizeMismatchError,
-    TransferError,
-    UnsupportedDigestError,
-)
+from flowsync import Artifact, DeclarativeContent, Engine, FlowsyncError
+from flowsync.errors import SizeMismatchError, TransferError, UnsupportedDigestError
 from tests.integration.stages.conftest import declare, declare_artifact, remote, sync
 from tests.integration.sync.conftest import paths
 from tests.upstream.server import Upstream

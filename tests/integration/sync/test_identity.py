@@ -18,7 +18,6 @@ from flowsync import (
     DeclarativeArtifact,
     DeclarativeContent,
     DeclarativeVersion,
-    DuplicateContentError,
     Engine,
     Policy,
     Remote,
@@ -30,6 +29,7 @@ from flowsync import (
     reclaim,
     verify,
 )
+from flowsync.errors import DuplicateContentError
 from flowsync.serve.app import ContentServer
 from flowsync.sources.file import FileContent
 from tests.integration.serve.conftest import Client

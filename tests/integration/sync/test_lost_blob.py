@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from flowsync import Artifact, DeclarativeVersion, Engine, Repository, Stage, StoreError
-from flowsync.model.errors import BlobMissingError
+from flowsync import Artifact, DeclarativeVersion, Engine, Repository, Stage
+from flowsync.errors import BlobMissingError, StoreError
 from tests.integration.stages.conftest import declare, declare_artifact, remote
 from tests.integration.sync.damage import Damage, make_unreadable, remove
 from tests.upstream.server import Upstream

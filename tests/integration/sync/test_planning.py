@@ -15,13 +15,12 @@ from flowsync import (
     Engine,
     FlowsyncError,
     NewVersion,
-    PlanOutdatedError,
     Remote,
     Repository,
     Stage,
-    StatusError,
     SyncPlan,
 )
+from flowsync.errors import PlanOutdatedError, StatusError
 from tests.integration.stages.conftest import Given, declare, declare_artifact, remote, sync
 from tests.integration.sync.conftest import Publish, Sync
 from tests.upstream.behaviours import Status

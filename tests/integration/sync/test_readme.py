@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import inspect
 import json
 import re
 from pathlib import Path
@@ -17,6 +18,7 @@ from flowsync import (
     Remote,
     Repository,
     Stage,
+    library,
 )
 from flowsync.configuration import options_of
 from tests.upstream.server import Upstream
@@ -194,6 +196,33 @@ def test_the_kind_with_options_describes_them() -> None:
 
     assert (options["depth"].type, options["depth"].default) == ("integer, at least 1", 3)
     assert options["suffixes"].help == "Only files that end so."
+
+
+async def test_report_of_a_repository_reads_versions_and_entries(
+    upstream: Upstream, conninfo: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = _definitions("class MyFirstStage") | _definitions("async def report")
+    url = publish_index(upstream, ["one.whl", "two.txt"])
+    async with Engine(tmp_path / "home", database_url=conninfo) as engine:
+        stage = names["MyFirstStage"](Remote(name="example", url=url))
+        await names["DeclarativeVersion"](stage, Repository(name="r"), engine=engine).acreate()
+
+        await names["report"](engine, "r")
+
+    first, second, *entries = capsys.readouterr().out.splitlines()
+    assert (first, second) == ("0: 0 added, 0 removed", "1: 2 added, 0 removed")
+    assert [line.split()[:2] for line in entries] == [["one.whl", "15"]]
+
+
+def test_the_table_of_functions_is_complete() -> None:
+    section = README.read_text().partition("## Repositories in a program")[2].partition("\n## ")[0]
+    rows = [line for line in section.splitlines() if line.startswith("|")]
+
+    named = re.findall(r"`(\w+)`", "".join(rows))
+
+    public: list[str] = vars(library)["__all__"]
+    functions = [name for name in public if inspect.isfunction(getattr(library, name))]
+    assert sorted(named) == sorted(functions)
 
 
 def test_pipeline_without_a_database_runs(capsys: pytest.CaptureFixture[str]) -> None:

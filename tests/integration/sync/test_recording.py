@@ -6,9 +6,10 @@ import os
 
 import pytest
 
-from flowsync import DeclarativeContent, Engine, Stage, StatusError
+from flowsync import DeclarativeContent, Engine, Stage
 from flowsync.catalog.records.run_records import Runs
 from flowsync.catalog.versions.new_version import NewVersion
+from flowsync.errors import StatusError
 from flowsync.model.repository import LeftOut, Repository
 from flowsync.model.run_record import Run, RunTerms
 from flowsync.pipeline.progress import Progress

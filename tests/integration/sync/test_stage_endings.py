@@ -12,12 +12,11 @@ from flowsync import (
     EndStage,
     Engine,
     NewVersion,
-    PipelineError,
     Remote,
     Repository,
     Stage,
-    StageAbortedError,
 )
+from flowsync.errors import PipelineError, StageAbortedError
 from flowsync.sources.file import FileFirstStage
 from flowsync.sources.file.content import FileContent
 from tests.integration.sync.conftest import Publish

@@ -15,7 +15,7 @@ from flowsync import DeclarativeVersion, Engine, Remote, Repository, Stage
 from flowsync.download.pacing.host_limits import Traffic
 from flowsync.engine.life import LEAST, PAUSE, UNANSWERED, WORK, Life
 from flowsync.engine.turns import AT_EASE, BUSY, PATIENCE, Turn, Turns, one_more, smoothed
-from flowsync.model.errors import SettingsError
+from flowsync.errors import SettingsError
 from flowsync.model.url import Origin
 from flowsync.sources.file import FileFirstStage
 from tests.integration.catalog.waiting import lock_waiters

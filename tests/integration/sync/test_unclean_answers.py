@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from flowsync import Engine
-from flowsync.model.transfer_errors import ForbiddenPathError
+from flowsync.errors import ForbiddenPathError
 from tests.integration.stages.conftest import declare, declare_artifact, remote, sync
 from tests.integration.sync.conftest import Sync, paths
 from tests.upstream.raw import RawUpstream, answer

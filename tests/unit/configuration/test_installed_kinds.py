@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from flowsync import SettingsError
 from flowsync.configuration import InstalledKinds
+from flowsync.errors import SettingsError
 from flowsync.runtime.stopped import StoppedError
 from tests.unit.configuration.conftest import Install
 

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 import pytest
 
-from flowsync import Remote, SettingsError, SourceKind, Stage
+from flowsync import Remote, SourceKind, Stage
 from flowsync.configuration import (
     Configuration,
     KindOption,
@@ -15,6 +15,7 @@ from flowsync.configuration import (
     read_configuration,
 )
 from flowsync.configuration.kind_options import options_of_texts, read_options
+from flowsync.errors import SettingsError
 from tests.unit.configuration.conftest import Install
 
 PLUGIN = """

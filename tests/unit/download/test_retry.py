@@ -7,26 +7,24 @@ import pytest
 
 from flowsync.download.retry import Backoff, stream
 from flowsync.download.transfer.attempt import Tally
-from flowsync.model.errors import (
+from flowsync.errors import (
+    BrokenBodyError,
+    CertificateError,
     DeclarationError,
     DigestMismatchError,
     FlowsyncError,
-    SizeMismatchError,
-    StoreFullError,
-)
-from flowsync.model.fetch import FetchRequest, Held, Received, Sink, Validators
-from flowsync.model.remote import Remote
-from flowsync.model.transfer_errors import (
-    BrokenBodyError,
-    CertificateError,
     ForbiddenPathError,
     OversizedBodyError,
     RedirectError,
+    SizeMismatchError,
     StatusError,
+    StoreFullError,
     TransferTimeoutError,
     UnreachableError,
     UnreadableFileError,
 )
+from flowsync.model.fetch import Held, Received, Sink, Validators
+from flowsync.model.remote import FetchRequest, Remote
 
 URL = "test://a"
 AT_ONCE = Backoff(base=0, patience=0)

@@ -3,7 +3,7 @@ import time
 import pytest
 
 from flowsync.embedded_postgres.ownership import in_namespace
-from flowsync.model.errors import EmbeddedPostgresError
+from flowsync.errors import EmbeddedPostgresError
 
 
 @pytest.fixture

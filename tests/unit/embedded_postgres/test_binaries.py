@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from flowsync.embedded_postgres.binaries import examine, find_binaries, folders_to_try
-from flowsync.model.errors import EmbeddedPostgresError
+from flowsync.errors import EmbeddedPostgresError
 
 
 def make_programs(folder: Path, answer: str = "postgres (PostgreSQL) 18.4") -> Path:

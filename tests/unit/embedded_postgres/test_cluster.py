@@ -13,7 +13,7 @@ from flowsync.embedded_postgres.cluster import (
     make_folder,
 )
 from flowsync.embedded_postgres.system_user import SystemUser
-from flowsync.model.errors import EmbeddedPostgresError
+from flowsync.errors import EmbeddedPostgresError
 
 
 def binaries(folder: Path, script: str) -> Binaries:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from flowsync.embedded_postgres.process_locks import Hold, starting
-from flowsync.model.errors import EmbeddedPostgresError
+from flowsync.errors import EmbeddedPostgresError
 
 REPOSITORY = Path(__file__).parents[4]
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from flowsync.embedded_postgres.server import EmbeddedPostgres, refuse_other_systems
-from flowsync.model.errors import CatalogUnavailableError, EmbeddedPostgresError
+from flowsync.errors import CatalogUnavailableError, EmbeddedPostgresError
 
 
 @pytest.mark.parametrize("platform", ["darwin", "win32"])

@@ -18,7 +18,7 @@ from flowsync.embedded_postgres.sockets import (
     remove_socket_folder,
 )
 from flowsync.embedded_postgres.system_user import SystemUser
-from flowsync.model.errors import EmbeddedPostgresError
+from flowsync.errors import EmbeddedPostgresError
 
 
 def test_socket_lies_in_the_cluster() -> None:

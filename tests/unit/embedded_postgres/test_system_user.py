@@ -10,7 +10,7 @@ import pytest
 
 from flowsync.embedded_postgres.ownership import in_namespace, setuid
 from flowsync.embedded_postgres.system_user import SystemUser
-from flowsync.model.errors import EmbeddedPostgresError
+from flowsync.errors import EmbeddedPostgresError
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become someone else")
 

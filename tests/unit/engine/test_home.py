@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 
 from flowsync.engine.home import default_home, make_home
-from flowsync.model.errors import StoreUnwritableError
+from flowsync.errors import StoreUnwritableError
 
 # The interpreter has read all it needs before it becomes a user that has no home and that no file
 # knows.
 WITHOUT_HOME = """
 import os
-from flowsync.model.errors import SettingsError
+from flowsync.errors import SettingsError
 from flowsync.engine.home import default_home
 os.environ.pop("HOME", None)
 os.setuid(54321)

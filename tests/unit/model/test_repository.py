@@ -1,6 +1,6 @@
 import pytest
 
-from flowsync.model.errors import DeclarationError
+from flowsync.errors import DeclarationError
 from flowsync.model.repository import Repository, SyncResult
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flowsync.model.errors import PipelineError, StageEndedEarlyError
+from flowsync.errors import PipelineError, StageEndedEarlyError
 from flowsync.pipeline.channel import Channel, ChannelStatistics
 from tests.unit.pipeline.actors import turns, until
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from flowsync.model.errors import (
+from flowsync.errors import (
     ItemDroppedError,
     PipelineError,
     PipelineStalledError,

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from flowsync.errors import UnreachableError
 from flowsync.model.artifact import Artifact, StagedArtifact
-from flowsync.model.transfer_errors import UnreachableError
 from flowsync.stages.single_flight import SingleFlight, key
 
 BODY = b"body"

@@ -2,7 +2,7 @@ import errno
 
 import pytest
 
-from flowsync.model.errors import (
+from flowsync.errors import (
     ExportError,
     StoreError,
     StoreFullError,

@@ -3,7 +3,7 @@
 import pytest
 
 from flowsync.catalog.postgres.schema import Migration, migrations, pending_migrations
-from flowsync.model.errors import CatalogError, SchemaTooNewError
+from flowsync.errors import CatalogError, SchemaTooNewError
 
 FIRST = Migration(number=1, name="initial", sql=b"CREATE TABLE a ();")
 SECOND = Migration(number=2, name="more", sql=b"CREATE TABLE b ();")

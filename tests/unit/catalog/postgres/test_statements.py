@@ -7,7 +7,7 @@ import pytest
 
 import flowsync.catalog
 from flowsync.catalog.postgres.statements import split_statements, statement, statement_names
-from flowsync.model.errors import CatalogError
+from flowsync.errors import CatalogError
 
 CATALOG = Path(flowsync.catalog.__file__).parent
 

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from flowsync.download.http.proxy import Proxy, choose
+from flowsync.errors import UnsupportedUrlError
 from flowsync.model.remote import Remote
-from flowsync.model.transfer_errors import UnsupportedUrlError
 from flowsync.model.url import origin
 
 TARGET = ("https", "host", 443)

@@ -3,7 +3,7 @@
 import pytest
 
 from flowsync.download.http.redirects import follow, start
-from flowsync.model.transfer_errors import RedirectError, UnsupportedUrlError
+from flowsync.errors import RedirectError, UnsupportedUrlError
 
 REMOTE = "https://host/repository/"
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from flowsync.download.http.tls import context
-from flowsync.model.errors import DeclarationError
+from flowsync.errors import DeclarationError
 from flowsync.model.remote import Remote
 from tests.upstream.certificates import Certificates
 

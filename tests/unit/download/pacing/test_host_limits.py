@@ -4,8 +4,7 @@ import asyncio
 
 from flowsync.download.pacing.host_limits import HostLimits
 from flowsync.download.transfer.attempt import Tally
-from flowsync.model.fetch import FetchRequest
-from flowsync.model.remote import Remote
+from flowsync.model.remote import FetchRequest, Remote
 
 HOST = ("http", "host", 80)
 OTHER = ("http", "other", 80)

@@ -7,10 +7,8 @@ import pytest
 from flowsync.download.transfer.attempt import Tally
 from flowsync.download.transfer.inflow import Inflow
 from flowsync.download.transfer.spool import Spool
-from flowsync.model.errors import SizeMismatchError
-from flowsync.model.fetch import FetchRequest
-from flowsync.model.remote import Remote
-from flowsync.model.transfer_errors import BrokenBodyError
+from flowsync.errors import BrokenBodyError, SizeMismatchError
+from flowsync.model.remote import FetchRequest, Remote
 
 BODY = b"".join(number.to_bytes(4, "big") for number in range(200_000))
 

@@ -14,10 +14,9 @@ from flowsync.download.transfer.response import (
     strong_validator,
     validators,
 )
-from flowsync.model.errors import SizeMismatchError
-from flowsync.model.fetch import FetchRequest, Validators
-from flowsync.model.remote import Remote
-from flowsync.model.transfer_errors import BrokenBodyError, StatusError
+from flowsync.errors import BrokenBodyError, SizeMismatchError, StatusError
+from flowsync.model.fetch import Validators
+from flowsync.model.remote import FetchRequest, Remote
 
 NOON = "Mon, 06 Jan 2025 12:00:00 GMT"
 NOON_SECONDS = 1736164800.0

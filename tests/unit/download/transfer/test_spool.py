@@ -17,7 +17,7 @@ from blake3 import blake3
 
 from flowsync.download.transfer.spool import BLOCK, Spool, fresh_path
 from flowsync.download.transfer.spool_file import store_error
-from flowsync.model.errors import StoreError, StoreFullError, StoreUnwritableError
+from flowsync.errors import StoreError, StoreFullError, StoreUnwritableError
 
 T = TypeVar("T")
 

@@ -18,8 +18,8 @@ from flowsync import (
     StoredArtifact,
 )
 from flowsync.declare import Source
-from flowsync.model.errors import CannotCrossError, DigestMismatchError
-from flowsync.model.fetch import Fetcher
+from flowsync.errors import CannotCrossError, DigestMismatchError
+from flowsync.model.remote import Fetcher
 from flowsync.stages.remote.codecs import DeclarationCodec, WorkerDeclarationCodec
 
 SHA = "ab" * 32

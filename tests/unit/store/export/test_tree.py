@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from flowsync.model.errors import ExportError
+from flowsync.errors import ExportError
 from flowsync.store.export import tree
 from flowsync.store.export.tree import MARKER, new_tree, publish
 

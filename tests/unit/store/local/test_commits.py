@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import pytest
 
+from flowsync.errors import StoreError
 from flowsync.model.artifact import StagedArtifact
-from flowsync.model.errors import StoreError
 from flowsync.runtime.threads import in_thread
 from flowsync.store.local.commits import Commits
 

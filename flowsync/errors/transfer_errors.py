@@ -1,10 +1,10 @@
-"""The errors of transfers, a part of the tree of `errors.py`, with the same rules."""
+"""The errors of transfers, a part of the tree of `error_tree.py`, with the same rules."""
 
 from collections.abc import Sequence
 from typing import Final
 
-from flowsync.model.errors import EngineClosedError, FlowsyncError
-from flowsync.model.printable import printable
+from flowsync.errors.error_tree import EngineClosedError, FlowsyncError
+from flowsync.errors.printable import printable
 
 LONGEST_URL: Final = 4096
 """Characters of a URL that an error shows. A redirect may lead to one of 60 000."""

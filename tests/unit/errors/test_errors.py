@@ -5,17 +5,15 @@ from collections.abc import Sequence
 
 import pytest
 
-from flowsync.model import errors, transfer_errors
-from flowsync.model.errors import (
+from flowsync import errors
+from flowsync.errors import (
+    AllSourcesFailedError,
     DeclarationError,
     DigestMismatchError,
     EmbeddedPostgresError,
     FlowsyncError,
     RepeatedStageError,
     SizeMismatchError,
-)
-from flowsync.model.transfer_errors import (
-    AllSourcesFailedError,
     StatusError,
     TransferError,
     TransferTimeoutError,
@@ -24,7 +22,7 @@ from flowsync.model.transfer_errors import (
 
 CLASSES = [
     value
-    for value in {**vars(errors), **vars(transfer_errors)}.values()
+    for value in vars(errors).values()
     if inspect.isclass(value) and issubclass(value, Exception)
 ]
 SAMPLES: dict[object, object] = {
@@ -81,8 +79,8 @@ def test_every_error_can_go_to_another_process_and_be_copied(kind: type[Flowsync
         (RepeatedStageError, ValueError),
         (TransferTimeoutError, TimeoutError),
         (errors.SettingsError, ValueError),
-        (transfer_errors.UnsupportedUrlError, ValueError),
-        (transfer_errors.MetadataError, ValueError),
+        (errors.UnsupportedUrlError, ValueError),
+        (errors.MetadataError, ValueError),
         (errors.RepositoryNotFoundError, LookupError),
         (errors.VersionNotFoundError, LookupError),
         (errors.BlobMissingError, LookupError),

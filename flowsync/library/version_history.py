@@ -1,0 +1,107 @@
+"""Repositories and their versions: what there is, and what is done with a whole version.
+
+Every function takes an open engine. It raises `EngineClosedError` when the engine is not open or is
+closed meanwhile, `RepositoryNotFoundError` when no repository has the name, and
+`VersionNotFoundError` when no complete version has the number. The name of a hidden repository is
+found, and not listed.
+"""
+
+from flowsync.engine.engine import Engine
+from flowsync.engine.operations import ends_with_engine
+from flowsync.model.repository import Repository, RepositoryVersion
+
+
+@ends_with_engine
+async def repository_names(engine: Engine) -> list[str]:
+    """Return the names of all repositories in order. Raise `EngineClosedError`."""
+    return await engine.catalog.repositories.names()
+
+
+@ends_with_engine
+async def repository(engine: Engine, name: str) -> Repository:
+    """Return a repository with the settings that are recorded of it. Raise
+    `RepositoryNotFoundError`.
+    """
+    return await engine.catalog.repositories.repository(name)
+
+
+@ends_with_engine
+async def ensure_repository(engine: Engine, repository: Repository) -> None:
+    """Create the repository unless it exists, and give it the settings of `repository`.
+
+    When it is to retain fewer versions than before, the surplus is deleted, after waiting for the
+    sync that holds the repository. Raise `DeclarationError` for a name that cannot be served.
+    """
+    await engine.catalog.repositories.ensure(repository)
+
+
+@ends_with_engine
+async def latest_versions(engine: Engine) -> list[RepositoryVersion]:
+    """Return the latest version of every repository, in the order of their names; that of a
+    repository without any sync is the empty version 0. One query. Raise `EngineClosedError`.
+    """
+    return await engine.catalog.repositories.latest_versions()
+
+
+@ends_with_engine
+async def versions(engine: Engine, name: str) -> list[RepositoryVersion]:
+    """Return the complete versions of a repository, oldest first. Raise
+    `RepositoryNotFoundError`.
+    """
+    return await engine.catalog.repositories.versions(name)
+
+
+@ends_with_engine
+async def version(engine: Engine, name: str, number: int | None = None) -> RepositoryVersion:
+    """Return a complete version, the latest unless a number is given. Raise
+    `RepositoryNotFoundError` or `VersionNotFoundError`.
+    """
+    return await engine.catalog.repositories.version(name, number)
+
+
+async def roll_back(
+    engine: Engine, name: str, number: int, *, wait: bool = True
+) -> RepositoryVersion | None:
+    """Make a new version that holds what version `number` holds; return `None`, and make none, when
+    the latest version holds that already.
+
+    The next sync brings the repository forward again. Raise `RepositoryNotFoundError`,
+    `VersionNotFoundError`, and `RepositoryBusyError` when something else makes or deletes a version
+    of the repository and `wait` is false.
+    """
+    async with engine.operations.endable() as operation:
+        # Once the last step has begun, closing the engine waits for it.
+        return await engine.catalog.repositories.roll_back(
+            name, number, wait=wait, settle=operation.settle
+        )
+
+
+@ends_with_engine
+async def delete_version(
+    engine: Engine, name: str, number: int, *, wait: bool = True
+) -> RepositoryVersion | None:
+    """Delete a version, for good, and return the one that tells its changes from now on; `None`
+    when it was the newest.
+
+    All other versions keep exactly what they hold, and the number is never used again. Raise
+    `RepositoryNotFoundError`, `VersionNotFoundError`, `VersionKeptError` when it is protected or
+    the only one, and `RepositoryBusyError` when something else makes or deletes a version of the
+    repository and `wait` is false.
+    """
+    return await engine.catalog.repositories.delete_version(name, number, wait=wait)
+
+
+@ends_with_engine
+async def protect_version(engine: Engine, name: str, number: int) -> None:
+    """Keep a version from being deleted, by hand and by `retain_versions`, which does not count it
+    either. Raise `RepositoryNotFoundError` or `VersionNotFoundError`.
+    """
+    await engine.catalog.repositories.protect_version(name, number, protected=True)
+
+
+@ends_with_engine
+async def unprotect_version(engine: Engine, name: str, number: int) -> None:
+    """Let a version be deleted again, by hand, or by `retain_versions` with the next version. Raise
+    `RepositoryNotFoundError` or `VersionNotFoundError`.
+    """
+    await engine.catalog.repositories.protect_version(name, number, protected=False)
