@@ -14,7 +14,7 @@ from flowsync.configuration import (
     RepositorySettings,
     UnusableSync,
     WantedSync,
-    wanted_syncs,
+    syncs_of,
 )
 from flowsync.model.remote import Policy
 from flowsync.model.repository import ErrorPolicy
@@ -124,7 +124,7 @@ def _described(
         )
     if repository is None:
         raise click.UsageError("say which repository to sync into: --repository NAME")
-    return wanted_syncs({repository: settings}, overrides=overrides)
+    return syncs_of({repository: settings}, overrides=overrides)
 
 
 def _configured(

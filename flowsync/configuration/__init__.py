@@ -14,7 +14,7 @@ from flowsync.configuration.plan_file import PlanFile as PlanFile
 from flowsync.configuration.plan_file import PlannedSync as PlannedSync
 from flowsync.configuration.plan_file import planned_sync as planned_sync
 from flowsync.configuration.plan_file import read_plan_file as read_plan_file
-from flowsync.configuration.plan_file import syncs_of as syncs_of
+from flowsync.configuration.plan_file import syncs_of_plan as syncs_of_plan
 from flowsync.configuration.plan_file import write_plan_file as write_plan_file
 from flowsync.configuration.settings_file import SettingsFile as SettingsFile
 from flowsync.configuration.settings_file import read_settings_file as read_settings_file
@@ -27,4 +27,4 @@ from flowsync.configuration.settings_tables import Settings as Settings
 from flowsync.configuration.wanted_syncs import UnusableSync as UnusableSync
 from flowsync.configuration.wanted_syncs import WantedSync as WantedSync
 from flowsync.configuration.wanted_syncs import find_remote as find_remote
-from flowsync.configuration.wanted_syncs import wanted_syncs as wanted_syncs
+from flowsync.configuration.wanted_syncs import syncs_of as syncs_of

@@ -69,7 +69,7 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
     ) -> list[WantedSync | UnusableSync]:
         """Return the syncs of the repositories of the file: those of `names` in that order, or
         without any, all. Repositories whose settings cannot be used stand apart, with the reason.
-        `overrides` are as in the function of this name.
+        `overrides` are as in `syncs_of`.
 
         Raise `SettingsError` for a name that the file has not, or when none can be used.
         """

@@ -19,7 +19,7 @@ from flowsync.configuration.wanted_syncs import (
     NO_OVERRIDES,
     Overrides,
     WantedSync,
-    wanted_syncs,
+    syncs_of,
 )
 from flowsync.model.errors import SettingsError
 from flowsync.model.plan import SyncPlan
@@ -48,7 +48,7 @@ class PlannedSync(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 class PlanFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """All that one `flowsync plan` planned, with the options that it had for all. `overrides` are
-    options of the kinds, as in `wanted_syncs`.
+    options of the kinds, as in `syncs_of`.
     """
 
     format: int
@@ -111,7 +111,7 @@ def read_plan_file(path: Path) -> PlanFile:
     return content
 
 
-def syncs_of(content: PlanFile, file: SettingsFile) -> list[WantedSync]:
+def syncs_of_plan(content: PlanFile, file: SettingsFile) -> list[WantedSync]:
     """Return the syncs of a plan, to be done as planned. Raise `SettingsError` when `flowsync.toml`
     says something else by now.
     """
@@ -123,12 +123,12 @@ def syncs_of(content: PlanFile, file: SettingsFile) -> list[WantedSync]:
 
 def _wanted(sync: PlannedSync, file: SettingsFile, overrides: Overrides) -> WantedSync:
     if not sync.configured:
-        (wanted,) = wanted_syncs({sync.repository: _settings(sync)}, None, overrides)
+        (wanted,) = syncs_of({sync.repository: _settings(sync)}, None, overrides)
         return wanted
     known = file.repositories.get(sync.repository)
     if known is None:
         raise SettingsError(f"repository {sync.repository!r} of the plan is not in flowsync.toml")
-    (wanted,) = wanted_syncs({sync.repository: known}, file, overrides)
+    (wanted,) = syncs_of({sync.repository: known}, file, overrides)
     if planned_sync(wanted, sync.plan, configured=True) != sync:
         raise SettingsError(
             f"{file.path}: repository {sync.repository!r} was changed since it was planned; "

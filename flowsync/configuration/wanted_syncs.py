@@ -100,7 +100,7 @@ class UnusableSync(msgspec.Struct, frozen=True):
     reason: str
 
 
-def wanted_syncs(
+def syncs_of(
     repositories: Mapping[str, RepositorySettings],
     file: SettingsFile | None = None,
     overrides: Overrides = NO_OVERRIDES,
@@ -124,7 +124,7 @@ def usable_syncs(
     overrides: Overrides = NO_OVERRIDES,
 ) -> list[WantedSync | UnusableSync]:
     """Return the syncs of repositories of `file`; those whose settings cannot be used stand apart,
-    with the reason. `overrides` are as in `wanted_syncs`.
+    with the reason. `overrides` are as in `syncs_of`.
 
     Raise the `SettingsError` of the first when none can be used.
     """

@@ -10,7 +10,7 @@ from flowsync.cli.place import GlobalOptions
 from flowsync.cli.settings import load
 from flowsync.cli.sync_arguments import SourcesCommand, asked_syncs, sync_arguments
 from flowsync.cli.syncing import SyncFlags, sync_all
-from flowsync.configuration import UnusableSync, WantedSync, read_plan_file, syncs_of
+from flowsync.configuration import UnusableSync, WantedSync, read_plan_file, syncs_of_plan
 from flowsync.model.remote import Policy
 from flowsync.model.repository import ErrorPolicy, SyncResult
 
@@ -69,7 +69,7 @@ def command(
                 "--plan says it all: only --workers, --no-wait and --json go with it"
             )
         content = read_plan_file(plan_file)
-        wanted: list[WantedSync | UnusableSync] = [*syncs_of(content, configuration.file)]
+        wanted: list[WantedSync | UnusableSync] = [*syncs_of_plan(content, configuration.file)]
         force, max_removal = content.force, content.max_removal
     else:
         wanted = asked_syncs(

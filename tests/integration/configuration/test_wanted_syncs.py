@@ -20,7 +20,7 @@ from flowsync.configuration import (
     read_configuration,
     read_plan_file,
     register_alternates,
-    syncs_of,
+    syncs_of_plan,
     write_plan_file,
 )
 from flowsync.sync import alternate_sources
@@ -112,7 +112,7 @@ async def test_a_dry_run_from_a_file_is_what_the_sync_comes_to(
     found = await wanted.declare(engine, acs=False).aplan()
     sync = planned_sync(wanted, found, configured=True)
     write_plan_file(tmp_path / "plan", [sync], force=False, max_removal=None)
-    (as_planned,) = syncs_of(read_plan_file(tmp_path / "plan"), configuration.file)
+    (as_planned,) = syncs_of_plan(read_plan_file(tmp_path / "plan"), configuration.file)
 
     put(upstream, {"a": b"2"})
     with pytest.raises(PlanOutdatedError):

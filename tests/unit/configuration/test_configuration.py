@@ -11,7 +11,7 @@ from flowsync.configuration import (
     UnusableSync,
     WantedSync,
     read_configuration,
-    wanted_syncs,
+    syncs_of,
 )
 
 README = Path(__file__).parents[3] / "README.md"
@@ -126,7 +126,7 @@ def test_relative_paths_are_relative_to_the_file(folder: Path) -> None:
         'remote = { ca_cert = "ca.pem", client_cert = "/abs.pem", client_key = "-----BEGIN KEY" }',
     )
 
-    (wanted,) = wanted_syncs(configuration.file.repositories, configuration.file)
+    (wanted,) = syncs_of(configuration.file.repositories, configuration.file)
     assert configuration.home == folder / "kept"
     assert configuration.file.resolved("up") == folder / "up"
     assert wanted.remote.ca_cert == str(folder / "ca.pem")
@@ -142,7 +142,7 @@ def test_a_wanted_sync_has_all_that_the_file_says(folder: Path) -> None:
         {"TEAM": "blue"},
     )
 
-    (wanted,) = wanted_syncs(configuration.file.repositories, configuration.file)
+    (wanted,) = syncs_of(configuration.file.repositories, configuration.file)
 
     assert (wanted.repository.name, wanted.repository.allowed_types) == ("a", frozenset({"file"}))
     assert (wanted.mirror, wanted.on_error, wanted.max_errors, wanted.max_removal) == (
@@ -176,7 +176,7 @@ def test_the_settings_of_the_readme_can_be_used_as_they_stand(folder: Path) -> N
 
     assert configuration.home == Path("/srv/flowsync")
     assert configuration.database_url == "postgresql://db/"
-    assert len(wanted_syncs(configuration.file.repositories, configuration.file)) >= 1
+    assert len(syncs_of(configuration.file.repositories, configuration.file)) >= 1
 
 
 @pytest.mark.parametrize(
@@ -197,7 +197,7 @@ def test_the_timeout_of_a_repository_is_its_own_or_the_default(
         f'[defaults]\n{default}\n[repositories.a]\nsource = "file"\nurl = "http://h/"\n{own}\n',
     )
 
-    (wanted,) = wanted_syncs(configuration.file.repositories, configuration.file)
+    (wanted,) = syncs_of(configuration.file.repositories, configuration.file)
 
     assert wanted.timeout == seconds
 
@@ -221,11 +221,11 @@ def test_a_timeout_may_come_from_the_environment(folder: Path) -> None:
     with_it = read(folder, text, {"LIMIT": "2m"})
     without = read(folder, text)
 
-    (wanted,) = wanted_syncs(with_it.file.repositories, with_it.file)
+    (wanted,) = syncs_of(with_it.file.repositories, with_it.file)
 
     assert wanted.timeout == 120
     with pytest.raises(SettingsError, match="the environment variable LIMIT is not set"):
-        wanted_syncs(without.file.repositories, without.file)
+        syncs_of(without.file.repositories, without.file)
 
 
 def test_the_room_loads_neither_network_nor_database_nor_console() -> None:
