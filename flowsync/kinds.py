@@ -1,34 +1,22 @@
 """What a kind of source tells the command line, daemons and servers about itself."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
 
 from flowsync.errors import DeclarationError
+from flowsync.layout import Layout
 from flowsync.model.remote import Remote
-from flowsync.model.repository import VersionEntry
 from flowsync.pipeline.stage import Stage
-
-
-class MetadataFile(msgspec.Struct, frozen=True, kw_only=True):
-    """A file that a served version has beside its content, made from the units of one type.
-
-    `render` gives the text for some entries; what it gives for all of them, in order of path, is
-    the file at `path`. It runs in a thread.
-    """
-
-    path: str
-    type_name: str
-    render: Callable[[Sequence[VersionEntry]], bytes]
 
 
 class SourceKind(msgspec.Struct, frozen=True, kw_only=True):
     """A kind of upstream, found through the entry-point group `flowsync.sources`.
 
     `name` is the word of the command line (`flowsync sync NAME URL`), `summary` says in its help
-    what the URL leads to. `first_stage(remote)` makes the first stage of a sync.
-    `metadata` is what a served version has beside its content, so that others can sync from it.
+    what the URL leads to. `first_stage(remote)` makes the first stage of a sync. `layout` is what
+    a served version has beside its content, so that clients can use it and others sync from it.
 
     `options` is the type of what can be set of a sync besides its remote; then the first stage is
     made by `first_stage(remote, options)`. A stage that is made so carries its options: a sync
@@ -40,7 +28,7 @@ class SourceKind(msgspec.Struct, frozen=True, kw_only=True):
     summary: str
     first_stage: Callable[..., Stage]
     options: type[msgspec.Struct] | None = None
-    metadata: tuple[MetadataFile, ...] = ()
+    layout: Layout = Layout()
 
     def __post_init__(self) -> None:
         if self.options is not None and not isinstance(self.first_stage, _WithOptions):

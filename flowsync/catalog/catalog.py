@@ -6,6 +6,7 @@ from typing import Self
 
 from flowsync.catalog.postgres.database import Database
 from flowsync.catalog.queries.served_paths import Serving
+from flowsync.catalog.queries.version_units import VersionUnits
 from flowsync.catalog.records.alternates import AlternateSources
 from flowsync.catalog.records.artifacts import Artifacts
 from flowsync.catalog.records.contents import Contents
@@ -38,6 +39,7 @@ class Catalog:
         self.verification = Verification(self.database)
         self.reclaiming = Reclaiming(self.database)
         self.serving = Serving(self.database)
+        self.units = VersionUnits(self.database)
         self.store_bindings = StoreBindings(self.database)
 
     async def __aenter__(self) -> Self:

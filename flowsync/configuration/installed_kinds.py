@@ -10,7 +10,7 @@ from typing import Final
 
 from flowsync.configuration.kind_options import check_kind
 from flowsync.errors import SettingsError
-from flowsync.kinds import MetadataFile, SourceKind
+from flowsync.kinds import SourceKind
 from flowsync.runtime.stopped import StoppedError
 
 GROUP: Final = "flowsync.sources"
@@ -39,11 +39,6 @@ class InstalledKinds:
     def unusable(self) -> dict[str, str]:
         """The names of the kinds that cannot be loaded, each with the reason."""
         return {name: str(kind) for name, kind in self._all() if isinstance(kind, SettingsError)}
-
-    @property
-    def metadata(self) -> list[MetadataFile]:
-        """What served versions have beside their content, by all kinds that can be loaded."""
-        return [file for kind in self.usable.values() for file in kind.metadata]
 
     def load(self, name: str) -> SourceKind:
         """Return the kind of that name. Raise `SettingsError` that lists the known ones, or says

@@ -13,10 +13,12 @@ A content type is a subclass of `Content` that names its natural key:
    and equal keys of two types never meet. Of which unit it is the id says `identity.py`.
 2. Of two units with one natural key, or with one `repo_key`, a repository version holds the newer.
    An empty `repo_key` asks for nothing more.
-3. Keys are made of str, int, bytes, bool, None and tuples or lists of these.
+3. Units with one `group_key` belong together: those of one project, of one image. A version is read
+   by them, and keeps them together.
+4. Keys are made of str, int, bytes, bool, None and tuples or lists of these.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from operator import attrgetter
 from typing import Any, ClassVar, Final, NamedTuple, TypeVar
@@ -52,12 +54,14 @@ class Content(msgspec.Struct):
 
     `natural_key` is a tuple of fields, or `WHOLE_CONTENT`. When fields beyond it change, or what is
     declared of the artifacts, the unit is another one: the next version gets it in place of the old
-    one, and older versions keep theirs.
+    one, and older versions keep theirs. `group_key` counts for units that are recorded from then on
+    that the type has it.
     """
 
     type_name: ClassVar[str] = ""
     natural_key: ClassVar[tuple[str, ...]] = ()
     repo_key: ClassVar[tuple[str, ...]] = ()
+    group_key: ClassVar[tuple[str, ...]] = ()
 
 
 class Kind(NamedTuple):
@@ -68,6 +72,7 @@ class Kind(NamedTuple):
     name: str
     key: Callable[[Content], tuple[Any, ...]]
     repo_key: Callable[[Content], tuple[Any, ...]] | None
+    group_key: Callable[[Content], tuple[Any, ...]] | None
     beyond: tuple[str, ...]
     fixing: tuple[str, ...]
 
@@ -108,6 +113,36 @@ def repo_key_id(content: Content) -> bytes | None:
         raise _no_id(content, "repo_key", error) from error
 
 
+def group_id(content: Content) -> bytes | None:
+    """Return 16 bytes that are equal for the units of one group; None when the type has no group
+    key.
+    """
+    kind = kind_of(type(content))
+    if kind.group_key is None:
+        return None
+    try:
+        return id_of([kind.name, "group", *kind.group_key(content)])
+    except (AttributeError, *UNENCODABLE) as error:
+        raise _no_id(content, "group_key", error) from error
+
+
+def id_of_group(content_type: type[Content], group: Sequence[Any]) -> bytes:
+    """Return what `group_id` gives for the units of a type whose group key has these values. Raise
+    `DeclarationError` when these cannot be such values.
+    """
+    names = content_type.group_key
+    if len(group) != len(names):
+        raise DeclarationError(
+            f"a group of {content_type.__qualname__} is told by {list(names)}, found {list(group)}"
+        )
+    try:
+        return id_of([type_name(content_type), "group", *group])
+    except UNENCODABLE as error:
+        raise DeclarationError(
+            f"cannot compute the id of a group of {content_type.__qualname__}: {error}"
+        ) from error
+
+
 def id_of(values: list[Any]) -> bytes:
     """Return the id of a list of values."""
     return blake3.blake3(_encode(values)).digest(length=CONTENT_ID_SIZE)
@@ -127,6 +162,7 @@ def kind_of(content_type: type[Content]) -> Kind:
         type_name(content_type),
         _getter(names),
         _getter(content_type.repo_key) if content_type.repo_key else None,
+        _getter(content_type.group_key) if content_type.group_key else None,
         beyond,
         tuple(name for name in STRONG_DIGESTS if name in names) if is_placed else (),
     )

@@ -12,8 +12,13 @@ from flowsync.model.text import problem_with_text
 LONGEST_NAME: Final = 255
 """Bytes of the name of a new repository."""
 
-_RESERVED: Final = frozenset({"-", "v2"})
-"""First segments of addresses that mean the server's own pages and the registry of images."""
+MOUNTABLE: Final = frozenset({"v2"})
+"""First segments of addresses that kinds of source may have for a grammar of their own: the
+registry of images.
+"""
+
+_RESERVED: Final = frozenset({"-", *MOUNTABLE})
+"""First segments of addresses that no repository can have. `-` is for the server's own pages."""
 
 _VERSION_OF_ANOTHER: Final = re.compile(r".*\.v[0-9]+", re.ASCII | re.DOTALL)
 """How clients of a registry write version 3 of `NAME`: `NAME.v3`."""

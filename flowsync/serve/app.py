@@ -23,18 +23,20 @@ from aiohttp import HttpVersion11, web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from flowsync.engine.engine import Engine
-from flowsync.kinds import MetadataFile
+from flowsync.kinds import SourceKind
 from flowsync.model.remote import COOL_DOWN
 from flowsync.runtime.task_groups import task_group
 from flowsync.runtime.threads import in_thread
+from flowsync.serve.files.beside import Beside
+from flowsync.serve.files.generated import Generated
 from flowsync.serve.files.lookups import LookUps
-from flowsync.serve.files.published import PublishedFiles
 from flowsync.serve.files.sending import UnreadableFileError, reset, send_part
 from flowsync.serve.http.answer import Answer, Asked, Flow, OpenPart
 from flowsync.serve.http.target import LONGEST_LINE
 from flowsync.serve.listening import listening
 from flowsync.serve.metrics import Metrics
 from flowsync.serve.missing.missing import FindRemote, Missing
+from flowsync.serve.mounts import Mounts
 from flowsync.serve.open_connections import OpenConnections
 from flowsync.serve.scratch import Scratch
 from flowsync.serve.site import PATIENCE, Site
@@ -51,7 +53,8 @@ class ServerLimits(msgspec.Struct, frozen=True, kw_only=True):
     """How much a server takes on: `connections` at once, and of the times, in seconds, `stall`
     without progress of a client, `idle` until its next request is there, `grace` when closing,
     `cool_down` for which a source is left alone whose bytes were wrong, `patience` with the
-    catalog.
+    catalog, `lasting` for which files stay that clients may still ask for after the newest version
+    has lost them.
     """
 
     stall: float = 60.0
@@ -59,6 +62,7 @@ class ServerLimits(msgspec.Struct, frozen=True, kw_only=True):
     grace: float = 30.0
     cool_down: float = COOL_DOWN
     patience: float = PATIENCE
+    lasting: float = 7 * 24 * 3600.0
     connections: int = 2000
 
 
@@ -66,9 +70,10 @@ class ContentServer:
     """Serves the versions of an open engine. `async with ContentServer(engine) as server`, then
     `server.addresses` are where.
 
-    `metadata` is what versions have beside their content; `find_remote` gives remotes with their
+    `kinds` say what versions have beside their content; `find_remote` gives remotes with their
     credentials. An empty `host` means all addresses. `share_port` lets other processes of the same
-    home listen at the same address.
+    home listen at the same address. `url` is what clients call the server, where pages hold
+    addresses; without it, it is what a request's `Host` says.
     """
 
     def __init__(
@@ -77,16 +82,18 @@ class ContentServer:
         *,
         host: str = "127.0.0.1",
         port: int = 0,
-        metadata: Sequence[MetadataFile] = (),
+        kinds: Sequence[SourceKind] = (),
         limits: ServerLimits | None = None,
         find_remote: FindRemote | None = None,
         share_port: bool = False,
+        url: str | None = None,
     ) -> None:
         self.metrics = Metrics()
         self._engine = engine
         self._host = host
         self._port = port
-        self._metadata = metadata
+        self._kinds = tuple(kinds)
+        self._url = url if url is None or url.endswith("/") else f"{url}/"
         self._limits = limits or ServerLimits()
         self._find_remote = find_remote
         self._share_port = share_port
@@ -101,8 +108,9 @@ class ContentServer:
         async with AsyncExitStack() as resources:
             scratch = await resources.enter_async_context(Scratch(self._engine.store))
             group = await resources.enter_async_context(task_group())
-            published = PublishedFiles(self._engine, self._metadata, scratch, group)
-            resources.callback(published.stop)
+            layouts = [kind.layout for kind in self._kinds]
+            generated = Generated(self._engine, layouts, scratch, group)
+            resources.callback(generated.stop)
             missing = Missing(
                 self._engine,
                 scratch,
@@ -115,9 +123,18 @@ class ContentServer:
             ending = group.create_task(self._connections.end_idle_ones())
             resources.callback(ending.cancel)
             patience = self._limits.patience
-            look_ups = LookUps(self._engine.catalog.serving, group, patience)
+            mounts = Mounts(layouts)
+            serving = self._engine.catalog.serving
+            look_ups = LookUps(serving, group, patience, mounts.described)
             self._site = Site(
-                self._engine, published, missing, look_ups, self.metrics, patience=patience
+                self._engine,
+                Beside(generated, self._url),
+                mounts,
+                missing,
+                look_ups,
+                self.metrics,
+                patience=patience,
+                lasting=self._limits.lasting,
             )
             await self._listen(resources)
             self._resources = resources.pop_all()

@@ -37,18 +37,26 @@ from flowsync.errors import (
     StoreError,
     VersionNotFoundError,
 )
+from flowsync.layout import Mount
 from flowsync.runtime.threads import opened_in_thread
+from flowsync.serve.files.beside import Beside, moved
 from flowsync.serve.files.folders import Folders
 from flowsync.serve.files.lookups import LookUps
-from flowsync.serve.files.published import PublishedFile, PublishedFiles
 from flowsync.serve.files.reading import SCARCE, open_part
 from flowsync.serve.http.answer import Answer, Asked, Flow, OpenPart, Unreadable, plain
 from flowsync.serve.http.conditions import Representation
 from flowsync.serve.http.negotiation import Offer, negotiate
 from flowsync.serve.http.ranges import Slice
-from flowsync.serve.http.target import Address, BadTargetError, parse_target, with_slash
+from flowsync.serve.http.target import (
+    Address,
+    BadTargetError,
+    parse_target,
+    query_of,
+    with_slash,
+)
 from flowsync.serve.metrics import CONTENT_TYPE, Metrics
 from flowsync.serve.missing.missing import Missing
+from flowsync.serve.mounts import Mounts, resolve, worded
 from flowsync.serve.refusals import refusal
 
 PATIENCE: Final = 5.0
@@ -68,31 +76,42 @@ class Site:
     def __init__(
         self,
         engine: Engine,
-        published: PublishedFiles,
+        beside: Beside,
+        mounts: Mounts,
         missing: Missing,
         look_ups: LookUps,
         metrics: Metrics,
         *,
         patience: float = PATIENCE,
+        lasting: float = 0.0,
     ) -> None:
         self._engine = engine
         self._patience = patience
         self._look_ups = look_ups
         self._missing = missing
-        self._published = published
+        self._made_beside = beside
+        self._mounts = mounts
+        self._lasting = lasting
         self._metrics = metrics
-        self._folders = Folders(engine, published.paths)
+        self._folders = Folders(engine, beside.paths)
         self._told: set[str] = set()
 
     async def answer(self, asked: Asked) -> Answer:
         """Answer a request, whatever becomes of it."""
+        try:
+            mount = self._mounts.find(asked.target)
+            answer = await self._answer_or_refusal(asked, mount)
+        except BadTargetError as error:
+            return plain(400, str(error))
+        return answer if mount is None else worded(mount, answer)
+
+    async def _answer_or_refusal(self, asked: Asked, mount: Mount | None) -> Answer:
         if asked.method not in {"GET", "HEAD"}:
             return plain(405, "this server only reads: GET and HEAD", Allow="GET, HEAD")
         try:
+            if mount is not None:
+                return await self._mounted(asked, mount)
             address, query = parse_target(asked.target)
-        except BadTargetError as error:
-            return plain(400, str(error))
-        try:
             return await self._answer(asked, address, query)
         except (RepositoryNotFoundError, VersionNotFoundError) as error:
             return plain(404, str(error))
@@ -108,20 +127,57 @@ class Site:
         if address.is_own:
             return await self._own(address.path)
         if address.bare:
-            return _moved(with_slash(asked.target))
-        async with self._patient():
-            if address.is_folder:
-                return await self._folders.answer(asked, address, query)
+            return moved(with_slash(asked.target))
+        if address.is_folder:
+            return await self._folder(asked, address, query)
         found = await self._look_ups.find(
             PathQuestion(address.repository, address.number, address.moment, address.path)
         )
         if found is None:
-            return await self._beside(asked, address)
+            return await self._beside(asked, address, query)
         return await self._file(asked, address, found)
+
+    async def _mounted(self, asked: Asked, mount: Mount) -> Answer:
+        """Answer for an address in the grammar of a kind: with a stored file, or what is made."""
+        meant = resolve(mount, asked.target)
+        if isinstance(meant, Answer):
+            return meant
+        if not meant.is_folder:
+            found = await self._look_ups.find(
+                PathQuestion(meant.repository, meant.number, meant.moment, meant.path)
+            )
+            if found is not None:
+                return await self._file(asked, meant, found)
+        version = await self._version(meant)
+        answer = await self._made_beside.answer(
+            asked, meant, version, query_of(asked.target), moves=False
+        )
+        answer = answer or await self._lasting_file(asked, meant, version)
+        return answer or plain(404, f"version {version.number} of {version.name} has no such path")
+
+    async def _lasting_file(
+        self, asked: Asked, address: Address, version: ServedVersion
+    ) -> Answer | None:
+        """Answer with a file that the newest version has lost lately, where that may be; `None`
+        when there is none.
+        """
+        types = self._mounts.lasting_types(address.path)
+        if not types or address.number is not None or address.moment is not None:
+            return None
+        async with self._patient():
+            found = await self._engine.catalog.serving.find_lasting(
+                version, address.path, types, self._lasting, self._mounts.described
+            )
+        return None if found is None else await self._file(asked, address, found)
 
     async def _file(self, asked: Asked, address: Address, found: ServedFile) -> Answer:
         now = Representation(found.sha256, found.since)
-        offer = negotiate(asked.headers, address, now, found.size)
+        try:
+            own = self._mounts.headers_of(found)
+        except Exception:  # noqa: BLE001 - the code of a kind may fail in any way
+            _log.exception("cannot tell the headers of %s", asked.target)
+            return plain(500, "the file cannot be described; the server's log says why")
+        offer = negotiate(asked.headers, address, now, found.size, own=own)
         if asked.method == "HEAD" or not (offer.part or offer.whole):
             return offer.answer
         unreadable = False
@@ -170,44 +226,38 @@ class Site:
             self._told.add(blob)
             _log.warning("cannot read blob %s of %s: %s", blob, found.relative_path, reason)
 
-    async def _beside(self, asked: Asked, address: Address) -> Answer:
-        """Answer for a path that no unit of the version has: a metadata file, or a folder without
-        its slash.
+    async def _beside(self, asked: Asked, address: Address, query: str) -> Answer:
+        """Answer for a path that no unit of the version has: what is made from the version, or a
+        folder without its slash.
         """
+        version = await self._version(address)
+        answer = await self._made_beside.answer(asked, address, version, query)
+        answer = answer or await self._lasting_file(asked, address, version)
+        if answer is not None:
+            return answer
         async with self._patient():
-            version = await self._engine.catalog.serving.version(
+            below: FolderPage = await self._engine.catalog.serving.folder(
+                version, f"{address.path}/", count=1
+            )
+        if below.children:
+            return moved(with_slash(asked.target))
+        return plain(404, f"version {version.number} of {version.name} has no such path")
+
+    async def _folder(self, asked: Asked, address: Address, query: str) -> Answer:
+        """Answer for a folder: what is made at its path, or the list of what lies in it."""
+        if address.repository and self._made_beside.has_page(address.path):
+            version = await self._version(address)
+            answer = await self._made_beside.answer(asked, address, version, query)
+            if answer is not None:
+                return answer
+        async with self._patient():
+            return await self._folders.answer(asked, address, query)
+
+    async def _version(self, address: Address) -> ServedVersion:
+        async with self._patient():
+            return await self._engine.catalog.serving.version(
                 address.repository, address.number, address.moment
             )
-        made = await self._published.find(version, address.path)
-        if made is None:
-            async with self._patient():
-                below: FolderPage = await self._engine.catalog.serving.folder(
-                    version, f"{address.path}/", count=1
-                )
-            if below.children:
-                return _moved(with_slash(asked.target))
-            return plain(404, f"version {version.number} of {version.name} has no such path")
-        answer = await self._made(asked, address, version, made)
-        if answer is None:
-            # Its folder was removed: it is made anew.
-            self._published.forget(version, address.path)
-            made = await self._published.find(version, address.path)
-            if made is not None:
-                answer = await self._made(asked, address, version, made)
-        return answer or plain(503, "the file is being made", Retry_After="1")
-
-    async def _made(
-        self, asked: Asked, address: Address, version: ServedVersion, made: PublishedFile
-    ) -> Answer | None:
-        """Answer with a metadata file, or return `None` when it is gone."""
-        now = Representation(made.sha256, version.created)
-        offer = negotiate(asked.headers, address, now, made.size)
-        if offer.part is not None and asked.method != "HEAD":
-            body = await _opened(made.file, made.size, offer.part)
-            if isinstance(body, Unreadable):
-                return None
-            offer.answer.body = body
-        return offer.answer
 
     @asynccontextmanager
     async def _patient(self) -> AsyncIterator[None]:
@@ -245,9 +295,3 @@ def _failed(asked: Asked, error: CatalogError | StoreError | OSError) -> Answer:
         return plain(503, "the server is at its limit", Retry_After=_RETRY_AFTER)
     _log.error("cannot answer %s", asked.target, exc_info=error)
     return plain(500, "the server cannot read what it has; its log says why")
-
-
-def _moved(reference: str) -> Answer:
-    answer = plain(301, reference, Location=reference)
-    answer.headers["Cache-Control"] = "public, no-cache"
-    return answer

@@ -4,14 +4,15 @@ Stages take none of this in their constructor; the pipeline binds them before it
 ruling 2).
 """
 
-from collections.abc import Callable, Mapping
-from typing import Protocol
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Protocol
 
 import msgspec
 
 from flowsync.catalog.catalog import Catalog
 from flowsync.digest.pool import Hasher
 from flowsync.download.retry import Backoff
+from flowsync.model.content import Content, id_of_group
 from flowsync.model.digest import DigestPolicy
 from flowsync.model.remote import Fetcher, Remote
 from flowsync.model.repository import ErrorPolicy, LeftOut
@@ -22,6 +23,11 @@ from flowsync.stages.admission import check_declared
 from flowsync.stages.single_flight import SingleFlight
 from flowsync.stages.upstream import UpstreamMemory
 from flowsync.store.port import BlobStore
+
+KeepGroups = Callable[[Sequence[bytes]], Awaitable[set[bytes]]]
+"""Keeps the units of groups in the version to come, by the ids of the groups; returns those groups
+of which there are any.
+"""
 
 
 class Digester(Protocol):
@@ -72,7 +78,8 @@ class DownloadWorkers(msgspec.Struct, frozen=True, kw_only=True):
 class RunContext(msgspec.Struct, frozen=True, kw_only=True):
     """The ports of one run. `staging` is the run's private folder, on the file system of the store;
     `left_out` is filled by the run. `workers` is `None` when all is done in process.
-    `nearly_fetched` is told when the last downloads are under way.
+    `nearly_fetched` is told when the last downloads are under way. `keep_groups` is what `keep`
+    calls.
     """
 
     catalog: Catalog
@@ -91,6 +98,19 @@ class RunContext(msgspec.Struct, frozen=True, kw_only=True):
     known_remote_ids: dict[str, int]
     workers: DownloadWorkers | None = None
     nearly_fetched: Callable[[], None]
+    keep_groups: KeepGroups
+
+    async def keep(
+        self, content_type: type[Content], groups: Sequence[Sequence[Any]]
+    ) -> list[Sequence[Any]]:
+        """Let a mirror keep what the repository has of these groups of a type, as if it were
+        declared again; a group is the values of the type's `group_key`.
+
+        Return the groups of which it has nothing: what upstream has of these is to be declared.
+        """
+        ids = [id_of_group(content_type, group) for group in groups]
+        known = await self.keep_groups(ids) if ids else set()
+        return [group for group, found in zip(groups, ids, strict=True) if found not in known]
 
     async def remote_ids(self, remotes: Mapping[str, Remote]) -> dict[str, int]:
         """Return the catalog's ids of `remotes`, recording those that this run meets for the first

@@ -5,11 +5,14 @@ stages with today's options would come to the same result. If upstream is proven
 that, by an entity tag or by the digest of what was read, the stage raises `UpstreamUnchanged`; a
 date proves nothing. Otherwise it calls `remember`, and what it gave is kept when the sync has
 succeeded.
+
+Upstreams of many parts, such as projects, are remembered item by item (`recall_items`,
+`remember_items`), so that the next sync asks for those that changed and keeps the others.
 """
 
 import hashlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import msgspec
 
@@ -17,6 +20,7 @@ from flowsync.errors import DeclarationError
 from flowsync.model.content import UNENCODABLE
 from flowsync.model.recordable import problem_with_json
 from flowsync.model.remote import Policy, Remote
+from flowsync.model.text import problem_with_text
 
 _encode_options: Final = msgspec.json.Encoder(order="deterministic").encode
 
@@ -81,11 +85,25 @@ def options_digest(options: Sequence[Any]) -> str:
 
 class UpstreamRecord(msgspec.Struct, frozen=True, kw_only=True):
     """What is kept of a successful sync: its terms, and whatever its first stage wants to see
-    again.
+    again. `items` is the generation of items that it left.
     """
 
     terms: SyncTerms
     seen: dict[str, Any]
+    items: int = 0
+
+
+class Items(Protocol):
+    """Where items of upstream are remembered, by generations."""
+
+    async def recall(self, generation: int, names: Sequence[str] | None) -> dict[str, Any]:
+        """Return what counts of the named items, or of all, up to a generation."""
+
+    async def discard(self, generation: int) -> None:
+        """Remove what does not count in a generation."""
+
+    async def remember(self, generation: int, items: Mapping[str, Any]) -> None:
+        """Write what was seen of items; `None` forgets one."""
 
 
 class UpstreamMemory:
@@ -100,6 +118,8 @@ class UpstreamMemory:
         count_missing: Callable[[], Awaitable[int]],
         stages: Sequence[str] = (),
         kind_options: str = "",
+        items: Items | None = None,
+        is_plan: bool = False,
     ) -> None:
         self._record = record
         self._mirror = mirror
@@ -107,6 +127,10 @@ class UpstreamMemory:
         self._count_missing = count_missing
         self._stages = tuple(stages)
         self._kind_options = kind_options
+        self._items = items
+        self._is_plan = is_plan
+        self._recalled = False
+        self._generation: int | None = None
         self._remembered: tuple[Remote, dict[str, Any], Mapping[str, Any]] | None = None
 
     async def recall(
@@ -123,7 +147,41 @@ class UpstreamMemory:
             return None
         if remote.policy == "immediate" and await self._count_missing():
             return None
+        self._recalled = True
         return self._record.seen
+
+    async def recall_items(self, names: Sequence[str] | None = None) -> dict[str, Any]:
+        """Return what the last sync remembered of the named items, or of all. Nothing, unless
+        `recall` gave an answer before: what proves an item unchanged proves it under the terms of
+        that sync only.
+        """
+        if not self._recalled or self._record is None or self._items is None:
+            return {}
+        return await self._items.recall(self._record.items, names)
+
+    async def remember_items(self, items: Mapping[str, Any]) -> None:
+        """Keep what was seen of some items for the next sync if this one succeeds and calls
+        `remember`; `None` forgets one. What is remembered of others stays, if `recall` gave an
+        answer. To be called as often as there are items in batches.
+
+        Raise `DeclarationError` when what was seen is not JSON.
+        """
+        for name, seen in items.items():
+            problem = problem_with_text(name) or problem_with_json(seen)
+            if problem is not None:
+                raise DeclarationError(
+                    f"what is to be remembered of the upstream item {name!r} {problem}"
+                )
+        if self._items is None or self._is_plan or not items:
+            return
+        if self._generation is None:
+            base = self._base_generation()
+            await self._items.discard(base)
+            self._generation = base + 1
+        await self._items.remember(self._generation, items)
+
+    def _base_generation(self) -> int:
+        return self._record.items if self._recalled and self._record is not None else 0
 
     def remember(
         self, remote: Remote, seen: dict[str, Any], *, options: Mapping[str, Any] | None = None
@@ -144,7 +202,11 @@ class UpstreamMemory:
         if self._remembered is None:
             return None
         remote, seen, options = self._remembered
-        return UpstreamRecord(terms=self._terms(remote, version, options), seen=seen)
+        return UpstreamRecord(
+            terms=self._terms(remote, version, options),
+            seen=seen,
+            items=self._base_generation() if self._generation is None else self._generation,
+        )
 
     def _terms(self, remote: Remote, version: int, options: Mapping[str, Any]) -> SyncTerms:
         return SyncTerms(

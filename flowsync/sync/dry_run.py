@@ -13,7 +13,7 @@ lead to.
 
 from collections.abc import Sequence
 
-from flowsync.catalog.versions.planned_changes import Base, Difference, open_planning
+from flowsync.catalog.versions.planned_changes import Base, Difference, Planning, open_planning
 from flowsync.engine.engine import Engine
 from flowsync.engine.observe import observed
 from flowsync.engine.turns import Turn
@@ -64,7 +64,7 @@ async def _plan_in_turn(
         remotes = bind_remotes(engine, stages)
         base = await planning.base()
         try:
-            await _collect(engine, stages, base, name, options, observers, turn)
+            await _collect(engine, stages, base, name, options, observers, turn, planning=planning)
         except UpstreamUnchanged:
             return _no_change(name, base, options, remotes)
         difference = await planning.difference(mirror=options.mirror)
@@ -79,9 +79,20 @@ async def _collect(
     options: SyncOptions,
     observers: Sequence[Observer],
     turn: Turn,
+    *,
+    planning: Planning,
 ) -> None:
     progress = Progress()
-    upstream = recollect(engine, name, base.number, base.last_sync, options, stages)
+    upstream = recollect(
+        engine,
+        name,
+        base.number,
+        base.last_sync,
+        options,
+        stages,
+        planning.items,
+        is_plan=True,
+    )
     async with engine.store.staging() as staging:
         with engine.budget.account() as account:
             context = run_context(
@@ -92,6 +103,7 @@ async def _collect(
                 account=account,
                 upstream=upstream,
                 turn=turn,
+                keep_groups=planning.keep_groups,
             )
             pipeline = Pipeline(
                 stages,

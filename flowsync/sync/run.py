@@ -111,6 +111,7 @@ class SyncRun:
                 version.last_sync,
                 self._options,
                 pipeline_stages,
+                version.items,
             )
             version.this_sync = partial(self._this_sync, upstream, version.previous)
             async with self._engine.store.staging() as staging:
@@ -123,6 +124,7 @@ class SyncRun:
                         account=account,
                         upstream=upstream,
                         turn=turn,
+                        keep_groups=version.keep_groups,
                     )
                     await self._run_pipeline(pipeline_stages, context, turn)
             # Stages of one's own need not have told.

@@ -15,8 +15,8 @@ from flowsync.model.repository import LeftOut
 from flowsync.model.url import Origin, origin
 from flowsync.pipeline.budget import Account
 from flowsync.pipeline.stage import Stage
-from flowsync.stages.context import RunContext
-from flowsync.stages.upstream import UpstreamMemory, UpstreamRecord, options_digest
+from flowsync.stages.context import KeepGroups, RunContext
+from flowsync.stages.upstream import Items, UpstreamMemory, UpstreamRecord, options_digest
 from flowsync.sync.options import SyncOptions
 
 
@@ -56,11 +56,14 @@ def recollect(
     last_sync: Any,
     options: SyncOptions,
     stages: Sequence[Stage],
+    items: Items,
+    *,
+    is_plan: bool = False,
 ) -> UpstreamMemory:
     """Return what is remembered of upstream for a run of `stages` that starts from `version`, the
-    latest of the repository.
+    latest of the repository. A plan remembers nothing.
 
-    `last_sync` may have led to that version.
+    `last_sync` may have led to that version; `items` are what syncs saw one by one.
     """
     repositories = engine.catalog.repositories
     return UpstreamMemory(
@@ -70,6 +73,8 @@ def recollect(
         count_missing=lambda: repositories.missing_artifacts(repository, version),
         stages=[_class_name(stage) for stage in stages if not _is_ours(stage)],
         kind_options=options_digest([stage.kind_options for stage in stages]),
+        items=items,
+        is_plan=is_plan,
     )
 
 
@@ -82,6 +87,7 @@ def run_context(
     account: Account,
     upstream: UpstreamMemory,
     turn: Turn,
+    keep_groups: KeepGroups,
 ) -> RunContext:
     """Return the ports of one run."""
     return RunContext(
@@ -101,6 +107,7 @@ def run_context(
         known_remote_ids={},
         workers=engine.workers,
         nearly_fetched=turn.nearly_fetched,
+        keep_groups=keep_groups,
     )
 
 

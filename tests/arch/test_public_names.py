@@ -31,13 +31,14 @@ DOCUMENT = """
 """The names of the Stages API."""
 
 SNAPSHOT = """
-    Artifact Backoff Content ContentServer DeclarationError DigestPolicy Downloader Engine
-    EngineClosedError ErrorPolicy Event FetchRequest Fetched FlowsyncError MetadataError
-    MetadataFile NewVersion Observer Policy Remote Repository RepositoryVersion ServerLimits
-    SourceKind StagedArtifact StoredArtifact SyncEnded SyncPlan SyncProgressed SyncResult
-    SyncStarted SyncTimeoutError UpstreamUnchanged Validators VersionEntry WHOLE_CONTENT
-    collect_rarely configuration errors export_version library problem_with_path prune reclaim
-    redact stages task_group verify
+    Artifact Backoff Content ContentServer DeclarationError DigestPolicy Document Downloader
+    Engine EngineClosedError ErrorPolicy Event FetchRequest Fetched FlowsyncError GeneratedFiles
+    GeneratedPage Layout MetadataError Mount MountRequest Moved NewFile NewFiles NewVersion
+    Observer PageRequest Place Policy Remote Repository RepositoryVersion ServerLimits
+    SourceKind StagedArtifact StoredArtifact StoredFile SyncEnded SyncPlan SyncProgressed
+    SyncResult SyncStarted SyncTimeoutError UnitFile UpstreamUnchanged Validators VersionEntry
+    VersionFile VersionReader VersionUnit WHOLE_CONTENT collect_rarely configuration errors
+    export_version library problem_with_path prune reclaim redact stages task_group verify
 """
 """The other names of the top package. A change here changes what users may import."""
 

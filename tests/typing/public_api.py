@@ -6,11 +6,12 @@ told to ignore: `test_typing.py` and `make typed` fail on a comment that ignores
 
 import asyncio
 import json
-from collections.abc import Sequence
 from contextlib import aclosing
 from datetime import timedelta
 from pathlib import Path
 from typing import assert_type
+
+import msgspec
 
 import flowsync
 from flowsync import (
@@ -29,8 +30,10 @@ from flowsync import (
     Fetched,
     FetchRequest,
     FlowsyncError,
+    GeneratedFiles,
+    Layout,
     MetadataError,
-    MetadataFile,
+    NewFiles,
     NewVersion,
     Observer,
     Policy,
@@ -45,10 +48,21 @@ from flowsync import (
     UpstreamUnchanged,
     Validators,
     VersionEntry,
+    VersionReader,
     create_pipeline,
     library,
     problem_with_path,
     redact,
+)
+from flowsync.configuration import (
+    Configuration,
+    InstalledKinds,
+    KindOption,
+    UnusableSync,
+    WantedSync,
+    options_of,
+    read_configuration,
+    register_alternates,
 )
 from flowsync.errors import (
     AllSourcesFailedError,
@@ -136,15 +150,29 @@ class Wheels(DeclarativeVersion):
         return [first, OnlyWheels(), *others, LeaveOut(new_version)]
 
 
-def lines_of(entries: Sequence[VersionEntry]) -> bytes:
-    return "\n".join(entry.relative_path for entry in entries).encode()
+class Options(msgspec.Struct, frozen=True):
+    depth: int = 3
+
+
+class OptionsStage(FirstStage):
+    def __init__(self, remote: Remote, options: Options) -> None:
+        super().__init__(remote)
+        self.options = options
+
+
+def write_index(version: VersionReader, files: NewFiles) -> None:
+    with files.open("index") as index:
+        for file in version.files(Wheel):
+            assert_type(file.content, Wheel)
+            index.write(file.relative_path.encode())
 
 
 KIND = SourceKind(
     name="example",
     summary="An index.",
-    first_stage=FirstStage,
-    metadata=(MetadataFile(path="index", type_name="example.wheel", render=lines_of),),
+    first_stage=OptionsStage,
+    options=Options,
+    layout=Layout(types=(Wheel,), files=(GeneratedFiles(paths=("index",), make=write_index),)),
 )
 
 # --- what a program does ----------------------------------------------------------------------
@@ -212,6 +240,22 @@ async def change(engine: Engine, name: str) -> None:
         assert_type(await version.add_content([Line("a"), b"id of a unit"]), int)
 
 
+async def configured() -> None:
+    configuration = read_configuration(config="flowsync.toml")
+    assert_type(configuration, Configuration)
+    async with configuration.engine() as engine:
+        acs = await register_alternates(engine, configuration.file)
+        for wanted in configuration.wanted_syncs(overrides={"depth": ["2"]}):
+            if isinstance(wanted, UnusableSync):
+                assert_type(wanted.reason, str)
+            else:
+                assert_type(wanted, WantedSync)
+                assert_type(await wanted.sync(engine, acs=acs), SyncResult)
+                assert_type(wanted.declare(engine, acs=acs), DeclarativeVersion)
+    assert_type(InstalledKinds().load("file"), SourceKind)
+    assert_type(options_of(KIND), list[KindOption])
+
+
 async def main() -> None:
     policy: Policy = "on_demand"
     remote = Remote(name="r", url="https://example.org/", policy=policy, headers=[("X-A", "b")])
@@ -220,7 +264,7 @@ async def main() -> None:
         await read(engine, "wheels")
         await change(engine, "wheels")
         limits = ServerLimits(grace=5.0)
-        async with ContentServer(engine, metadata=KIND.metadata, limits=limits) as server:
+        async with ContentServer(engine, kinds=[KIND], limits=limits) as server:
             for host, port in server.addresses:
                 assert_type((host, port), tuple[str, int])
     await create_pipeline([OnlyWheels(), ArtifactDownloader(), ContentSaver(), EndStage()])

@@ -55,7 +55,7 @@ class PathQuestion(msgspec.Struct, frozen=True):
 
 class ServedFile(msgspec.Struct, frozen=True, kw_only=True):
     """What version `number` has at a path, since the version begun at `since`. `blake3` is `None`
-    while the bytes are not here.
+    while the bytes are not here. `type` and `fields` are those of the unit, if they were asked for.
     """
 
     number: int
@@ -65,6 +65,8 @@ class ServedFile(msgspec.Struct, frozen=True, kw_only=True):
     blake3: str | None
     size: int | None
     since: datetime
+    type: str | None = None
+    fields: dict[str, Any] = {}
 
 
 class FolderChild(msgspec.Struct, frozen=True, kw_only=True):
@@ -139,12 +141,13 @@ class Serving:
         return found
 
     async def find_all(
-        self, questions: Sequence[PathQuestion]
+        self, questions: Sequence[PathQuestion], described: Sequence[str] = ()
     ) -> list[ServedFile | CatalogError | None]:
         """Answer many questions in one round trip, each as `find` does; what it would raise is the
-        answer.
+        answer. Of units of the types that are `described` the fields come with it.
         """
         params = {
+            "described": list(described),
             "names": [question.name for question in questions],
             "numbers": [question.number for question in questions],
             "moments": [question.moment for question in questions],
@@ -152,6 +155,28 @@ class Serving:
         }
         rows = await self._database.fetch("find_at_paths", params)
         return [_found(question, row) for question, row in zip(questions, rows, strict=True)]
+
+    async def find_lasting(
+        self,
+        version: ServedVersion,
+        path: str,
+        types: Sequence[str],
+        seconds: float,
+        described: Sequence[str] = (),
+    ) -> ServedFile | None:
+        """Return what a version before `version`, the newest, had at a path for units of some
+        types, if that was the newest within so many seconds, or is the one before.
+        """
+        params = {
+            "repository": version.repository_id,
+            "number": version.number,
+            "path": path,
+            "types": list(types),
+            "seconds": seconds,
+            "described": list(described),
+        }
+        row = await self._database.fetch_one("find_lasting", params)
+        return None if row is None else _served(path, row)
 
     async def version(
         self, name: str, number: int | None, moment: datetime | None
@@ -262,21 +287,28 @@ class Serving:
 
 
 def _found(question: PathQuestion, row: tuple[Any, ...]) -> ServedFile | CatalogError | None:
-    _, repository_id, number, content_id, sha256, blake3, size, since = row
+    _, repository_id, number, content_id, *_ = row
     if repository_id is None:
         return repository_not_found(question.name)
     if number is None:
         return _no_version(question.name, question.number, question.moment)
     if content_id is None:
         return None
+    return _served(question.path, row)
+
+
+def _served(path: str, row: tuple[Any, ...]) -> ServedFile:
+    _, _, number, content_id, sha256, blake3, size, since, type_name, fields = row
     return ServedFile(
         number=number,
         content_id=content_id,
-        relative_path=question.path,
+        relative_path=path,
         sha256=_hex(sha256),
         blake3=_hex(blake3),
         size=size,
         since=since,
+        type=type_name,
+        fields={} if fields is None else msgspec.json.decode(fields),
     )
 
 

@@ -21,7 +21,7 @@ from psycopg import AsyncCursor
 from flowsync.catalog.postgres.columns import column
 from flowsync.catalog.postgres.database import Database
 from flowsync.catalog.postgres.sessions import Connection
-from flowsync.model.content import Content, encode_fields, key_id, repo_key_id, type_name
+from flowsync.model.content import Content, encode_fields, group_id, key_id, repo_key_id, type_name
 
 KnownLinks = dict[str, int | None]
 """The links of a stored unit: relative path to artifact id, or to `None` where the bytes are not
@@ -85,6 +85,8 @@ class ContentTransaction:
         `keys` has the ids of the natural keys of units that have an id of their own.
         """
         contents = units.values()
+        types: set[type[Content]] = set(map(type, contents))
+        grouped = any(each.group_key for each in types)
         rows = await self._fetch(
             "insert_contents",
             {
@@ -93,6 +95,7 @@ class ContentTransaction:
                 "types": [type_name(type(content)) for content in contents],
                 "fields": [encode_fields(content).decode() for content in contents],
                 "repo_keys": column(repo_key_id(content) for content in contents),
+                "groups": column(map(group_id, contents)) if grouped else [],
             },
         )
         return {row[0] for row in rows}

@@ -38,11 +38,11 @@ ORDER BY 1, 2;
 
 -- name: insert_contents
 -- Insert the units that are new and return their ids.
-INSERT INTO content (id, key_id, type, fields, repo_key)
-SELECT id, key_id, type, fields::jsonb, repo_key
+INSERT INTO content (id, key_id, type, fields, repo_key, group_id)
+SELECT id, key_id, type, fields::jsonb, repo_key, group_id
 FROM unnest(
-    %(ids)b::bytea[], %(keys)b::bytea[], %(types)b::text[], %(fields)b::text[], %(repo_keys)b::bytea[]
-) AS given (id, key_id, type, fields, repo_key)
+    %(ids)b::bytea[], %(keys)b::bytea[], %(types)b::text[], %(fields)b::text[], %(repo_keys)b::bytea[], %(groups)b::bytea[]
+) AS given (id, key_id, type, fields, repo_key, group_id)
 ORDER BY id
 ON CONFLICT DO NOTHING
 RETURNING id;

@@ -167,6 +167,22 @@ WHERE (id = ANY (%(keys)b::bytea[]) OR key_id = ANY (%(keys)b::bytea[]) OR repo_
         WHERE m.repository_id = %(repository)s AND m.content_id = content.id AND m.removed IS NULL
     );
 
+-- name: keep_groups
+-- Remember the units of the version that are in one of the groups as seen; give the groups of which it has any.
+WITH kept AS (
+    SELECT c.id, c.group_id
+    FROM content c
+    WHERE c.group_id = ANY (%(groups)b::bytea[])
+        AND (
+            SELECT true FROM repository_content m
+            WHERE m.repository_id = %(repository)s AND m.content_id = c.id AND m.removed IS NULL
+        )
+),
+marked AS (
+    INSERT INTO pg_temp.seen SELECT id, false FROM kept
+)
+SELECT DISTINCT group_id FROM kept;
+
 -- name: remove_content
 -- Take those units that are in the version out of it; give their number. Rows that this version added vanish, older ones are closed.
 WITH gone AS (

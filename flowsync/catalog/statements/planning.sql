@@ -38,6 +38,24 @@ WHERE (c.id = ANY (%(keys)b::bytea[]) OR c.key_id = ANY (%(keys)b::bytea[]) OR c
             AND m.added <= latest.number AND (m.removed IS NULL OR m.removed > latest.number)
     );
 
+-- name: keep_foreseen_groups
+-- Count the units of the latest version that are in one of the groups as seen; give the groups of which it has any.
+WITH kept AS (
+    SELECT c.id, c.key_id, c.repo_key, c.group_id
+    FROM content c
+    CROSS JOIN (SELECT max(v.number) AS number FROM repository_version v WHERE v.repository_id = %(repository)s AND v.complete) latest
+    WHERE c.group_id = ANY (%(groups)b::bytea[])
+        AND (
+            SELECT true FROM repository_content m
+            WHERE m.repository_id = %(repository)s AND m.content_id = c.id
+                AND m.added <= latest.number AND (m.removed IS NULL OR m.removed > latest.number)
+        )
+),
+counted AS (
+    INSERT INTO pg_temp.foreseen SELECT id, key_id, repo_key, 0, false FROM kept
+)
+SELECT DISTINCT group_id FROM kept;
+
 -- name: analyze_foreseen
 -- Let the planner know the stream.
 ANALYZE foreseen;

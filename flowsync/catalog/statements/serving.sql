@@ -4,7 +4,8 @@
 -- Give for each question a repository's version (by number, the newest at a moment, or the newest) and what it has at a path; NULLs where there is no
 -- such repository, version or path. Where several units share a path, the first is that whose bytes are here.
 -- The arrays are in subqueries so that the planner never sees how long they are: it would plan each question anew, which takes longer than to answer it.
-SELECT q.ordinal - 1, r.id, v.number, e.content_id, e.sha256, e.blake3, e.size, e.since
+-- What is known of the unit is given for some types only: it may be long.
+SELECT q.ordinal - 1, r.id, v.number, e.content_id, e.sha256, e.blake3, e.size, e.since, c.type, c.fields::text
 FROM unnest(
     (SELECT %(names)s::text[]), (SELECT %(numbers)s::bigint[]), (SELECT %(moments)s::timestamptz[]), (SELECT %(paths)s::text[])
 ) WITH ORDINALITY AS q (name, number, moment, path, ordinal)
@@ -43,7 +44,56 @@ LEFT JOIN LATERAL (
     ORDER BY l.artifact_id IS NULL, l.content_id
     LIMIT 1
 ) e ON true
+LEFT JOIN LATERAL (
+    SELECT o.type, o.fields FROM content o WHERE o.id = e.content_id AND o.type = ANY ((SELECT %(described)s::text[])::text[])
+) c ON true
 ORDER BY q.ordinal;
+
+-- name: find_lasting
+-- Give what a version that was the newest within some seconds, or is the one before the newest, had at a path, of units of some types: as
+-- `find_at_paths` does, from the version that had it last.
+WITH newest AS (
+    SELECT v.number, v.created_at FROM repository_version v
+    WHERE v.repository_id = %(repository)s AND v.complete AND v.number <= %(number)s
+    ORDER BY v.number DESC LIMIT 1
+),
+since AS (
+    SELECT least(
+        (SELECT number FROM newest),
+        (
+            SELECT min(v.number) FROM repository_version v
+            WHERE v.repository_id = %(repository)s AND v.complete AND v.created_at > now() - make_interval(secs => %(seconds)s::double precision)
+        )
+    ) AS number
+),
+oldest AS (
+    SELECT coalesce(max(v.number), 0) AS number FROM repository_version v, since
+    WHERE v.repository_id = %(repository)s AND v.complete AND v.number < since.number
+)
+SELECT
+    0, %(repository)s::bigint, %(number)s::bigint, l.content_id, coalesce(a.sha256, l.sha256, s.sha256), a.blake3, coalesce(a.size, l.size, s.size),
+    coalesce(w.created_at, (SELECT created_at FROM newest)), c.type, CASE WHEN c.type = ANY (%(described)s::text[]) THEN c.fields::text END
+FROM (SELECT * FROM content_artifact o WHERE o.relative_path = %(path)s::text OFFSET 0) l
+JOIN content c ON c.id = l.content_id AND c.type = ANY (%(types)s::text[])
+JOIN LATERAL (
+    SELECT m.added, m.removed
+    FROM repository_content m
+    WHERE m.content_id = l.content_id AND m.repository_id = %(repository)s
+        AND m.added <= %(number)s AND (m.removed IS NULL OR m.removed > (SELECT number FROM oldest))
+    ORDER BY m.removed DESC NULLS FIRST
+    LIMIT 1
+) m ON true
+LEFT JOIN repository_version w ON w.repository_id = %(repository)s AND w.number = m.added
+LEFT JOIN artifact a ON a.id = l.artifact_id
+LEFT JOIN LATERAL (
+    SELECT o.sha256, o.size
+    FROM remote_artifact o
+    WHERE l.artifact_id IS NULL AND o.content_id = l.content_id AND o.relative_path = l.relative_path
+    ORDER BY o.sha256 IS NULL, o.size IS NULL, o.priority DESC, o.remote_id
+    LIMIT 1
+) s ON true
+ORDER BY m.removed DESC NULLS FIRST, l.artifact_id IS NULL, l.content_id
+LIMIT 1;
 
 -- name: list_folder
 -- Give the children of a folder of a version in order, at most so many, beginning behind a given path: files with what is known of them, and folders

@@ -13,6 +13,7 @@ from typing import Any
 from flowsync.catalog.records.contents import by_key, key_columns
 from flowsync.catalog.versions.entries import BATCH_SIZE, unfinished_content_ids
 from flowsync.catalog.versions.session import VersionSession
+from flowsync.catalog.versions.upstream_items import UpstreamItems
 from flowsync.errors import (
     DuplicateContentError,
     ImmutableVersionError,
@@ -122,6 +123,18 @@ class NewVersion:
         repository keys.
         """
         await self._changeable().execute("keep_content", keys=keys, repo_keys=repo_keys)
+
+    async def keep_groups(self, groups: Sequence[bytes]) -> set[bytes]:
+        """Let `remove_unseen` spare the units of the version that are in one of these groups, by
+        their ids; return the groups of which it has any.
+        """
+        rows = await self._changeable().fetch("keep_groups", groups=list(groups))
+        return {group for (group,) in rows}
+
+    @property
+    def items(self) -> UpstreamItems:
+        """What is remembered of upstream item by item, for whoever makes the version."""
+        return UpstreamItems(self._changeable())
 
     def content_ids(self, batch_size: int = BATCH_SIZE) -> AsyncGenerator[list[bytes], None]:
         """Yield the ids of the units that are in the version now, in order, at most `batch_size` at

@@ -24,6 +24,7 @@ from flowsync.catalog.postgres.database import Database
 from flowsync.catalog.versions.lookup import find_version
 from flowsync.catalog.versions.roots import Listed, state_after
 from flowsync.catalog.versions.session import RepositorySession
+from flowsync.catalog.versions.upstream_items import UpstreamItems
 from flowsync.errors import RepositoryNotFoundError
 from flowsync.model.content_set import EMPTY_STATE, root_of
 
@@ -113,6 +114,18 @@ class Planning:
         repository keys, as `NewVersion.keep` does.
         """
         await self._session.execute("keep_foreseen", keys=keys, repo_keys=repo_keys)
+
+    async def keep_groups(self, groups: Sequence[bytes]) -> set[bytes]:
+        """Count the units of the latest version as seen that are in one of these groups, as
+        `NewVersion.keep_groups` does.
+        """
+        rows = await self._session.fetch("keep_foreseen_groups", groups=list(groups))
+        return {group for (group,) in rows}
+
+    @property
+    def items(self) -> UpstreamItems:
+        """What is remembered of upstream item by item."""
+        return UpstreamItems(self._session)
 
     async def base(self) -> Base:
         """Return the version that a sync would start from now."""

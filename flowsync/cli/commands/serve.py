@@ -65,7 +65,7 @@ async def _serve(place: GlobalOptions, host: str, port: int, *, share_port: bool
                 engine,
                 host=host,
                 port=port,
-                metadata=kinds.metadata,
+                kinds=[*kinds.usable.values()],
                 find_remote=find_remote(configuration.file),
                 share_port=share_port and port != 0,
             )

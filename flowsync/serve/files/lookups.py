@@ -9,6 +9,7 @@ database at a time.
 import asyncio
 import logging
 from collections import deque
+from collections.abc import Sequence
 from typing import Final
 
 from flowsync.catalog.queries.served_paths import PathQuestion, ServedFile, Serving
@@ -25,13 +26,20 @@ _Found = ServedFile | CatalogError | None
 
 class LookUps:
     """The look-ups of one server. `group` owns the tasks that ask; `patience` (seconds) bounds each
-    question.
+    question. What is found of units of the types that are `described` has their fields.
     """
 
-    def __init__(self, serving: Serving, group: asyncio.TaskGroup, patience: float) -> None:
+    def __init__(
+        self,
+        serving: Serving,
+        group: asyncio.TaskGroup,
+        patience: float,
+        described: Sequence[str] = (),
+    ) -> None:
         self._serving = serving
         self._group = group
         self._patience = patience
+        self._described = described
         self._lanes = 0
         self._waiting: deque[tuple[PathQuestion, asyncio.Future[_Found]]] = deque()
 
@@ -66,7 +74,7 @@ class LookUps:
     async def _ask(self, questions: list[PathQuestion]) -> list[_Found]:
         try:
             async with asyncio.timeout(self._patience):
-                return await self._serving.find_all(questions)
+                return await self._serving.find_all(questions, self._described)
         except TimeoutError:
             late = CatalogUnavailableError(f"no answer within {self._patience:g} s")
             return [late] * len(questions)

@@ -59,7 +59,8 @@ class Answer(msgspec.Struct, kw_only=True):
     knows.
 
     Without a body the length is that of the body which a HEAD request does not get. When an open
-    part cannot be read to its end, `rest` gives the bytes from an offset of the file on.
+    part cannot be read to its end, `rest` gives the bytes from an offset of the file on. A
+    refusal that `is_worded` is in the words of a kind of source.
     """
 
     status: int = 200
@@ -67,6 +68,7 @@ class Answer(msgspec.Struct, kw_only=True):
     body: Body = b""
     length: int | None = 0
     rest: Callable[[int], Awaitable["Flow"]] | None = None
+    is_worded: bool = False
 
 
 def plain(status: int, text: str, **headers: str) -> Answer:

@@ -30,15 +30,25 @@ class Offer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def negotiate(
-    headers: Mapping[str, str], address: Address, now: Representation, size: int | None
+    headers: Mapping[str, str],
+    address: Address,
+    now: Representation,
+    size: int | None,
+    *,
+    vary: str = "",
+    own: Mapping[str, str] = {},
 ) -> Offer:
     """Return what the headers of a request get of a file of `size` bytes, or of one whose size
     nobody knows yet.
+
+    `vary` names the headers that decided for this form of it; `own` are headers of the file, which
+    go before those that are said of any.
     """
     known = {
         "Last-Modified": now.last_modified,
         "Cache-Control": REVALIDATE,
         **({} if now.etag is None else {"ETag": now.etag}),
+        **({"Vary": vary} if vary else {}),
     }
     verdict = evaluate(headers, now)
     if verdict == "not modified":
@@ -49,6 +59,7 @@ def negotiate(
         **known,
         "Content-Type": content_type(address.path),
         "X-Content-Type-Options": "nosniff",
+        **own,
     }
     if size is None:
         return Offer(answer=Answer(headers=described, length=None), whole=True)

@@ -84,16 +84,29 @@ def parse_target(target: str) -> tuple[Address, str]:
     """Return what the target of a request line means, and its query. Raise `BadTargetError` when it
     can mean nothing.
     """
-    path, _, query = target.partition("#")[0].partition("?")
+    decoded = decoded_segments(target)
+    while len(decoded) > 1 and decoded[0] in _DOTS:
+        del decoded[0]
+    first, *rest = decoded
+    return _address("" if first in _DOTS else first, rest), query_of(target)
+
+
+def query_of(target: str) -> str:
+    """Return the query of a target, as it is written."""
+    return target.partition("#")[0].partition("?")[2]
+
+
+def decoded_segments(target: str) -> list[str]:
+    """Return the segments of a target's path, each decoded by itself. Raise `BadTargetError` when
+    one cannot be understood.
+    """
+    path = target.partition("#")[0].partition("?")[0]
     if not path.startswith("/"):
         path = _path_of_absolute_form(path)
     decoded = [_decoded(segment) for segment in path[1:].split("/")]
     if sum(len(segment.encode()) + 1 for segment in decoded) > LONGEST_PATH:
         raise BadTargetError(f"the path is longer than {LONGEST_PATH} bytes")
-    while len(decoded) > 1 and decoded[0] in _DOTS:
-        del decoded[0]
-    first, *rest = decoded
-    return _address("" if first in _DOTS else first, rest), query
+    return decoded
 
 
 def with_slash(target: str) -> str:

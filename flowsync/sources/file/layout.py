@@ -1,24 +1,24 @@
 """What a served version of files has beside them: a `PULP_MANIFEST`, from which another flowsync,
-or the original, can sync. Pure.
+or the original, can sync.
 
 The lines are in order of path. A file of which neither digest nor size is known is left out: nobody
 could serve it either.
 """
 
-from collections.abc import Sequence
-
-from flowsync import MetadataFile, VersionEntry
+from flowsync import GeneratedFiles, Layout, NewFiles, VersionReader
 from flowsync.sources.file.content import FileContent
 from flowsync.sources.file.manifest import MANIFEST_NAME
 
 
-def manifest_lines(entries: Sequence[VersionEntry]) -> bytes:
-    """Return the lines of the manifest for some files."""
-    return "".join(
-        f"{entry.relative_path},{entry.sha256},{entry.size}\n"
-        for entry in entries
-        if entry.sha256 is not None and entry.size is not None
-    ).encode()
+def write_manifest(version: VersionReader, files: NewFiles) -> None:
+    """Write the manifest of a version."""
+    with files.open(MANIFEST_NAME) as manifest:
+        for file in version.files(FileContent):
+            if file.sha256 is not None and file.size is not None:
+                line = f"{file.relative_path},{file.sha256},{file.size}\n"
+                manifest.write(line.encode())
 
 
-MANIFEST = MetadataFile(path=MANIFEST_NAME, type_name=FileContent.type_name, render=manifest_lines)
+LAYOUT = Layout(
+    types=(FileContent,), files=(GeneratedFiles(paths=(MANIFEST_NAME,), make=write_manifest),)
+)

@@ -86,7 +86,7 @@ async def _read_body(
 @pytest.fixture
 async def server(engine: Engine) -> AsyncIterator[ContentServer]:
     """Give a server of the engine's home that publishes manifests."""
-    async with ContentServer(engine, metadata=SOURCE.metadata) as server:
+    async with ContentServer(engine, kinds=[SOURCE]) as server:
         yield server
 
 

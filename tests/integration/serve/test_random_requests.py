@@ -51,7 +51,7 @@ class Served:
         async with Engine(self._home, database_url=self._conninfo) as engine:
             stage = FileFirstStage(Remote(name="files", url=self._url))
             await DeclarativeVersion(stage, Repository(name="files"), engine=engine).acreate()
-            async with ContentServer(engine, metadata=SOURCE.metadata) as server:
+            async with ContentServer(engine, kinds=[SOURCE]) as server:
                 self.port = server.addresses[0][1]
                 self._ready.set()
                 await self._ending.wait()
