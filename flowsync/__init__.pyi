@@ -1,5 +1,6 @@
 # The public names, a line each: the only list of them. `__init__.py` reads it at run time; lines keep this form.
 
+from flowsync import configuration as configuration
 from flowsync import errors as errors
 from flowsync import library as library
 from flowsync import stages as stages

@@ -9,8 +9,9 @@ from typing import Any, TypeVar
 
 import uvloop
 
-from flowsync.cli.outcome import StoppedError, signals_to_heed
+from flowsync.cli.outcome import signals_to_heed
 from flowsync.runtime.garbage import collect_rarely
+from flowsync.runtime.stopped import StoppedError
 
 T = TypeVar("T")
 

@@ -17,6 +17,7 @@ _COMMANDS = {
     "plan": "Say what a sync would do, and change nothing.",
     "runs": "List the runs of syncs: when, how far, and how they ended.",
     "why": "Say why a version has a path or lacks it.",
+    "sources": "List the kinds of source and their options.",
     "acs": "Say where else the same bytes can be had, nearer than upstream.",
     "versions": "List the versions of a repository.",
     "show": "Show what a version contains.",

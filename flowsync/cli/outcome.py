@@ -17,21 +17,10 @@ import click
 
 from flowsync.cli.output import complain, guard_output, note
 from flowsync.errors import FlowsyncError, SettingsError
+from flowsync.runtime.stopped import StoppedError
 
 STOPPING: Final = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
 """The signals that ask a command to stop."""
-
-
-class StoppedError(BaseException):
-    """The user or the system asked the command to stop, by the signal of that number.
-
-    No `Exception`: what runs meanwhile, such as the import of a plugin, does not take it for a
-    failure of its own.
-    """
-
-    def __init__(self, number: int) -> None:
-        super().__init__(number)
-        self.number = number
 
 
 def run_command(command: click.Command) -> int:

@@ -20,7 +20,7 @@ from flowsync import errors
 from flowsync.errors import error_tree, transfer_errors
 from tests.arch.tree import ROOT
 
-LAZY = ("flowsync", "flowsync.library", "flowsync.stages")
+LAZY = ("flowsync", "flowsync.configuration", "flowsync.library", "flowsync.stages")
 PUBLIC = (*LAZY, "flowsync.errors")
 DOCUMENT = """
     ACSArtifactHandler ArtifactDownloader ArtifactSaver ContentAssociation ContentSaver
@@ -31,16 +31,14 @@ DOCUMENT = """
 """The names of the Stages API."""
 
 SNAPSHOT = """
-    Artifact Backoff Content ContentServer DeclarationError DigestPolicy Downloader Engine
-    EngineClosedError ErrorPolicy Event FetchRequest Fetched FlowsyncError MetadataError
-    NewVersion Observer Policy Remote Repository RepositoryVersion ServerLimits
-    SourceKind StagedArtifact StoredArtifact SyncEnded SyncPlan SyncProgressed SyncResult
-    SyncStarted SyncTimeoutError UpstreamUnchanged Validators VersionEntry WHOLE_CONTENT
-    collect_rarely errors export_version library problem_with_path prune reclaim redact stages
-    task_group verify
-
-    Document GeneratedFiles GeneratedPage Layout Mount MountRequest Moved NewFile NewFiles
-    PageRequest Place StoredFile UnitFile VersionFile VersionReader VersionUnit
+    Artifact Backoff Content ContentServer DeclarationError DigestPolicy Document Downloader
+    Engine EngineClosedError ErrorPolicy Event FetchRequest Fetched FlowsyncError GeneratedFiles
+    GeneratedPage Layout MetadataError Mount MountRequest Moved NewFile NewFiles NewVersion
+    Observer PageRequest Place Policy Remote Repository RepositoryVersion ServerLimits
+    SourceKind StagedArtifact StoredArtifact StoredFile SyncEnded SyncPlan SyncProgressed
+    SyncResult SyncStarted SyncTimeoutError UnitFile UpstreamUnchanged Validators VersionEntry
+    VersionFile VersionReader VersionUnit WHOLE_CONTENT collect_rarely configuration errors
+    export_version library problem_with_path prune reclaim redact stages task_group verify
 """
 """The other names of the top package. A change here changes what users may import."""
 

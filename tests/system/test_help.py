@@ -14,6 +14,7 @@ COMMANDS = [
     "plan",
     "runs",
     "why",
+    "sources",
     "acs",
     "versions",
     "show",

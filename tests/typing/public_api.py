@@ -11,6 +11,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import assert_type
 
+import msgspec
+
 import flowsync
 from flowsync import (
     WHOLE_CONTENT,
@@ -51,6 +53,16 @@ from flowsync import (
     library,
     problem_with_path,
     redact,
+)
+from flowsync.configuration import (
+    Configuration,
+    InstalledKinds,
+    KindOption,
+    UnusableSync,
+    WantedSync,
+    options_of,
+    read_configuration,
+    register_alternates,
 )
 from flowsync.errors import (
     AllSourcesFailedError,
@@ -138,16 +150,28 @@ class Wheels(DeclarativeVersion):
         return [first, OnlyWheels(), *others, LeaveOut(new_version)]
 
 
+class Options(msgspec.Struct, frozen=True):
+    depth: int = 3
+
+
+class OptionsStage(FirstStage):
+    def __init__(self, remote: Remote, options: Options) -> None:
+        super().__init__(remote)
+        self.options = options
+
+
 def write_index(version: VersionReader, files: NewFiles) -> None:
     with files.open("index") as index:
         for file in version.files(Wheel):
-            index.write(f"{file.relative_path}\n".encode())
+            assert_type(file.content, Wheel)
+            index.write(file.relative_path.encode())
 
 
 KIND = SourceKind(
     name="example",
     summary="An index.",
-    first_stage=FirstStage,
+    first_stage=OptionsStage,
+    options=Options,
     layout=Layout(types=(Wheel,), files=(GeneratedFiles(paths=("index",), make=write_index),)),
 )
 
@@ -214,6 +238,22 @@ async def change(engine: Engine, name: str) -> None:
     async with engine.new_version(Repository(name=name)) as version:
         assert_type(version, NewVersion)
         assert_type(await version.add_content([Line("a"), b"id of a unit"]), int)
+
+
+async def configured() -> None:
+    configuration = read_configuration(config="flowsync.toml")
+    assert_type(configuration, Configuration)
+    async with configuration.engine() as engine:
+        acs = await register_alternates(engine, configuration.file)
+        for wanted in configuration.wanted_syncs(overrides={"depth": ["2"]}):
+            if isinstance(wanted, UnusableSync):
+                assert_type(wanted.reason, str)
+            else:
+                assert_type(wanted, WantedSync)
+                assert_type(await wanted.sync(engine, acs=acs), SyncResult)
+                assert_type(wanted.declare(engine, acs=acs), DeclarativeVersion)
+    assert_type(InstalledKinds().load("file"), SourceKind)
+    assert_type(options_of(KIND), list[KindOption])
 
 
 async def main() -> None:

@@ -8,12 +8,16 @@ import click
 import msgspec
 
 from flowsync import library
-from flowsync.cli.alternates import described_remote, register
 from flowsync.cli.interruption import run_async
-from flowsync.cli.kinds import kind, kind_names
 from flowsync.cli.output import complain, tell, tell_json
 from flowsync.cli.place import GlobalOptions
 from flowsync.cli.settings import load
+from flowsync.configuration import (
+    InstalledKinds,
+    alternate_first_stage,
+    described_remote,
+    register_alternates,
+)
 from flowsync.errors import DeclarationError, SettingsError
 from flowsync.library import AlternateSource, RefreshedPath
 from flowsync.model.url import redact
@@ -47,9 +51,10 @@ def _add(
     """Record alternate source NAME, or change it: an upstream of kind SOURCE at URL, which must not
     hold credentials.
     """
-    if source not in kind_names():
+    kinds = InstalledKinds()
+    if source not in kinds.names:
         raise click.UsageError(
-            f"there is no source {source!r}; installed are: {', '.join(kind_names())}"
+            f"there is no source {source!r}; installed are: {', '.join(kinds.names)}"
         )
     run_async(_record(place, name, source, url, paths, priority))
     tell(f"{name}: recorded; flowsync acs refresh {name} reads what it has")
@@ -96,14 +101,15 @@ async def _refresh_all(
 ) -> list[tuple[str, RefreshedPath]]:
     configuration = load(place)
     async with configuration.engine() as engine:
-        await register(engine, configuration.file)
+        await register_alternates(engine, configuration.file)
         if names:
             sources = [await library.alternate_source(engine, name) for name in names]
         else:
             sources = await library.alternate_sources(engine)
-        outcomes = []
+        outcomes, kinds = [], InstalledKinds()
         for source in sources:
-            first_stage = kind(_kind_of(source)).first_stage
+            kind = kinds.load(_kind_of(source))
+            first_stage = alternate_first_stage(configuration.file, source.name, kind)
             refreshed = await library.refresh_alternate_source(engine, source.name, first_stage)
             outcomes += [(source.name, outcome) for outcome in refreshed]
     return outcomes

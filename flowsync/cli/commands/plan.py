@@ -4,15 +4,19 @@ from pathlib import Path
 
 import click
 
+from flowsync.cli.dry_run_report import plan_all
 from flowsync.cli.interruption import run_async
 from flowsync.cli.output import tell_json
 from flowsync.cli.place import GlobalOptions
-from flowsync.cli.plan_file import FORMAT, PlanFile, planned, write_plan_file
-from flowsync.cli.planning import plan_all
-from flowsync.cli.plans import WantedSync
 from flowsync.cli.settings import load
+from flowsync.cli.sync_arguments import (
+    SourcesCommand,
+    asked_syncs,
+    is_described,
+    sync_arguments,
+)
 from flowsync.cli.syncing import SyncFlags
-from flowsync.cli.wanted import SourcesCommand, is_described, sync_arguments, wanted_plans
+from flowsync.configuration import WantedSync, planned_sync, write_plan_file
 from flowsync.model.remote import Policy
 from flowsync.model.repository import ErrorPolicy
 
@@ -36,6 +40,7 @@ def command(
     policy: Policy | None,
     on_error: ErrorPolicy | None,
     max_removal: float | None,
+    overrides: dict[str, list[str]],
     force: bool,
     output: Path | None,
     as_json: bool,
@@ -46,16 +51,17 @@ def command(
     a kind of source reads to find others. Whether all files can be had, only the sync finds out.
     """
     configuration = load(place)
-    wanted = wanted_plans(
-        configuration.file,
+    wanted = asked_syncs(
+        configuration,
         target,
         repository=repository,
         mirror=mirror,
         policy=policy,
         on_error=on_error,
+        overrides=overrides,
     )
-    manner = SyncFlags(force=force, wait=True, max_removal=max_removal, as_json=as_json)
-    found = run_async(plan_all(configuration, wanted, manner))
+    flags = SyncFlags(force=force, wait=True, max_removal=max_removal, as_json=as_json)
+    found = run_async(plan_all(configuration, wanted, flags))
     if as_json:
         for plan in filter(None, found):
             tell_json(plan)
@@ -63,11 +69,9 @@ def command(
         return 1
     if output is not None:
         syncs = [
-            planned(one, plan, configured=not is_described(target))
+            planned_sync(one, plan, configured=not is_described(target))
             for one, plan in zip(wanted, found, strict=True)
             if plan is not None and isinstance(one, WantedSync)
         ]
-        write_plan_file(
-            output, PlanFile(format=FORMAT, force=force, max_removal=max_removal, syncs=syncs)
-        )
+        write_plan_file(output, syncs, force=force, max_removal=max_removal, overrides=overrides)
     return 0

@@ -8,8 +8,8 @@ import click
 from flowsync import library
 from flowsync.cli.interruption import run_async
 from flowsync.cli.output import json_text, tell
+from flowsync.cli.parameter_types import Duration
 from flowsync.cli.place import GlobalOptions
-from flowsync.cli.quantities import Duration
 from flowsync.cli.run_report import (
     HEADER,
     as_json,

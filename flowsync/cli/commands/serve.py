@@ -6,13 +6,11 @@ from typing import Final
 
 import click
 
-from flowsync.cli.alternates import register
 from flowsync.cli.interruption import run_until_stopped
-from flowsync.cli.kinds import loadable_kinds
-from flowsync.cli.output import tell
+from flowsync.cli.output import complain, tell
 from flowsync.cli.place import GlobalOptions
-from flowsync.cli.plans import find_remote
 from flowsync.cli.settings import load
+from flowsync.configuration import InstalledKinds, find_remote, register_alternates
 from flowsync.serve.app import ContentServer
 
 _LOOPBACK: Final = "127.0.0.1"
@@ -58,13 +56,16 @@ def command(place: GlobalOptions, bind: str, share_port: bool) -> None:
 async def _serve(place: GlobalOptions, host: str, port: int, *, share_port: bool) -> None:
     configuration = load(place)
     async with configuration.engine() as engine:
-        await register(engine, configuration.file)
+        await register_alternates(engine, configuration.file)
+        kinds = InstalledKinds()
+        for reason in kinds.unusable.values():
+            complain(f"warning: {reason}")
         try:
             server = ContentServer(
                 engine,
                 host=host,
                 port=port,
-                kinds=loadable_kinds(),
+                kinds=[*kinds.usable.values()],
                 find_remote=find_remote(configuration.file),
                 share_port=share_port and port != 0,
             )

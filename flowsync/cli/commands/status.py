@@ -10,7 +10,8 @@ from flowsync.cli.formatting import format_bytes
 from flowsync.cli.interruption import run_async
 from flowsync.cli.output import tell, tell_json
 from flowsync.cli.place import GlobalOptions
-from flowsync.cli.settings import Configuration, load
+from flowsync.cli.settings import load
+from flowsync.configuration import Configuration
 
 
 @click.command("status")

@@ -7,11 +7,10 @@ import click
 
 from flowsync.cli.interruption import run_async
 from flowsync.cli.place import GlobalOptions
-from flowsync.cli.plan_file import plans_of, read_plan_file
-from flowsync.cli.plans import Unusable, WantedSync
 from flowsync.cli.settings import load
+from flowsync.cli.sync_arguments import SourcesCommand, asked_syncs, sync_arguments
 from flowsync.cli.syncing import SyncFlags, sync_all
-from flowsync.cli.wanted import SourcesCommand, sync_arguments, wanted_plans
+from flowsync.configuration import UnusableSync, WantedSync, read_plan_file, syncs_of_plan
 from flowsync.model.remote import Policy
 from flowsync.model.repository import ErrorPolicy, SyncResult
 
@@ -43,6 +42,7 @@ def command(
     policy: Policy | None,
     on_error: ErrorPolicy | None,
     max_removal: float | None,
+    overrides: dict[str, list[str]],
     force: bool,
     plan_file: Path | None,
     workers: int | None,
@@ -63,30 +63,32 @@ def command(
     """  # noqa: D301 - the \b is meant: click does not wrap the paragraph behind it
     configuration = load(place)
     if plan_file is not None:
-        if target or repository or mirror or policy or on_error or force or max_removal is not None:
+        given = (*target, repository, mirror, policy, on_error, force, overrides)
+        if any(given) or max_removal is not None:
             raise click.UsageError(
                 "--plan says it all: only --workers, --no-wait and --json go with it"
             )
         content = read_plan_file(plan_file)
-        wanted: list[WantedSync | Unusable] = [*plans_of(content, configuration.file)]
+        wanted: list[WantedSync | UnusableSync] = [*syncs_of_plan(content, configuration.file)]
         force, max_removal = content.force, content.max_removal
     else:
-        wanted = wanted_plans(
-            configuration.file,
+        wanted = asked_syncs(
+            configuration,
             target,
             repository=repository,
             mirror=mirror,
             policy=policy,
             on_error=on_error,
+            overrides=overrides,
         )
-    manner = SyncFlags(
+    flags = SyncFlags(
         force=force,
         wait=not no_wait,
         max_removal=max_removal,
         workers=workers,
         as_json=as_json,
     )
-    results = run_async(sync_all(configuration, wanted, manner))
+    results = run_async(sync_all(configuration, wanted, flags))
     return _status(results)
 
 

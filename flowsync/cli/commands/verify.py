@@ -4,15 +4,14 @@ import click
 import msgspec
 
 from flowsync import library
-from flowsync.cli.alternates import register
 from flowsync.cli.display import display
 from flowsync.cli.formatting import format_bytes
 from flowsync.cli.interruption import run_async
 from flowsync.cli.output import json_text
+from flowsync.cli.parameter_types import Rate
 from flowsync.cli.place import GlobalOptions
-from flowsync.cli.plans import find_remote
-from flowsync.cli.quantities import Rate
 from flowsync.cli.settings import load
+from flowsync.configuration import find_remote, register_alternates
 from flowsync.library import Finding, VerifyReport
 
 
@@ -70,7 +69,7 @@ async def _verify(
     with display(quiet=as_json) as shown:
         async with configuration.engine() as engine:
             if repair:
-                await register(engine, configuration.file)
+                await register_alternates(engine, configuration.file)
             report = await library.verify(
                 engine,
                 name,

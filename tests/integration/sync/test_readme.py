@@ -17,8 +17,10 @@ from flowsync import (
     Engine,
     Remote,
     Repository,
+    Stage,
     library,
 )
+from flowsync.configuration import options_of
 from tests.upstream.server import Upstream
 
 README = Path(__file__).parents[3] / "README.md"
@@ -157,6 +159,43 @@ async def test_several_syncs_share_one_engine(
             await engine.catalog.repositories.version(f"repository-{number}") for number in range(6)
         ]
     assert [(version.number, version.present) for version in latest] == [(1, 3)] * 6
+
+
+async def test_a_program_syncs_what_the_settings_ask_for(
+    upstream: Upstream, conninfo: str, tmp_path: Path
+) -> None:
+    names: dict[str, Any] = {}
+    exec(code_block("async def sync_configured"), names)  # noqa: S102
+    body = b"body of one"
+    upstream.put("/one", body)
+    line = f"one,{hashlib.sha256(body).hexdigest()},{len(body)}"
+    url = upstream.put("/PULP_MANIFEST", line.encode())
+    tables = {"good": ("file", url), "broken": ("file", f"{url}/missing"), "odd": ("tape", url)}
+    (tmp_path / "flowsync.toml").write_text(
+        "".join(
+            f'[repositories.{name}]\nsource = "{source}"\nurl = "{at}"\nremote = {{ max_retries = 0 }}\n'
+            for name, (source, at) in tables.items()
+        )
+    )
+
+    good, broken, odd = await names["sync_configured"](
+        home=tmp_path / "home", config=tmp_path / "flowsync.toml", database_url=conninfo
+    )
+
+    assert good == "good: 1 units"
+    assert broken.startswith("broken: ")
+    assert "404" in broken
+    assert "repository 'odd': there is no source 'tape'; installed are: file" in odd
+
+
+def test_the_kind_with_options_describes_them() -> None:
+    names: dict[str, Any] = {"MyOptionsStage": Stage}
+    exec(code_block("class MyOptions("), names)  # noqa: S102
+
+    options = {option.name: option for option in options_of(names["SOURCE"])}
+
+    assert (options["depth"].type, options["depth"].default) == ("integer, at least 1", 3)
+    assert options["suffixes"].help == "Only files that end so."
 
 
 async def test_report_of_a_repository_reads_versions_and_entries(

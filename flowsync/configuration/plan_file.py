@@ -3,27 +3,36 @@
 1. The file says what was asked for and what it comes to: arguments, base, counts and roots; not
    which files, because the root stands for all of them.
 2. It holds no secret. Of a repository of `flowsync.toml` it keeps only the name and the choices to
-   compare; credentials are read from there again.
+   compare, of options a digest; credentials and options are read from there again.
 """
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
-from flowsync.cli.plans import WantedSync, plans
-from flowsync.cli.settings_file import RepositorySettings, SettingsFile
+from flowsync.configuration.settings_file import SettingsFile
+from flowsync.configuration.settings_tables import RepositorySettings
+from flowsync.configuration.wanted_syncs import (
+    NO_OVERRIDES,
+    Overrides,
+    WantedSync,
+    syncs_of,
+)
 from flowsync.errors import SettingsError
 from flowsync.model.plan import SyncPlan
 from flowsync.model.remote import Policy
 from flowsync.model.repository import ErrorPolicy
+from flowsync.stages.upstream import options_digest
 
-FORMAT = 1
+FORMAT: Final = 1
 
 
 class PlannedSync(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One sync that was planned. `configured` ones are of `flowsync.toml`, the others of the
-    command line.
+    command line. `options` tells the options of the kind from others.
     """
 
     configured: bool
@@ -33,34 +42,53 @@ class PlannedSync(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     mirror: bool
     policy: Policy
     on_error: ErrorPolicy
+    options: str = ""
     plan: SyncPlan
 
 
 class PlanFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """All that one `flowsync plan` planned, with the options that it had for all."""
+    """All that one `flowsync plan` planned, with the options that it had for all. `overrides` are
+    options of the kinds, as in `syncs_of`.
+    """
 
     format: int
     force: bool
     max_removal: float | None
+    overrides: dict[str, list[str]] = {}
     syncs: list[PlannedSync]
 
 
-def planned(plan: WantedSync, found: SyncPlan, *, configured: bool) -> PlannedSync:
+def planned_sync(wanted: WantedSync, found: SyncPlan, *, configured: bool) -> PlannedSync:
     """Return what is written of one plan."""
     return PlannedSync(
         configured=configured,
-        repository=plan.repository.name,
-        source=plan.source.name,
-        url=plan.remote.url,
-        mirror=plan.mirror,
-        policy=plan.remote.policy,
-        on_error=plan.on_error,
+        repository=wanted.repository.name,
+        source=wanted.source.name,
+        url=wanted.remote.url,
+        mirror=wanted.mirror,
+        policy=wanted.remote.policy,
+        on_error=wanted.on_error,
+        options=options_digest([wanted.options]),
         plan=found,
     )
 
 
-def write_plan_file(path: Path, content: PlanFile) -> None:
+def write_plan_file(
+    path: Path,
+    syncs: Sequence[PlannedSync],
+    *,
+    force: bool,
+    max_removal: float | None,
+    overrides: Overrides = NO_OVERRIDES,
+) -> None:
     """Write the file, whole or not at all. Raise `SettingsError` when that cannot be done."""
+    content = PlanFile(
+        format=FORMAT,
+        force=force,
+        max_removal=max_removal,
+        overrides={name: list(texts) for name, texts in overrides.items()},
+        syncs=list(syncs),
+    )
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         draft.write_bytes(msgspec.json.format(msgspec.json.encode(content), indent=2) + b"\n")
@@ -83,26 +111,30 @@ def read_plan_file(path: Path) -> PlanFile:
     return content
 
 
-def plans_of(content: PlanFile, file: SettingsFile) -> list[WantedSync]:
+def syncs_of_plan(content: PlanFile, file: SettingsFile) -> list[WantedSync]:
     """Return the syncs of a plan, to be done as planned. Raise `SettingsError` when `flowsync.toml`
     says something else by now.
     """
-    return [msgspec.structs.replace(_plan(sync, file), planned=sync.plan) for sync in content.syncs]
+    return [
+        msgspec.structs.replace(_wanted(sync, file, content.overrides), dry_run=sync.plan)
+        for sync in content.syncs
+    ]
 
 
-def _plan(sync: PlannedSync, file: SettingsFile) -> WantedSync:
+def _wanted(sync: PlannedSync, file: SettingsFile, overrides: Overrides) -> WantedSync:
     if not sync.configured:
-        (plan,) = plans({sync.repository: _settings(sync)})
-        return plan
+        (wanted,) = syncs_of({sync.repository: _settings(sync)}, None, overrides)
+        return wanted
     known = file.repositories.get(sync.repository)
     if known is None:
         raise SettingsError(f"repository {sync.repository!r} of the plan is not in flowsync.toml")
-    (plan,) = plans({sync.repository: known}, file)
-    if planned(plan, sync.plan, configured=True) != sync:
+    (wanted,) = syncs_of({sync.repository: known}, file, overrides)
+    if planned_sync(wanted, sync.plan, configured=True) != sync:
         raise SettingsError(
-            f"{file.path}: repository {sync.repository!r} was changed since it was planned; make a new plan"
+            f"{file.path}: repository {sync.repository!r} was changed since it was planned; "
+            "make a new plan"
         )
-    return plan
+    return wanted
 
 
 def _settings(sync: PlannedSync) -> RepositorySettings:

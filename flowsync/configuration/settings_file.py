@@ -15,103 +15,44 @@
     remote = { token = "env:NEAR_TOKEN" }
 
 1. A text value that begins with `env:` is taken from that environment variable, so that no secret
-   needs to stand in the file. A variable that is not set is an error where its value is needed:
-   whoever only looks at versions needs no password of an upstream.
+   needs to stand in the file. A variable that is not set is an error where its value is needed: a
+   command that only looks at versions needs no password of an upstream.
 2. Relative paths are relative to the file.
 3. Every field is checked when the file is read, also of repositories that nobody asks for. Errors
    name file, repository and field.
+4. A field of a repository that is none of flowsync's is an option of its kind. Only for these is
+   the kind loaded.
 """
 
 import codecs
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import msgspec
 
-from flowsync.cli.quantities import seconds_of
+from flowsync.configuration.installed_kinds import InstalledKinds
+from flowsync.configuration.kind_options import check_options, options_of
+from flowsync.configuration.settings_tables import (
+    FROM_ENVIRONMENT,
+    OWN_FIELDS,
+    AlternateSourceSettings,
+    RepositorySettings,
+    Settings,
+)
 from flowsync.engine.home import absolute
 from flowsync.errors import SettingsError
-from flowsync.model.remote import Policy, Remote
-from flowsync.model.repository import ErrorPolicy
+from flowsync.model.remote import Remote
 
 T = TypeVar("T")
 
-_ENVIRONMENT: Final = "env:"
 _PEM: Final = "-----BEGIN"
 
 _REMOTE_FIELDS: Final = frozenset(
     field for field in Remote.__struct_fields__ if not field.startswith("_")
 ) - {"name", "url", "policy"}
 _REMOTE_FILES: Final = ("ca_cert", "client_cert", "client_key")
-
-AtLeastOne = Annotated[int, msgspec.Meta(ge=1)]
-Count = Annotated[int, msgspec.Meta(ge=0)]
-Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
-
-
-class RepositorySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A repository that `flowsync sync` keeps up, with the choices of
-    `flowsync.DeclarativeVersion`.
-
-    `remote` takes the fields of `flowsync.Remote` beyond name, URL and policy. A limit that is
-    `None` is that of the library. `timeout` is a number of seconds or a duration such as "4h".
-    """
-
-    source: str
-    url: str
-    mirror: bool = False
-    policy: Policy = "immediate"
-    on_error: ErrorPolicy = "fail"
-    max_errors: Count | None = None
-    max_removal: Share | None = None
-    timeout: str | float | None = None
-    allowed_types: list[str] | None = None
-    retain_versions: AtLeastOne | None = None
-    remote: dict[str, Any] = {}
-
-    def __post_init__(self) -> None:
-        _check_duration("timeout", self.timeout)
-
-
-class DefaultSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What repositories have unless they say otherwise."""
-
-    timeout: str | float | None = None
-
-    def __post_init__(self) -> None:
-        _check_duration("timeout", self.timeout)
-
-
-class AlternateSourceSettings(
-    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
-):
-    """What the catalog does not keep of an alternate source: how to talk to its remote, credentials
-    included.
-    """
-
-    remote: dict[str, Any] = {}
-
-
-class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What the file says besides its repositories and alternate sources.
-
-    Of `workers`, of the limits on what is in flight and on how many repositories are synced at a
-    time, `None` is what the library takes.
-    """
-
-    home: str | None = None
-    database_url: str | None = None
-    hash_workers: AtLeastOne | None = None
-    workers: Count | None = None
-    max_connections: AtLeastOne = 8
-    syncs_at_once: AtLeastOne | None = None
-    in_flight_bytes: AtLeastOne | None = None
-    in_flight_items: AtLeastOne | None = None
-    allowed_roots: list[str] | None = None
-    defaults: DefaultSettings = msgspec.field(default_factory=DefaultSettings)
-
 
 Table = TypeVar("Table", RepositorySettings, AlternateSourceSettings)
 
@@ -145,13 +86,12 @@ def read_settings_file(path: Path, environ: Mapping[str, str]) -> SettingsFile:
     alternates = _convert(raw.pop("alternate_sources", {}), tables, f"{path}")
     settings = _convert(raw, Settings, f"{path}")
     defaults = raw.get("defaults", {})
+    kinds = InstalledKinds()
     return SettingsFile(
         path=path,
         settings=settings,
         repositories={
-            name: _table(
-                {**defaults, **fields}, RepositorySettings, path, f"{path}: repository {name!r}"
-            )
+            name: _repository({**defaults, **fields}, kinds, path, f"{path}: repository {name!r}")
             for name, fields in repositories.items()
         },
         alternate_sources={
@@ -182,18 +122,47 @@ def expect_expanded(value: object, where: str) -> None:
     set.
     """
     for text in _texts(value):
-        if text.startswith(_ENVIRONMENT):
-            variable = text.removeprefix(_ENVIRONMENT)
+        if text.startswith(FROM_ENVIRONMENT):
+            variable = text.removeprefix(FROM_ENVIRONMENT)
             raise SettingsError(f"{where}: the environment variable {variable} is not set")
 
 
-def _check_duration(field: str, value: str | float | None) -> None:
-    if value is None or (isinstance(value, str) and value.startswith(_ENVIRONMENT)):
-        return
+def _repository(
+    fields: dict[str, Any], kinds: InstalledKinds, path: Path, where: str
+) -> RepositorySettings:
+    own = {name: value for name, value in fields.items() if name in OWN_FIELDS}
+    options = {name: value for name, value in fields.items() if name not in OWN_FIELDS}
+    table = _table({**own, "options": options}, RepositorySettings, path, where)
+    if options:
+        try:
+            _check_options(table, kinds)
+        except SettingsError as error:
+            raise SettingsError(f"{where}: {error}") from error
+    return table
+
+
+def _check_options(table: RepositorySettings, kinds: InstalledKinds) -> None:
+    """Check what can be checked now: a kind that cannot be loaded, a variable that is not set and
+    an option that is missing are told of when a sync is wanted.
+    """
     try:
-        seconds_of(value)
-    except ValueError as error:
-        raise ValueError(f"{field}: {error}") from error
+        kind = kinds.load(table.source)
+    except SettingsError:
+        return
+    known = [option.name for option in options_of(kind)]
+    for name in table.options:
+        if name not in known:
+            raise SettingsError(
+                f"Object contains unknown field `{name}`; the fields are {', '.join(OWN_FIELDS)}; "
+                f"the options of source {kind.name!r} are {', '.join(known) or 'none'}"
+            )
+    expanded = {name: value for name, value in table.options.items() if not _waits(value)}
+    check_options(kind, expanded)
+
+
+def _waits(value: object) -> bool:
+    """Say whether a text in `value` waits for an environment variable that is not set."""
+    return any(text.startswith(FROM_ENVIRONMENT) for text in _texts(value))
 
 
 def _table(fields: dict[str, Any], kind: type[Table], path: Path, where: str) -> Table:
@@ -203,7 +172,7 @@ def _table(fields: dict[str, Any], kind: type[Table], path: Path, where: str) ->
         raise SettingsError(f"{where}: remote has no field {', '.join(sorted(unknown))}")
     for field in _REMOTE_FILES:
         text = table.remote.get(field)
-        if isinstance(text, str) and _PEM not in text and not text.startswith(_ENVIRONMENT):
+        if isinstance(text, str) and _PEM not in text and not text.startswith(FROM_ENVIRONMENT):
             table.remote[field] = str(path.parent / os.path.expanduser(text))
     return table
 
@@ -220,8 +189,8 @@ def _expand(value: Any, environ: Mapping[str, str]) -> Any:
         return {key: _expand(item, environ) for key, item in value.items()}
     if isinstance(value, list):
         return [_expand(item, environ) for item in value]
-    if isinstance(value, str) and value.startswith(_ENVIRONMENT):
-        found = _variable(value.removeprefix(_ENVIRONMENT), environ)
+    if isinstance(value, str) and value.startswith(FROM_ENVIRONMENT):
+        found = _variable(value.removeprefix(FROM_ENVIRONMENT), environ)
         return value if found is None else found
     return value
 

@@ -2,14 +2,20 @@
 `flowsync plan` share.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import click
 
-from flowsync.cli.kinds import kind_names, summaries
-from flowsync.cli.plans import Unusable, WantedSync, check_name, plans, usable_plans
-from flowsync.cli.settings_file import RepositorySettings, SettingsFile
+from flowsync.cli.formatting import one_line
+from flowsync.configuration import (
+    Configuration,
+    InstalledKinds,
+    RepositorySettings,
+    UnusableSync,
+    WantedSync,
+    syncs_of,
+)
 from flowsync.model.remote import Policy
 from flowsync.model.repository import ErrorPolicy
 
@@ -21,7 +27,7 @@ class SourcesCommand(click.Command):
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Sources"):
-            formatter.write_dl(summaries())
+            formatter.write_dl(_summaries())
 
 
 def sync_arguments(function: F) -> F:
@@ -41,13 +47,23 @@ def sync_arguments(function: F) -> F:
             click.option(
                 "--on-error",
                 type=click.Choice(["fail", "skip", "defer"]),
-                help="What a file that cannot be fetched means: fail (the default), or go on without it.",
+                help="What a file that cannot be fetched means: fail (the default), "
+                "or go on without it.",
             ),
             click.option(
                 "--max-removal",
                 type=click.FloatRange(0, 1),
                 help="Share of its units that a mirror of more than 100 may lose at once; "
                 "0.5 unless set. Only with 1 does any mirror lose all of them.",
+            ),
+            click.option(
+                "--set",
+                "overrides",
+                multiple=True,
+                metavar="NAME=VALUE",
+                callback=_as_overrides,
+                help="An option of SOURCE, in place of that in flowsync.toml; may be repeated, also "
+                "for each item of a list. `flowsync sources SOURCE` lists them.",
             ),
             click.option(
                 "--force", is_flag=True, help="Sync although upstream's metadata is unchanged."
@@ -63,15 +79,16 @@ def is_described(target: tuple[str, ...]) -> bool:
     return len(target) > 1 and "://" in target[1]
 
 
-def wanted_plans(
-    file: SettingsFile,
+def asked_syncs(
+    configuration: Configuration,
     target: tuple[str, ...],
     *,
     repository: str | None,
     mirror: bool,
     policy: Policy | None,
     on_error: ErrorPolicy | None,
-) -> list[WantedSync | Unusable]:
+    overrides: Mapping[str, Sequence[str]],
+) -> list[WantedSync | UnusableSync]:
     """Return what is to be synced, and which of it cannot be. Raise a usage error when the
     arguments contradict each other.
     """
@@ -85,47 +102,71 @@ def wanted_plans(
             policy=policy or "immediate",
             on_error=on_error or "fail",
         )
-        return [*_described(repository, settings)]
+        return [*_described(repository, settings, overrides)]
     if repository or mirror or policy or on_error:
         raise click.UsageError(
             f"--repository, --mirror, --policy and --on-error need SOURCE and URL{_found(target)}"
         )
-    return _configured(file, target)
+    return _configured(configuration, target, overrides)
 
 
 def _found(target: tuple[str, ...]) -> str:
     return f"; {target[1]!r} is no URL such as https://example.org/" if len(target) == 2 else ""
 
 
-def _described(repository: str | None, settings: RepositorySettings) -> list[WantedSync]:
-    if settings.source not in kind_names():
+def _described(
+    repository: str | None, settings: RepositorySettings, overrides: Mapping[str, Sequence[str]]
+) -> list[WantedSync]:
+    kinds = InstalledKinds()
+    if settings.source not in kinds.names:
         raise click.UsageError(
-            f"there is no source {settings.source!r}; installed are: {', '.join(kind_names())}"
+            f"there is no source {settings.source!r}; installed are: {', '.join(kinds.names)}"
         )
     if repository is None:
         raise click.UsageError("say which repository to sync into: --repository NAME")
-    return plans({repository: settings})
+    return syncs_of({repository: settings}, overrides=overrides)
 
 
-def _configured(file: SettingsFile, target: tuple[str, ...]) -> list[WantedSync | Unusable]:
-    known = file.repositories
-    for name in known:
-        check_name(name, f"{file.path}: ")
-    if target:
-        known = {name: _find(name, target, file) for name in target}
-    elif not known:
+def _configured(
+    configuration: Configuration,
+    target: tuple[str, ...],
+    overrides: Mapping[str, Sequence[str]],
+) -> list[WantedSync | UnusableSync]:
+    known = configuration.file.repositories
+    for name in target:
+        if name not in known:
+            raise click.UsageError(_unknown(name, target, known))
+    if not target and not known:
         raise click.UsageError(
             "no repositories in flowsync.toml; name one: flowsync sync file URL --repository NAME"
         )
-    return usable_plans(known, file)
+    return configuration.wanted_syncs(target, overrides)
 
 
-def _find(name: str, target: tuple[str, ...], file: SettingsFile) -> RepositorySettings:
-    if name in file.repositories:
-        return file.repositories[name]
-    if name in kind_names() and name == target[0]:
-        raise click.UsageError(
-            f"source {name!r} needs a URL: flowsync sync {name} URL --repository NAME{_found(target)}"
+def _unknown(name: str, target: tuple[str, ...], known: Iterable[str]) -> str:
+    if name == target[0] and name in InstalledKinds().names:
+        return (
+            f"source {name!r} needs a URL: "
+            f"flowsync sync {name} URL --repository NAME{_found(target)}"
         )
-    known = ", ".join(file.repositories) or "none"
-    raise click.UsageError(f"there is no repository {name!r} in flowsync.toml; it has: {known}")
+    return f"there is no repository {name!r} in flowsync.toml; it has: {', '.join(known) or 'none'}"
+
+
+def _as_overrides(
+    _context: click.Context, _parameter: click.Parameter, words: tuple[str, ...]
+) -> dict[str, list[str]]:
+    """Return the words NAME=VALUE as the values of each name."""
+    found: dict[str, list[str]] = {}
+    for word in words:
+        name, separator, value = word.partition("=")
+        if not name or not separator:
+            raise click.BadParameter(f"{word!r} is not NAME=VALUE")
+        found.setdefault(name, []).append(value)
+    return found
+
+
+def _summaries() -> list[tuple[str, str]]:
+    """Return the names of all kinds, each with a line about it."""
+    kinds = InstalledKinds()
+    about = {name: kind.summary for name, kind in kinds.usable.items()} | kinds.unusable
+    return [(name, one_line(text)) for name, text in sorted(about.items())]

@@ -1,0 +1,146 @@
+"""The options of a kind of source: the fields of a repository that are not flowsync's own, which
+the kind's struct (`SourceKind.options`) allows.
+
+1. Errors name the option and what is allowed.
+2. The code of a plugin's struct may raise anything: that makes the settings unusable, and no more.
+3. A text of a command line becomes what the type of its option asks for; an option that takes a
+   list takes each text as an item of it.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+from msgspec.inspect import type_info
+
+from flowsync.configuration.settings_tables import OWN_FIELDS
+from flowsync.configuration.type_words import help_of, takes_items, type_in_words
+from flowsync.errors import SettingsError
+from flowsync.kinds import SourceKind
+from flowsync.model.remote import Remote
+from flowsync.pipeline.stage import Stage
+
+
+class KindOption(msgspec.Struct, frozen=True, kw_only=True):
+    """An option of a kind. `type` is in words, `default` as JSON has it."""
+
+    name: str
+    type: str
+    required: bool
+    default: Any = None
+    help: str = ""
+
+
+def options_of(kind: SourceKind) -> list[KindOption]:
+    """Return the options of a kind, in the order of its struct."""
+    return [_described(name, field) for name, field in _fields(kind).items()]
+
+
+def check_kind(kind: SourceKind) -> None:
+    """Raise `SettingsError` when the options of a kind cannot stand in a settings file."""
+    try:
+        names = {option.name for option in options_of(kind)}
+    except Exception as error:
+        raise SettingsError(
+            f"source {kind.name!r}: its options are no struct of msgspec that can be described: "
+            f"{_said(error)}"
+        ) from error
+    taken = sorted(names & {*OWN_FIELDS, "options"})
+    if taken:
+        raise SettingsError(
+            f"source {kind.name!r}: its options {', '.join(taken)} have the names of flowsync's own"
+        )
+
+
+def check_options(kind: SourceKind, given: Mapping[str, Any]) -> None:
+    """Raise `SettingsError` when the kind has none of such a name, or one cannot be of its
+    value.
+    """
+    fields = _fields(kind)
+    for name, value in given.items():
+        _convert(kind, fields, name, value)
+
+
+def options_of_texts(kind: SourceKind, texts: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    """Return options that were given as texts, each name with one or more of them, as a settings
+    file has them. Raise `SettingsError` as `check_options` does.
+    """
+    fields = _fields(kind)
+    found = {}
+    for name, given in texts.items():
+        value: object = list(given)
+        if name in fields and not takes_items(type_info(fields[name].type)):
+            if len(given) > 1:
+                raise SettingsError(f"option {name!r} of source {kind.name!r} is given twice")
+            value = given[0]
+        found[name] = msgspec.to_builtins(_convert(kind, fields, name, value, strict=False))
+    return found
+
+
+def read_options(kind: SourceKind, given: Mapping[str, Any]) -> msgspec.Struct | None:
+    """Return the options of a sync, `None` for a kind that has none. Raise `SettingsError` when one
+    is missing, and as `check_options` does.
+    """
+    check_options(kind, given)
+    for name, field in _fields(kind).items():
+        if field.required and name not in given:
+            words = type_in_words(type_info(field.type))
+            raise SettingsError(f"source {kind.name!r} needs the option {name!r} ({words})")
+    if kind.options is None:
+        return None
+    try:
+        return msgspec.convert(dict(given), kind.options, str_keys=True)
+    except Exception as error:
+        # Each option fits by itself, but not beside the others.
+        raise SettingsError(f"options of source {kind.name!r}: {_said(error)}") from error
+
+
+def first_stage(kind: SourceKind, remote: Remote, options: msgspec.Struct | None) -> Stage:
+    """Return the first stage of a sync of a kind."""
+    return kind.first_stage(remote) if options is None else kind.first_stage(remote, options)
+
+
+def _fields(kind: SourceKind) -> dict[str, msgspec.structs.FieldInfo]:
+    if kind.options is None:
+        return {}
+    return {field.encode_name: field for field in msgspec.structs.fields(kind.options)}
+
+
+def _described(name: str, field: msgspec.structs.FieldInfo) -> KindOption:
+    info, default = type_info(field.type), field.default
+    if field.default_factory is not msgspec.NODEFAULT:
+        default = field.default_factory()
+    return KindOption(
+        name=name,
+        type=type_in_words(info),
+        required=field.required,
+        default=None if field.required else msgspec.to_builtins(default, order="deterministic"),
+        help=help_of(info),
+    )
+
+
+def _convert(
+    kind: SourceKind,
+    fields: Mapping[str, msgspec.structs.FieldInfo],
+    name: str,
+    value: object,
+    *,
+    strict: bool = True,
+) -> object:
+    if name not in fields:
+        raise SettingsError(f"source {kind.name!r} has no option {name!r}; it has {_all(fields)}")
+    try:
+        return msgspec.convert(value, fields[name].type, strict=strict, str_keys=True)
+    except Exception as error:
+        words = type_in_words(type_info(fields[name].type))
+        raise SettingsError(
+            f"option {name!r} of source {kind.name!r} ({words}): {_said(error)}"
+        ) from error
+
+
+def _all(names: Iterable[str]) -> str:
+    return ", ".join(names) or "none"
+
+
+def _said(error: Exception) -> str:
+    return str(error.__cause__ or error) or repr(error)
