@@ -151,6 +151,14 @@ class BareUnit(msgspec.Struct, frozen=True, kw_only=True):
     fields: dict[str, Any]
 
 
+class UnitFields(msgspec.Struct, frozen=True, kw_only=True):
+    """What was declared of a unit beside its files: its fields by name, as they are recorded."""
+
+    content_id: bytes
+    type: str
+    fields: dict[str, Any]
+
+
 class BareChange(msgspec.Struct, frozen=True, kw_only=True):
     """A unit without artifacts that only the later of two versions has (`added`), or only the
     earlier (`removed`).
