@@ -170,7 +170,7 @@ class BareChange(msgspec.Struct, frozen=True, kw_only=True):
 
 class LeftOut(msgspec.Struct, kw_only=True, frozen=True):
     """An artifact whose download failed in a sync that went on: its unit was skipped, or is
-    deferred until somebody asks for it.
+    deferred until it is asked for.
 
     `url` is the first of its sources, redacted; `reason` is the failure's text.
     """
