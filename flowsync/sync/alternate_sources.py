@@ -63,9 +63,11 @@ async def add_alternate_source(
     what it lists is known after its first refresh.
 
     The name of `remote` does not count: the remote of a source is its own. A higher priority is
-    tried first. `paths` are those below the URL that are read; without any, all of it is. Raise
-    `DeclarationError` for a name that cannot be one, a path given twice, or a source that is of
-    another kind already.
+    tried first. `paths` are those below the URL that are read; without any, all of it is. A source
+    whose content a program syncs by itself is recorded by `Engine.add_alternate_source`.
+
+    Raise `DeclarationError` for a name that cannot be one, a path given twice, or a source that is
+    of another kind already.
     """
     # The colon would make the hidden names of two sources begin alike.
     if not name or ":" in name:
