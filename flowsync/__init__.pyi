@@ -1,4 +1,5 @@
-# The public names, a line each: the only list of them. `__init__.py` reads it at run time; lines keep this form.
+# The public names: the only list of them. `__init__.py` reads it at run time, so each name keeps
+# the form `from HOME import NAME as NAME`.
 
 from flowsync import configuration as configuration
 from flowsync import errors as errors

@@ -47,13 +47,13 @@ class StageEndedEarlyError(PipelineError):
 
 
 class StageAbortedError(PipelineError):
-    """A stage, or a task of one, ended neither by returning nor with an error: a cancellation that
-    nobody had asked for came out of it, or an exception that is none, such as `GeneratorExit`.
+    """A stage, or a task of one, ended neither by returning nor with an error: with a cancellation
+    that was not asked for, or with something that is no `Exception`, such as `GeneratorExit`.
     """
 
 
 class ItemDroppedError(PipelineError):
-    """Someone awaits an item that no stage will ever resolve."""
+    """An item is awaited that no stage will ever resolve."""
 
 
 class PipelineStalledError(PipelineError):
@@ -185,9 +185,7 @@ class RunNotFoundError(CatalogError, LookupError):
 
 
 class RepositoryBusyError(CatalogError):
-    """Somebody else makes or deletes a version of the repository and the caller chose not
-    to wait.
-    """
+    """A version of the repository is being made or deleted, and the caller chose not to wait."""
 
 
 class ImmutableVersionError(CatalogError):

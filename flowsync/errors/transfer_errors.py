@@ -76,9 +76,8 @@ class BrokenBodyError(TransferError):
 
 
 class RefusedAnswerError(BrokenBodyError):
-    """The answer is complete and cannot be taken as the body: it is encoded as nobody asked, or a
-    part of the body where the whole was asked for, or its head is too long. Another try would bring
-    the same.
+    """The answer is complete and cannot be taken as the body: its encoding was not asked for, or it
+    is a part where the whole was asked for, or its head is too long. Another try brings the same.
     """
 
 

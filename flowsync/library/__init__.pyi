@@ -1,4 +1,5 @@
-# The public names, a line each: the only list of them. `__init__.py` reads it at run time; lines keep this form.
+# The public names: the only list of them. `__init__.py` reads it at run time, so each name keeps
+# the form `from HOME import NAME as NAME`.
 
 from flowsync.library.overview import Status as Status
 from flowsync.library.overview import status as status
@@ -10,6 +11,7 @@ from flowsync.library.version_contents import bare_units as bare_units
 from flowsync.library.version_contents import difference as difference
 from flowsync.library.version_contents import entries as entries
 from flowsync.library.version_contents import explain as explain
+from flowsync.library.version_contents import unit_fields as unit_fields
 from flowsync.library.version_history import delete_version as delete_version
 from flowsync.library.version_history import ensure_repository as ensure_repository
 from flowsync.library.version_history import latest_versions as latest_versions
@@ -34,6 +36,7 @@ from flowsync.model.repository import Change as Change
 from flowsync.model.repository import LeftOut as LeftOut
 from flowsync.model.repository import Repository as Repository
 from flowsync.model.repository import RepositoryVersion as RepositoryVersion
+from flowsync.model.repository import UnitFields as UnitFields
 from flowsync.model.repository import VersionEntry as VersionEntry
 from flowsync.model.run_record import Run as Run
 from flowsync.model.run_record import RunSource as RunSource

@@ -1,4 +1,4 @@
-"""The records of syncs: who made them, how far they came, how they ended, and what they left out."""
+"""The records of syncs: how far each came, how it ended, and what it left out."""
 
 from collections.abc import AsyncGenerator
 

@@ -6,13 +6,13 @@ with the version; an empty batch never comes. Close an iterator that is left ear
 with its first batch, but `EngineClosedError` at once, when the engine is not open.
 """
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 
 from flowsync.catalog.queries import explain as explaining
 from flowsync.engine.engine import Engine
 from flowsync.engine.operations import ends_with_engine
 from flowsync.model.explanation import Explanation
-from flowsync.model.repository import BareChange, BareUnit, Change, VersionEntry
+from flowsync.model.repository import BareChange, BareUnit, Change, UnitFields, VersionEntry
 
 
 def entries(
@@ -35,6 +35,14 @@ def bare_units(
     """
     engine.operations.expect_open()
     return engine.catalog.repositories.bare_units(name, number)
+
+
+@ends_with_engine
+async def unit_fields(engine: Engine, content_ids: Sequence[bytes]) -> list[UnitFields]:
+    """Return type and fields of units, such as those of a batch of entries, in the order of their
+    ids; units that are not known are left out. One query. Raise `EngineClosedError`.
+    """
+    return await engine.catalog.repositories.unit_fields(content_ids)
 
 
 def difference(

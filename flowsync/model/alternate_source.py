@@ -7,6 +7,11 @@ import msgspec
 from flowsync.model.repository import HIDDEN
 
 
+def remote_name(name: str, kind: str) -> str:
+    """Return the name of the remote that a source of that name and kind has for itself."""
+    return f"{HIDDEN}{kind}:{name}"
+
+
 class AlternateSource(msgspec.Struct, frozen=True, kw_only=True):
     """A remote to ask first, higher priority earlier; `url` is where it is, as it was recorded.
 
@@ -25,9 +30,8 @@ class AlternateSource(msgspec.Struct, frozen=True, kw_only=True):
         """The kind of upstream of a source that flowsync refreshes; `None` for one that a program
         keeps up by itself.
         """
-        kind, separator, name = self.remote_name.removeprefix(HIDDEN).partition(":")
-        own = separator and name == self.name and self.remote_name.startswith(HIDDEN)
-        return kind if own else None
+        kind = self.remote_name.removeprefix(HIDDEN).partition(":")[0]
+        return kind if self.remote_name == remote_name(self.name, kind) else None
 
 
 class RefreshedPath(msgspec.Struct, frozen=True, kw_only=True):

@@ -69,7 +69,7 @@ class Remote(msgspec.Struct, kw_only=True, eq=False):
 
     Credentials are user and password (basic) or a `token` (bearer). They and `headers` (repeated
     names are sent repeatedly; a User-Agent is appended to flowsync's own) go to the host of `url`
-    and to nobody else, wherever redirects lead or upstream's metadata points. Certificates and keys
+    and to no other, wherever redirects lead or upstream's metadata points. Certificates and keys
     are PEM text or paths of PEM files; an own CA is trusted besides the system's. `trust_env` takes
     proxies from the environment. Credentials never reach the catalog, a log, an event, an error or
     `repr`.

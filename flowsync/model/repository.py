@@ -156,6 +156,14 @@ class BareUnit(msgspec.Struct, frozen=True, kw_only=True):
     fields: dict[str, Any]
 
 
+class UnitFields(msgspec.Struct, frozen=True, kw_only=True):
+    """What was declared of a unit beside its files: its fields by name, as they are recorded."""
+
+    content_id: bytes
+    type: str
+    fields: dict[str, Any]
+
+
 class BareChange(msgspec.Struct, frozen=True, kw_only=True):
     """A unit without artifacts that only the later of two versions has (`added`), or only the
     earlier (`removed`).
@@ -167,7 +175,7 @@ class BareChange(msgspec.Struct, frozen=True, kw_only=True):
 
 class LeftOut(msgspec.Struct, kw_only=True, frozen=True):
     """An artifact whose download failed in a sync that went on: its unit was skipped, or is
-    deferred until somebody asks for it.
+    deferred until it is asked for.
 
     `url` is the first of its sources, redacted; `reason` is the failure's text.
     """

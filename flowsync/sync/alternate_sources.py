@@ -4,8 +4,8 @@ upstream, refreshed, removed with all that is theirs.
 1. A refresh reads metadata only: an on-demand mirror sync of each path into a hidden repository, of
    which one version is kept. A path that cannot be read leaves what is known of it as it was, and
    does not keep the others from being read.
-2. The remote of such a source is its own and belongs to nobody else. So what upstream lists no
-   longer can be forgotten at the end of a refresh, and the whole remote with the source.
+2. The remote of such a source belongs to no other. So what upstream lists no longer can be
+   forgotten at the end of a refresh, and the whole remote with the source.
 3. Hidden names begin with `acs:`. What begins so belongs to this module.
 
 Decided: the kind of the upstream is part of the remote's name (`acs:file:dvd`), instead of a column
@@ -24,17 +24,12 @@ import msgspec
 from flowsync.engine.engine import Engine
 from flowsync.engine.operations import ends_with_engine
 from flowsync.errors import AlternateSourceNotFoundError, DeclarationError, FlowsyncError
-from flowsync.model.alternate_source import AlternateSource, RefreshedPath
+from flowsync.model.alternate_source import AlternateSource, RefreshedPath, remote_name
 from flowsync.model.remote import Remote
 from flowsync.model.repository import HIDDEN, Repository
 from flowsync.model.text import problem_with_text
 from flowsync.pipeline.stage import Stage
 from flowsync.sync.declarative_version import DeclarativeVersion
-
-
-def remote_name(name: str, kind: str) -> str:
-    """Return the name of the remote that a source of that name and kind has for itself."""
-    return f"{HIDDEN}{kind}:{name}"
 
 
 def path_url(url: str, path: str) -> str:
@@ -68,9 +63,11 @@ async def add_alternate_source(
     what it lists is known after its first refresh.
 
     The name of `remote` does not count: the remote of a source is its own. A higher priority is
-    tried first. `paths` are those below the URL that are read; without any, all of it is. Raise
-    `DeclarationError` for a name that cannot be one, a path given twice, or a source that is of
-    another kind already.
+    tried first. `paths` are those below the URL that are read; without any, all of it is. A source
+    whose content a program syncs by itself is recorded by `Engine.add_alternate_source`.
+
+    Raise `DeclarationError` for a name that cannot be one, a path given twice, or a source that is
+    of another kind already.
     """
     # The colon would make the hidden names of two sources begin alike.
     if not name or ":" in name:

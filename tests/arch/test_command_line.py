@@ -3,8 +3,8 @@ import ast
 from tests.arch.tree import modules
 
 INSIDE = {"catalog", "embedded", "fetcher", "hasher"}
-"""What an engine has for the floors below the public ones. It has `store` too; that is also the name
-of a folder.
+"""What an engine has for the floors below the public ones. It has `store` too, which is also the
+name of a folder.
 """
 
 

@@ -82,6 +82,7 @@ from flowsync.library import (
     RefreshedPath,
     Run,
     Status,
+    UnitFields,
     VerifyReport,
 )
 from flowsync.stages import LeaveOut, RunContext
@@ -210,6 +211,8 @@ async def read(engine: Engine, name: str) -> None:
         async for entries in batches:
             assert_type(entries, list[VersionEntry])
             assert_type(entries[0].size, int | None)
+            ids = [entry.content_id for entry in entries]
+            assert_type(await library.unit_fields(engine, ids), list[UnitFields])
     async with aclosing(library.bare_units(engine, name)) as units:
         async for bare in units:
             assert_type(bare, list[BareUnit])

@@ -36,6 +36,10 @@ JOIN content c ON c.id = m.content_id
 WHERE (SELECT true FROM content_artifact l WHERE l.content_id = m.content_id LIMIT 1) IS NULL
 ORDER BY c.type, c.id;
 
+-- name: unit_fields
+-- Give type and fields of the units that are known, in the order of their ids.
+SELECT id, type, fields::text FROM content WHERE id = ANY (%(ids)s::bytea[]) ORDER BY id;
+
 -- name: version_bare_difference
 -- Give the units without artifacts in which two versions differ, by type and id: whether the later one has it, and the unit.
 SELECT d.is_added, c.id, c.type, c.fields::text

@@ -20,7 +20,14 @@ from flowsync.catalog.postgres.cursors import server_cursor
 from flowsync.catalog.postgres.database import Database
 from flowsync.catalog.postgres.glob import regular_expression
 from flowsync.catalog.versions.lookup import find_version
-from flowsync.model.repository import BareChange, BareUnit, Change, ChangeKind, VersionEntry
+from flowsync.model.repository import (
+    BareChange,
+    BareUnit,
+    Change,
+    ChangeKind,
+    UnitFields,
+    VersionEntry,
+)
 
 BATCH_SIZE: Final = 2000
 """Ids or entries a batch, unless the caller says otherwise."""
@@ -62,6 +69,15 @@ async def bare_units(
     async with _cursor(database, "version_bare_units", params, name, version.number) as cursor:
         while rows := await cursor.fetchmany(BATCH_SIZE):
             yield [_bare_unit(*row) for row in rows]
+
+
+async def unit_fields(database: Database, content_ids: Sequence[bytes]) -> list[UnitFields]:
+    """Return type and fields of those of the units that are known, in the order of their ids."""
+    rows = await database.fetch("unit_fields", {"ids": list(content_ids)})
+    return [
+        UnitFields(content_id=content_id, type=type_name, fields=msgspec.json.decode(fields))
+        for content_id, type_name, fields in rows
+    ]
 
 
 async def bare_difference(

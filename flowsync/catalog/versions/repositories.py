@@ -11,7 +11,7 @@
 5. What may be large comes in batches (`version_content.py`).
 """
 
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
@@ -35,6 +35,7 @@ from flowsync.model.repository import (
     Change,
     Repository,
     RepositoryVersion,
+    UnitFields,
     VersionEntry,
 )
 
@@ -111,6 +112,12 @@ class Repositories:
         `entries` lacks, by type and id, in batches.
         """
         return version_content.bare_units(self._database, name, number)
+
+    async def unit_fields(self, content_ids: Sequence[bytes]) -> list[UnitFields]:
+        """Return type and fields of those of the units that are known, in the order of their ids.
+        One query.
+        """
+        return await version_content.unit_fields(self._database, content_ids)
 
     def bare_difference(
         self, name: str, before: int, after: int

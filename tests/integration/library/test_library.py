@@ -117,6 +117,22 @@ async def test_contents_and_differences_of_versions(engine: Engine) -> None:
         await collected(library.entries(engine, "files", 9))
 
 
+@pytest.mark.usefixtures("two_versions")
+async def test_the_fields_of_a_batch_of_entries_are_one_query(engine: Engine) -> None:
+    entries = await collected(library.entries(engine, "files"))
+    ids = [entry.content_id for entry in entries]
+    before = engine.catalog.database.round_trips
+
+    found = await library.unit_fields(engine, [*ids, b"of no unit that there is"])
+
+    assert engine.catalog.database.round_trips - before == 1
+    assert {unit.content_id: unit.fields["relative_path"] for unit in found} == {
+        entry.content_id: entry.relative_path for entry in entries
+    }
+    assert {unit.type for unit in found} == {"file"}
+    assert await library.unit_fields(engine, []) == []
+
+
 async def test_units_without_files_have_their_fields(engine: Engine) -> None:
     repository = Repository(name="notes")
     for texts in (["x"], ["x", "y"]):

@@ -17,10 +17,10 @@ from flowsync import (
     Stage,
 )
 from flowsync.errors import AlternateSourceNotFoundError, RepositoryNotFoundError
-from flowsync.model.alternate_source import RefreshedPath
+from flowsync.model.alternate_source import RefreshedPath, remote_name
 from flowsync.sources.file import FileFirstStage
 from flowsync.sync import alternate_sources
-from flowsync.sync.alternate_sources import path_url, remote_name
+from flowsync.sync.alternate_sources import path_url
 from tests.integration.sync.conftest import Publish, Sync, paths
 from tests.system.publishing import manifest_of
 from tests.system.publishing import publish as publish_below
