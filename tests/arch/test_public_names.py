@@ -111,3 +111,10 @@ def test_every_error_that_a_public_docstring_names_is_exported() -> None:
 
 def test_what_a_plugin_asks_a_fetcher_for_is_public() -> None:
     assert flowsync.FetchRequest.__module__ == "flowsync.model.fetch"
+
+
+def test_the_store_for_tests_needs_no_pytest() -> None:
+    loaded = loaded_by("flowsync.testing.memory_store")
+
+    assert "blake3" in loaded
+    assert "pytest" not in loaded
