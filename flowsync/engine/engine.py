@@ -68,8 +68,8 @@ class Engine:
     """The resources of one process: catalog, blob store, connections, hash workers, limits.
 
     `home` is the folder of the store and, without `database_url`, of the embedded PostgreSQL.
-    `store` is another blob store in the place of that folder: an open one, which its opener
-    closes after the engine.
+    `store` is another blob store in the place of that folder: an open one, which the engine does
+    not close.
     `hash_workers` is the number of hashing processes (default: one a core). `workers` is the number
     of processes that download and verify; 0 does that in this one. `allowed_roots` are the folders
     that `file://` URLs may lead into; `None` allows all that the process may read.
