@@ -10,9 +10,9 @@ from collections.abc import Awaitable, Callable, Sequence
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
+from flowsync.errors import DeclarationError
 from flowsync.model.artifact import Artifact, StagedArtifact, StoredArtifact
 from flowsync.model.content import Content, key_id
-from flowsync.model.errors import DeclarationError
 from flowsync.model.identity import unit_id
 from flowsync.model.relative_path import problem_with_path, shown_path
 from flowsync.model.remote import Remote

@@ -22,7 +22,7 @@ from typing import Final, Protocol
 
 from blake3 import blake3
 
-from flowsync.model.errors import DeclarationError, DigestMismatchError, MissingDigestError
+from flowsync.errors import DeclarationError, DigestMismatchError, MissingDigestError
 
 BUFFER_SIZE: Final = 256 * 1024
 """Bytes read and hashed at a time."""

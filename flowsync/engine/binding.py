@@ -22,7 +22,7 @@ import msgspec
 
 from flowsync.catalog.catalog import Catalog
 from flowsync.catalog.postgres.catalog_identity import StoreBinding
-from flowsync.model.errors import StoreMismatchError
+from flowsync.errors import StoreMismatchError
 from flowsync.store.port import BlobStore
 
 

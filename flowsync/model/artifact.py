@@ -14,8 +14,8 @@ from typing import BinaryIO, Final
 
 import msgspec
 
+from flowsync.errors import BlobMissingError, DeclarationError, StoreError
 from flowsync.model.digest import HEX_LENGTHS, check_hex
-from flowsync.model.errors import BlobMissingError, DeclarationError, StoreError
 
 _digests: Final = attrgetter(*HEX_LENGTHS)
 

@@ -29,7 +29,7 @@ from flowsync.catalog.queries.served_paths import (
     ServedVersion,
 )
 from flowsync.engine.engine import Engine
-from flowsync.model.errors import (
+from flowsync.errors import (
     CatalogError,
     CatalogUnavailableError,
     FlowsyncError,

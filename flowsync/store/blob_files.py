@@ -14,7 +14,7 @@ from typing import BinaryIO, Final, TypeVar
 
 from blake3 import blake3
 
-from flowsync.model.errors import BlobDamagedError, BlobMissingError
+from flowsync.errors import BlobDamagedError, BlobMissingError
 from flowsync.runtime.task_groups import task_group
 from flowsync.runtime.threads import in_thread, opened_in_thread
 from flowsync.store.failures import store_errors

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from flowsync.engine.engine import Engine
 from flowsync.engine.operations import ends_with_engine
-from flowsync.model.errors import ExportError
+from flowsync.errors import ExportError
 from flowsync.model.repository import RepositoryVersion, VersionEntry
 from flowsync.store.export.folder_export import Entry, ExportReport, export_tree
 

@@ -14,8 +14,8 @@ from uuid import uuid4
 
 import pytest
 
+from flowsync.errors import BlobMissingError, StoreError
 from flowsync.model.artifact import StagedArtifact
-from flowsync.model.errors import BlobMissingError, StoreError
 from flowsync.store import BlobStore, StoreUsage
 from flowsync.store.blob_files import bring, has_local_files
 from flowsync.store.port import LARGEST_CHUNK

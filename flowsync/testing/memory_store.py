@@ -18,8 +18,8 @@ from uuid import UUID
 import msgspec
 from blake3 import blake3
 
+from flowsync.errors import BlobMissingError, StoreError
 from flowsync.model.artifact import StagedArtifact
-from flowsync.model.errors import BlobMissingError, StoreError
 from flowsync.runtime.threads import in_thread
 from flowsync.store.failures import store_errors
 from flowsync.store.port import LARGEST_CHUNK, BlobReader, BlobState, StoreUsage

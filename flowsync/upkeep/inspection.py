@@ -25,7 +25,7 @@ import msgspec
 from flowsync.catalog.upkeep.verification import Stored
 from flowsync.digest.pool import Hasher
 from flowsync.engine.engine import Engine
-from flowsync.model.errors import HashingError, StoreError
+from flowsync.errors import HashingError, StoreError
 from flowsync.model.upkeep import Kind
 from flowsync.pipeline.progress import Meter
 from flowsync.runtime.task_groups import task_group

@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import flowsync
-from flowsync.model import errors, transfer_errors
+from flowsync import errors
 from tests.arch.tree import ROOT
 
 TOP = ast.parse((ROOT / "flowsync/__init__.py").read_text())

@@ -20,9 +20,9 @@ from msgspec.structs import replace
 
 from flowsync.catalog.postgres.columns import digest_columns
 from flowsync.catalog.postgres.database import Database
+from flowsync.errors import CatalogError
 from flowsync.model.artifact import Artifact, StagedArtifact, StoredArtifact
 from flowsync.model.digest import HEX_LENGTHS
-from flowsync.model.errors import CatalogError
 
 _ALGORITHMS: Final = tuple(HEX_LENGTHS)
 """The digests in the order of the statements' columns."""

@@ -5,7 +5,7 @@ from the store.
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack
 
-from flowsync.model.errors import BlobMissingError, StoreError
+from flowsync.errors import BlobMissingError, StoreError
 from flowsync.runtime.threads import opened_in_thread
 from flowsync.serve.files.reading import SMALL, open_part
 from flowsync.serve.files.sending import UnreadableFileError

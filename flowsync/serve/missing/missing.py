@@ -30,8 +30,7 @@ from flowsync.catalog.queries.served_paths import ServedFile, ServingSource, own
 from flowsync.digest.hashing import verify
 from flowsync.download.transfer.spool import fresh_path
 from flowsync.engine.engine import Engine
-from flowsync.model.artifact import Artifact, StagedArtifact, StoredArtifact, staged_artifact
-from flowsync.model.errors import (
+from flowsync.errors import (
     CatalogError,
     DeclarationError,
     FlowsyncError,
@@ -39,10 +38,10 @@ from flowsync.model.errors import (
     SettingsError,
     SizeMismatchError,
     StoreError,
+    TransferError,
 )
-from flowsync.model.fetch import FetchRequest
-from flowsync.model.remote import COOL_DOWN, Remote
-from flowsync.model.transfer_errors import TransferError
+from flowsync.model.artifact import Artifact, StagedArtifact, StoredArtifact, staged_artifact
+from flowsync.model.remote import COOL_DOWN, FetchRequest, Remote
 from flowsync.model.url import redact
 from flowsync.runtime.task_groups import task_group
 from flowsync.runtime.threads import in_thread

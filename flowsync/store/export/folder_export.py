@@ -23,7 +23,7 @@ from typing import BinaryIO, Final
 
 import msgspec
 
-from flowsync.model.errors import BlobMissingError, ExportError, StoreError
+from flowsync.errors import BlobMissingError, ExportError, StoreError
 from flowsync.runtime.threads import in_thread
 from flowsync.store.blob_files import copy_blob, for_each, has_local_files
 from flowsync.store.export.tree import (

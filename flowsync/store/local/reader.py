@@ -6,7 +6,7 @@ import stat
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 
-from flowsync.model.errors import BlobMissingError, StoreError
+from flowsync.errors import BlobMissingError, StoreError
 from flowsync.runtime.threads import in_thread, opened_in_thread
 from flowsync.store.failures import store_errors
 from flowsync.store.port import LARGEST_CHUNK, BlobReader

@@ -15,8 +15,8 @@ from types import TracebackType
 from typing import Self
 from uuid import UUID
 
+from flowsync.errors import StoreError, StoreUnwritableError
 from flowsync.model.artifact import StagedArtifact
-from flowsync.model.errors import StoreError, StoreUnwritableError
 from flowsync.runtime.threads import in_thread
 from flowsync.store.durability import make_folder
 from flowsync.store.failures import store_errors

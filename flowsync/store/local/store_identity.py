@@ -6,7 +6,7 @@ import os
 import tempfile
 from uuid import UUID
 
-from flowsync.model.errors import StoreError
+from flowsync.errors import StoreError
 from flowsync.store.durability import flush
 from flowsync.store.failures import store_errors
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import blake3
 import pytest
 
-from flowsync import Engine, StoreError
+from flowsync import Engine
+from flowsync.errors import StoreError
 from flowsync.serve.app import ContentServer
 from flowsync.store import BlobReader
 from flowsync.testing.bodies import read

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from flowsync.model.errors import BlobMissingError, ExportError
+from flowsync.errors import BlobMissingError, ExportError
 from flowsync.store import ExportReport, LocalBlobStore, export_tree
 from flowsync.store.blob_files import has_local_files
 from flowsync.testing.bodies import in_memory, name_of

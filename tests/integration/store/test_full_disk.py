@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from flowsync.errors import StoreError, StoreFullError, StoreUnwritableError
 from flowsync.model.artifact import StagedArtifact
-from flowsync.model.errors import StoreError, StoreFullError, StoreUnwritableError
 from flowsync.store import LocalBlobStore, StoreUsage, kernel
 from flowsync.store.durability import trusts_syncfs
 from flowsync.testing.bodies import HELLO, as_file, in_memory
@@ -19,7 +19,7 @@ from tests.mounts import mounted
 LIMITED = """
 import asyncio, resource, sys
 from pathlib import Path
-from flowsync.model.errors import StoreFullError
+from flowsync.errors import StoreFullError
 from flowsync.store import LocalBlobStore
 from flowsync.testing.blob_store_contract import in_memory
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from flowsync.model.errors import StoreError, StoreUnwritableError
+from flowsync.errors import StoreError, StoreUnwritableError
 from flowsync.store import BlobStore, LocalBlobStore, StoreUsage
 from flowsync.testing.blob_store_contract import BlobStoreContract
 from flowsync.testing.bodies import HELLO, HELLO_NAME, as_file, in_memory, name_of, read

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from flowsync.errors import StoreError, StoreFullError
 from flowsync.model.artifact import StagedArtifact
-from flowsync.model.errors import StoreError, StoreFullError
 from flowsync.store.local.batch_writer import LARGE, MOST_BYTES, START_AFTER, Scribe
 from flowsync.store.local.writer_process import WriteTarget
 from flowsync.testing.bodies import as_file, in_memory, name_of

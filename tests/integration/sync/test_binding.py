@@ -14,8 +14,8 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from flowsync.engine.engine import Engine
+from flowsync.errors import StoreError, StoreMismatchError
 from flowsync.model.artifact import StagedArtifact
-from flowsync.model.errors import StoreError, StoreMismatchError
 from flowsync.testing.bodies import in_memory
 from tests.postgres import temporary_database
 

@@ -20,20 +20,18 @@ import pytest
 from flowsync import (
     DeclarativeContent,
     DeclarativeVersion,
-    DuplicateContentError,
     Engine,
     Policy,
     Remote,
     Repository,
     RepositoryVersion,
-    RepositoryVersionError,
     Stage,
-    VersionKeptError,
     export_version,
     prune,
     reclaim,
     verify,
 )
+from flowsync.errors import DuplicateContentError, RepositoryVersionError, VersionKeptError
 from flowsync.model.repository import VersionEntry
 from flowsync.serve.app import ContentServer
 from tests.integration.serve.conftest import Client

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from flowsync import Engine, TransferError
+from flowsync import Engine
+from flowsync.errors import TransferError
 from flowsync.store.partials import LIFETIME
 from flowsync.testing.bodies import read
 from tests.integration.sync.conftest import Publish, Sync, paths

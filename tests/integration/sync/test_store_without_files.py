@@ -11,21 +11,19 @@ import pytest
 
 from flowsync import (
     Artifact,
-    BlobMissingError,
     DeclarationError,
     DeclarativeContent,
     DeclarativeVersion,
     Engine,
-    ExportError,
     Repository,
     Stage,
     StoredArtifact,
-    StoreMismatchError,
     export_version,
     prune,
     reclaim,
     verify,
 )
+from flowsync.errors import BlobMissingError, ExportError, StoreMismatchError
 from flowsync.store import StoreUsage
 from flowsync.testing.bodies import in_memory, read
 from flowsync.testing.memory_store import MemoryBlobStore

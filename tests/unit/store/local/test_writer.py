@@ -4,7 +4,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from flowsync.model.errors import StoreError
+from flowsync.errors import StoreError
 from flowsync.store.durability import barrier
 from flowsync.store.local.shelves import Shelves
 from flowsync.store.local.writer import Writer
