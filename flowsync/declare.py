@@ -208,7 +208,8 @@ class DeclarativeContent(Resolvable):
         content. Its stored artifacts can be opened then.
 
         Raise `ItemDroppedError` when the pipeline ends without either, the failure of its download
-        when the sync went on without the unit, and `StoreError` when stored bytes cannot be brought.
+        when the sync went on without the unit, and `StoreError` when stored bytes cannot be
+        brought.
         """
         if self.failure is not None:
             raise self.failure

@@ -71,8 +71,8 @@ class Engine:
     """The resources of one process: catalog, blob store, connections, hash workers, limits.
 
     `home` is the folder of the store and, without `database_url`, of the embedded PostgreSQL.
-    `store` is another blob store in the place of that folder: an open one, which its opener
-    closes after the engine.
+    `store` is another blob store in the place of that folder: an open one, which the engine does
+    not close.
     `hash_workers` is the number of hashing processes (default: one a core). `workers` is the number
     of processes that download and verify; 0 does that in this one. `executor` has them done
     elsewhere instead, by `executor.workers` workers; the engine does not close it. `allowed_roots` are the folders

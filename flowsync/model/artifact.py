@@ -118,9 +118,9 @@ class StoredArtifact(Artifact, frozen=True, kw_only=True, weakref=True):
         """Digests come from the catalog here; they are not checked again."""
 
     def open(self) -> BinaryIO:
-        """Open the stored bytes. Raise `BlobMissingError` when the store has lost them, `StoreError`
-        when they cannot be read, and `DeclarationError` when the store has no local files and
-        nothing awaited the content.
+        """Open the stored bytes. Raise `BlobMissingError` when the store has lost them,
+        `StoreError` when they cannot be read, and `DeclarationError` when the store has no local
+        files and nothing awaited the content.
         """
         doing = f"cannot open the stored bytes of artifact {self.id}, sha256 {self.sha256}"
         if self.file is None:

@@ -57,9 +57,9 @@ async def copy_blob(store: BlobStore, name: str, create: Callable[[], BinaryIO])
     """Write the blob into the file that `create` opens, in a thread, and close it; return its size
     in bytes.
 
-    Raise `BlobMissingError` before the file is made; `BlobDamagedError` when the bytes have another
-    digest and `StoreError` when they cannot be read, and `OSError` when they cannot be written: then
-    the file is worth nothing.
+    Raise `BlobMissingError` before the file is made. Raise `BlobDamagedError` when the bytes have
+    another digest, `StoreError` when they cannot be read, and `OSError` when they cannot be
+    written; the file is worth nothing then.
     """
     async with store.reading(name) as reader:
         copy = await opened_in_thread(_Copy, create, close=_Copy.close)
@@ -70,7 +70,8 @@ async def copy_blob(store: BlobStore, name: str, create: Callable[[], BinaryIO])
             await in_thread(copy.close)
     if copy.digest != name:
         raise BlobDamagedError(
-            f"blob {name} of {store.name} is damaged: its {copy.size} bytes have blake3 {copy.digest}"
+            f"blob {name} of {store.name} is damaged: "
+            f"its {copy.size} bytes have blake3 {copy.digest}"
         )
     return copy.size
 

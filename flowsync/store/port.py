@@ -50,8 +50,8 @@ class BlobState(msgspec.Struct, frozen=True):
 
 
 class BlobReader(msgspec.Struct, frozen=True):
-    """A blob that is being read: the size of the whole blob in bytes, as it is stored, and the bytes
-    that were asked for, in chunks of at most `LARGEST_CHUNK`.
+    """A blob that is being read: the size of the whole blob in bytes, as it is stored, and the
+    bytes that were asked for, in chunks of at most `LARGEST_CHUNK`.
 
     The bytes are as they are stored: their digest is the reader's to compare. The chunks raise
     `StoreError` when the blob cannot be read to the end.

@@ -216,7 +216,7 @@ class _Blob(msgspec.Struct, frozen=True):
 
 
 class _Door:
-    """Lets in any number of those who store, or one who removes, who waits for those inside only."""
+    """Lets in any number that store, or one that removes, which waits for those inside only."""
 
     def __init__(self) -> None:
         self._turnstile = asyncio.Lock()

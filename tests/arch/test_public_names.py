@@ -214,3 +214,10 @@ def test_a_name_that_has_left_the_top_is_still_found_there() -> None:
 
     assert [name for name in moved if not hasattr(flowsync, name)] == []
     assert not set(moved) & set(dir(flowsync))
+
+
+def test_the_store_for_tests_needs_no_pytest() -> None:
+    loaded = loaded_by("flowsync.testing.memory_store")
+
+    assert "blake3" in loaded
+    assert "pytest" not in loaded

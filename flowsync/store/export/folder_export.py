@@ -72,8 +72,8 @@ async def export_tree(
     or in a file named like it where an entry has that name.
 
     Raise `ExportError` when the folder holds anything else, when a path leads out of it or two
-    paths collide, when a blob cannot be read, and when the system refuses; `BlobMissingError` when a
-    blob is not there.
+    paths collide, when a blob cannot be read or is found damaged, and when the system refuses;
+    `BlobMissingError` when a blob is not there.
     """
     target = await in_thread(_target, str(folder))
     held = ExitStack()

@@ -7,6 +7,7 @@ import pytest
 
 from flowsync import Engine, Remote, verify
 from flowsync.errors import DigestMismatchError
+from flowsync.model.alternate_source import remote_name
 from flowsync.serve.app import ContentServer, ServerLimits
 from flowsync.sources.file import FileFirstStage
 from flowsync.sync import alternate_sources
@@ -24,7 +25,7 @@ ON_DEMAND = {"policy": "on_demand"}
 async def add_near(engine: Engine, upstream: Upstream) -> None:
     """Have an alternate source for all files."""
     publish_below(upstream, FILES, "/near")
-    name = alternate_sources.remote_name("near", "file")
+    name = remote_name("near", "file")
     near = Remote(name=name, url=upstream.url("/near/"), policy="on_demand", max_retries=0)
     await alternate_sources.add_alternate_source(engine, "near", "file", near, priority=0, paths=())
     await alternate_sources.refresh_alternate_source(engine, "near", FileFirstStage)
