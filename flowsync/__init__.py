@@ -8,6 +8,6 @@ neither the HTTP client nor the database driver.
 from flowsync.lazy_names import lazy_names
 
 # Programs that were written before these rooms were there go on.
-_MOVED = ("flowsync.errors", "flowsync.stages", "flowsync.library")
-
-__getattr__, __dir__, __all__ = lazy_names(__name__, __file__, moved=_MOVED)
+__getattr__, __dir__, __all__ = lazy_names(
+    __name__, __file__, moved=("flowsync.errors", "flowsync.stages", "flowsync.library")
+)
