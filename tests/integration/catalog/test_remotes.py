@@ -225,7 +225,7 @@ async def test_sources_without_a_link_are_told_by_ordinal(
 async def test_the_last_of_two_sources_with_one_key_counts(
     remotes: Remotes, database: Database
 ) -> None:
-    """Fact 3.8: sources are told apart by unit, path and remote."""
+    """Sources are told apart by unit, path and remote."""
     remote, other = await remote_id(remotes), await remote_id(remotes, "other")
 
     await remotes.save_sources(
@@ -375,7 +375,7 @@ async def test_alternate_sources_are_listed_in_the_order_they_are_tried(remotes:
 
 @pytest.mark.usefixtures("linked")
 async def test_alternates_are_found_by_any_allowed_digest(remotes: Remotes) -> None:
-    """Fact 3.2: all allowed digests are looked for."""
+    """All allowed digests are looked for."""
     remote = await remote_id(remotes)
     await remotes.add_alternate_source("near", remote)
     await remotes.save_sources(

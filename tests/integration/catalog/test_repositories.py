@@ -31,7 +31,6 @@ async def settings(database: Database) -> list[tuple[object, ...]]:
 async def test_repository_is_made_with_an_empty_version_0(
     repositories: Repositories, database: Database
 ) -> None:
-    """Fact 57."""
     await repositories.ensure(Repository(name="r"))
 
     (version,) = await repositories.versions("r")
@@ -110,8 +109,6 @@ async def test_what_does_not_exist_is_an_error(repositories: Repositories) -> No
 async def test_what_a_sync_saw_is_kept_with_the_number_it_came_to_until_another_one_tells(
     repositories: Repositories, shelf: Shelf
 ) -> None:
-    """Fact 99."""
-
     def seen(url: str, number: int) -> dict[str, object]:
         return {"url": url, "version": number}
 

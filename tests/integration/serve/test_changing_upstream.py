@@ -83,9 +83,7 @@ async def test_no_read_is_completed_with_wrong_bytes_while_upstream_changes(
     publish: Publish,
     file_sync: Sync,
 ) -> None:
-    """Facts 119 and 120, many times over. What is stored on demand is taken away again now and
-    then, so that it is fetched again.
-    """
+    """What is stored on demand is taken away now and then, so that it is fetched again."""
     dice = random.Random(8)
     wanted = files(dice)
     await file_sync(publish(wanted), remote={"policy": policy}).acreate()

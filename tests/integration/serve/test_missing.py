@@ -39,7 +39,7 @@ async def test_first_request_brings_and_stores_the_file(
     client: Client,
     server: ContentServer,
 ) -> None:
-    """Facts 81, 105, 106: streamed and stored by the first request, served locally by the next."""
+    """Streamed and stored by the first request, served locally by the next."""
     await file_sync(publish({"a": body, "b": b"other"}), remote=ON_DEMAND).acreate()
     assert await paths(engine) == {"a": False, "b": False}
 
@@ -63,7 +63,6 @@ async def test_what_is_streamed_is_never_stored(
     client: Client,
     server: ContentServer,
 ) -> None:
-    """Fact 106."""
     await file_sync(publish({"a": LARGE}), remote={"policy": "streamed"}).acreate()
 
     for _ in range(2):
@@ -78,7 +77,7 @@ async def test_what_is_streamed_is_never_stored(
 async def test_head_and_conditions_are_answered_without_fetching(
     upstream: Upstream, publish: Publish, file_sync: Sync, client: Client
 ) -> None:
-    """Better than fact 121: the catalog knows all that HEAD asks."""
+    """The catalog knows all that HEAD asks."""
     await file_sync(publish({"a": LARGE}), remote=ON_DEMAND).acreate()
 
     head = await client.get("/files/a", method="HEAD")
@@ -180,7 +179,7 @@ async def test_a_range_of_a_missing_file_is_exact_and_the_whole_is_stored(
     client: Client,
     server: ContentServer,
 ) -> None:
-    """Fact 107, and better: what is read in parts is stored too."""
+    """What is read in parts is stored too."""
     await file_sync(publish({"a": LARGE}), remote=ON_DEMAND).acreate()
 
     for _ in range(2):
@@ -217,7 +216,7 @@ async def test_no_client_completes_a_read_of_wrong_bytes(
     client: Client,
     server: ContentServer,
 ) -> None:
-    """Fact 119: broken off, nothing stored, and left alone for a while."""
+    """Broken off, nothing stored, and left alone for a while."""
     await file_sync(publish({"a": LARGE}), remote=ON_DEMAND).acreate()
     upstream.always("/a", Corrupt(at=at))
 
@@ -263,7 +262,7 @@ async def test_after_the_cool_down_a_source_is_asked_again(
 async def test_the_next_source_serves_when_the_first_cannot(
     engine: Engine, upstream: Upstream, publish: Publish, file_sync: Sync, client: Client
 ) -> None:
-    """Facts 118, 120: one has other bytes today, another has lost the file."""
+    """One has other bytes today, another has lost the file."""
     url = publish({"a": LARGE, "b": b"two"})
     await file_sync(url, remote={**ON_DEMAND, "name": "first"}).acreate()
     for path, body in (("/copy/a", LARGE), ("/copy/b", b"two")):
@@ -321,7 +320,7 @@ async def test_a_lost_or_truncated_blob_is_brought_back(
     client: Client,
     server: ContentServer,
 ) -> None:
-    """Fact 131: what is not here heals by the next request."""
+    """What is not here heals by the next request."""
     await file_sync(publish({"lost": LARGE, "short": LARGE[1:]})).acreate()
     for path in ("lost", "short"):
         found = await engine.catalog.serving.find("files", None, None, path)
@@ -348,7 +347,6 @@ async def test_bytes_that_are_here_under_another_path_are_not_fetched(
     client: Client,
     server: ContentServer,
 ) -> None:
-    """Fact 82."""
     await file_sync(publish({"a": LARGE, "b": LARGE}), remote=ON_DEMAND).acreate()
 
     assert (await client.get("/files/a")).body == LARGE
@@ -361,7 +359,6 @@ async def test_bytes_that_are_here_under_another_path_are_not_fetched(
 async def test_a_file_without_any_source_is_not_found(
     engine: Engine, publish: Publish, file_sync: Sync, client: Client
 ) -> None:
-    """Fact 117."""
     await file_sync(publish({"a": b"one"}), remote=ON_DEMAND).acreate()
     async with engine.catalog.database.connection() as connection:
         await connection.execute("DELETE FROM remote")
