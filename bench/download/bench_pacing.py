@@ -100,7 +100,8 @@ def main() -> None:
             shares = [_compare(name, make, count, seed) for seed in SEEDS]
             reached.append(mean(shares))
     print(
-        f"of {len(reached)} upstreams, {sum(part >= 0.895 for part in reached)} at 0.90 (rounded) or more, on average; the least {min(reached):.3f}"
+        f"of {len(reached)} upstreams, {sum(part >= 0.895 for part in reached)} at 0.90 "
+        f"(rounded) or more, on average; the least {min(reached):.3f}"
     )
     gain = makespan(largest_first=True) / makespan(largest_first=False)
     print(f"makespan with the largest first: {gain:.2f} of that in order")

@@ -110,5 +110,6 @@ def _leave_garbage(conninfo: str, mirror: Mirror) -> None:
 
 _PLANT: Final = """
 INSERT INTO artifact (blake3, sha256, size)
-SELECT sha256(text::bytea), sha256(text::bytea), 1 FROM (SELECT 'planted ' || number AS text FROM generate_series(1, %(count)s) AS number)
+SELECT sha256(text::bytea), sha256(text::bytea), 1
+FROM (SELECT 'planted ' || number AS text FROM generate_series(1, %(count)s) AS number)
 """

@@ -185,7 +185,8 @@ async def test_lost_connection_ends_the_version_and_the_next_one_cleans_up(
     # The server is shared with tests that run at the same time: only what holds a lock in this
     # test's database is ended.
     terminate = (
-        "SELECT pg_terminate_backend(l.pid, 10000) FROM pg_locks l JOIN pg_database d ON d.oid = l.database "
+        "SELECT pg_terminate_backend(l.pid, 10000) FROM pg_locks l JOIN pg_database d ON "
+        "d.oid = l.database "
         "WHERE l.locktype = 'advisory' AND d.datname = current_database()"
     )
 

@@ -191,7 +191,10 @@ async def test_source_is_recorded_with_urls_size_and_digests(
 
     assert await remotes.save_sources([declared, source(remote, "b")]) == []
 
-    columns = "relative_path, remote_id, urls, size, failed_at, priority, sha256, sha512, sha384, sha224, sha1, md5"
+    columns = (
+        "relative_path, remote_id, urls, size, failed_at, priority, sha256, sha512, sha384, "
+        "sha224, sha1, md5"
+    )
     assert await rows(database, columns) == [
         (
             "a", remote, ["http://one/a?x=1#y", "http://two/a"], 3, None, 0,
@@ -439,7 +442,8 @@ async def test_alternate_that_never_failed_is_preferred(
     await remotes.save_sources([source(remote, path, sha256=sha256) for path in ("a", "b")])
     async with database.connection() as connection:
         await connection.execute(
-            "UPDATE remote_artifact SET failed_at = now() - interval '1 year' WHERE relative_path = 'a'"
+            "UPDATE remote_artifact SET failed_at = now() - interval '1 year' WHERE "
+            "relative_path = 'a'"
         )
 
     [found] = await remotes.alternates([Artifact(sha256=sha256)], STRONG)

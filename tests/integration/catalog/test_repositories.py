@@ -23,7 +23,8 @@ EMPTY_ROOT = "be2a8de3dcf46c94ce85cdc8e07ac308f4d8a95490d956c38d780fd610db0813"
 async def settings(database: Database) -> list[tuple[object, ...]]:
     async with database.connection() as connection:
         cursor = await connection.execute(
-            "SELECT name, allowed_types, retain_versions, next_version FROM repository ORDER BY name"
+            "SELECT name, allowed_types, retain_versions, next_version FROM repository ORDER "
+            "BY name"
         )
         return await cursor.fetchall()
 

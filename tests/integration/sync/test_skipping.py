@@ -20,7 +20,8 @@ _STAND_STILL = 1
 _REMEMBERING_STANDS_STILL = f"""
     CREATE FUNCTION stand_still() RETURNS trigger LANGUAGE plpgsql AS
     $$ BEGIN PERFORM pg_advisory_xact_lock({_STAND_STILL}); RETURN NEW; END $$;
-    CREATE TRIGGER stand_still BEFORE UPDATE OF last_sync ON repository FOR EACH ROW EXECUTE FUNCTION stand_still();
+    CREATE TRIGGER stand_still BEFORE UPDATE OF last_sync ON repository
+        FOR EACH ROW EXECUTE FUNCTION stand_still();
 """
 
 

@@ -63,7 +63,8 @@ def test_a_file_in_the_working_directory_goes_before_one_in_the_home(folder: Pat
 def test_relative_paths_are_relative_to_the_file(folder: Path) -> None:
     configuration = read(
         folder,
-        'home = "kept"\nallowed_roots = ["up"]\n[repositories.a]\nsource = "file"\nurl = "https://h/"\n'
+        'home = "kept"\nallowed_roots = ["up"]\n[repositories.a]\nsource = "file"\nurl = '
+        '"https://h/"\n'
         'remote = { ca_cert = "ca.pem", client_cert = "/abs.pem", client_key = "-----BEGIN KEY" }',
     )
 
@@ -77,7 +78,8 @@ def test_relative_paths_are_relative_to_the_file(folder: Path) -> None:
 def test_a_plan_has_all_that_the_file_says(folder: Path) -> None:
     configuration = read(
         folder,
-        '[repositories.a]\nsource = "file"\nurl = "https://h/"\nmirror = true\npolicy = "streamed"\n'
+        '[repositories.a]\nsource = "file"\nurl = "https://h/"\nmirror = true\npolicy = '
+        '"streamed"\n'
         'on_error = "skip"\nmax_errors = 5\nmax_removal = 1\nallowed_types = ["file"]\n'
         'remote = { headers = [["X-Team", "env:TEAM"]], max_retries = 7 }',
         {"TEAM": "blue"},
