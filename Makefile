@@ -9,7 +9,7 @@
 unexport PYTHONDONTWRITEBYTECODE
 
 PYTHON := .venv/bin/python
-# Workers of a test run. Modules stay together (loadscope), so that what a module shares is made once.
+# Workers of a test run. Modules stay together (loadscope): what a module shares is made once.
 JOBS ?= 2
 PYTEST := -m pytest -n $(JOBS) --dist loadscope --max-worker-restart 0
 SLOWEST := --durations 15
@@ -74,7 +74,7 @@ lock: ## Pin what pyproject.toml allows today, with digests, in requirements-dev
 check-minimal: ## As root: run `make demo` and `make test` in a minimal Debian
 	@scripts/check_minimal.sh
 
-bench: setup ## Measure every room; with SCENARIO=first_small (or all) whole syncs beside curl and others
+bench: setup ## Measure every room, or with SCENARIO=first_small (or all) whole syncs
 ifdef SCENARIO
 	@$(PYTHON) -m bench.syncs.run $(filter-out all,$(SCENARIO)) $(ARGS)
 else
@@ -95,7 +95,7 @@ bench-plot: setup ## Draw curves of what was measured into .benchmarks/plots (in
 		$(PYTHON) -m pip install --quiet --only-binary :all: --group plot
 	@$(PYTHON) -m bench.plots
 
-soak: setup ## Random faults, kills and memory at size (numbers: Makefile), then tests with I/O again
+soak: setup ## Random faults, kills and memory at size, then tests with I/O ROUNDS=10 times
 	@FLOWSYNC_FAULTS=$(FAULTS) FLOWSYNC_LIVES=$(LIVES) FLOWSYNC_KILLS=$(KILLS) \
 		FLOWSYNC_READS=$(READS) FLOWSYNC_ANSWERS=$(ANSWERS) FLOWSYNC_UNITS=$(UNITS) \
 		FLOWSYNC_SEED=$$(date +%s) \

@@ -13,6 +13,6 @@ python=$(scripts/find_python.sh | head -n 1)
 "${python#* }" -m venv "$tools"
 "$tools/bin/python" -m pip install --quiet --upgrade pip
 "$tools/bin/python" -m pip install --quiet --only-binary :all: --group lock
-"$tools/bin/uv" pip compile --no-config --quiet --universal --python-version 3.11 --generate-hashes \
-    --no-annotate --all-extras --group dev --custom-compile-command "make lock" \
+"$tools/bin/uv" pip compile --no-config --quiet --universal --python-version 3.11 \
+    --generate-hashes --no-annotate --all-extras --group dev --custom-compile-command "make lock" \
     --output-file requirements-dev.txt pyproject.toml

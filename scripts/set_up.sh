@@ -2,12 +2,12 @@
 # Makes a virtual environment with flowsync, all its extras and its tools: set_up.sh FOLDER PYTHON
 #
 # 1. PYTHON is a line of find_python.sh, or `oldest` for the first of them.
-# 2. What is installed, and with which digests, says requirements-dev.txt; pip refuses anything else.
+# 2. requirements-dev.txt says what is installed, with digests; pip refuses anything else.
 #    LOCKED=no installs what pyproject.toml allows today instead.
 # 3. Quick when nothing changed: the stamp in the folder holds what the environment was made of (the
 #    Python, pyproject.toml, the lock, the place of the folder). Contents are compared, not times,
 #    because a checkout touches files.
-# 4. Only wheels are installed: nobody needs a compiler, and a missing wheel is found out in seconds.
+# 4. Only wheels are installed: no compiler is needed, and a missing wheel is found out in seconds.
 #    PIP_ONLY_BINARY=:none: allows builds.
 # 5. The status is 3 where the Python is too new for a dependency, which has no wheel for it yet.
 set -eu
@@ -26,11 +26,12 @@ program=${python#* }
 
 wanted="$PWD/$folder ${LOCKED-} $(cat pyproject.toml $lock | cksum)
 $python"
+ask_version="import platform; print(platform.python_version())"
 
-# Whether the environment was made here (its programs hold its path) by that version, and still runs.
+# Whether the environment was made here (its programs hold its path) by that version, and runs.
 usable() {
     grep -qsF "$PWD/$folder" "$folder/bin/activate" &&
-        [ "$("$folder/bin/python" -c "import platform; print(platform.python_version())")" = "$version" ]
+        [ "$("$folder/bin/python" -c "$ask_version")" = "$version" ]
 }
 
 pip() {
