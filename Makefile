@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo quick test test-others test-all coverage check formatted linted typed
-.PHONY: layered format lock check-minimal bench bench-counts bench-gate bench-plot soak clean
+.PHONY: layered format lock check-minimal bench bench-counts bench-gate soak clean
 
 # Tests and benches start hundreds of processes: none should compile everything anew, whatever the
 # shell says.
@@ -90,13 +90,8 @@ bench-counts: setup ## Count round trips, requests, bytes and encodings, which n
 bench-gate: setup ## Compare with BASE=HEAD~1, in turns, and fail on what became worse
 	@$(PYTHON) -m bench.gate $(BASE) $(ARGS)
 
-bench-plot: setup ## Draw curves of what was measured into .benchmarks/plots (installs matplotlib)
-	@$(PYTHON) -c "import matplotlib" 2>/dev/null || \
-		$(PYTHON) -m pip install --quiet --only-binary :all: --group plot
-	@$(PYTHON) -m bench.plots
-
 soak: setup ## Random faults, kills and memory at size, then tests with I/O ROUNDS=10 times
-	@FLOWSYNC_FAULTS=$(FAULTS) FLOWSYNC_LIVES=$(LIVES) FLOWSYNC_KILLS=$(KILLS) \
+	@FLOWSYNC_TEST_FRESH=1 FLOWSYNC_FAULTS=$(FAULTS) FLOWSYNC_LIVES=$(LIVES) FLOWSYNC_KILLS=$(KILLS) \
 		FLOWSYNC_READS=$(READS) FLOWSYNC_ANSWERS=$(ANSWERS) FLOWSYNC_UNITS=$(UNITS) \
 		FLOWSYNC_SEED=$$(date +%s) \
 		$(PYTHON) $(PYTEST) --timeout 0 -o faulthandler_timeout=0 -v \
@@ -106,7 +101,8 @@ soak: setup ## Random faults, kills and memory at size, then tests with I/O ROUN
 		tests/system/test_kills.py tests/system/test_memory.py $(ARGS)
 	@for round in $$(seq $(ROUNDS)); do \
 		echo "round $$round of $(ROUNDS)"; \
-		$(PYTHON) $(PYTEST) --quiet $(wildcard tests/integration tests/system) $(ARGS) || exit 1; \
+		FLOWSYNC_TEST_FRESH=1 $(PYTHON) $(PYTEST) --quiet \
+			$(wildcard tests/integration tests/system) $(ARGS) || exit 1; \
 	done
 
 clean: ## Remove what the other targets made, but not the environments
