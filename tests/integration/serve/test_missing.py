@@ -11,22 +11,13 @@ import pytest
 
 from flowsync import Engine
 from flowsync.serve.app import ContentServer, ServerLimits
-from tests.integration.serve.conftest import Client, read_reply
+from tests.integration.serve.conftest import ON_DEMAND, Client, read_reply, settled
 from tests.integration.sync.conftest import Publish, Sync, paths
 from tests.upstream.behaviours import Corrupt, Cut, Drip, Good, Hang, Hold, Status
 from tests.upstream.server import Upstream
 
 LARGE = bytes(range(256)) * 4096
 """1 MiB."""
-
-ON_DEMAND = {"policy": "on_demand"}
-
-
-async def settled(server: ContentServer) -> None:
-    """Wait until the server fetches nothing any more."""
-    # No event of the product's tells this: nobody but a test waits for it.
-    while server.metrics.running_fetches:  # noqa: ASYNC110
-        await asyncio.sleep(0.01)
 
 
 @pytest.mark.parametrize("body", [b"one", b"", LARGE], ids=["small", "empty", "large"])
