@@ -15,7 +15,7 @@ from tests.system.command import CommandLine, Done
 from tests.system.mass import publish_units
 from tests.upstream.server import Upstream
 
-_UNITS: Final = int(os.environ.get("FLOWSYNC_UNITS", "100000"))
+_UNITS: Final = int(os.environ.get("FLOWSYNC_UNITS", "20000"))
 _SOAKS: Final = _UNITS > 100_000
 _FEW: Final = 10_000
 """Units of the mirror to compare with: enough to fill the queues of every stage."""

@@ -16,7 +16,7 @@ from tests.integration.serve.conftest import Reply, read_reply
 from tests.integration.sync.conftest import Publish, Sync
 from tests.upstream.server import Upstream
 
-READS = int(os.environ.get("FLOWSYNC_READS", "10000"))
+READS = int(os.environ.get("FLOWSYNC_READS", "3000"))
 CLIENTS = 48
 SIZES = [0, 1, 900, 4096, 70_000, 300_000]
 CHANGE_EVERY = 100
