@@ -18,8 +18,7 @@ from bench.conftest import Sized
 from bench.download.server import running
 from flowsync.download.fetcher import open_fetcher
 from flowsync.download.transfer.spool import Spool
-from flowsync.model.fetch import FetchRequest
-from flowsync.model.remote import Remote
+from flowsync.model.remote import FetchRequest, Remote
 
 SMALL, LARGE = 4096, 64 * 1024 * 1024
 COUNTS = {SMALL: 3000, LARGE: 8}

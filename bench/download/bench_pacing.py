@@ -10,8 +10,7 @@ import uvloop
 
 from flowsync.download.pacing.host_limits import HostLimits
 from flowsync.download.transfer.attempt import Tally
-from flowsync.model.fetch import FetchRequest
-from flowsync.model.remote import Remote
+from flowsync.model.remote import FetchRequest, Remote
 
 SLOTS = 20_000
 

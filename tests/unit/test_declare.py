@@ -4,9 +4,9 @@ from typing import Any
 import pytest
 
 from flowsync.declare import DeclarativeArtifact, DeclarativeContent, Source
+from flowsync.errors import DeclarationError
 from flowsync.model.artifact import Artifact, StagedArtifact, StoredArtifact
 from flowsync.model.content import Content
-from flowsync.model.errors import DeclarationError
 from flowsync.model.remote import Remote
 from flowsync.pipeline.pipeline import create_pipeline
 from flowsync.pipeline.stage import EndStage, Stage

@@ -7,8 +7,8 @@ import pytest
 
 from flowsync.catalog.postgres.database import Database
 from flowsync.catalog.records.artifacts import Artifacts
+from flowsync.errors import CatalogError
 from flowsync.model.artifact import Artifact, StagedArtifact, StoredArtifact
-from flowsync.model.errors import CatalogError
 from tests.integration.catalog.rows import digest, staged
 from tests.integration.catalog.waiting import lock_waiters
 

@@ -5,12 +5,12 @@ import hashlib
 import pytest
 
 from flowsync.catalog.versions.repositories import Repositories
-from flowsync.model.artifact import Artifact
-from flowsync.model.errors import (
+from flowsync.errors import (
     DisallowedContentError,
     DuplicateContentError,
     RepositoryVersionError,
 )
+from flowsync.model.artifact import Artifact
 from flowsync.model.repository import Repository, RepositoryVersion
 from tests.integration.catalog.units import File, Package, Shelf
 

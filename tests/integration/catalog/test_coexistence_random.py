@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from flowsync.catalog.postgres.database import Database
 from flowsync.catalog.versions.repositories import Repositories
-from flowsync.model.errors import RepositoryVersionError
+from flowsync.errors import RepositoryVersionError
 from flowsync.model.repository import Repository
 from tests.integration.catalog.units import Package, Shelf
 

@@ -7,7 +7,7 @@ import pytest
 
 from flowsync.catalog.postgres.database import Database
 from flowsync.catalog.versions.repositories import Repositories
-from flowsync.model.errors import (
+from flowsync.errors import (
     RepositoryBusyError,
     RepositoryNotFoundError,
     VersionKeptError,

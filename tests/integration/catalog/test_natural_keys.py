@@ -8,8 +8,8 @@ from flowsync.catalog.postgres.database import Database
 from flowsync.catalog.postgres.schema import migrate, migrations
 from flowsync.catalog.records.contents import Contents, Link
 from flowsync.catalog.versions.repositories import Repositories
+from flowsync.errors import DuplicateContentError
 from flowsync.model.content import Content, key_id
-from flowsync.model.errors import DuplicateContentError
 from flowsync.model.repository import Repository
 
 R = Repository(name="r")

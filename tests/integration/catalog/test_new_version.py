@@ -9,7 +9,7 @@ import pytest
 from flowsync.catalog.postgres.database import Database
 from flowsync.catalog.versions.new_version import NewVersion
 from flowsync.catalog.versions.repositories import Repositories
-from flowsync.model.errors import ImmutableVersionError, NotContentError
+from flowsync.errors import ImmutableVersionError, NotContentError
 from flowsync.model.repository import Repository, RepositoryVersion
 from tests.integration.catalog.units import Package, Shelf
 

@@ -8,7 +8,7 @@ import pytest
 
 from flowsync.catalog.postgres.database import Database
 from flowsync.catalog.versions.repositories import Repositories
-from flowsync.model.errors import (
+from flowsync.errors import (
     CatalogUnavailableError,
     RepositoryBusyError,
     RepositoryNotFoundError,

@@ -10,7 +10,7 @@ import pytest
 from flowsync.catalog.postgres.database import Database
 from flowsync.catalog.postgres.schema import migrate, migrations
 from flowsync.catalog.postgres.sessions import Connection
-from flowsync.model.errors import CatalogError
+from flowsync.errors import CatalogError
 from tests.integration.catalog.waiting import lock_waiters
 
 # One remote and one repository with the id 1, and ten units with a path each.

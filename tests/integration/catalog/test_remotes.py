@@ -8,9 +8,9 @@ import pytest
 from flowsync.catalog.postgres.database import Database
 from flowsync.catalog.records.contents import Contents, Link
 from flowsync.catalog.records.remotes import Alternate, AlternateSource, RecordedSource, Remotes
+from flowsync.errors import CatalogError, DeclarationError
 from flowsync.model.artifact import Artifact
 from flowsync.model.content import key_id
-from flowsync.model.errors import CatalogError, DeclarationError
 from flowsync.model.remote import Remote
 from tests.integration.catalog.rows import Leaf, by_id, digest
 

@@ -11,8 +11,8 @@ from flowsync.catalog.postgres.schema import migrate, migrations
 from flowsync.catalog.versions.complete_version import BESIDE
 from flowsync.catalog.versions.repositories import Repositories
 from flowsync.catalog.versions.roots import AT_ONCE
+from flowsync.errors import RepositoryVersionError
 from flowsync.model.content_set import EMPTY_STATE, root_of, with_units
-from flowsync.model.errors import RepositoryVersionError
 from flowsync.model.repository import Repository
 from tests.integration.catalog.units import Package, Shelf
 from tests.postgres import temporary_database

@@ -9,7 +9,7 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from flowsync.catalog.postgres.database import Database
-from flowsync.model.errors import CatalogUnavailableError, UnfitDatabaseError
+from flowsync.errors import CatalogUnavailableError, UnfitDatabaseError
 
 ODD = {
     "DateStyle": "German",

@@ -10,7 +10,7 @@ import pytest
 
 from flowsync.catalog.postgres.database import Database
 from flowsync.catalog.postgres.sessions import Connection, Sessions
-from flowsync.model.errors import CatalogError
+from flowsync.errors import CatalogError
 
 
 async def test_session_is_lent_again_without_what_its_borrower_left_in_it(

@@ -10,8 +10,8 @@ from blake3 import blake3
 
 from flowsync.catalog.postgres.database import Database
 from flowsync.catalog.versions.repositories import Repositories
+from flowsync.errors import RepositoryNotFoundError, VersionNotFoundError
 from flowsync.model.artifact import Artifact
-from flowsync.model.errors import RepositoryNotFoundError, VersionNotFoundError
 from flowsync.model.repository import Change, Repository, VersionEntry
 from tests.integration.catalog.units import File, Package, Shelf
 

@@ -10,8 +10,7 @@ from random import Random
 
 import pytest
 
-from flowsync.model.errors import IntegrityError
-from flowsync.model.transfer_errors import TransferError
+from flowsync.errors import IntegrityError, TransferError
 from tests.integration.download.conftest import Client
 from tests.upstream.behaviours import (
     Behaviour,

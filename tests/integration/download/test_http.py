@@ -10,17 +10,17 @@ import pytest
 
 from flowsync.download.fetcher import open_fetcher
 from flowsync.download.retry import Backoff
-from flowsync.model.errors import SizeMismatchError
-from flowsync.model.fetch import Validators
-from flowsync.model.transfer_errors import (
+from flowsync.errors import (
     BrokenBodyError,
     OversizedBodyError,
+    SizeMismatchError,
     StatusError,
     TransferError,
     TransferTimeoutError,
     UnreachableError,
     UnsupportedUrlError,
 )
+from flowsync.model.fetch import Validators
 from tests.integration.download.conftest import Client
 from tests.upstream.behaviours import (
     Behaviour,

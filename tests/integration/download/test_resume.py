@@ -2,7 +2,7 @@
 
 import pytest
 
-from flowsync.model.transfer_errors import BrokenBodyError, StatusError
+from flowsync.errors import BrokenBodyError, StatusError
 from tests.integration.download.conftest import Client
 from tests.upstream.behaviours import (
     Behaviour,

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from flowsync.model.errors import DeclarationError
-from flowsync.model.transfer_errors import (
+from flowsync.errors import (
     CertificateError,
+    DeclarationError,
     StatusError,
     TransferError,
     UnreachableError,

@@ -12,7 +12,7 @@ import pytest
 
 from flowsync import DeclarativeContent, EndStage, MetadataError, Remote, Stage, create_pipeline
 from flowsync.download.fetcher import open_fetcher
-from flowsync.model.fetch import Fetcher
+from flowsync.model.remote import Fetcher
 from flowsync.pipeline.pipeline import Pipeline
 from flowsync.pipeline.progress import Progress
 from flowsync.sources.file import FileFirstStage

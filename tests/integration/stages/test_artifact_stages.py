@@ -6,16 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from flowsync import (
-    AllSourcesFailedError,
-    Artifact,
-    DeclarativeContent,
-    DigestMismatchError,
-    DigestPolicy,
-    Engine,
-    StoredArtifact,
-    UnsupportedDigestError,
-)
+from flowsync import Artifact, DeclarativeContent, DigestPolicy, Engine, StoredArtifact
+from flowsync.errors import AllSourcesFailedError, DigestMismatchError, UnsupportedDigestError
 from tests.integration.stages.conftest import declare, declare_artifact, remote, sync
 from tests.upstream.behaviours import Hold, Status
 from tests.upstream.server import Upstream

@@ -19,10 +19,9 @@ from flowsync import (
     RemoteArtifactSaver,
     Repository,
     Stage,
-    UnboundStageError,
-    UnsupportedDigestError,
     create_pipeline,
 )
+from flowsync.errors import UnboundStageError, UnsupportedDigestError
 from flowsync.model.content import key_id
 from flowsync.pipeline.stage import EndStage
 from tests.integration.stages.conftest import (

@@ -14,10 +14,9 @@ from flowsync import (
     NewVersion,
     Remote,
     Repository,
-    RepositoryNotFoundError,
     Stage,
 )
-from flowsync.model.errors import AlternateSourceNotFoundError
+from flowsync.errors import AlternateSourceNotFoundError, RepositoryNotFoundError
 from flowsync.sources.file import FileFirstStage
 from flowsync.sync import alternate_sources
 from flowsync.sync.alternate_sources import RefreshedPath, kind_of, path_url, remote_name

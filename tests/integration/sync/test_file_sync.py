@@ -4,12 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from flowsync import (
-    Engine,
-    MetadataError,
-    RepositoryVersionError,
-    SizeMismatchError,
-)
+from flowsync import Engine, MetadataError
+from flowsync.errors import RepositoryVersionError, SizeMismatchError
 from tests.integration.sync.conftest import Publish, Sync, paths
 from tests.upstream.server import Upstream
 

@@ -6,7 +6,8 @@ import time
 from datetime import timedelta
 from pathlib import Path
 
-from flowsync import Engine, PruneReport, Repository, prune
+from flowsync import Engine, Repository, prune
+from flowsync.library import PruneReport
 from flowsync.store.staging import staging_folder
 from tests.integration.catalog.units import staged
 from tests.integration.catalog.waiting import lock_waiters

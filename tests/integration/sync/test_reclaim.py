@@ -6,18 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from flowsync import (
-    Engine,
-    ReclaimReport,
-    Repository,
-    RepositoryNotFoundError,
-    VersionNotFoundError,
-    export_version,
-    prune,
-    reclaim,
-    verify,
-)
+from flowsync import Engine, Repository, export_version, prune, reclaim, verify
 from flowsync.catalog.records.contents import Link
+from flowsync.errors import RepositoryNotFoundError, VersionNotFoundError
+from flowsync.library import ReclaimReport
 from flowsync.model.content import key_id
 from flowsync.sources.file import FileContent
 from tests.integration.catalog.units import staged

@@ -6,7 +6,8 @@ import asyncio
 
 import pytest
 
-from flowsync import DigestMismatchError, Engine
+from flowsync import Engine
+from flowsync.errors import DigestMismatchError
 from tests.integration.catalog.waiting import lock_waiters
 from tests.integration.sync.conftest import Publish, Sync
 from tests.upstream.behaviours import Change

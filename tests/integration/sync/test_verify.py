@@ -9,17 +9,9 @@ from pathlib import Path
 import blake3
 import pytest
 
-from flowsync import (
-    Engine,
-    Event,
-    Remote,
-    RepositoryNotFoundError,
-    SyncProgressed,
-    VerifyReport,
-    export_version,
-    verify,
-)
-from flowsync.model.errors import BlobMissingError, SettingsError
+from flowsync import Engine, Event, Remote, SyncProgressed, export_version, verify
+from flowsync.errors import BlobMissingError, RepositoryNotFoundError, SettingsError
+from flowsync.library import VerifyReport
 from tests.integration.catalog.units import staged
 from tests.integration.sync import damage
 from tests.integration.sync.conftest import Publish, Sync

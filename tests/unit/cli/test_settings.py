@@ -6,7 +6,7 @@ import pytest
 from flowsync.cli.place import GlobalOptions
 from flowsync.cli.plans import plans
 from flowsync.cli.settings import Configuration, load
-from flowsync.model.errors import SettingsError
+from flowsync.errors import SettingsError
 
 README = Path(__file__).parents[3] / "README.md"
 

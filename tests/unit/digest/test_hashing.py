@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from flowsync.digest.hashing import complete, digest_bytes, digest_file, verify
+from flowsync.errors import DeclarationError, DigestMismatchError, MissingDigestError
 from flowsync.model.digest import HEX_LENGTHS
-from flowsync.model.errors import DeclarationError, DigestMismatchError, MissingDigestError
 
 ABC = {
     "sha256": "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",

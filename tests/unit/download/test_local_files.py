@@ -13,16 +13,16 @@ import pytest
 from flowsync.download.local_files import FileOrigin
 from flowsync.download.transfer.attempt import Tally
 from flowsync.download.transfer.spool import Spool
-from flowsync.model.errors import SizeMismatchError
-from flowsync.model.fetch import FetchRequest, Received, Validators
-from flowsync.model.remote import Remote
-from flowsync.model.transfer_errors import (
+from flowsync.errors import (
     BrokenBodyError,
     ForbiddenPathError,
     OversizedBodyError,
+    SizeMismatchError,
     UnreadableFileError,
     UnsupportedUrlError,
 )
+from flowsync.model.fetch import Received, Validators
+from flowsync.model.remote import FetchRequest, Remote
 
 
 async def fetch(

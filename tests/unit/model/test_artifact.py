@@ -3,8 +3,8 @@ from typing import Any
 
 import pytest
 
+from flowsync.errors import DeclarationError
 from flowsync.model.artifact import Artifact, StagedArtifact, StoredArtifact, staged_artifact
-from flowsync.model.errors import DeclarationError
 
 SHA256, SHA512, BLAKE3, MD5 = "a" * 64, "b" * 128, "c" * 64, "d" * 32
 

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flowsync.errors import DeclarationError
 from flowsync.model.content import (
     CONTENT_ID_SIZE,
     WHOLE_CONTENT,
@@ -19,7 +20,6 @@ from flowsync.model.content import (
     repo_key_id,
     type_name,
 )
-from flowsync.model.errors import DeclarationError
 
 REPOSITORY = Path(__file__).parents[3]
 

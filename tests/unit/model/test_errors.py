@@ -5,17 +5,15 @@ from collections.abc import Sequence
 
 import pytest
 
-from flowsync.model import errors, transfer_errors
-from flowsync.model.errors import (
+from flowsync import errors
+from flowsync.errors import (
+    AllSourcesFailedError,
     DeclarationError,
     DigestMismatchError,
     EmbeddedPostgresError,
     FlowsyncError,
     RepeatedStageError,
     SizeMismatchError,
-)
-from flowsync.model.transfer_errors import (
-    AllSourcesFailedError,
     StatusError,
     TransferError,
     TransferTimeoutError,

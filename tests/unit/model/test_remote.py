@@ -5,9 +5,9 @@ from typing import Any, Literal
 
 import pytest
 
-from flowsync.model.errors import DeclarationError
-from flowsync.model.fetch import Fetched, FetchRequest, Received, Sink, Validators
-from flowsync.model.remote import Remote
+from flowsync.errors import DeclarationError
+from flowsync.model.fetch import Fetched, Received, Sink, Validators
+from flowsync.model.remote import FetchRequest, Remote
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from flowsync.model.errors import PipelineError
+from flowsync.errors import PipelineError
 from flowsync.pipeline.batch import LARGEST_BATCH, BatchBuffer
 from tests.unit.pipeline.actors import Unit, turns
 

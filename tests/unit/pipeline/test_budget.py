@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flowsync.model.errors import PipelineError
+from flowsync.errors import PipelineError
 from flowsync.pipeline.budget import Budget, Lease
 from tests.unit.pipeline.actors import turns, until
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from flowsync.model.errors import ItemDroppedError, PipelineStalledError
+from flowsync.errors import ItemDroppedError, PipelineStalledError
 from flowsync.pipeline.pipeline import create_pipeline
 from flowsync.pipeline.stage import EndStage, Stage
 from tests.unit.pipeline.actors import (

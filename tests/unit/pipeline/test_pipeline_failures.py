@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from flowsync.model.errors import PipelineError, StageEndedEarlyError
+from flowsync.errors import PipelineError, StageEndedEarlyError
 from flowsync.pipeline.pipeline import create_pipeline
 from flowsync.pipeline.stage import EndStage, Stage
 from tests.unit.pipeline.actors import CleanUp, Fail, Feed, Pass, Unit, turns, until

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from flowsync.model.errors import ItemDroppedError
+from flowsync.errors import ItemDroppedError
 from flowsync.pipeline.resolution import Waiting
 from tests.unit.pipeline.actors import Unit, turns
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flowsync.model.errors import PipelineError, RepeatedStageError, UnboundStageError
+from flowsync.errors import PipelineError, RepeatedStageError, UnboundStageError
 from flowsync.pipeline.channel import Channel
 from flowsync.pipeline.pipeline import create_pipeline
 from flowsync.pipeline.progress import Progress

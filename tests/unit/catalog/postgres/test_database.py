@@ -5,7 +5,7 @@ import traceback
 import pytest
 
 from flowsync.catalog.postgres.database import Database
-from flowsync.model.errors import SettingsError
+from flowsync.errors import SettingsError
 
 
 @pytest.mark.parametrize(

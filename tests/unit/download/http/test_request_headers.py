@@ -5,8 +5,8 @@ from typing import Any
 from flowsync.download.http.redirects import Hop, follow, start
 from flowsync.download.http.request_headers import Greeting, compose
 from flowsync.download.transfer.attempt import Tally
-from flowsync.model.fetch import FetchRequest, Validators
-from flowsync.model.remote import Remote
+from flowsync.model.fetch import Validators
+from flowsync.model.remote import FetchRequest, Remote
 
 URL = "https://host/a"
 
