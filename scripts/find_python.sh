@@ -1,12 +1,18 @@
 #!/bin/sh
-# Prints the supported Pythons of this machine, oldest first, one line a minor version: "3.11.2 /usr/bin/python3.11".
+# Prints the supported Pythons of this machine, oldest first, one line a minor version: "3.11.2
+# /usr/bin/python3.11".
 #
-# 1. Looked at: python3.11 … python3.15 and python3 in every folder of PATH; then, where pyenv is on PATH, all that it keeps.
-# 2. A Python counts when it has really run. The name alone says little: pyenv's shims exist for versions that are not selected, and
-#    Debian's python3 cannot make environments until python3-venv is installed.
-# 3. Alphas, betas and candidates do not count. A Python in a virtual environment stands for the one it was made from.
-# 4. Of the oldest minor version the oldest patch counts, as distributions keep it; of the others the newest.
-# 5. Prints nothing, and says on stderr what was looked for, when there is none; the exit status is 1 then.
+# 1. Looked at: python3.11 … python3.15 and python3 in every folder of PATH; then, where pyenv is on
+#    PATH, all that it keeps.
+# 2. A Python counts when it has really run. The name alone says little: pyenv's shims exist for
+#    versions that are not selected, and Debian's python3 cannot make environments until
+#    python3-venv is installed.
+# 3. Alphas, betas and candidates do not count. A Python in a virtual environment stands for the one
+#    it was made from.
+# 4. Of the oldest minor version the oldest patch counts, as distributions keep it; of the others
+#    the newest.
+# 5. Prints nothing, and says on stderr what was looked for, when there is none; the exit status is
+#    1 then.
 set -eu
 
 minors="11 12 13 14 15"

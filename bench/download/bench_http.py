@@ -1,15 +1,12 @@
 """What the fetcher costs beside the bare HTTP client: many small bodies, and few large ones.
 
-`python -m bench.download.bench_http` prints, for each size, time and CPU time a body and their
-ratios, medians of seven alternating rounds; with pytest each point is a bench. Left out: disks
-(bodies stay in memory or are thrown away), hashing, and the server, which has a process of its own.
+Left out: disks (bodies stay in memory or are thrown away), hashing, and the server, which has a
+process of its own.
 """
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
-from statistics import median
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -89,17 +86,13 @@ async def flowsync(base: str) -> AsyncIterator[Get]:
 WAYS = {"bare": bare, "flowsync": flowsync}
 
 
-async def measure(way: str, base: str, size: int, count: int) -> tuple[float, float]:
-    """Return the seconds and the CPU seconds of one body."""
+async def get_all(way: str, base: str, size: int, count: int) -> None:
     async with WAYS[way](base) as get:
         await get(f"{base}/{size}/warm")
         urls = iter([f"{base}/{size}/pool/{n % 10}/package_{n}.deb" for n in range(count)])
-        start, start_cpu = time.perf_counter(), time.process_time()
         async with asyncio.TaskGroup() as group:
             for _ in range(CONCURRENCY if size == SMALL else 1):
                 group.create_task(_get_next(get, urls))
-        seconds, cpu = time.perf_counter() - start, time.process_time() - start_cpu
-    return seconds / count, cpu / count
 
 
 async def _get_next(get: Get, urls: Iterator[str]) -> None:
@@ -112,26 +105,6 @@ async def _get_next(get: Get, urls: Iterator[str]) -> None:
 def bench_get(benchmark: Any, sized: Sized, way: str, size: int) -> None:
     with running() as base:
         benchmark.pedantic(
-            lambda: uvloop.run(measure(way, base, size, sized(COUNTS[size], 1))),
+            lambda: uvloop.run(get_all(way, base, size, sized(COUNTS[size], 1))),
             rounds=ROUNDS if benchmark.enabled else 1,
         )
-
-
-def main() -> None:
-    with running() as base:
-        for size, count in COUNTS.items():
-            found: dict[str, list[tuple[float, float]]] = {way: [] for way in WAYS}
-            for _ in range(ROUNDS):
-                for way, seen in found.items():
-                    seen.append(uvloop.run(measure(way, base, size, count)))
-            print(f"{size} bytes: {_compare(found, 0)}; CPU {_compare(found, 1)}")
-
-
-def _compare(found: dict[str, list[tuple[float, float]]], column: int) -> str:
-    costs = {way: median(point[column] for point in seen) for way, seen in found.items()}
-    listed = ", ".join(f"{way} {cost * 1e6:.0f} µs" for way, cost in costs.items())
-    return f"{listed}, ratio {costs['flowsync'] / costs['bare']:.2f}"
-
-
-if __name__ == "__main__":
-    main()

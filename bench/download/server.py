@@ -16,8 +16,10 @@ from typing import cast
 import uvloop
 
 HEAD = (
-    b"HTTP/1.1 200 OK\r\nServer: bench\r\nDate: Mon, 06 Jan 2025 10:00:00 GMT\r\nContent-Type: application/octet-stream\r\n"
-    b'Content-Length: %d\r\nLast-Modified: Mon, 06 Jan 2025 09:00:00 GMT\r\nETag: "677b-%x"\r\nAccept-Ranges: bytes\r\n\r\n'
+    b"HTTP/1.1 200 OK\r\nServer: bench\r\nDate: Mon, 06 Jan 2025 10:00:00 GMT\r\n"
+    b"Content-Type: application/octet-stream\r\nContent-Length: %d\r\n"
+    b"Last-Modified: Mon, 06 Jan 2025 09:00:00 GMT\r\n"
+    b'ETag: "677b-%x"\r\nAccept-Ranges: bytes\r\n\r\n'
 )
 
 

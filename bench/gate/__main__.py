@@ -13,9 +13,8 @@ count (`bench.counts`) by more than 2 %.
 3. What only one side has is listed and not compared. A bench that changed together with the code is
    compared all the same: it says so by its ratio.
 
-Left out unless asked for by name: the benches that compare ways of the outside world (`digest`,
-most of `store`, `download/bench_pacing.py`) or start whole syncs (`workers`, `syncs`). Files lie in
-memory, so no figure hangs on the disk (`surroundings.py`).
+Left out unless asked for by name: `digest`, `download/bench_pacing.py`, `serving`, and what starts
+whole syncs (`syncs`). Files lie in memory, so no figure hangs on the disk (`surroundings.py`).
 """
 
 import argparse

@@ -18,9 +18,17 @@ import msgspec
 SHARE_OPTION: Final = "--share"
 
 _PYTEST: Final = (
-    "-m", "pytest", "--quiet", "-p", "no:cacheprovider", "--timeout", "0", "-o", "faulthandler_timeout=0",
+    "-m",
+    "pytest",
+    "--quiet",
+    "-p",
+    "no:cacheprovider",
+    "--timeout",
+    "0",
+    "-o",
+    "faulthandler_timeout=0",
     "--benchmark-enable",
-)  # fmt: skip
+)
 
 
 class _Stats(msgspec.Struct):

@@ -97,7 +97,8 @@ def as_text(title: str, verdict: Verdict) -> str:
         if failed or not 0.9 <= change.ratio <= 1.1:
             mark = "WORSE" if failed else ""
             lines.append(
-                f"  {change.ratio:6.2f} × {change.base:>11.6g} → {change.head:<11.6g} {change.name} {mark}".rstrip()
+                f"  {change.ratio:6.2f} × {change.base:>11.6g} → {change.head:<11.6g} "
+                f"{change.name} {mark}".rstrip()
             )
     for side, names in (("base", verdict.only_base), ("this tree", verdict.only_head)):
         lines += [f"  only in {side}, not compared: {name}" for name in names]

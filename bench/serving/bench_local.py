@@ -1,5 +1,4 @@
-"""Bench of serving local files: flowsync beside bare aiohttp and, where it is installed, nginx with
-one worker. All files are in the page cache.
+"""Bench of serving local files: flowsync beside bare aiohttp. All files are in the page cache.
 
 Scenarios: 4 KiB files over 16 kept connections, 2000 requests a round; a file of 64 MiB over one
 connection. Each server is a process of its own, the client is this one and does as little as
@@ -20,7 +19,7 @@ from bench.serving.asking import ask_all
 SMALL, LARGE = 4096, 64 << 20
 REQUESTS = 2000
 CONNECTIONS = 16
-SERVERS = ["flowsync", "aiohttp", "nginx"]
+SERVERS = ["flowsync", "aiohttp"]
 
 
 @pytest.mark.parametrize("server", SERVERS)
@@ -45,9 +44,7 @@ def bench_large(benchmark: BenchmarkFixture, tmp_path: Path, conninfo: str, serv
 def serving(server: str, folder: Path, size: int, conninfo: str) -> Iterator[str]:
     """Run the server over one file, and give its URL."""
     tree = servers.publish(folder, [size])
-    if server == "nginx":
-        running = servers.nginx(tree)
-    elif server == "aiohttp":
+    if server == "aiohttp":
         running = servers.aiohttp(tree)
     else:
         running = servers.flowsync(folder / "home", conninfo, f"{tree.as_uri()}/")

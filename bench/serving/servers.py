@@ -1,11 +1,9 @@
-"""The servers that are compared, each a process of its own over the same files: flowsync, bare
-aiohttp, and nginx with one worker.
+"""The servers that are compared, each a process of its own over the same files: flowsync, and bare
+aiohttp.
 """
 
-import asyncio
 import hashlib
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -13,7 +11,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urljoin
 
-import pytest
 import uvloop
 from aiohttp import ClientSession
 
@@ -43,26 +40,6 @@ def publish(folder: Path, sizes: Sequence[int]) -> Path:
 def aiohttp(tree: Path) -> Iterator[str]:
     """Serve the folder by bare aiohttp and give the URL of its root."""
     with _running([sys.executable, "-m", "bench.serving.bare", str(tree)]) as url:
-        yield url
-
-
-@contextmanager
-def nginx(tree: Path) -> Iterator[str]:
-    """Serve the folder by nginx and give the URL of its root. Skip the bench where there is
-    none.
-    """
-    if shutil.which("nginx") is None:
-        pytest.skip("nginx is not installed")
-    port = uvloop.run(_free_port())
-    configuration = tree.parent / "nginx.conf"
-    configuration.write_text(
-        f"user root; worker_processes 1; daemon off; pid {tree.parent}/pid; error_log stderr;\n"
-        "events { worker_connections 256; }\n"
-        f"http {{ access_log off; sendfile on; keepalive_requests 1000000;\n"
-        f"server {{ listen 127.0.0.1:{port}; root {tree}; }} }}\n"
-    )
-    start = f"echo http://127.0.0.1:{port}/; exec nginx -e stderr -c {configuration}"
-    with _running(["sh", "-c", start]) as url:
         yield url
 
 
@@ -106,10 +83,3 @@ async def _sync(home: Path, conninfo: str, upstream: str, policy: Policy) -> Non
         remote = Remote(name="files", url=f"{upstream}{MANIFEST}", policy=policy)
         stage = FileFirstStage(remote)
         await DeclarativeVersion(stage, Repository(name="files"), engine=engine).acreate()
-
-
-async def _free_port() -> int:
-    server = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)
-    port = int(server.sockets[0].getsockname()[1])
-    server.close()
-    return port

@@ -1,6 +1,7 @@
 """The table of a scenario, as text: what each contender took, beside the first row."""
 
 from collections.abc import Sequence
+from typing import Final
 
 import msgspec
 
@@ -23,19 +24,24 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     megabytes: float | None
 
 
+_HEADS: Final = (
+    *(("wall", 8), ("best", 8), ("sync", 8), ("CPU", 8), ("peak MiB", 9)),
+    *(("files/s", 9), ("MB/s", 7), ("time ×", 7)),
+)
+
+
 def as_text(title: str, rows: Sequence[Row]) -> str:
     """Return the table below its title. Times are medians in seconds; the last column is the time
     over that of the first row.
     """
     first = rows[0].seconds
-    lines = [
-        f"{'':<20} {'wall':>8} {'best':>8} {'sync':>8} {'CPU':>8} {'peak MiB':>9} {'files/s':>9} {'MB/s':>7} {'time ×':>7}"
-    ]
+    lines = [f"{'':<20} " + " ".join(f"{head:>{width}}" for head, width in _HEADS)]
     for row in rows:
         rate = "" if row.megabytes is None else f"{row.megabytes:.0f}"
         sync = "" if row.sync is None else f"{row.sync:.2f}"
         lines.append(
-            f"{row.name:<20} {row.seconds:>8.2f} {row.fastest:>8.2f} {sync:>8} {row.cpu:>8.2f} {row.peak:>9.0f} "
+            f"{row.name:<20} {row.seconds:>8.2f} {row.fastest:>8.2f} {sync:>8} "
+            f"{row.cpu:>8.2f} {row.peak:>9.0f} "
             f"{row.units:>9.0f} {rate:>7} {row.seconds / first:>7.2f}"
         )
     return "\n".join([title, *lines, ""])

@@ -72,18 +72,17 @@ class Engine:
 
     `home` is the folder of the store and, without `database_url`, of the embedded PostgreSQL.
     `store` is another blob store in the place of that folder: an open one, which the engine does
-    not close.
-    `hash_workers` is the number of hashing processes (default: one a core). `workers` is the number
-    of processes that download and verify; 0 does that in this one. `executor` has them done
-    elsewhere instead, by `executor.workers` workers; the engine does not close it. `allowed_roots` are the folders
-    that `file://` URLs may lead into; `None` allows all that the process may read.
-    `in_flight_bytes` and `in_flight_items` bound what is being fetched, or was and is not recorded
-    yet, over all syncs: memory, disk, and what a killed process has to fetch again. `syncs_at_once`
-    is how many syncs go on at most, whatever number is asked for; the others wait for their turn
-    (`turns`). `backoff` is how long failed requests wait before the next try. `observers` get the
-    events of every sync. `spends_reserve` is for what frees space: the room that a home keeps for
-    it (`reserve.py`) is given up when the engine opens, and taken again when it closes, if there is
-    room.
+    not close. `hash_workers` is the number of hashing processes (default: one a core). `workers` is
+    the number of processes that download and verify; 0 does that in this one. `executor` has them
+    done elsewhere instead, by `executor.workers` workers; the engine does not close it.
+    `allowed_roots` are the folders that `file://` URLs may lead into; `None` allows all that the
+    process may read. `in_flight_bytes` and `in_flight_items` bound what is being fetched, or was
+    and is not recorded yet, over all syncs: memory, disk, and what a killed process has to fetch
+    again. `syncs_at_once` is how many syncs go on at most, whatever number is asked for; the others
+    wait for their turn (`turns`). `backoff` is how long failed requests wait before the next try.
+    `observers` get the events of every sync. `spends_reserve` is for what frees space: the room
+    that a home keeps for it (`reserve.py`) is given up when the engine opens, and taken again when
+    it closes, if there is room.
 
     Raises `SettingsError` when no sync could ever go on.
     """

@@ -1,5 +1,5 @@
-"""Grammars of addresses that kinds of source have for themselves, such as `/v2/` for the registry of
-images: what an address below one means, and how its answers are worded.
+"""Grammars of addresses that kinds of source have for themselves, such as `/v2/` for the registry
+of images: what an address below one means, and how its answers are worded.
 """
 
 import logging

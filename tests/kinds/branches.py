@@ -1,5 +1,5 @@
-"""A first stage for tests whose upstream has an index of shelves with tokens, and a list of books for
-each: what has its token of last time is kept without being fetched.
+"""A first stage for tests whose upstream has an index of shelves with tokens, and a list of books
+for each: what has its token of last time is kept without being fetched.
 """
 
 import hashlib

@@ -1,5 +1,6 @@
 """The command line as a person or a script runs it: a process of its own, in a session of its own,
-so that whatever it leaves behind is found.
+so that whatever it leaves behind is found. Commands that run to their end come from a warm
+interpreter (`warm.py`).
 """
 
 import json
@@ -14,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+
+from tests.system import warm
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -91,7 +94,19 @@ class CommandLine:
 
     def run(self, *arguments: str, env: Mapping[str, str] | None = None) -> Done:
         """Run a command to its end."""
-        return self.start(*arguments, env=env or {}).wait()
+        plain = {name: text for name, text in self.environment.items() if "FLOWSYNC_" not in name}
+        interpreter = None if env or self._prefix else warm.interpreter(plain)
+        if interpreter is None:
+            return self.start(*arguments, env=env or {}).wait()
+        began = time.monotonic()
+        pid, status, out, err = warm.run(
+            interpreter, list(arguments), self.folder, self.environment, timeout=50.0
+        )
+        done = Done(
+            status=status, out=out.decode(), err=err.decode(), seconds=time.monotonic() - began
+        )
+        assert left_behind(pid) == []
+        return done
 
     def run_all(self, *commands: tuple[str, ...]) -> list[Done]:
         """Run several commands side by side, and return how they ended in the given order."""
@@ -159,10 +174,17 @@ class Running:
         """Return the command lines of the processes of the session that still live after so many
         seconds.
         """
-        deadline = time.monotonic() + within
-        while (left := self.processes()) and time.monotonic() < deadline:
-            time.sleep(0.01)
-        return left
+        return left_behind(self.process.pid, within)
+
+
+def left_behind(leader: int, within: float = 5.0) -> list[str]:
+    """Return the command lines of the processes of a session that still live after so many
+    seconds.
+    """
+    deadline = time.monotonic() + within
+    while (left := _session(leader)) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return left
 
 
 def _session(leader: int) -> list[str]:

@@ -17,7 +17,8 @@ def versions(conninfo: str, repository: str) -> list[tuple[int, bool]]:
     """
     with psycopg.connect(conninfo) as connection:
         rows = connection.execute(
-            "SELECT number, complete FROM repository_version v JOIN repository r ON r.id = v.repository_id "
+            "SELECT number, complete FROM repository_version v JOIN repository r ON r.id = "
+            "v.repository_id "
             "WHERE r.name = %s AND number > 0 ORDER BY number",
             (repository,),
         ).fetchall()

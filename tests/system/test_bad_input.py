@@ -149,7 +149,6 @@ def test_a_failure_is_one_line_that_says_what_was_done_to_what_and_what_was_foun
 
 @pytest.mark.parametrize("name", SAID)
 def test_a_failure_makes_no_version(story: Story, name: str) -> None:
-    """Fact 110."""
     result = story.result(name)
 
     assert (result["version"], result["added"], result["removed"]) == (None, 0, 0)

@@ -215,7 +215,6 @@ def test_json_of_a_sync_is_one_object_a_repository_and_nothing_else(
 def test_lazy_policies_record_where_the_bytes_are(
     flowsync: CommandLine, shared_upstream: Upstream, policy: str
 ) -> None:
-    """Fact 106."""
     url = publish(shared_upstream, {"a": f"body for {policy}".encode()}, f"/{policy}")
 
     done = flowsync.run("sync", "file", url, "-r", policy, "--policy", policy, "--json")

@@ -24,7 +24,8 @@ CLOSED = ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"]
 
 LIBRARY = """
 import sys
-from flowsync import Artifact, Content, DeclarativeArtifact, DeclarativeContent, DeclarativeVersion, Remote, Repository, Stage
+from flowsync import Artifact, Content, DeclarativeArtifact, DeclarativeContent
+from flowsync import DeclarativeVersion, Remote, Repository, Stage
 
 
 class Page(Content):
@@ -36,7 +37,8 @@ class Page(Content):
 class OnePage(Stage):
     async def run(self):
         remote = Remote(name="page", url=sys.argv[1])
-        artifact = DeclarativeArtifact(Artifact(), url=sys.argv[1], relative_path="page", remote=remote)
+        url = sys.argv[1]
+        artifact = DeclarativeArtifact(Artifact(), url=url, relative_path="page", remote=remote)
         await self.put(DeclarativeContent(content=Page(sys.argv[1]), d_artifacts=[artifact]))
 
 

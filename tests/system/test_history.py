@@ -55,7 +55,8 @@ def test_runs_tells_all_of_one_run_with_what_it_left_out_and_why(
 
     lines = text.out.splitlines()
     assert lines[0] == (
-        "run 1 of files: completed, version 1: 2 added, 0 removed; 2 files, 8 B downloaded; 1 left out"
+        "run 1 of files: completed, version 1: 2 added, 0 removed; 2 files, 8 B downloaded; 1 "
+        "left out"
     )
     assert f"from      {url} (remote files, immediate)" in lines
     assert "how       mirror, on error skip" in lines
@@ -198,7 +199,10 @@ def test_why_says_what_decided_that_a_path_is_there_or_not(
     assert f"  from {upstream.url('/a')} (remote files, immediate)" in present.out
     assert removed.out.splitlines()[:2] == [
         "version 2 of files does not have b",
-        f"  removed by version 2, run 2: {url} did not list it any more, or another unit replaced it",
+        (
+            f"  removed by version 2, run 2: {url} did not list it any more, or another unit "
+            "replaced it"
+        ),
     ]
     assert "flowsync rollback files 1 brings it back" in removed.out
     assert before.out.startswith("version 1 of files has b\n")

@@ -24,7 +24,7 @@ SETTINGS = f"in_flight_bytes = {IN_FLIGHT}\nin_flight_items = 50\n"
 def test_killed_syncs_lose_no_more_than_was_in_flight_and_end_in_the_right_version(
     flowsync: CommandLine, upstream: Upstream, conninfo: str
 ) -> None:
-    """Behaviour study, section 8: the sync is killed with all its processes until one comes to its
+    """The sync is killed with all its processes until one comes to its
     end; then upstream has other files.
     """
     random = Random(SEED)

@@ -15,7 +15,7 @@ from tests.system.command import CommandLine, Done
 from tests.system.mass import publish_units
 from tests.upstream.server import Upstream
 
-_UNITS: Final = int(os.environ.get("FLOWSYNC_UNITS", "100000"))
+_UNITS: Final = int(os.environ.get("FLOWSYNC_UNITS", "20000"))
 _SOAKS: Final = _UNITS > 100_000
 _FEW: Final = 10_000
 """Units of the mirror to compare with: enough to fill the queues of every stage."""
@@ -110,5 +110,6 @@ def _leave_garbage(conninfo: str, mirror: Mirror) -> None:
 
 _PLANT: Final = """
 INSERT INTO artifact (blake3, sha256, size)
-SELECT sha256(text::bytea), sha256(text::bytea), 1 FROM (SELECT 'planted ' || number AS text FROM generate_series(1, %(count)s) AS number)
+SELECT sha256(text::bytea), sha256(text::bytea), 1
+FROM (SELECT 'planted ' || number AS text FROM generate_series(1, %(count)s) AS number)
 """

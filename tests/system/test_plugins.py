@@ -26,10 +26,10 @@ class OnePage(Stage):
         self.remote = remote
 
     async def run(self):
-        url = self.remote.url
+        remote, url = self.remote, self.remote.url
         if url.endswith("/buggy"):
             raise KeyError("pages")
-        artifact = DeclarativeArtifact(Artifact(), url=url, relative_path="page", remote=self.remote)
+        artifact = DeclarativeArtifact(Artifact(), url=url, relative_path="page", remote=remote)
         await self.put(DeclarativeContent(content=Page(url), d_artifacts=[artifact]))
 
 

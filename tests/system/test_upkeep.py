@@ -59,7 +59,6 @@ def test_prune_says_what_would_go_and_with_yes_removes_it(
 def test_verify_tells_by_line_and_status_and_repairs_with_the_credentials_of_the_settings(
     flowsync: CommandLine, upstream: Upstream
 ) -> None:
-    """Fact 130, on the command line."""
     login = {"max_retries": 0, "username": "mirror", "password": "env:PASSWORD"}
     flowsync.configure(repositories={"files": {"url": publish(upstream, FILES), "remote": login}})
     secret = {"PASSWORD": "secret"}
@@ -212,7 +211,6 @@ def test_status_tells_how_old_the_oldest_verification_is(
 
 
 def test_reclaim_frees_what_a_sync_fetches_again(flowsync: CommandLine, upstream: Upstream) -> None:
-    """Fact 131, on the command line."""
     sync = ("sync", "file", publish(upstream, FILES), "-r", "files")
     flowsync.run(*sync)
 

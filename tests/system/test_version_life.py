@@ -50,11 +50,15 @@ def test_protected_version_is_deleted_only_once_it_is_not_protected_any_more(
     assert (refused.status, refused.complaints) == (
         1,
         [
-            "flowsync: version 1 of repository 'files' is protected from deletion; unprotect it first"
+            (
+                "flowsync: version 1 of repository 'files' is protected from deletion; unprotect "
+                "it first"
+            )
         ],
     )
     assert deleted.out == (
-        "files: version 1 deleted; version 2 now tells its changes: 2 added, 0 removed, 2 units present\n"
+        "files: version 1 deleted; version 2 now tells its changes: 2 added, 0 removed, 2 "
+        "units present\n"
     )
     kept = flowsync.run("versions", "files", "--json").objects
     assert [(version["number"], version["present"]) for version in kept] == [(0, 0), (2, 2)]

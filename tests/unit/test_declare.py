@@ -38,7 +38,7 @@ def test_artifact_takes_its_arguments_in_the_order_of_the_document() -> None:
 
 
 def test_artifact_has_the_defaults_of_the_document() -> None:
-    """Section 2.1, and section 9, keep 5: `extra_data` is never None."""
+    """`extra_data` is never None."""
     declared = artifact()
 
     assert declared.extra_data == {}
@@ -46,7 +46,6 @@ def test_artifact_has_the_defaults_of_the_document() -> None:
 
 
 def test_url_is_the_first_of_urls() -> None:
-    """Section 2.1."""
     one = artifact()
     several = artifact(url=None, urls=("http://one/a", "http://two/a"))
 
@@ -55,7 +54,7 @@ def test_url_is_the_first_of_urls() -> None:
 
 
 def test_url_is_a_view_of_urls() -> None:
-    """Section 2.1: it cannot be set, and changes with them."""
+    """It cannot be set, and changes with them."""
     declared = artifact()
     declared.urls.insert(0, "http://mirror/a")
 
@@ -87,7 +86,6 @@ NOTHING: dict[str, Any] = {
     ],
 )
 def test_incomplete_artifact_is_refused(fields: dict[str, Any], found: str) -> None:
-    """Sections 0.7 and 2.1, in this order; section 9, keep 5."""
     with pytest.raises(ValueError, match=found) as refused:
         artifact(**fields)
 
@@ -95,7 +93,6 @@ def test_incomplete_artifact_is_refused(fields: dict[str, Any], found: str) -> N
 
 
 def test_artifact_with_a_file_needs_no_remote() -> None:
-    """Section 2.1."""
     declared = artifact(artifact=Artifact(file="/tmp/body"), remote=None)
 
     assert declared.remote is None
@@ -115,7 +112,6 @@ def test_artifact_with_a_file_needs_no_remote() -> None:
 def test_download_is_wanted_when_the_bytes_are_nowhere(
     fields: dict[str, Any], wanted: bool
 ) -> None:
-    """Facts 18, 19, and section 3.3."""
     assert artifact(**fields).wants_download is wanted
 
 
@@ -130,7 +126,7 @@ def test_artifact_gains_knowledge_on_its_way() -> None:
 
 
 def test_two_declarations_of_one_artifact_are_two() -> None:
-    """Section 2.1: equality is identity."""
+    """Equality is identity."""
     same = Artifact(size=1)
 
     assert artifact(artifact=same) != artifact(artifact=same)
@@ -141,7 +137,6 @@ def test_artifact_is_shown_by_its_path_and_urls() -> None:
 
 
 def test_content_is_needed() -> None:
-    """Section 2.2."""
     with pytest.raises(ValueError, match="DeclarativeContent needs a content") as refused:
         DeclarativeContent()
 
@@ -149,7 +144,6 @@ def test_content_is_needed() -> None:
 
 
 def test_content_has_the_defaults_of_the_document() -> None:
-    """Section 2.2, and section 9, keep 5."""
     declared = DeclarativeContent(content=Thing(name="a"))
 
     assert (declared.d_artifacts, declared.extra_data) == ([], {})
@@ -166,7 +160,6 @@ def test_content_takes_its_arguments_in_the_order_of_the_document() -> None:
 
 
 def test_two_declarations_of_one_unit_are_two_items() -> None:
-    """Section 2.2."""
     unit = Thing(name="a")
 
     assert DeclarativeContent(unit) != DeclarativeContent(unit)
@@ -202,7 +195,7 @@ def test_what_was_declared_stays_known_when_the_bytes_are_found() -> None:
 
 
 def test_own_attributes_are_not_invented_by_mistake() -> None:
-    """Section 2.2: a misspelt attribute is an error."""
+    """A misspelt attribute is an error."""
     with pytest.raises(AttributeError):
         DeclarativeContent(Thing(name="a")).d_artifact = []  # type: ignore[attr-defined]
 
@@ -214,7 +207,6 @@ def test_content_is_shown_by_its_unit() -> None:
 
 
 async def test_resolution_gives_the_stored_counterpart() -> None:
-    """Section 2.2, and section 9, keep 6."""
 
     class First(Stage):
         async def run(self) -> None:
@@ -239,7 +231,6 @@ async def test_resolution_gives_the_stored_counterpart() -> None:
 
 
 async def test_content_resolved_by_a_stage_that_drops_it_is_as_it_was_declared() -> None:
-    """Section 2.2."""
     declared = DeclarativeContent(Thing(name="a"))
     waiting = asyncio.create_task(declared.resolution())
     await asyncio.sleep(0)

@@ -1,8 +1,9 @@
 -- Artifacts. Digests are bytes; a digest nobody declared is NULL.
 
 -- name: find_artifacts
--- Return the artifacts that have one of the digests, and keep them from being cleaned away for another while.
--- What was not touched lately may be about to go: it is found only once its row is held (`catalog/orphans.py`).
+-- Return the artifacts that have one of the digests, and keep them from being cleaned away for
+-- another while. What was not touched lately may be about to go: it is found only once its row is
+-- held (`catalog/orphans.py`).
 WITH found AS MATERIALIZED (
     SELECT *, touched_at < now() - interval '1 hour' AS stale FROM artifact
     WHERE sha256 = ANY (%(sha256)b::bytea[])
@@ -28,7 +29,8 @@ FROM found
 WHERE NOT stale OR id IN (SELECT id FROM held);
 
 -- name: save_artifacts
--- Insert the artifacts that are new and return all that are visible: one that another transaction inserts, or cleans away, meanwhile is left out.
+-- Insert the artifacts that are new and return all that are visible: one that another transaction
+-- inserts, or cleans away, meanwhile is left out.
 WITH given AS (
     SELECT * FROM unnest(
         %(size)b::bigint[], %(sha256)b::bytea[], %(sha512)b::bytea[], %(sha384)b::bytea[],

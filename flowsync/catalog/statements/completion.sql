@@ -1,12 +1,16 @@
--- The end of a version: what was added is put into temporary tables, whose size and keys the planner then knows, and checked against the whole.
--- Additions are what the version has and its starting set has not; the starting set is the base version, or else the latest one.
--- Membership rows are not joined, for the reason given in `new_version.sql`; OFFSET 0 keeps look-ups of other rows what they are, too.
+-- The end of a version: what was added is put into temporary tables, whose size and keys the
+-- planner then knows, and checked against the whole. Additions are what the version has and its
+-- starting set has not; the starting set is the base version, or else the latest one. Membership
+-- rows are not joined, for the reason given in `new_version.sql`; OFFSET 0 keeps look-ups of other
+-- rows what they are, too.
 
 -- name: count_changes
 -- Count what a version adds to the latest one and removes from it.
 SELECT
-    (SELECT count(*) FROM repository_content WHERE repository_id = %(repository)s AND added = %(number)s),
-    (SELECT count(*) FROM repository_content WHERE repository_id = %(repository)s AND removed = %(number)s);
+    (SELECT count(*) FROM repository_content WHERE repository_id = %(repository)s
+        AND added = %(number)s),
+    (SELECT count(*) FROM repository_content WHERE repository_id = %(repository)s
+        AND removed = %(number)s);
 
 -- name: collect_additions
 -- Collect what the version in the making adds to the latest one: the rows with its number.
@@ -21,7 +25,8 @@ WHERE m.repository_id = %(repository)s AND m.added = %(number)s;
 INSERT INTO pg_temp.addition (content_id, key_id, repo_key)
 SELECT c.id, c.key_id, c.repo_key
 FROM (
-    SELECT content_id FROM repository_content WHERE repository_id = %(repository)s AND removed IS NULL
+    SELECT content_id FROM repository_content WHERE repository_id = %(repository)s
+        AND removed IS NULL
     EXCEPT
     SELECT content_id FROM pg_temp.base
 ) added
@@ -36,7 +41,8 @@ ANALYZE pg_temp.addition;
 -- addition; give the number of units. Rows that this version added, for its base, vanish; older
 -- ones are closed.
 WITH candidate AS (
-    SELECT c.id AS content_id FROM (SELECT DISTINCT repo_key FROM pg_temp.addition WHERE repo_key IS NOT NULL) new JOIN content c USING (repo_key)
+    SELECT c.id AS content_id FROM (SELECT DISTINCT repo_key FROM pg_temp.addition
+        WHERE repo_key IS NOT NULL) new JOIN content c USING (repo_key)
     UNION ALL
     SELECT key_id FROM pg_temp.addition WHERE key_id IS NOT NULL
     UNION ALL
@@ -46,7 +52,8 @@ WITH candidate AS (
         FROM pg_temp.addition
         -- In order, so that the index is asked, which is empty where no id is another one than that
         -- of its key.
-        WHERE (SELECT key_id FROM content WHERE key_id IS NOT NULL ORDER BY key_id LIMIT 1) IS NOT NULL
+        WHERE (SELECT key_id FROM content WHERE key_id IS NOT NULL ORDER BY key_id
+            LIMIT 1) IS NOT NULL
     ) new
     JOIN content c USING (key_id)
     EXCEPT
@@ -55,23 +62,28 @@ WITH candidate AS (
 placed AS MATERIALIZED (
     SELECT (
         SELECT m.ctid FROM repository_content m
-        WHERE m.repository_id = %(repository)s AND m.content_id = candidate.content_id AND m.removed IS NULL
+        WHERE m.repository_id = %(repository)s AND m.content_id = candidate.content_id
+            AND m.removed IS NULL
     ) AS place
     FROM candidate
 ),
 dropped AS (
-    DELETE FROM repository_content WHERE ctid = ANY (ARRAY (SELECT place FROM placed)) AND added = %(number)s
+    DELETE FROM repository_content WHERE ctid = ANY (ARRAY (SELECT place FROM placed))
+        AND added = %(number)s
 ),
 closed AS (
-    UPDATE repository_content SET removed = %(number)s WHERE ctid = ANY (ARRAY (SELECT place FROM placed)) AND added < %(number)s
+    UPDATE repository_content SET removed = %(number)s
+        WHERE ctid = ANY (ARRAY (SELECT place FROM placed)) AND added < %(number)s
 )
 SELECT count(place) FROM placed;
 
 -- name: replaced_though_declared
--- Give a few of the units that additions of the same natural key have replaced although a sync declared both: the paths (or else types and fields) of
--- either, the lines that list them, and the number.
+-- Give a few of the units that additions of the same natural key have replaced although a sync
+-- declared both: the paths (or else types and fields) of either, the lines that list them, and the
+-- number.
 WITH gone AS MATERIALIZED (
-    SELECT content_id FROM repository_content WHERE repository_id = %(repository)s AND removed = %(number)s
+    SELECT content_id FROM repository_content WHERE repository_id = %(repository)s
+        AND removed = %(number)s
     INTERSECT
     SELECT content_id FROM pg_temp.seen WHERE declared
 ),
@@ -86,7 +98,10 @@ FROM pair
 CROSS JOIN LATERAL (
     SELECT
         array_agg(
-            coalesce((SELECT min(l.relative_path) FROM content_artifact l WHERE l.content_id = c.id), c.type || ' ' || left(c.fields::text, 200))
+            coalesce(
+                (SELECT min(l.relative_path) FROM content_artifact l WHERE l.content_id = c.id),
+                c.type || ' ' || left(c.fields::text, 200)
+            )
             ORDER BY c.id
         ) AS units,
         array_agg(
@@ -113,22 +128,27 @@ WHERE m.repository_id = %(repository)s AND m.added = %(number)s AND c.type <> AL
 ORDER BY c.type;
 
 -- name: repeated_keys
--- Give a few of the repository keys and natural keys that several additions claim: their paths (or else types and fields), the lines that list them, and
--- the number of such keys.
+-- Give a few of the repository keys and natural keys that several additions claim: their paths (or
+-- else types and fields), the lines that list them, and the number of such keys.
 SELECT units, lines, count(*) OVER ()
 FROM (
     SELECT DISTINCT
         array_agg(
-            coalesce((SELECT min(l.relative_path) FROM content_artifact l WHERE l.content_id = c.id), c.type || ' ' || left(c.fields::text, 200))
+            coalesce(
+                (SELECT min(l.relative_path) FROM content_artifact l WHERE l.content_id = c.id),
+                c.type || ' ' || left(c.fields::text, 200)
+            )
             ORDER BY c.id
         ) AS units,
         array_agg(
-            (SELECT m.line FROM repository_content m WHERE m.repository_id = %(repository)s AND m.content_id = c.id AND m.removed IS NULL)
+            (SELECT m.line FROM repository_content m WHERE m.repository_id = %(repository)s
+                AND m.content_id = c.id AND m.removed IS NULL)
             ORDER BY c.id
         ) AS lines
     FROM (
         SELECT repo_key AS claim, content_id
-        FROM (SELECT repo_key FROM pg_temp.addition WHERE repo_key IS NOT NULL GROUP BY repo_key HAVING count(*) > 1) repeated
+        FROM (SELECT repo_key FROM pg_temp.addition WHERE repo_key IS NOT NULL GROUP BY repo_key
+            HAVING count(*) > 1) repeated
         JOIN pg_temp.addition USING (repo_key)
         UNION ALL
         SELECT claim, content_id
@@ -159,17 +179,20 @@ CROSS JOIN LATERAL (SELECT * FROM content_artifact l WHERE l.content_id = a.cont
 ANALYZE pg_temp.added_path;
 
 -- name: collect_shared_paths
--- Collect the added paths at which another unit of the version has another artifact, or either has none.
+-- Collect the added paths at which another unit of the version has another artifact, or either has
+-- none.
 INSERT INTO pg_temp.shared_path (relative_path, content_id, other_id)
 SELECT a.relative_path, a.content_id, o.content_id
 FROM pg_temp.added_path a
 CROSS JOIN LATERAL (
     SELECT o.content_id
     FROM content_artifact o
-    WHERE o.relative_path = a.relative_path AND o.content_id <> a.content_id AND (a.artifact_id = o.artifact_id) IS NOT TRUE
+    WHERE o.relative_path = a.relative_path AND o.content_id <> a.content_id
+        AND (a.artifact_id = o.artifact_id) IS NOT TRUE
         AND (
             SELECT true FROM repository_content m
-            WHERE m.repository_id = %(repository)s AND m.content_id = o.content_id AND m.removed IS NULL
+            WHERE m.repository_id = %(repository)s AND m.content_id = o.content_id
+                AND m.removed IS NULL
         )
     OFFSET 0
 ) o;
@@ -179,7 +202,8 @@ CROSS JOIN LATERAL (
 ANALYZE pg_temp.shared_path;
 
 -- name: contested_paths
--- Give a few of the shared paths at which the units have, as far as is known, different bytes; and their number.
+-- Give a few of the shared paths at which the units have, as far as is known, different bytes; and
+-- their number.
 SELECT relative_path, count(*) OVER ()
 FROM pg_temp.shared_path pair
 WHERE (
@@ -194,14 +218,17 @@ ORDER BY relative_path
 LIMIT 5;
 
 -- name: paths_below_paths
--- Give a few of the paths of the version below which added paths lie: each with one of these, and the number of such paths.
+-- Give a few of the paths of the version below which added paths lie: each with one of these, and
+-- the number of such paths.
 WITH RECURSIVE folder (path) AS (
-    SELECT DISTINCT left(relative_path, -strpos(reverse(relative_path), '/')) FROM pg_temp.added_path WHERE strpos(relative_path, '/') > 0
+    SELECT DISTINCT left(relative_path, -strpos(reverse(relative_path), '/'))
+        FROM pg_temp.added_path WHERE strpos(relative_path, '/') > 0
     UNION
     SELECT left(path, -strpos(reverse(path), '/')) FROM folder WHERE strpos(path, '/') > 0
 )
 SELECT
-    path, (SELECT min(a.relative_path) FROM pg_temp.added_path a WHERE starts_with(a.relative_path, folder.path || '/')),
+    path, (SELECT min(a.relative_path) FROM pg_temp.added_path a
+        WHERE starts_with(a.relative_path, folder.path || '/')),
     count(*) OVER ()
 FROM folder
 WHERE (
@@ -210,7 +237,8 @@ WHERE (
     WHERE l.relative_path = folder.path
         AND (
             SELECT true FROM repository_content m
-            WHERE m.repository_id = %(repository)s AND m.content_id = l.content_id AND m.removed IS NULL
+            WHERE m.repository_id = %(repository)s AND m.content_id = l.content_id
+                AND m.removed IS NULL
         )
     LIMIT 1
 )
@@ -218,17 +246,20 @@ ORDER BY path
 LIMIT 5;
 
 -- name: paths_above_paths
--- Give a few of the added paths below which other paths of the version lie: each with one of these, and the number of such paths.
+-- Give a few of the added paths below which other paths of the version lie: each with one of these,
+-- and the number of such paths.
 WITH above AS MATERIALIZED (
     SELECT
         a.relative_path,
         (
             SELECT l.relative_path
             FROM content_artifact l
-            WHERE l.relative_path > a.relative_path || '/' AND l.relative_path < a.relative_path || '0'
+            WHERE l.relative_path > a.relative_path || '/'
+                AND l.relative_path < a.relative_path || '0'
                 AND (
                     SELECT true FROM repository_content m
-                    WHERE m.repository_id = %(repository)s AND m.content_id = l.content_id AND m.removed IS NULL
+                    WHERE m.repository_id = %(repository)s AND m.content_id = l.content_id
+                        AND m.removed IS NULL
                 )
             ORDER BY l.relative_path
             LIMIT 1
@@ -242,16 +273,18 @@ ORDER BY relative_path
 LIMIT 5;
 
 -- name: complete_version
--- Complete a version, let the next one have the next number, and keep what the sync saw, if it tells; durable when it returns, and with it all that
--- was committed before.
+-- Complete a version, let the next one have the next number, and keep what the sync saw, if it
+-- tells; durable when it returns, and with it all that was committed before.
 WITH durable AS (
     SELECT set_config('synchronous_commit', 'on', true)
 ),
 advanced AS (
-    UPDATE repository SET next_version = %(number)s + 1, last_sync = coalesce(%(last_sync)s::jsonb, last_sync) WHERE id = %(repository)s
+    UPDATE repository SET next_version = %(number)s + 1,
+        last_sync = coalesce(%(last_sync)s::jsonb, last_sync) WHERE id = %(repository)s
 )
 UPDATE repository_version
-SET complete = true, added = %(added)s, removed = %(removed)s, present = %(present)s, info = %(info)s::jsonb,
+SET complete = true, added = %(added)s, removed = %(removed)s, present = %(present)s,
+    info = %(info)s::jsonb,
     root = %(root)s, root_state = %(state)s
 FROM durable
 WHERE repository_id = %(repository)s AND number = %(number)s

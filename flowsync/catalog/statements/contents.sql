@@ -1,11 +1,12 @@
 -- Content units and their links to artifacts.
 
 -- name: find_contents
--- Return the stored ones of the units with their links, and keep them from being cleaned away for another while.
--- Each link comes in a row of its own; a unit without any in one without a path.
--- As in `find_artifacts`, what was not touched lately is found only once its row is held.
+-- Return the stored ones of the units with their links, and keep them from being cleaned away for
+-- another while. Each link comes in a row of its own; a unit without any in one without a path. As
+-- in `find_artifacts`, what was not touched lately is found only once its row is held.
 WITH seen AS MATERIALIZED (
-    SELECT *, touched_at < now() - interval '1 hour' AS stale FROM content WHERE id = ANY (%(ids)b::bytea[])
+    SELECT *, touched_at < now() - interval '1 hour' AS stale FROM content
+        WHERE id = ANY (%(ids)b::bytea[])
 ),
 held AS MATERIALIZED (
     SELECT id FROM content
@@ -27,7 +28,8 @@ FROM found LEFT JOIN content_artifact ON content_id = id;
 -- Give the units that are stored with each of the natural keys: ordinal of the key, id of the unit,
 -- and whether its fields are those given with the key.
 WITH given AS (
-    SELECT * FROM unnest(%(keys)b::bytea[], %(fields)b::text[]) WITH ORDINALITY AS given (key_id, fields, ordinal)
+    SELECT * FROM unnest(%(keys)b::bytea[], %(fields)b::text[])
+        WITH ORDINALITY AS given (key_id, fields, ordinal)
 )
 SELECT ordinal - 1, c.id, c.fields = given.fields::jsonb
 FROM given JOIN content c ON c.id = given.key_id
@@ -41,7 +43,8 @@ ORDER BY 1, 2;
 INSERT INTO content (id, key_id, type, fields, repo_key, group_id)
 SELECT id, key_id, type, fields::jsonb, repo_key, group_id
 FROM unnest(
-    %(ids)b::bytea[], %(keys)b::bytea[], %(types)b::text[], %(fields)b::text[], %(repo_keys)b::bytea[], %(groups)b::bytea[]
+    %(ids)b::bytea[], %(keys)b::bytea[], %(types)b::text[], %(fields)b::text[],
+        %(repo_keys)b::bytea[], %(groups)b::bytea[]
 ) AS given (id, key_id, type, fields, repo_key, group_id)
 ORDER BY id
 ON CONFLICT DO NOTHING
@@ -67,7 +70,8 @@ locked AS (
     SELECT content_id, relative_path, given.artifact_id
     FROM given JOIN content_artifact AS link USING (content_id, relative_path)
     WHERE link.artifact_id IS NULL
-        AND (link.sha256 IS NULL OR link.sha256 = (SELECT a.sha256 FROM artifact a WHERE a.id = given.artifact_id))
+        AND (link.sha256 IS NULL OR link.sha256 = (SELECT a.sha256 FROM artifact a
+            WHERE a.id = given.artifact_id))
     ORDER BY content_id, relative_path
     FOR NO KEY UPDATE OF link
 )

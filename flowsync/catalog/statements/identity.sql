@@ -6,7 +6,8 @@ SELECT id, store FROM catalog_identity;
 
 -- name: bind_store
 -- Record the store of the catalog, unless another process changed it meanwhile.
-UPDATE catalog_identity SET store = %(store)s::uuid WHERE store IS NOT DISTINCT FROM %(before)s::uuid;
+UPDATE catalog_identity SET store = %(store)s::uuid
+WHERE store IS NOT DISTINCT FROM %(before)s::uuid;
 
 -- name: newest_blobs
 -- Give the names of the newest blobs that are recorded.

@@ -1,9 +1,11 @@
--- Clean-up: what nothing needs any more. The rules that keep it apart from running syncs stand in `orphans.py`.
--- Tables are read a window at a time in order of their keys; what is looked up for each row is a scalar subquery, which stays a probe of an index.
+-- Clean-up: what nothing needs any more. The rules that keep it apart from running syncs stand in
+-- `orphans.py`. Tables are read a window at a time in order of their keys; what is looked up for
+-- each row is a scalar subquery, which stays a probe of an index.
 
 -- name: prune_cutoff
--- Give the moment after which what was touched is not removed. While no version is in the making, and none can begin before the transaction ends, that
--- is the protection time ago; otherwise it is, at the latest, an hour before the oldest of them began.
+-- Give the moment after which what was touched is not removed. While no version is in the making,
+-- and none can begin before the transaction ends, that is the protection time ago; otherwise it is,
+-- at the latest, an hour before the oldest of them began.
 SELECT CASE
     WHEN pg_try_advisory_xact_lock(%(lock)s::integer, 0) THEN now() - %(older_than)s::interval
     ELSE least(
@@ -15,8 +17,10 @@ SELECT CASE
                 WHERE NOT v.complete AND v.repository_id IN (
                     SELECT l.objid::bigint
                     FROM pg_locks l
-                    WHERE l.locktype = 'advisory' AND l.classid = %(lock)s::integer::oid AND l.objsubid = 2 AND l.granted
-                        AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+                    WHERE l.locktype = 'advisory' AND l.classid = %(lock)s::integer::oid
+                        AND l.objsubid = 2 AND l.granted
+                        AND l.database = (SELECT oid FROM pg_database
+                            WHERE datname = current_database())
                 )
             ),
             now()
@@ -25,11 +29,13 @@ SELECT CASE
 END;
 
 -- name: durable_commit
--- Let the transaction be durable when it is committed, whatever the server's settings: files are removed on the strength of it.
+-- Let the transaction be durable when it is committed, whatever the server's settings: files are
+-- removed on the strength of it.
 SELECT set_config('synchronous_commit', 'on', true);
 
 -- name: orphan_contents
--- Look at the next units in order of id; give the last id that was looked at, and those that are in no version and were not touched since.
+-- Look at the next units in order of id; give the last id that was looked at, and those that are in
+-- no version and were not touched since.
 WITH seen AS MATERIALIZED (
     SELECT id, touched_at FROM content WHERE id > %(after)s::bytea ORDER BY id LIMIT %(window)s
 )
@@ -56,7 +62,8 @@ SELECT
     (SELECT count(*) FROM remote_artifact WHERE content_id = ANY (%(ids)s::bytea[]));
 
 -- name: lock_orphan_contents
--- Take hold of the units that were still not touched, passing over those that somebody else holds. From then on no version can gain them.
+-- Take hold of the units that were still not touched, passing over those that somebody else holds.
+-- From then on no version can gain them.
 SELECT id FROM content
 WHERE id = ANY (%(ids)s::bytea[]) AND touched_at < %(cutoff)s::timestamptz
 ORDER BY id
@@ -82,10 +89,12 @@ DELETE FROM content_artifact WHERE content_id = ANY (%(ids)s::bytea[]);
 DELETE FROM content WHERE id = ANY (%(ids)s::bytea[]);
 
 -- name: orphan_artifacts
--- Look at the next artifacts in order of id; give the last id that was looked at, and ids and bytes of those that were not touched since and have no
--- link but of units that are orphans themselves, and listed where there is a list.
+-- Look at the next artifacts in order of id; give the last id that was looked at, and ids and bytes
+-- of those that were not touched since and have no link but of units that are orphans themselves,
+-- and listed where there is a list.
 WITH seen AS MATERIALIZED (
-    SELECT id, size, touched_at FROM artifact WHERE id > %(after)s::bigint ORDER BY id LIMIT %(window)s
+    SELECT id, size, touched_at FROM artifact WHERE id > %(after)s::bigint ORDER BY id
+        LIMIT %(window)s
 ),
 orphan AS MATERIALIZED (
     SELECT id, size FROM seen
@@ -95,8 +104,10 @@ orphan AS MATERIALIZED (
             FROM content_artifact l
             WHERE l.artifact_id = seen.id
                 AND (
-                    (SELECT c.touched_at >= %(cutoff)s::timestamptz FROM content c WHERE c.id = l.content_id)
-                    OR (SELECT true FROM repository_content m WHERE m.content_id = l.content_id LIMIT 1)
+                    (SELECT c.touched_at >= %(cutoff)s::timestamptz FROM content c
+                        WHERE c.id = l.content_id)
+                    OR (SELECT true FROM repository_content m WHERE m.content_id = l.content_id
+                        LIMIT 1)
                     OR l.content_id <> ALL (%(only)s::bytea[])
                 )
             LIMIT 1
@@ -107,7 +118,8 @@ SELECT
     coalesce((SELECT sum(size) FROM orphan), 0)::bigint;
 
 -- name: lock_orphan_artifacts
--- Take hold of the artifacts that were still not touched, passing over those that somebody else holds. From then on no link can gain them.
+-- Take hold of the artifacts that were still not touched, passing over those that somebody else
+-- holds. From then on no link can gain them.
 SELECT id FROM artifact
 WHERE id = ANY (%(ids)s::bigint[]) AND touched_at < %(cutoff)s::timestamptz
 ORDER BY id

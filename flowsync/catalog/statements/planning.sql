@@ -1,17 +1,21 @@
--- Plans of syncs: what a stream of declared content would change, found out in temporary tables of one session. Nothing here writes a table that others see.
--- As in `new_version.sql`, membership rows are not joined: sets are subtracted and intersected, which reads each side once.
+-- Plans of syncs: what a stream of declared content would change, found out in temporary tables of
+-- one session. Nothing here writes a table that others see. As in `new_version.sql`, membership
+-- rows are not joined: sets are subtracted and intersected, which reads each side once.
 
 -- name: create_foreseen
 -- Make room for the units of the stream; `key_id` is NULL where it is the id.
-CREATE TEMPORARY TABLE foreseen (content_id bytea NOT NULL, key_id bytea, repo_key bytea, size bigint NOT NULL, bare boolean NOT NULL);
+CREATE TEMPORARY TABLE foreseen (content_id bytea NOT NULL, key_id bytea, repo_key bytea,
+    size bigint NOT NULL, bare boolean NOT NULL);
 
 -- name: create_foreseen_download
--- Make room for what would be downloaded: a digest, or NULL where upstream declares none, and the size, or NULL where it is unknown.
+-- Make room for what would be downloaded: a digest, or NULL where upstream declares none, and the
+-- size, or NULL where it is unknown.
 CREATE TEMPORARY TABLE foreseen_download (digest text, size bigint);
 
 -- name: create_foreseen_gain
 -- Make room for the units that would be added.
-CREATE TEMPORARY TABLE foreseen_gain (content_id bytea NOT NULL, key_id bytea, repo_key bytea, size bigint NOT NULL, bare boolean NOT NULL);
+CREATE TEMPORARY TABLE foreseen_gain (content_id bytea NOT NULL, key_id bytea, repo_key bytea,
+    size bigint NOT NULL, bare boolean NOT NULL);
 
 -- name: create_foreseen_loss
 -- Make room for the units that would be removed.
@@ -21,17 +25,21 @@ CREATE TEMPORARY TABLE foreseen_loss (content_id bytea NOT NULL);
 -- Keep a batch of the stream.
 WITH units AS (
     INSERT INTO pg_temp.foreseen
-    SELECT * FROM unnest(%(ids)b::bytea[], %(keys)b::bytea[], %(repo_keys)b::bytea[], %(sizes)b::bigint[], %(bare)b::boolean[])
+    SELECT * FROM unnest(%(ids)b::bytea[], %(keys)b::bytea[], %(repo_keys)b::bytea[],
+        %(sizes)b::bigint[], %(bare)b::boolean[])
 )
-INSERT INTO pg_temp.foreseen_download SELECT * FROM unnest(%(digests)b::text[], %(download_sizes)b::bigint[]);
+INSERT INTO pg_temp.foreseen_download SELECT *
+    FROM unnest(%(digests)b::text[], %(download_sizes)b::bigint[]);
 
 -- name: keep_foreseen
 -- Count units of the latest version as seen, by their natural keys or by their repository keys.
 INSERT INTO pg_temp.foreseen
 SELECT c.id, c.key_id, c.repo_key, 0, false
 FROM content c
-CROSS JOIN (SELECT max(v.number) AS number FROM repository_version v WHERE v.repository_id = %(repository)s AND v.complete) latest
-WHERE (c.id = ANY (%(keys)b::bytea[]) OR c.key_id = ANY (%(keys)b::bytea[]) OR c.repo_key = ANY (%(repo_keys)b::bytea[]))
+CROSS JOIN (SELECT max(v.number) AS number FROM repository_version v
+    WHERE v.repository_id = %(repository)s AND v.complete) latest
+WHERE (c.id = ANY (%(keys)b::bytea[]) OR c.key_id = ANY (%(keys)b::bytea[])
+    OR c.repo_key = ANY (%(repo_keys)b::bytea[]))
     AND (
         SELECT true FROM repository_content m
         WHERE m.repository_id = %(repository)s AND m.content_id = c.id
@@ -101,7 +109,8 @@ SELECT content_id FROM pg_temp.foreseen;
 INSERT INTO pg_temp.foreseen_loss
 (
     (
-        SELECT c.id FROM (SELECT DISTINCT repo_key FROM pg_temp.foreseen_gain WHERE repo_key IS NOT NULL) new JOIN content c USING (repo_key)
+        SELECT c.id FROM (SELECT DISTINCT repo_key FROM pg_temp.foreseen_gain
+            WHERE repo_key IS NOT NULL) new JOIN content c USING (repo_key)
         UNION ALL
         SELECT key_id FROM pg_temp.foreseen_gain WHERE key_id IS NOT NULL
         UNION ALL
@@ -111,7 +120,8 @@ INSERT INTO pg_temp.foreseen_loss
             FROM pg_temp.foreseen_gain
             -- In order, so that the index is asked, which is empty where no id is another one than
             -- that of its key.
-            WHERE (SELECT key_id FROM content WHERE key_id IS NOT NULL ORDER BY key_id LIMIT 1) IS NOT NULL
+            WHERE (SELECT key_id FROM content WHERE key_id IS NOT NULL ORDER BY key_id
+                LIMIT 1) IS NOT NULL
         ) new
         JOIN content c USING (key_id)
     )
@@ -126,10 +136,12 @@ EXCEPT
 );
 
 -- name: plan_counts
--- Count what would be added, removed and downloaded, with the sizes. What has a digest is downloaded once.
+-- Count what would be added, removed and downloaded, with the sizes. What has a digest is
+-- downloaded once.
 SELECT *
 FROM
-    (SELECT count(*), coalesce(sum(size), 0)::bigint, count(*) FILTER (WHERE bare) FROM pg_temp.foreseen_gain) gain,
+    (SELECT count(*), coalesce(sum(size), 0)::bigint, count(*) FILTER (WHERE bare)
+        FROM pg_temp.foreseen_gain) gain,
     (SELECT count(*) FROM pg_temp.foreseen_loss) loss,
     (
         SELECT coalesce(sum(e.size), 0)::bigint
@@ -138,12 +150,14 @@ FROM
     ) lost,
     (
         SELECT count(*) FROM pg_temp.foreseen_loss l
-        WHERE (SELECT true FROM content_artifact a WHERE a.content_id = l.content_id LIMIT 1) IS NULL
+        WHERE (SELECT true FROM content_artifact a WHERE a.content_id = l.content_id
+            LIMIT 1) IS NULL
     ) lost_bare,
     (
         SELECT count(*), coalesce(sum(size), 0)::bigint, count(*) FILTER (WHERE size IS NULL)
         FROM (
-            SELECT max(size) AS size FROM pg_temp.foreseen_download WHERE digest IS NOT NULL GROUP BY digest
+            SELECT max(size) AS size FROM pg_temp.foreseen_download WHERE digest IS NOT NULL
+                GROUP BY digest
             UNION ALL
             SELECT size FROM pg_temp.foreseen_download WHERE digest IS NULL
         ) download

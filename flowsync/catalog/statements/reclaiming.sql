@@ -1,17 +1,21 @@
--- The release of stored bytes that only some versions of one repository need and that can be fetched again.
+-- The release of stored bytes that only some versions of one repository need and that can be
+-- fetched again.
 
 -- name: kept_numbers
--- Give the numbers of a repository's versions that are not to be reclaimed, the one in the making included.
+-- Give the numbers of a repository's versions that are not to be reclaimed, the one in the making
+-- included.
 SELECT coalesce(array_agg(number ORDER BY number), '{}')
 FROM repository_version
 WHERE repository_id = %(repository)s AND (NOT complete OR number <> ALL (%(numbers)s::integer[]));
 
 -- name: judge_artifacts
--- Give for each of the artifacts its size, a path at which it stands, whether it is needed elsewhere, whether a path of it has no source, and whether it
--- was touched since. Elsewhere is every version that is not reclaimed, and every unit that is in no version of the repository.
+-- Give for each of the artifacts its size, a path at which it stands, whether it is needed
+-- elsewhere, whether a path of it has no source, and whether it was touched since. Elsewhere is
+-- every version that is not reclaimed, and every unit that is in no version of the repository.
 SELECT
     a.id, a.size,
-    (SELECT l.relative_path FROM content_artifact l WHERE l.artifact_id = a.id ORDER BY l.relative_path LIMIT 1),
+    (SELECT l.relative_path FROM content_artifact l WHERE l.artifact_id = a.id
+        ORDER BY l.relative_path LIMIT 1),
     (
         SELECT true
         FROM content_artifact l
@@ -24,12 +28,14 @@ SELECT
                             m.repository_id <> %(repository)s
                             OR EXISTS (
                                 SELECT FROM unnest(%(kept)s::integer[]) k (number)
-                                WHERE m.added <= k.number AND (m.removed IS NULL OR m.removed > k.number)
+                                WHERE m.added <= k.number AND (m.removed IS NULL
+                                    OR m.removed > k.number)
                             )
                         )
                     LIMIT 1
                 )
-                OR (SELECT true FROM repository_content m WHERE m.content_id = l.content_id AND m.repository_id = %(repository)s LIMIT 1) IS NULL
+                OR (SELECT true FROM repository_content m WHERE m.content_id = l.content_id
+                    AND m.repository_id = %(repository)s LIMIT 1) IS NULL
             )
         LIMIT 1
     ) IS NOT NULL,

@@ -53,11 +53,14 @@ compared AS MATERIALIZED (
         known.remote_id IS NULL AS is_new,
         (
             known.urls, known.headers, known.priority, known.size,
-            known.sha256, known.sha512, known.sha384, known.sha224, known.sha1, known.md5, known.blake3
+            known.sha256, known.sha512, known.sha384, known.sha224, known.sha1, known.md5,
+                known.blake3
         ) IS DISTINCT FROM (
             given.urls, given.headers, given.priority, coalesce(known.size, given.size),
-            coalesce(known.sha256, given.sha256), coalesce(known.sha512, given.sha512), coalesce(known.sha384, given.sha384),
-            coalesce(known.sha224, given.sha224), coalesce(known.sha1, given.sha1), coalesce(known.md5, given.md5),
+            coalesce(known.sha256, given.sha256), coalesce(known.sha512, given.sha512),
+                coalesce(known.sha384, given.sha384),
+            coalesce(known.sha224, given.sha224), coalesce(known.sha1, given.sha1),
+                coalesce(known.md5, given.md5),
             coalesce(known.blake3, given.blake3)
         ) AS is_changed
     FROM given
@@ -119,8 +122,9 @@ FROM alternate_source AS source JOIN remote ON remote.id = source.remote_id
 ORDER BY source.priority DESC, source.name;
 
 -- name: find_alternates
--- Return for each artifact the URLs that alternate sources have for one of its digests, in the order in which they are to be tried.
--- Rows that failed within the cool-down are left out; of several rows of one remote that match an artifact, one that never failed comes first.
+-- Return for each artifact the URLs that alternate sources have for one of its digests, in the
+-- order in which they are to be tried. Rows that failed within the cool-down are left out; of
+-- several rows of one remote that match an artifact, one that never failed comes first.
 WITH given AS (
     SELECT * FROM unnest(
         %(sha256)b::bytea[], %(sha512)b::bytea[], %(sha384)b::bytea[],
@@ -143,7 +147,9 @@ FROM (
             OR known.sha384 = given.sha384 OR known.sha224 = given.sha224
             OR known.sha1 = given.sha1 OR known.md5 = given.md5
         )
-    WHERE coalesce(known.failed_at <= now() - make_interval(secs => %(cool_down)b::double precision), true)
+    WHERE coalesce(
+        known.failed_at <= now() - make_interval(secs => %(cool_down)b::double precision), true
+    )
     ORDER BY
         given.ordinal, source.remote_id,
         known.failed_at NULLS FIRST, known.content_id, known.relative_path

@@ -32,7 +32,8 @@ ANALYZE planned;
 
 -- name: measure_planned
 -- Count the planned artifacts and their bytes.
-SELECT count(*), coalesce(sum(a.size), 0)::bigint FROM pg_temp.planned p JOIN artifact a ON a.id = p.artifact_id;
+SELECT count(*), coalesce(sum(a.size), 0)::bigint FROM pg_temp.planned p JOIN artifact a
+    ON a.id = p.artifact_id;
 
 -- name: next_planned
 -- Give some of the planned artifacts, those that are still recorded.
@@ -58,7 +59,8 @@ SELECT id FROM artifact WHERE id = ANY (%(ids)s::bigint[]);
 SELECT min(verified_at), count(*) FILTER (WHERE verified_at IS NULL) FROM artifact;
 
 -- name: places_of_artifacts
--- Give for each artifact one path at which it stands, and a repository that has it there, if any has.
+-- Give for each artifact one path at which it stands, and a repository that has it there, if any
+-- has.
 SELECT DISTINCT ON (l.artifact_id)
     l.artifact_id, l.relative_path,
     (
@@ -72,8 +74,8 @@ WHERE l.artifact_id = ANY (%(ids)s::bigint[])
 ORDER BY l.artifact_id, 3 NULLS LAST, l.relative_path;
 
 -- name: sources_of_artifacts
--- Give for each artifact where its bytes are said to be: at the sources of its own links, and at those that declare one of its digests, each remote once.
--- What failed before comes last.
+-- Give for each artifact where its bytes are said to be: at the sources of its own links, and at
+-- those that declare one of its digests, each remote once. What failed before comes last.
 WITH wanted AS MATERIALIZED (
     SELECT * FROM artifact WHERE id = ANY (%(ids)s::bigint[])
 ),
@@ -85,10 +87,12 @@ known AS (
     UNION
     SELECT wanted.id, s.remote_id, s.urls, s.headers, s.failed_at, s.priority
     FROM wanted
-    JOIN remote_artifact s ON s.sha256 = wanted.sha256 OR s.sha512 = wanted.sha512 OR s.sha384 = wanted.sha384
+    JOIN remote_artifact s ON s.sha256 = wanted.sha256 OR s.sha512 = wanted.sha512
+        OR s.sha384 = wanted.sha384
         OR s.sha224 = wanted.sha224 OR s.sha1 = wanted.sha1 OR s.md5 = wanted.md5
 )
 SELECT known.id, remote.name, known.urls, known.headers::text
 FROM known
 JOIN remote ON remote.id = known.remote_id
-ORDER BY known.id, known.failed_at NULLS FIRST, known.priority DESC, known.remote_id, known.urls, known.headers;
+ORDER BY known.id, known.failed_at NULLS FIRST, known.priority DESC, known.remote_id, known.urls,
+    known.headers;

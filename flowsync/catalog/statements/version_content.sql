@@ -1,7 +1,8 @@
 -- What a version holds, complete or not, and how two versions differ.
 
 -- name: version_entries
--- Give the entries of a version in order of path, those whose path matches a regular expression if there is one.
+-- Give the entries of a version in order of path, those whose path matches a regular expression if
+-- there is one.
 SELECT e.content_id, e.type, e.relative_path, e.sha256, e.blake3, e.size, e.stored
 FROM version_content(%(repository)s, %(number)s)
 JOIN entry e USING (content_id)
@@ -9,8 +10,8 @@ WHERE %(pattern)s::text IS NULL OR e.relative_path ~ %(pattern)s::text
 ORDER BY e.relative_path, e.content_id;
 
 -- name: version_difference
--- Give what differs from one version to another in order of path: the entry before, the entry after, or both. Where several units share a path,
--- they are paired in the order of their ids.
+-- Give what differs from one version to another in order of path: the entry before, the entry
+-- after, or both. Where several units share a path, they are paired in the order of their ids.
 WITH before AS (
     SELECT e.*, row_number() OVER (PARTITION BY e.relative_path ORDER BY e.content_id) AS ordinal
     FROM version_gain(%(repository)s, %(before)s, %(after)s)
@@ -41,7 +42,8 @@ ORDER BY c.type, c.id;
 SELECT id, type, fields::text FROM content WHERE id = ANY (%(ids)s::bytea[]) ORDER BY id;
 
 -- name: version_bare_difference
--- Give the units without artifacts in which two versions differ, by type and id: whether the later one has it, and the unit.
+-- Give the units without artifacts in which two versions differ, by type and id: whether the later
+-- one has it, and the unit.
 SELECT d.is_added, c.id, c.type, c.fields::text
 FROM (
     SELECT content_id, false AS is_added FROM version_gain(%(repository)s, %(before)s, %(after)s)
@@ -56,14 +58,16 @@ ORDER BY c.type, c.id;
 -- Give the ids of a version's units, those of one type if it is named, in order.
 SELECT m.content_id
 FROM version_content(%(repository)s, %(number)s) m
-WHERE %(type)s::text IS NULL OR (SELECT c.type = %(type)s::text FROM content c WHERE c.id = m.content_id)
+WHERE %(type)s::text IS NULL OR (SELECT c.type = %(type)s::text FROM content c
+    WHERE c.id = m.content_id)
 ORDER BY m.content_id;
 
 -- name: version_content_ids_reversed
 -- Give what `version_content_ids` gives, in reverse order.
 SELECT m.content_id
 FROM version_content(%(repository)s, %(number)s) m
-WHERE %(type)s::text IS NULL OR (SELECT c.type = %(type)s::text FROM content c WHERE c.id = m.content_id)
+WHERE %(type)s::text IS NULL OR (SELECT c.type = %(type)s::text FROM content c
+    WHERE c.id = m.content_id)
 ORDER BY m.content_id DESC;
 
 -- name: version_gain

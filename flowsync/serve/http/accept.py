@@ -1,5 +1,5 @@
-"""What a client prefers, by `Accept` and `Accept-Encoding` (RFC 9110, section 12). Text in, a choice
-out.
+"""What a client prefers, by `Accept` and `Accept-Encoding` (RFC 9110, section 12). Text in, a
+choice out.
 
 What cannot be understood counts as not said. A client that takes none of what there is gets the
 first: it can tell by the type that it got something else, and many send lists that are too short.

@@ -52,7 +52,7 @@ async def test_find_answers_in_the_order_asked(artifacts: Artifacts) -> None:
 
 
 async def test_find_uses_the_strongest_allowed_digest(artifacts: Artifacts) -> None:
-    """Fact 3.1: one digest of each artifact is looked up, the first that is set and allowed."""
+    """One digest of each artifact is looked up, the first that is set and allowed."""
     [stored] = await artifacts.save([staged(b"a", "sha512", "md5")])
     wrong = "0" * 64
 
@@ -88,7 +88,7 @@ async def test_find_by_a_weak_digest_where_the_policy_allows_it(artifacts: Artif
 
 
 async def test_find_does_not_compare_sizes(artifacts: Artifacts) -> None:
-    """Fact 3.1: the digest decides; a stage may look at the size of what it gets."""
+    """The digest decides; a stage may look at the size of what it gets."""
     [stored] = await artifacts.save([staged(b"a")])
 
     assert await artifacts.find([Artifact(sha256=digest("sha256", b"a"), size=99)], STRONG) == [
@@ -171,7 +171,7 @@ async def test_blob_that_is_recorded_with_another_sha256_is_an_error(artifacts: 
 async def test_find_marks_what_was_not_needed_within_the_hour(
     artifacts: Artifacts, database: Database
 ) -> None:
-    """Fact 5.8: a look-up protects from clean-up; rows marked within the last hour are left
+    """A look-up protects from clean-up; rows marked within the last hour are left
     alone.
     """
     await artifacts.save([staged(b"old"), staged(b"new"), staged(b"other")])
@@ -190,7 +190,7 @@ async def test_find_marks_what_was_not_needed_within_the_hour(
 
 
 async def test_save_marks_what_exists(artifacts: Artifacts, database: Database) -> None:
-    """Fact 5.8: what is uploaded again is protected again."""
+    """What is uploaded again is protected again."""
     await artifacts.save([staged(b"old")])
     await _set_touched(database, b"old", LONG_AGO)
 
@@ -215,9 +215,7 @@ async def test_find_reads_what_was_needed_lately_whoever_holds_it(
 async def test_find_waits_for_whoever_holds_what_was_not_needed_lately(
     artifacts: Artifacts, database: Database, removed: bool
 ) -> None:
-    """Fact 5.8, done otherwise: locked rows are not skipped, or a row that clean-up is about to
-    remove would be found.
-    """
+    """Locked rows are not skipped, or a row that clean-up is about to remove would be found."""
     [stored] = await artifacts.save([staged(b"a")])
     await _set_touched(database, b"a", LONG_AGO)
 

@@ -52,7 +52,6 @@ async def _repository(repositories: Repositories) -> None:
 async def test_type_that_is_not_allowed_is_refused(
     repositories: Repositories, shelf: Shelf
 ) -> None:
-    """Fact 68."""
     files = await shelf.files("a")
     packages = await shelf.packages("b")
     only_files = Repository(name="r", allowed_types=frozenset({"test.file"}))
@@ -87,7 +86,6 @@ async def test_what_was_there_before_types_were_narrowed_stays(
 async def test_added_unit_replaces_an_older_one_with_its_repository_key(
     repositories: Repositories, shelf: Shelf
 ) -> None:
-    """Fact 111."""
     old = await shelf.files("a", "b", "c", body="old")
     new = await shelf.files("a", "b", "c", body="new")
     await add(repositories, *old)
@@ -128,7 +126,6 @@ async def test_same_key_in_another_repository_is_left_alone(
 async def test_two_added_units_with_one_repository_key_are_refused(
     repositories: Repositories, shelf: Shelf
 ) -> None:
-    """Fact 128."""
     one = await shelf.files("a", "b", body="one")
     two = await shelf.files("a", "b", body="two")
 
@@ -198,7 +195,6 @@ async def test_content_added_to_a_base_of_another_repository_replaces_what_the_b
 async def test_units_may_share_an_artifact_at_one_path(
     repositories: Repositories, shelf: Shelf
 ) -> None:
-    """Fact 74."""
     one = await shelf.put(Package(name="one"), {"shared": b"same"})
     two = await shelf.put(Package(name="two"), {"shared": b"same"})
 
@@ -212,7 +208,6 @@ async def test_units_may_share_an_artifact_at_one_path(
 async def test_different_artifacts_at_one_path_are_refused(
     repositories: Repositories, shelf: Shelf, together: bool
 ) -> None:
-    """Facts 75, 101."""
     one = await shelf.put(Package(name="one"), {"shared": b"same", "x": b"x"})
     two = await shelf.put(Package(name="two"), {"shared": b"other", "y": b"x"})
     if not together:
@@ -269,7 +264,6 @@ async def test_units_of_unknown_bytes_cannot_share_a_path(
 
 
 async def test_neighbours_in_folders_are_fine(repositories: Repositories, shelf: Shelf) -> None:
-    """Fact 100."""
     units = await shelf.files(
         "a/b", "a/c/d", "a/b.txt", "a-b/c", "ab", "b", "a/b0/c", "ü/a", "ü/b/c"
     )
@@ -285,7 +279,6 @@ async def test_neighbours_in_folders_are_fine(repositories: Repositories, shelf:
 async def test_path_below_the_path_of_a_file_is_refused(
     repositories: Repositories, shelf: Shelf, file: str, below: str, order: str
 ) -> None:
-    """Fact 102."""
     files = await shelf.files(file, f"{file}-b", f"{file}.c", f"{file}0")
     folders = await shelf.files(below)
     if order == "file first":

@@ -65,5 +65,4 @@ async def run(conninfo: str, history: list[frozenset[Unit]]) -> None:
 def test_version_is_refused_exactly_when_two_of_its_paths_cannot_coexist(
     conninfo: str, history: list[frozenset[Unit]]
 ) -> None:
-    """Facts 74, 75, 100, 101, 102."""
     uvloop.run(run(conninfo, history))

@@ -173,7 +173,8 @@ async def test_sources(contents: Contents, database: Database) -> None:
     await at_once(units, save)
 
     assert await count(
-        database, "SELECT count(DISTINCT content_id), count(DISTINCT remote_id) FROM remote_artifact"
+        database, "SELECT count(DISTINCT content_id), count(DISTINCT remote_id) FROM "
+            "remote_artifact"
     ) == (150, 2)  # fmt: skip
 
 

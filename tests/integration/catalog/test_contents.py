@@ -229,7 +229,7 @@ async def test_a_batch_is_one_round_trip_to_find_and_four_to_save(
 async def test_find_marks_what_was_not_needed_within_the_hour(
     contents: Contents, database: Database
 ) -> None:
-    """Fact 5.8: a look-up protects from clean-up; rows marked within the last hour are left
+    """A look-up protects from clean-up; rows marked within the last hour are left
     alone.
     """
     await save(contents, Leaf("old"), Leaf("new"), Leaf("other"))

@@ -81,7 +81,6 @@ async def numbers(repositories: Repositories) -> list[int]:
 async def test_deleting_a_version_folds_its_changes_into_the_next(
     history: History, repositories: Repositories
 ) -> None:
-    """Fact 124."""
     await history.make("ABCDE", "AFGHI", "ACDFH", "ACEFI")
     assert await history.told() == {
         0: ("", ""),
@@ -106,7 +105,6 @@ async def test_deleting_a_version_folds_its_changes_into_the_next(
 async def test_deleting_an_old_version_folds_its_additions_into_the_next(
     history: History, repositories: Repositories
 ) -> None:
-    """Fact 76."""
     await history.make("A", "AB", "ABC")
 
     await repositories.delete_version("r", 1)
@@ -118,7 +116,6 @@ async def test_deleting_an_old_version_folds_its_additions_into_the_next(
 async def test_deleting_two_versions_keeps_the_newest_and_its_difference_to_the_empty_one(
     history: History, repositories: Repositories
 ) -> None:
-    """Fact 77."""
     await history.make("AB", "BC", "CD")
 
     await repositories.delete_version("r", 1)
@@ -187,7 +184,6 @@ async def test_deleting_the_newest_takes_its_additions_away_and_brings_back_its_
 async def test_numbers_of_deleted_versions_are_not_used_again(
     history: History, repositories: Repositories
 ) -> None:
-    """Facts 57, 58."""
     await history.make("A")
     await repositories.delete_version("r", 1)
     assert (await repositories.version("r")).number == 0
@@ -232,7 +228,6 @@ async def test_the_only_version_cannot_be_deleted(
 async def test_a_protected_version_cannot_be_deleted_until_it_is_unprotected(
     history: History, repositories: Repositories
 ) -> None:
-    """Fact 126."""
     await history.make("A", "B")
     await repositories.protect_version("r", 1)
     assert [version.protected for version in await repositories.versions("r")] == [
@@ -357,7 +352,6 @@ async def test_a_base_that_is_deleted_meanwhile_still_says_what_an_addition_repl
 async def test_a_repository_that_retains_one_version_has_one(
     history: History, repositories: Repositories
 ) -> None:
-    """Fact 125."""
     await history.make("A", "AB", "ABC", repository=Repository(name="r", retain_versions=1))
 
     assert await history.told() == {3: ("ABC", "")}
@@ -367,7 +361,6 @@ async def test_a_repository_that_retains_one_version_has_one(
 async def test_lowering_what_is_retained_deletes_the_surplus_at_once(
     history: History, repositories: Repositories
 ) -> None:
-    """Fact 125."""
     await history.make("A", "AB", "ABC", "ABCD")
 
     await repositories.ensure(Repository(name="r", retain_versions=2))
@@ -378,7 +371,6 @@ async def test_lowering_what_is_retained_deletes_the_surplus_at_once(
 async def test_protected_versions_are_not_counted_and_stay(
     history: History, repositories: Repositories
 ) -> None:
-    """Fact 126."""
     await history.make("A", "B", "C")
     await repositories.protect_version("r", 1)
 

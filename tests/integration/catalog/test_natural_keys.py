@@ -164,12 +164,15 @@ async def test_versions_of_an_older_database_hold_what_they_held(empty_conninfo:
             """
             INSERT INTO remote (name, url, policy) VALUES ('u', 'http://u/', 'on_demand');
             INSERT INTO repository (name, next_version) VALUES ('r', 2);
-            INSERT INTO repository_version (repository_id, number, complete) VALUES (1, 0, true), (1, 1, true);
-            INSERT INTO content (id, type, fields) VALUES (decode(repeat('11', 16), 'hex'), 'test.note', '{}');
+            INSERT INTO repository_version (repository_id, number, complete)
+                VALUES (1, 0, true), (1, 1, true);
+            INSERT INTO content (id, type, fields)
+                VALUES (decode(repeat('11', 16), 'hex'), 'test.note', '{}');
             INSERT INTO content_artifact SELECT id, 'a' FROM content;
             INSERT INTO remote_artifact (content_id, relative_path, remote_id, urls, size, sha256)
                 SELECT id, 'a', 1, '{http://u/a}', 5, decode(repeat('22', 32), 'hex') FROM content;
-            INSERT INTO repository_content (repository_id, content_id, added) SELECT 1, id, 1 FROM content;
+            INSERT INTO repository_content (repository_id, content_id, added)
+                SELECT 1, id, 1 FROM content;
             """
         )
     await database.open()

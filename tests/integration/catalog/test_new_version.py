@@ -37,7 +37,6 @@ async def present(repositories: Repositories, number: int | None = None) -> set[
 async def test_versions_know_what_they_added_and_removed_relative_to_each_earlier_one(
     repositories: Repositories, shelf: Shelf
 ) -> None:
-    """Fact 50."""
     units = await shelf.packages("0", "1", "2", "3")
     await make(repositories, add=units)
     await make(repositories, remove=units[:2])
@@ -58,7 +57,6 @@ async def test_versions_know_what_they_added_and_removed_relative_to_each_earlie
 async def test_adding_all_then_removing_all_makes_no_version(
     repositories: Repositories, shelf: Shelf
 ) -> None:
-    """Facts 51, 62."""
     units = await shelf.packages("a", "b", "c")
 
     async with repositories.new_version(R) as version:
@@ -73,7 +71,6 @@ async def test_adding_all_then_removing_all_makes_no_version(
 async def test_removing_all_then_adding_all_makes_no_version(
     repositories: Repositories, shelf: Shelf
 ) -> None:
-    """Facts 52, 62."""
     units = await shelf.packages("a", "b", "c")
     await make(repositories, add=units)
 
@@ -88,7 +85,6 @@ async def test_removing_all_then_adding_all_makes_no_version(
 async def test_interleaved_changes_end_with_the_net_difference(
     repositories: Repositories, shelf: Shelf
 ) -> None:
-    """Fact 53."""
     a, b, c, d = await shelf.packages("a", "b", "c", "d")
     await make(repositories, add=[a, b])
 
@@ -116,7 +112,6 @@ async def test_interleaved_changes_end_with_the_net_difference(
 async def test_fresh_version_starts_with_the_previous_one(
     repositories: Repositories, shelf: Shelf
 ) -> None:
-    """Fact 54."""
     units = await shelf.packages("a", "b")
     await make(repositories, add=units)
 
@@ -128,7 +123,6 @@ async def test_fresh_version_starts_with_the_previous_one(
 async def test_only_units_that_were_absent_are_added(
     repositories: Repositories, shelf: Shelf
 ) -> None:
-    """Fact 59."""
     units = await shelf.packages("a", "b", "c")
     await make(repositories, add=units[:2])
 
@@ -141,7 +135,6 @@ async def test_only_units_that_were_absent_are_added(
 
 
 async def test_removing_absent_content_is_ignored(repositories: Repositories, shelf: Shelf) -> None:
-    """Facts 60, 70."""
     a, b = await shelf.packages("a", "b")
     await make(repositories, add=[a])
 
@@ -152,7 +145,6 @@ async def test_removing_absent_content_is_ignored(repositories: Repositories, sh
 
 
 async def test_no_operation_makes_no_version(repositories: Repositories) -> None:
-    """Fact 61."""
     async with repositories.new_version(R) as version:
         pass
 
@@ -161,7 +153,6 @@ async def test_no_operation_makes_no_version(repositories: Repositories) -> None
 
 
 async def test_empty_sets_make_no_version(repositories: Repositories, shelf: Shelf) -> None:
-    """Fact 66."""
     async with repositories.new_version(R) as version:
         assert await version.add_content([]) == 0
         assert await version.remove_content([]) == 0
@@ -173,7 +164,6 @@ async def test_empty_sets_make_no_version(repositories: Repositories, shelf: She
 
 
 async def test_unknown_unit_is_not_added(repositories: Repositories, shelf: Shelf) -> None:
-    """Fact 67."""
     assert await make(repositories, add=[UNKNOWN]) is None
 
     (known,) = await shelf.packages("a")
@@ -185,7 +175,6 @@ async def test_unknown_unit_is_not_added(repositories: Repositories, shelf: Shel
 
 @pytest.mark.parametrize("thing", ["text", 7, None, b"short", b"longer than an id is", object()])
 async def test_what_is_no_content_is_refused(repositories: Repositories, thing: object) -> None:
-    """Fact 69."""
     async with repositories.new_version(R) as version:
         for change in (version.add_content, version.remove_content, version.set_content):
             with pytest.raises(
@@ -215,7 +204,6 @@ async def test_units_are_given_as_content_too(repositories: Repositories, shelf:
 async def test_mixed_operations_without_effect_make_no_version(
     repositories: Repositories, shelf: Shelf
 ) -> None:
-    """Fact 71."""
     a, b = await shelf.packages("a", "b")
     await make(repositories, add=[a])
 
@@ -231,7 +219,6 @@ async def test_mixed_operations_without_effect_make_no_version(
 
 
 async def test_ended_version_cannot_be_changed(repositories: Repositories, shelf: Shelf) -> None:
-    """Fact 72."""
     units = await shelf.packages("a", "b")
     async with repositories.new_version(R) as version:
         await version.add_content(units)
@@ -268,7 +255,6 @@ async def test_set_content_leaves_exactly_the_given_units(
 async def test_set_content_of_nothing_empties_the_version(
     repositories: Repositories, shelf: Shelf
 ) -> None:
-    """Fact 127."""
     await make(repositories, add=await shelf.packages("a", "b"))
 
     async with repositories.new_version(R) as version:
@@ -280,7 +266,6 @@ async def test_set_content_of_nothing_empties_the_version(
 async def test_counts_are_right_and_rows_are_few(
     repositories: Repositories, shelf: Shelf, database: Database
 ) -> None:
-    """Fact 78."""
     units = await shelf.packages(*map(str, range(100)))
     async with repositories.new_version(R) as first:
         for start in (0, 30, 60):
@@ -381,7 +366,6 @@ async def test_associating_a_batch_is_one_round_trip(
 
 
 async def test_ids_come_in_order_and_in_batches(repositories: Repositories, shelf: Shelf) -> None:
-    """Fact 55."""
     units = sorted(await shelf.packages(*map(str, range(10))))
 
     async with repositories.new_version(R) as version:
@@ -395,7 +379,6 @@ async def test_ids_come_in_order_and_in_batches(repositories: Repositories, shel
 
 
 async def test_ids_of_one_type(repositories: Repositories, shelf: Shelf) -> None:
-    """Fact 56."""
     packages = await shelf.packages("a", "b", "c")
     files = await shelf.files("f", "g")
     await make(repositories, add=[*packages[:2], files[0]])

@@ -60,7 +60,6 @@ async def until_someone_waits(database: Database) -> None:
 async def test_new_repository_has_version_0_and_goes_on_with_1(
     repositories: Repositories, shelf: Shelf
 ) -> None:
-    """Fact 57."""
     async with repositories.new_version(R) as version:
         assert (version.number, version.previous) == (1, 0)
         await version.add_content(await shelf.packages("a"))
@@ -74,7 +73,6 @@ async def test_new_repository_has_version_0_and_goes_on_with_1(
 async def test_exception_discards_the_version_and_leaves_its_number(
     repositories: Repositories, shelf: Shelf, database: Database
 ) -> None:
-    """Fact 73."""
     a, b = await shelf.packages("a", "b")
     async with repositories.new_version(R) as version:
         await version.add_content([a])
@@ -187,7 +185,8 @@ async def test_lost_connection_ends_the_version_and_the_next_one_cleans_up(
     # The server is shared with tests that run at the same time: only what holds a lock in this
     # test's database is ended.
     terminate = (
-        "SELECT pg_terminate_backend(l.pid, 10000) FROM pg_locks l JOIN pg_database d ON d.oid = l.database "
+        "SELECT pg_terminate_backend(l.pid, 10000) FROM pg_locks l JOIN pg_database d ON "
+        "d.oid = l.database "
         "WHERE l.locktype = 'advisory' AND d.datname = current_database()"
     )
 
@@ -257,7 +256,6 @@ async def test_version_of_a_killed_process_is_discarded_by_the_next(
 async def test_version_starts_from_a_base_of_another_repository(
     repositories: Repositories, shelf: Shelf
 ) -> None:
-    """Fact 123."""
     a, b, c, d = await shelf.packages("a", "b", "c", "d")
     async with repositories.new_version(Repository(name="source")) as version:
         await version.add_content([a, b])
@@ -296,7 +294,6 @@ async def test_version_that_equals_its_base_and_the_latest_is_not_made(
 
 
 async def test_unknown_base_is_an_error(repositories: Repositories) -> None:
-    """Fact 123."""
     with pytest.raises(RepositoryNotFoundError, match="no repository is named 'nowhere'"):
         async with repositories.new_version(R, base=("nowhere", 1)):
             pass

@@ -17,7 +17,10 @@ from tests.integration.catalog.waiting import lock_waiters
 ROWS: Final = (
     b"INSERT INTO remote (name, url, policy) VALUES ('u', 'http://u.example/', 'on_demand')",
     b"INSERT INTO repository (name) VALUES ('r')",
-    b"INSERT INTO content (id, type, fields) SELECT decode(lpad(n::text, 32, '0'), 'hex'), 't', '{}' FROM generate_series(1, 10) n",
+    (
+        b"INSERT INTO content (id, type, fields) SELECT decode(lpad(n::text, 32, '0'), 'hex'), "
+        b"'t', '{}' FROM generate_series(1, 10) n"
+    ),
     b"INSERT INTO content_artifact (content_id, relative_path) SELECT id, 'p' FROM content",
 )
 
@@ -36,16 +39,20 @@ class Reference(NamedTuple):
 REFERENCES: Final = {
     "source to remote": Reference(
         b"SELECT count(*) FROM remote_artifact",
-        b"INSERT INTO remote_artifact (content_id, relative_path, remote_id, urls) SELECT id, 'p', 1, '{u}' FROM content",
+        b"INSERT INTO remote_artifact (content_id, relative_path, remote_id, urls) SELECT id, "
+        b"'p', 1, '{u}' FROM content",
         b"INSERT INTO remote_artifact (content_id, relative_path, remote_id, urls) "
-        b"SELECT id, 'p', CASE WHEN id < '\\x00000000000000000000000000000006' THEN 1 ELSE 404 END, '{u}' FROM content",
+        b"SELECT id, 'p', CASE WHEN id < '\\x00000000000000000000000000000006' THEN 1 ELSE "
+        b"404 END, '{u}' FROM content",
         b"DELETE FROM remote",
     ),
     "membership to repository": Reference(
         b"SELECT count(*) FROM repository_content",
-        b"INSERT INTO repository_content (content_id, repository_id, added) SELECT id, 1, 1 FROM content",
+        b"INSERT INTO repository_content (content_id, repository_id, added) SELECT id, 1, 1 "
+        b"FROM content",
         b"INSERT INTO repository_content (content_id, repository_id, added) "
-        b"SELECT id, CASE WHEN id < '\\x00000000000000000000000000000006' THEN 1 ELSE 404 END, 1 FROM content",
+        b"SELECT id, CASE WHEN id < '\\x00000000000000000000000000000006' THEN 1 ELSE 404 "
+        b"END, 1 FROM content",
         b"DELETE FROM repository",
     ),
 }

@@ -192,7 +192,10 @@ async def test_source_is_recorded_with_urls_size_and_digests(
 
     assert await remotes.save_sources([declared, source(remote, "b")]) == []
 
-    columns = "relative_path, remote_id, urls, size, failed_at, priority, sha256, sha512, sha384, sha224, sha1, md5"
+    columns = (
+        "relative_path, remote_id, urls, size, failed_at, priority, sha256, sha512, sha384, "
+        "sha224, sha1, md5"
+    )
     assert await rows(database, columns) == [
         (
             "a", remote, ["http://one/a?x=1#y", "http://two/a"], 3, None, 0,
@@ -226,7 +229,7 @@ async def test_sources_without_a_link_are_told_by_ordinal(
 async def test_the_last_of_two_sources_with_one_key_counts(
     remotes: Remotes, database: Database
 ) -> None:
-    """Fact 3.8: sources are told apart by unit, path and remote."""
+    """Sources are told apart by unit, path and remote."""
     remote, other = await remote_id(remotes), await remote_id(remotes, "other")
 
     await remotes.save_sources(
@@ -376,7 +379,7 @@ async def test_alternate_sources_are_listed_in_the_order_they_are_tried(remotes:
 
 @pytest.mark.usefixtures("linked")
 async def test_alternates_are_found_by_any_allowed_digest(remotes: Remotes) -> None:
-    """Fact 3.2: all allowed digests are looked for."""
+    """All allowed digests are looked for."""
     remote = await remote_id(remotes)
     await remotes.add_alternate_source("near", remote)
     await remotes.save_sources(
@@ -440,7 +443,8 @@ async def test_alternate_that_never_failed_is_preferred(
     await remotes.save_sources([source(remote, path, sha256=sha256) for path in ("a", "b")])
     async with database.connection() as connection:
         await connection.execute(
-            "UPDATE remote_artifact SET failed_at = now() - interval '1 year' WHERE relative_path = 'a'"
+            "UPDATE remote_artifact SET failed_at = now() - interval '1 year' WHERE "
+            "relative_path = 'a'"
         )
 
     [found] = await remotes.alternates([Artifact(sha256=sha256)], STRONG)

@@ -23,7 +23,8 @@ EMPTY_ROOT = "be2a8de3dcf46c94ce85cdc8e07ac308f4d8a95490d956c38d780fd610db0813"
 async def settings(database: Database) -> list[tuple[object, ...]]:
     async with database.connection() as connection:
         cursor = await connection.execute(
-            "SELECT name, allowed_types, retain_versions, next_version FROM repository ORDER BY name"
+            "SELECT name, allowed_types, retain_versions, next_version FROM repository ORDER "
+            "BY name"
         )
         return await cursor.fetchall()
 
@@ -31,7 +32,6 @@ async def settings(database: Database) -> list[tuple[object, ...]]:
 async def test_repository_is_made_with_an_empty_version_0(
     repositories: Repositories, database: Database
 ) -> None:
-    """Fact 57."""
     await repositories.ensure(Repository(name="r"))
 
     (version,) = await repositories.versions("r")
@@ -110,8 +110,6 @@ async def test_what_does_not_exist_is_an_error(repositories: Repositories) -> No
 async def test_what_a_sync_saw_is_kept_with_the_number_it_came_to_until_another_one_tells(
     repositories: Repositories, shelf: Shelf
 ) -> None:
-    """Fact 99."""
-
     def seen(url: str, number: int) -> dict[str, object]:
         return {"url": url, "version": number}
 

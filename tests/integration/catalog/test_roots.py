@@ -246,7 +246,8 @@ async def test_a_database_of_the_first_schema_is_brought_forward(empty_conninfo:
         units = await Shelf(database).packages("a", "b", "c")
         async with database.connection() as connection:
             await connection.execute(
-                "INSERT INTO repository_content (repository_id, content_id, added) VALUES (1, %s, 1), (1, %s, 1), (1, %s, 2)",
+                "INSERT INTO repository_content (repository_id, content_id, added) VALUES (1, "
+                "%s, 1), (1, %s, 1), (1, %s, 2)",
                 units,
             )
         versions = await Repositories(database).versions("r")

@@ -62,7 +62,8 @@ async def test_all_tables_that_a_version_begins_with_are_emptied(database: Datab
     """
     async with locked_connection(database, "r", 1, wait=False) as connection:
         cursor = await connection.execute(
-            "SELECT relname FROM pg_class WHERE relnamespace = pg_my_temp_schema() AND relkind = 'r'"
+            "SELECT relname FROM pg_class WHERE relnamespace = pg_my_temp_schema() AND "
+            "relkind = 'r'"
         )
         made = {name for (name,) in await cursor.fetchall()}
 
@@ -81,11 +82,13 @@ async def test_tables_stay_for_the_next_version_unless_they_have_grown(
     for _ in range(2):
         async with locked_connection(database, "r", 1, wait=False) as connection:
             cursor = await connection.execute(
-                "SELECT pg_backend_pid(), 'pg_temp.addition'::regclass::oid, count(*) FROM pg_temp.addition"
+                "SELECT pg_backend_pid(), 'pg_temp.addition'::regclass::oid, count(*) FROM "
+                "pg_temp.addition"
             )
             found.append(await cursor.fetchone())
             await connection.execute(
-                "INSERT INTO pg_temp.addition SELECT decode(md5(n::text), 'hex') FROM generate_series(1, %s) n",
+                "INSERT INTO pg_temp.addition SELECT decode(md5(n::text), 'hex') FROM "
+                "generate_series(1, %s) n",
                 [rows],
             )
 

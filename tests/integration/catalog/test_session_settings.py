@@ -87,7 +87,8 @@ async def test_database_of_another_encoding_is_refused_with_the_way_to_make_one(
     name = f"flowsync_test_{uuid4().hex}"
     with psycopg.connect(postgres, autocommit=True) as connection:
         connection.execute(
-            f"CREATE DATABASE {name} ENCODING '{encoding}' LOCALE_PROVIDER libc LOCALE 'C' TEMPLATE template0"
+            f"CREATE DATABASE {name} ENCODING '{encoding}' LOCALE_PROVIDER libc LOCALE 'C' "
+            "TEMPLATE template0"
         )
     try:
         with pytest.raises(UnfitDatabaseError) as caught:

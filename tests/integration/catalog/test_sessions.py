@@ -26,8 +26,10 @@ async def test_session_is_lent_again_without_what_its_borrower_left_in_it(
     async with database.dedicated() as connection:
         assert await _number(connection) == session
         cursor = await connection.execute(
-            "SELECT to_regclass('mine'), current_setting('lock_timeout'), current_setting('TimeZone'), "
-            "(SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()), "
+            "SELECT to_regclass('mine'), current_setting('lock_timeout'), "
+            "current_setting('TimeZone'), "
+            "(SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = "
+            "pg_backend_pid()), "
             "(SELECT count(*) FROM pg_prepared_statements)"
         )
         assert await cursor.fetchone() == (None, "0", "UTC", 0, 0)

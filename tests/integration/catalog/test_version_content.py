@@ -198,7 +198,6 @@ async def test_units_that_share_a_path_are_paired_in_order(
 
 
 async def test_first_version_added_everything(repositories: Repositories, shelf: Shelf) -> None:
-    """Fact 63."""
     units = await shelf.files("a", "b")
     await add(repositories, *units)
 
@@ -211,7 +210,6 @@ async def test_first_version_added_everything(repositories: Repositories, shelf:
 async def test_version_compared_with_itself_shows_nothing(
     repositories: Repositories, shelf: Shelf
 ) -> None:
-    """Fact 64."""
     await add(repositories, *await shelf.files("a", "b"))
 
     assert await ids(repositories.added_ids("r", 1, base=1)) == set()
@@ -222,7 +220,6 @@ async def test_version_compared_with_itself_shows_nothing(
 async def test_versions_seven_apart_compare_with_content_that_came_and_went(
     repositories: Repositories, shelf: Shelf
 ) -> None:
-    """Facts 64, 65."""
     a, b, c, d = await shelf.packages("a", "b", "c", "d")
     sets = [{a, b}, {b}, {b, c}, {a, c}, {a, c, d}, {a, b, d}, {d}, {a, d}]
     for units in sets:
@@ -234,7 +231,6 @@ async def test_versions_seven_apart_compare_with_content_that_came_and_went(
 
 
 async def test_missing_artifacts_are_counted(repositories: Repositories, shelf: Shelf) -> None:
-    """Fact 98."""
     stored = await shelf.put(Package(name="stored"), {"a": b"1", "b": b"2"})
     partly = await shelf.put(Package(name="partly"), {"c": b"1", "d": None, "e": None})
     await shelf.files("elsewhere")

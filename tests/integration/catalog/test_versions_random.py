@@ -272,7 +272,6 @@ def world(conninfo: str) -> Iterator[World]:
 
 @pytest.mark.timeout(60 * SOAK)
 def test_versions_are_what_sets_in_memory_are(world: World) -> None:
-    """Facts 50, 53, 57, 58, 62, 64, 73, 76, 77, 78, 79, 123, 124, 125, 126."""
     machine = type("LivesInThisWorld", (Lives,), {"world": world})
     run_state_machine_as_test(
         machine,

@@ -61,7 +61,7 @@ FAULTS: list[Callable[[Random, int], Behaviour]] = [
 async def test_transfer_ends_right_or_in_an_error_and_leaves_nothing(
     client: Client, upstream: Upstream, seed: int
 ) -> None:
-    """Facts 104 and 110, with faults drawn at random: 30 transfers of up to four faults each."""
+    """Faults are drawn at random: 30 transfers of up to four faults each."""
     client.fields["stall_timeout"] = 0.1
     random = Random(seed)
     outcomes: list[str] = []

@@ -76,7 +76,6 @@ async def test_connections_are_used_again(client: Client, upstream: Upstream) ->
 
 
 async def test_product_is_named_in_the_user_agent(client: Client, upstream: Upstream) -> None:
-    """Facts 37 and 38."""
     client.fields["headers"] = [("User-Agent", "mirror/2")]
 
     await client.get(upstream.put("/a", b""))
@@ -87,7 +86,6 @@ async def test_product_is_named_in_the_user_agent(client: Client, upstream: Upst
 
 
 async def test_own_headers_and_credentials_are_sent(client: Client, upstream: Upstream) -> None:
-    """Fact 115."""
     client.fields |= {"headers": [("X-Key", "1"), ("X-Key", "2")], "username": "aladdin"}
 
     await client.get(upstream.put("/a", b""), headers={"Accept": "text/html"})
@@ -273,7 +271,6 @@ async def test_body_over_the_limit_is_refused_at_once(
 
 
 async def test_unreachable_host_is_an_error_that_names_it(client: Client) -> None:
-    """Fact 110."""
     with pytest.raises(UnreachableError, match=r"http://127.0.0.1:1/a: .*Connect"):
         await client.get("http://127.0.0.1:1/a")
 

@@ -27,9 +27,7 @@ SHA256 = "be4c88edc04c2a1f0721450fad9718e34755e8cfac475d78700130aab822f0ba"
 async def test_half_a_body_then_a_corrupt_one_then_429_then_good(
     client: Client, upstream: Upstream, body: bytes
 ) -> None:
-    """Fact 104, with the second half continued instead of fetched anew; the corrupt byte is
-    in it.
-    """
+    """The second half is continued instead of fetched anew; the corrupt byte is in it."""
     upstream.script("/a", Cut(150_000), Corrupt(at=10), Status(429))
     url = upstream.put("/a", body)
 

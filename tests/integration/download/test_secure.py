@@ -1,4 +1,4 @@
-"""TLS as the remote asks for it (fact 114), and proxies."""
+"""TLS as the remote asks for it, and proxies."""
 
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from tests.upstream.server import Upstream
 async def test_server_that_nobody_vouches_for_is_refused_at_once(
     client: Client, certificates: Certificates
 ) -> None:
-    """Fact 114: validation is on unless it is switched off."""
+    """Validation is on unless it is switched off."""
     with (
         Upstream(certificates.server()) as secure,
         pytest.raises(CertificateError, match="certificate refused"),
@@ -44,7 +44,6 @@ async def test_server_of_another_name_is_refused(
 async def test_own_ca_or_no_validation_lets_through(
     client: Client, certificates: Certificates, own_ca: bool
 ) -> None:
-    """Fact 114."""
     client.fields |= {"ca_cert": certificates.ca_pem} if own_ca else {"tls_validation": False}
     with Upstream(certificates.server()) as secure:
         assert await client.get(secure.put("/a", b"body")) == b"body"
@@ -53,7 +52,6 @@ async def test_own_ca_or_no_validation_lets_through(
 async def test_client_certificate_is_shown_where_it_is_required(
     client: Client, certificates: Certificates
 ) -> None:
-    """Fact 114."""
     cert, key = certificates.client("mirror")
     client.fields |= {"ca_cert": certificates.ca_pem, "max_retries": 0}
     with Upstream(certificates.server(client_required=True)) as secure:

@@ -21,7 +21,7 @@ FLOWSYNC_FAULTS=1 FLOWSYNC_SEED=n.
 async def test_every_sync_ends_right_or_in_a_clear_error_that_leaves_nothing(
     seed: int, conninfo: str, tmp_path: Path
 ) -> None:
-    """Facts 104 and 110, with faults of manifests and files drawn at random."""
+    """Faults of manifests and files are drawn at random."""
     scene = draw_scene(seed)
 
     model = await play(scene, conninfo, tmp_path / "home")

@@ -83,6 +83,24 @@ async def _read_body(
         return body, False
 
 
+ON_DEMAND = {"policy": "on_demand"}
+"""Fields of a remote whose bytes are fetched at the first request."""
+
+
+async def settled(server: ContentServer) -> None:
+    """Wait until the server fetches nothing any more."""
+    # No event of the product's tells this: nobody but a test waits for it.
+    while server.metrics.running_fetches:  # noqa: ASYNC110
+        await asyncio.sleep(0.01)
+
+
+async def asked(server: ContentServer) -> None:
+    """Wait until the server brings something."""
+    # No event of the product's tells this: nobody but a test waits for it.
+    while not server.metrics.running_fetches:  # noqa: ASYNC110
+        await asyncio.sleep(0.01)
+
+
 @pytest.fixture
 async def server(engine: Engine) -> AsyncIterator[ContentServer]:
     """Give a server of the engine's home that publishes manifests."""

@@ -16,7 +16,7 @@ from tests.integration.serve.conftest import Reply, read_reply
 from tests.integration.sync.conftest import Publish, Sync
 from tests.upstream.server import Upstream
 
-READS = int(os.environ.get("FLOWSYNC_READS", "10000"))
+READS = int(os.environ.get("FLOWSYNC_READS", "3000"))
 CLIENTS = 48
 SIZES = [0, 1, 900, 4096, 70_000, 300_000]
 CHANGE_EVERY = 100
@@ -83,9 +83,7 @@ async def test_no_read_is_completed_with_wrong_bytes_while_upstream_changes(
     publish: Publish,
     file_sync: Sync,
 ) -> None:
-    """Facts 119 and 120, many times over. What is stored on demand is taken away again now and
-    then, so that it is fetched again.
-    """
+    """What is stored on demand is taken away now and then, so that it is fetched again."""
     dice = random.Random(8)
     wanted = files(dice)
     await file_sync(publish(wanted), remote={"policy": policy}).acreate()

@@ -25,8 +25,7 @@ from flowsync import (
 )
 from flowsync.serve.app import ContentServer, ServerLimits
 from flowsync.sources.file import FileContent
-from tests.integration.serve.conftest import Client, read_reply
-from tests.integration.serve.test_missing import settled
+from tests.integration.serve.conftest import Client, read_reply, settled
 from tests.integration.sync.conftest import Publish, Sync
 from tests.upstream.behaviours import Corrupt, Cut, Hold
 from tests.upstream.server import Upstream

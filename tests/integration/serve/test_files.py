@@ -72,7 +72,6 @@ async def test_a_file_comes_with_its_digest_its_length_and_how_long_it_may_be_ke
 async def test_paths_are_decoded(
     target: str, body: bytes, publish: Publish, file_sync: Sync, client: Client
 ) -> None:
-    """Fact 112."""
     await file_sync(publish(FILES)).acreate()
 
     reply = await client.get(target)
@@ -110,7 +109,6 @@ async def test_a_range_is_exactly_these_bytes(
     file_sync: Sync,
     client: Client,
 ) -> None:
-    """Fact 107."""
     await file_sync(publish({"a": LARGE})).acreate()
 
     for _ in range(2):
@@ -125,7 +123,6 @@ async def test_a_range_is_exactly_these_bytes(
 async def test_a_range_outside_of_the_file_is_refused_with_its_size(
     wanted: str, publish: Publish, file_sync: Sync, client: Client
 ) -> None:
-    """Fact 107."""
     await file_sync(publish({"a": LARGE})).acreate()
 
     reply = await client.get("/files/a", {"Range": wanted})
@@ -208,7 +205,7 @@ async def test_what_is_not_there_is_not_found(
 async def test_a_truncated_blob_is_not_served(
     engine: Engine, publish: Publish, file_sync: Sync, client: Client
 ) -> None:
-    """Ruling 15: what is not whole does not go out."""
+    """What is not whole does not go out."""
     await file_sync(publish({"a": LARGE}), remote={"name": "gone"}).acreate()
     found = await engine.catalog.serving.find("files", None, None, "a")
     assert found is not None

@@ -1,4 +1,6 @@
-"""A server whose blobs are no files of this machine: answers come from the store as they are read."""
+"""A server whose blobs are no files of this machine: answers come from the store as they
+are read.
+"""
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
@@ -14,8 +16,7 @@ from flowsync.serve.app import ContentServer
 from flowsync.store import BlobReader
 from flowsync.testing.bodies import read
 from flowsync.testing.memory_store import MemoryBlobStore
-from tests.integration.serve.conftest import Client
-from tests.integration.serve.test_missing import settled
+from tests.integration.serve.conftest import Client, settled
 from tests.integration.sync.conftest import Publish, Sync, paths
 from tests.upstream.server import Upstream
 

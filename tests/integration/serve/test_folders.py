@@ -140,7 +140,7 @@ async def test_a_folder_of_many_files_comes_in_pages(
 async def test_syncing_from_a_served_repository_gives_the_same_root(
     engine: Engine, publish: Publish, file_sync: Sync, client: Client
 ) -> None:
-    """The manifest lists just what is served; facts 112, 123."""
+    """The manifest lists just what is served."""
     await file_sync(publish(FILES)).acreate()
     await file_sync(publish({**FILES, "a.txt": b"changed"})).acreate()
 
@@ -175,7 +175,7 @@ async def test_a_manifest_is_made_once_and_the_same_by_every_process(
 async def test_an_unchanged_served_repository_is_skipped_by_the_next_sync(
     publish: Publish, file_sync: Sync, client: Client
 ) -> None:
-    """Fact 94, with ourselves as upstream."""
+    """Flowsync is its own upstream here."""
     await file_sync(publish(FILES)).acreate()
     url = f"http://127.0.0.1:{client.port}/files/PULP_MANIFEST"
     await file_sync(url, name="again").acreate()

@@ -184,7 +184,9 @@ async def test_what_counts_of_a_query_is_what_the_page_names(books: None, client
 async def test_a_page_that_is_not_there_leaves_its_path_to_others(
     publish: Publish, file_sync: Sync, books: None, client: Client
 ) -> None:
-    """A folder of files is listed also where a kind would have a page, had the version its units."""
+    """A folder of files is listed also where a kind would have a page, had the version its
+    units.
+    """
     await file_sync(publish({"shelves/poems/x": b"1", "CATALOG": b"own"})).acreate()
 
     listed = await client.get("/files/shelves/poems/", AS_JSON)

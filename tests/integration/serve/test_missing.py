@@ -12,22 +12,13 @@ import pytest
 from flowsync import Engine, Remote
 from flowsync.errors import SettingsError
 from flowsync.serve.app import ContentServer, ServerLimits
-from tests.integration.serve.conftest import Client, read_reply
+from tests.integration.serve.conftest import ON_DEMAND, Client, read_reply, settled
 from tests.integration.sync.conftest import Publish, Sync, paths
 from tests.upstream.behaviours import Corrupt, Cut, Drip, Good, Hang, Hold, Status
 from tests.upstream.server import Upstream
 
 LARGE = bytes(range(256)) * 4096
 """1 MiB."""
-
-ON_DEMAND = {"policy": "on_demand"}
-
-
-async def settled(server: ContentServer) -> None:
-    """Wait until the server fetches nothing any more."""
-    # No event of the product's tells this: nobody but a test waits for it.
-    while server.metrics.running_fetches:  # noqa: ASYNC110
-        await asyncio.sleep(0.01)
 
 
 @pytest.mark.parametrize("body", [b"one", b"", LARGE], ids=["small", "empty", "large"])
@@ -40,7 +31,7 @@ async def test_first_request_brings_and_stores_the_file(
     client: Client,
     server: ContentServer,
 ) -> None:
-    """Facts 81, 105, 106: streamed and stored by the first request, served locally by the next."""
+    """Streamed and stored by the first request, served locally by the next."""
     await file_sync(publish({"a": body, "b": b"other"}), remote=ON_DEMAND).acreate()
     assert await paths(engine) == {"a": False, "b": False}
 
@@ -64,7 +55,6 @@ async def test_what_is_streamed_is_never_stored(
     client: Client,
     server: ContentServer,
 ) -> None:
-    """Fact 106."""
     await file_sync(publish({"a": LARGE}), remote={"policy": "streamed"}).acreate()
 
     for _ in range(2):
@@ -79,7 +69,7 @@ async def test_what_is_streamed_is_never_stored(
 async def test_head_and_conditions_are_answered_without_fetching(
     upstream: Upstream, publish: Publish, file_sync: Sync, client: Client
 ) -> None:
-    """Better than fact 121: the catalog knows all that HEAD asks."""
+    """The catalog knows all that HEAD asks."""
     await file_sync(publish({"a": LARGE}), remote=ON_DEMAND).acreate()
 
     head = await client.get("/files/a", method="HEAD")
@@ -181,7 +171,7 @@ async def test_a_range_of_a_missing_file_is_exact_and_the_whole_is_stored(
     client: Client,
     server: ContentServer,
 ) -> None:
-    """Fact 107, and better: what is read in parts is stored too."""
+    """What is read in parts is stored too."""
     await file_sync(publish({"a": LARGE}), remote=ON_DEMAND).acreate()
 
     for _ in range(2):
@@ -218,7 +208,7 @@ async def test_no_client_completes_a_read_of_wrong_bytes(
     client: Client,
     server: ContentServer,
 ) -> None:
-    """Fact 119: broken off, nothing stored, and left alone for a while."""
+    """Broken off, nothing stored, and left alone for a while."""
     await file_sync(publish({"a": LARGE}), remote=ON_DEMAND).acreate()
     upstream.always("/a", Corrupt(at=at))
 
@@ -264,7 +254,7 @@ async def test_after_the_cool_down_a_source_is_asked_again(
 async def test_the_next_source_serves_when_the_first_cannot(
     engine: Engine, upstream: Upstream, publish: Publish, file_sync: Sync, client: Client
 ) -> None:
-    """Facts 118, 120: one has other bytes today, another has lost the file."""
+    """One has other bytes today, another has lost the file."""
     url = publish({"a": LARGE, "b": b"two"})
     await file_sync(url, remote={**ON_DEMAND, "name": "first"}).acreate()
     for path, body in (("/copy/a", LARGE), ("/copy/b", b"two")):
@@ -356,7 +346,7 @@ async def test_a_lost_or_truncated_blob_is_brought_back(
     client: Client,
     server: ContentServer,
 ) -> None:
-    """Fact 131: what is not here heals by the next request."""
+    """What is not here heals by the next request."""
     await file_sync(publish({"lost": LARGE, "short": LARGE[1:]})).acreate()
     for path in ("lost", "short"):
         found = await engine.catalog.serving.find("files", None, None, path)
@@ -383,7 +373,6 @@ async def test_bytes_that_are_here_under_another_path_are_not_fetched(
     client: Client,
     server: ContentServer,
 ) -> None:
-    """Fact 82."""
     await file_sync(publish({"a": LARGE, "b": LARGE}), remote=ON_DEMAND).acreate()
 
     assert (await client.get("/files/a")).body == LARGE
@@ -396,7 +385,6 @@ async def test_bytes_that_are_here_under_another_path_are_not_fetched(
 async def test_a_file_without_any_source_is_not_found(
     engine: Engine, publish: Publish, file_sync: Sync, client: Client
 ) -> None:
-    """Fact 117."""
     await file_sync(publish({"a": b"one"}), remote=ON_DEMAND).acreate()
     async with engine.catalog.database.connection() as connection:
         await connection.execute("DELETE FROM remote")

@@ -154,7 +154,6 @@ def test_no_path_and_no_header_yields_a_500(
 def test_any_range_is_exactly_these_bytes(
     served: Served, first: int, last: int | None, suffix: bool
 ) -> None:
-    """Fact 107."""
     body = FILES["dir/b"]
     wanted = f"-{first}" if suffix else f"{first}-{'' if last is None else last}"
     end = len(body) if last is None else last + 1

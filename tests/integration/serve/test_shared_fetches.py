@@ -8,8 +8,7 @@ import pytest
 
 from flowsync import Engine
 from flowsync.serve.app import ContentServer
-from tests.integration.serve.conftest import Client
-from tests.integration.serve.test_missing import settled
+from tests.integration.serve.conftest import ON_DEMAND, Client, asked, settled
 from tests.integration.sync.conftest import Publish, Sync, paths
 from tests.upstream.behaviours import Corrupt, Hold, Status
 from tests.upstream.server import Upstream
@@ -19,15 +18,6 @@ LARGE = bytes(range(256)) * 4096
 """1 MiB."""
 HUGE = LARGE * 12
 """Large enough to outlive its run as a partial."""
-
-ON_DEMAND = {"policy": "on_demand"}
-
-
-async def asked(server: ContentServer) -> None:
-    """Wait until the server brings something."""
-    # No event of the product's tells this: nobody but a test waits for it.
-    while not server.metrics.running_fetches:  # noqa: ASYNC110
-        await asyncio.sleep(0.01)
 
 
 @pytest.mark.parametrize("policy", ["on_demand", "streamed"])

@@ -11,8 +11,7 @@ from flowsync.model.alternate_source import remote_name
 from flowsync.serve.app import ContentServer, ServerLimits
 from flowsync.sources.file import FileFirstStage
 from flowsync.sync import alternate_sources
-from tests.integration.serve.conftest import Client
-from tests.integration.serve.test_missing import settled
+from tests.integration.serve.conftest import Client, settled
 from tests.integration.sync.conftest import Publish, Sync, paths
 from tests.system.publishing import publish as publish_below
 from tests.upstream.behaviours import Corrupt, Drop

@@ -133,7 +133,7 @@ async def test_a_compressed_manifest_is_read_as_it_was(
 async def test_an_unchanged_manifest_ends_the_sync(
     fetcher: Fetcher, upstream: Upstream, tmp_path: Path, etag: str | None
 ) -> None:
-    """Fact 94, by a 304 and by the digest of the same bytes."""
+    """Shown by a 304 and by the digest of the same bytes."""
     url = upstream.put("/PULP_MANIFEST", f"a,{A},1\n".encode(), etag=etag, last_modified=None)
     before = context(tmp_path)
     await run(fetcher, url, before)

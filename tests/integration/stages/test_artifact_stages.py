@@ -32,9 +32,7 @@ def sha256(body: bytes) -> str:
 async def test_a_body_of_any_size_is_stored_with_its_digests(
     size: int, engine: Engine, upstream: Upstream
 ) -> None:
-    """Small bodies are hashed inline, large ones in a worker process (ruling 8); both end up the
-    same.
-    """
+    """Small bodies are hashed inline, large ones in a worker process; both end up the same."""
     body = bytes(index % 251 for index in range(size))
     url = upstream.put("/body", body)
     expected = Artifact(sha512=hashlib.sha512(body).hexdigest(), size=size)
@@ -52,7 +50,6 @@ async def test_a_body_of_any_size_is_stored_with_its_digests(
 async def test_artifacts_of_one_content_are_downloaded_at_once(
     engine: Engine, upstream: Upstream
 ) -> None:
-    """Fact 12."""
     urls = [upstream.put(f"/part-{number}", b"part %d" % number) for number in range(2)]
     items = [
         declare("two", *(declare_artifact(remote(), url, path=url[-6:]) for url in urls)),
@@ -69,7 +66,7 @@ async def test_artifacts_of_one_content_are_downloaded_at_once(
 async def test_a_stored_artifact_is_not_downloaded_again(
     engine: Engine, upstream: Upstream
 ) -> None:
-    """Fact 19 and section 3.1: any digest that the catalog knows is enough."""
+    """Any digest that the catalog knows is enough."""
     url = upstream.put("/body", b"body")
     first = declare("one", declare_artifact(remote(), url, path="body"))
     await sync(engine, [first]).acreate()
@@ -83,7 +80,7 @@ async def test_a_stored_artifact_is_not_downloaded_again(
 
 
 async def test_a_local_file_is_copied_and_never_moved(engine: Engine, tmp_path: Path) -> None:
-    """Fact 18: an artifact with a file is not downloaded; section 2.1: it needs no remote."""
+    """An artifact with a file is not downloaded, and needs no remote."""
     file = tmp_path / "mine.bin"
     file.write_bytes(b"my bytes")
     artifact = Artifact(file=str(file), sha256=sha256(b"my bytes"))
@@ -116,7 +113,7 @@ async def test_a_local_file_with_a_wrong_digest_is_refused(engine: Engine, tmp_p
 
 
 async def test_all_urls_are_tried_in_turn(engine: Engine, upstream: Upstream) -> None:
-    """Section 2.1: any failure moves on to the next URL."""
+    """Any failure moves on to the next URL."""
     good = upstream.put("/good", b"body")
     bad = upstream.put("/bad", b"evil")
     item = declare(
@@ -156,7 +153,7 @@ async def test_when_all_urls_fail_the_error_lists_every_one_with_its_reason(
 
 
 async def test_only_forbidden_digests_refuse_a_download(engine: Engine, upstream: Upstream) -> None:
-    """Section 3.1 and fact 34: md5 alone may not vouch for bytes."""
+    """Md5 alone may not vouch for bytes."""
     url = upstream.put("/body", b"body")
     weak = Artifact(md5=hashlib.md5(b"body").hexdigest())
 
@@ -192,7 +189,7 @@ async def test_only_forbidden_digests_refuse_a_download_in_every_pipeline(
 async def test_a_forbidden_digest_beside_an_allowed_one_is_ignored(
     engine: Engine, upstream: Upstream
 ) -> None:
-    """Fact 36: mixed digests are accepted; the forbidden one is neither checked nor kept."""
+    """Mixed digests are accepted; the forbidden one is neither checked nor kept."""
     url = upstream.put("/body", b"body")
     mixed = Artifact(md5="0" * 32, sha256=sha256(b"body"))
     item = declare("one", declare_artifact(remote(), url, path="body", artifact=mixed))
@@ -224,7 +221,7 @@ async def test_a_policy_that_allows_md5_verifies_and_keeps_it(
 async def test_a_tight_budget_slows_a_sync_down_and_never_stops_it(
     conninfo: str, tmp_path: Path, upstream: Upstream
 ) -> None:
-    """Section 3.5, facts 27 to 30: less budget than one batch, and bodies larger than all of it."""
+    """Less budget than one batch, and bodies larger than all of it."""
     items = [
         declare(
             str(number),

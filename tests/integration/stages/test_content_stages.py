@@ -97,7 +97,7 @@ async def test_what_a_hook_changes_of_a_unit_belongs_to_it(engine: Engine) -> No
 
 
 async def test_one_unit_declared_twice_is_stored_once_and_both_items_pass(engine: Engine) -> None:
-    """Section 2.2: two objects of one unit are two items; the version has it once."""
+    """Two objects of one unit are two items; the version has it once."""
     items = [declare("one"), declare("one"), declare("two")]
 
     version = await sync(engine, items).acreate()
@@ -108,7 +108,7 @@ async def test_one_unit_declared_twice_is_stored_once_and_both_items_pass(engine
 
 
 async def test_hooks_run_in_the_batch_s_transaction_before_and_after(engine: Engine) -> None:
-    """Section 3.7: both hooks see the transaction; what they write is there when the batch is."""
+    """Both hooks see the transaction; what they write is there when the batch is."""
 
     class Noting(ContentSaver):
         async def _pre_save(self, batch: Sequence[DeclarativeContent]) -> None:
@@ -146,8 +146,6 @@ async def test_hooks_may_be_plain_methods(engine: Engine) -> None:
 
 
 async def test_an_error_in_a_hook_undoes_the_whole_batch(engine: Engine) -> None:
-    """Section 3.7."""
-
     class Failing(ContentSaver):
         def _post_save(self, batch: Sequence[DeclarativeContent]) -> None:
             raise LookupError("no")
@@ -163,7 +161,7 @@ async def test_an_error_in_a_hook_undoes_the_whole_batch(engine: Engine) -> None
 
 
 async def test_all_urls_are_recorded_with_size_and_digests(engine: Engine) -> None:
-    """Section 3.8, and section 9: every URL is kept, not only the first."""
+    """Every URL is kept, not only the first."""
     artifact = declare_artifact(
         remote(), "http://a/1", "http://b/1", path="p", artifact=LAZY, deferred_download=True
     )
@@ -175,7 +173,7 @@ async def test_all_urls_are_recorded_with_size_and_digests(engine: Engine) -> No
 
 
 async def test_two_remotes_with_one_url_are_two_sources(engine: Engine) -> None:
-    """Section 3.8: the original recorded none for the second."""
+    """The original recorded none for the second."""
     for name in ("first", "second"):
         artifact = declare_artifact(
             remote(name), "http://a/1", path="p", artifact=LAZY, deferred_download=True
@@ -214,7 +212,6 @@ def lazy(path: str, *urls: str) -> DeclarativeArtifact:
 async def test_a_source_at_an_unknown_path_is_an_error_that_names_path_and_content(
     engine: Engine,
 ) -> None:
-    """Section 3.8."""
     item = declare("one", lazy("old", "http://a/1"))
 
     with pytest.raises(ValueError, match=r"'new/old'.*Thing\(name='one'"):
@@ -224,7 +221,6 @@ async def test_a_source_at_an_unknown_path_is_an_error_that_names_path_and_conte
 async def test_fix_mismatched_records_the_source_at_the_last_stored_path(
     engine: Engine, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Section 3.8."""
     item = declare("one", lazy("old-a", "http://a/1"), lazy("old-b", "http://b/2"))
     mismatching = Mismatching(Given([item]), Repository(name="things"), engine=engine)
     mismatching.fixing = True
@@ -237,7 +233,7 @@ async def test_fix_mismatched_records_the_source_at_the_last_stored_path(
 
 
 async def test_fix_mismatched_without_any_stored_path_is_an_error(engine: Engine) -> None:
-    """Section 3.8: none at all."""
+    """None at all."""
 
     class Adding(ContentSaver):
         def _post_save(self, batch: Sequence[DeclarativeContent]) -> None:
@@ -267,7 +263,6 @@ async def test_fix_mismatched_without_any_stored_path_is_an_error(engine: Engine
 async def test_lazy_sources_need_one_allowed_digest_or_none_at_all(
     engine: Engine, artifact: Artifact, accepted: bool
 ) -> None:
-    """Facts 46 to 49."""
     declared = declare_artifact(
         remote(), "http://a/1", path="p", artifact=artifact, deferred_download=True
     )
@@ -286,7 +281,7 @@ async def test_lazy_sources_need_one_allowed_digest_or_none_at_all(
 async def test_bytes_come_from_the_alternate_source_and_the_original_stays_recorded(
     engine: Engine, upstream: Upstream
 ) -> None:
-    """Fact 116, and section 3.2: no swapped credentials, no hidden original."""
+    """No swapped credentials, no hidden original."""
     near = remote("near")
     near_url = upstream.put("/near/body", b"body")
     lazy = declare_artifact(near, near_url, path="p", artifact=LAZY, deferred_download=True)
@@ -306,7 +301,7 @@ async def test_bytes_come_from_the_alternate_source_and_the_original_stays_recor
 async def test_a_broken_alternate_source_falls_back_to_the_original(
     engine: Engine, upstream: Upstream
 ) -> None:
-    """Fact 120's sync side: the copy of the alternate source is corrupted."""
+    """The copy of the alternate source is corrupted."""
     near = remote("near")
     near_url = upstream.put("/near/body", b"evil")
     lazy = declare_artifact(near, near_url, path="p", artifact=LAZY, deferred_download=True)
@@ -359,7 +354,7 @@ class Awaiting(Stage):
 
 @pytest.mark.parametrize("late", [True, False])
 async def test_an_awaited_unit_is_released_from_every_batch(engine: Engine, late: bool) -> None:
-    """Fact 5 through all stages of a sync: nobody waits for 500 items that never come."""
+    """Through all stages of a sync, no stage waits for 500 items that never come."""
     await sync(engine, [declare("1", colour="new")]).acreate()
     stage = Awaiting([declare(str(number), colour="new") for number in range(5)], late=late)
 
@@ -373,7 +368,7 @@ async def test_an_awaited_unit_is_released_from_every_batch(engine: Engine, late
 
 
 async def test_removal_happens_only_after_a_complete_stream(engine: Engine) -> None:
-    """Section 3.10: a first stage that fails can never remove content."""
+    """A first stage that fails can never remove content."""
     await sync(engine, [declare("one"), declare("two")]).acreate()
 
     class Broken(Given):
@@ -402,7 +397,6 @@ async def test_a_mirror_of_an_empty_upstream_empties_the_repository_if_it_may(
 
 
 async def test_association_hands_on_only_what_is_new_to_the_version(engine: Engine) -> None:
-    """Section 0.2."""
     repository = Repository(name="things")
     await sync(engine, [declare("one")]).acreate()
     seen: list[object] = []
@@ -426,7 +420,6 @@ async def test_association_hands_on_only_what_is_new_to_the_version(engine: Engi
 
 
 async def test_a_stage_that_needs_ports_says_so_when_it_is_run_without(engine: Engine) -> None:
-    """Ruling 2."""
     with pytest.raises(UnboundStageError, match="ContentSaver"):
         await create_pipeline([Given([declare("one")]), ContentSaver(), EndStage()])
 

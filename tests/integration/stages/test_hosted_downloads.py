@@ -128,8 +128,8 @@ async def test_workers_do_the_small_downloads_and_no_others(
 async def test_same_bytes_are_fetched_once_over_two_syncs_and_all_workers(
     hosting: Engine, upstream: Upstream, tmp_path: Path
 ) -> None:
-    """Behaviour study, section 9: in-flight de-duplication per digest, over processes too. Every
-    third content has the same bytes.
+    """Downloads in flight are shared by digest, over processes too. Every third content has the
+    same bytes.
     """
     first = offered(upstream, [2000 if n % 3 else 70_000 for n in range(300)], remote())
     shared = body(0, 70_000)

@@ -1,4 +1,4 @@
-"""kill -9 while batches are persisted (design, ruling 14)."""
+"""kill -9 while batches are persisted."""
 
 import os
 import random

@@ -64,7 +64,6 @@ async def offered(engine: Engine, name: str = "near") -> list[str]:
 async def test_refresh_fetches_manifests_only_and_a_sync_then_takes_every_file_from_there(
     engine: Engine, upstream: Upstream, publish: Publish, file_sync: Sync
 ) -> None:
-    """Fact 116."""
     publish_below(upstream, {"a": FILES["a"]}, "/near/one")
     publish_below(upstream, {"b": FILES["b"]}, "/near/two")
     await add(engine, upstream.url("/near"), paths=("one/", "two/"))
@@ -127,7 +126,7 @@ async def test_a_local_folder_seeds_a_sync_without_network(
 async def test_each_source_is_asked_with_its_own_credentials(
     engine: Engine, upstream: Upstream, publish: Publish, file_sync: Sync
 ) -> None:
-    """Section 3.2: the fall-back to the original uses the original's credentials."""
+    """The fall-back to the original uses the original's credentials."""
     publish_below(upstream, FILES, "/near")
     upstream.always("/near/a", Status(404))
     await add(engine, upstream.url("/near/"), token="of-near")

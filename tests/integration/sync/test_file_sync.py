@@ -16,7 +16,6 @@ FILES = {"a.txt": b"one", "sub/b.txt": b"two", "with, comma.txt": b"three", "emp
 async def test_first_sync_makes_version_1_and_the_second_none(
     policy: str, engine: Engine, publish: Publish, file_sync: Sync
 ) -> None:
-    """Facts 105, 106, 112."""
     url = publish(FILES)
 
     first = await file_sync(url, remote={"policy": policy}).acreate()
@@ -34,7 +33,6 @@ async def test_first_sync_makes_version_1_and_the_second_none(
 async def test_immediate_after_lazy_fills_every_artifact_without_a_version(
     engine: Engine, publish: Publish, file_sync: Sync
 ) -> None:
-    """Facts 96, 106."""
     url = publish(FILES)
     await file_sync(url, remote={"policy": "on_demand"}).acreate()
 
@@ -50,7 +48,7 @@ async def test_immediate_after_lazy_fills_every_artifact_without_a_version(
 async def test_lazy_content_whose_bytes_are_here_is_complete_for_free(
     engine: Engine, upstream: Upstream, publish: Publish, file_sync: Sync
 ) -> None:
-    """Section 3.1: deferred artifacts are swapped for stored ones too."""
+    """Deferred artifacts are swapped for stored ones too."""
     url = publish(FILES)
     await file_sync(url, name="one").acreate()
 
@@ -63,7 +61,7 @@ async def test_lazy_content_whose_bytes_are_here_is_complete_for_free(
 async def test_additive_sync_replaces_a_changed_file_and_keeps_the_others(
     engine: Engine, publish: Publish, file_sync: Sync
 ) -> None:
-    """Fact 111 and section 5.9: equal paths, other bytes."""
+    """Equal paths, other bytes."""
     await file_sync(publish({"a": b"1", "b": b"2", "c": b"3"})).acreate()
 
     version = await file_sync(publish({"a": b"one", "b": b"two", "c": b"three"})).acreate()
@@ -127,7 +125,6 @@ async def test_a_manifest_that_contradicts_a_stored_size_is_refused_like_a_fresh
 async def test_an_invalid_manifest_makes_no_version_and_names_the_line(
     engine: Engine, upstream: Upstream, file_sync: Sync
 ) -> None:
-    """Fact 110."""
     url = upstream.put("/PULP_MANIFEST", b"# fine\n\nthis is no manifest line\n")
 
     with pytest.raises(MetadataError, match=r"line 3.*this is no manifest line"):
@@ -160,7 +157,6 @@ async def test_one_path_with_two_contents_is_refused_by_name(
 async def test_nested_paths_are_refused_by_name(
     engine: Engine, publish: Publish, file_sync: Sync
 ) -> None:
-    """Facts 102 and section 5.9."""
     url = publish({"a/b": b"1", "a/b/c": b"2"})
 
     with pytest.raises(RepositoryVersionError, match="a/b"):
@@ -172,7 +168,6 @@ async def test_nested_paths_are_refused_by_name(
 async def test_a_file_url_is_synced_and_its_folder_left_alone(
     engine: Engine, tmp_path: Path, file_sync: Sync
 ) -> None:
-    """Fact 108."""
     folder = tmp_path / "up stream #1"
     folder.mkdir()
     (folder / "50%.txt").write_bytes(b"one")

@@ -40,9 +40,7 @@ def sync(engine: Engine, url: str) -> DeclarativeVersion:
 async def test_syncs_end_as_if_no_answer_had_been_lost(
     far_engine: Engine, proxy: CuttingProxy, upstream: Upstream, publish: Publish, conninfo: str
 ) -> None:
-    """Behaviour study, section 9: a dropped connection ends no sync where the statement may be done
-    twice.
-    """
+    """A dropped connection ends no sync where the statement may be done twice."""
     upstream.always("/7.txt", Status(404))
     first = await sync(far_engine, publish(FILES)).acreate()
     changed = {**FILES, "1.txt": b"another", "more.txt": b"one more"}

@@ -78,7 +78,7 @@ async def test_dry_run_says_what_would_go_and_changes_nothing(
 async def test_what_the_dry_run_said_goes_and_then_nothing_is_left(
     engine: Engine, publish: Publish, file_sync: Sync
 ) -> None:
-    """Fact 42: deleting the content removes it, its artifact and its link."""
+    """Deleting the content removes it, its artifact and its link."""
     await file_sync(publish(FILES)).acreate()
     await forget(engine)
     said = await prune(engine, older_than=NOW)
@@ -130,7 +130,7 @@ async def test_bytes_that_another_unit_has_stay(
 async def test_what_was_touched_within_the_protection_time_stays(
     engine: Engine, publish: Publish, file_sync: Sync
 ) -> None:
-    """Fact 132: clean-up respects the protection time."""
+    """Clean-up respects the protection time."""
     await file_sync(publish(FILES)).acreate()
     await forget(engine)
     await age(engine, hours=5)
@@ -145,7 +145,7 @@ async def test_what_was_touched_within_the_protection_time_stays(
 async def test_it_can_be_limited_to_given_content(
     engine: Engine, publish: Publish, file_sync: Sync
 ) -> None:
-    """Fact 132: clean-up can be limited to given content."""
+    """Clean-up can be limited to given content."""
     await file_sync(publish(FILES)).acreate()
     ids = [
         unit async for batch in engine.catalog.repositories.content_ids("files") for unit in batch
@@ -163,7 +163,7 @@ async def test_it_can_be_limited_to_given_content(
 async def test_unit_that_a_table_of_its_type_refers_to_is_kept_and_the_others_go(
     engine: Engine, publish: Publish, file_sync: Sync
 ) -> None:
-    """Section 5.8: clean-up tolerates protected rows."""
+    """Clean-up tolerates protected rows."""
     await file_sync(publish(FILES)).acreate()
     await forget(engine)
     async with engine.catalog.database.connection() as connection:

@@ -173,7 +173,8 @@ async def test_a_program_syncs_what_the_settings_ask_for(
     tables = {"good": ("file", url), "broken": ("file", f"{url}/missing"), "odd": ("tape", url)}
     (tmp_path / "flowsync.toml").write_text(
         "".join(
-            f'[repositories.{name}]\nsource = "{source}"\nurl = "{at}"\nremote = {{ max_retries = 0 }}\n'
+            f'[repositories.{name}]\nsource = "{source}"\nurl = "{at}"\n'
+            "remote = { max_retries = 0 }\n"
             for name, (source, at) in tables.items()
         )
     )

@@ -63,7 +63,7 @@ async def test_everything_of_a_repository_goes_and_its_versions_stay(
 async def test_sync_fetches_again_what_was_reclaimed(
     engine: Engine, upstream: Upstream, synced: str, file_sync: Sync
 ) -> None:
-    """Fact 131: reclaim, then sync downloads again; no version is made of it."""
+    """Reclaim, then sync downloads again; no version is made of it."""
     await reclaim(engine, "files", apply=True)
 
     sync = file_sync(synced, mirror=True)

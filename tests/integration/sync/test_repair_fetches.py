@@ -11,8 +11,7 @@ import pytest
 
 from flowsync import Engine, Remote, verify
 from flowsync.serve.app import ContentServer
-from tests.integration.serve.conftest import Client
-from tests.integration.serve.test_missing import settled
+from tests.integration.serve.conftest import Client, settled
 from tests.integration.sync import damage
 from tests.integration.sync.conftest import Publish, Sync
 from tests.integration.sync.test_resume import partials

@@ -21,14 +21,14 @@ _STAND_STILL = 1
 _REMEMBERING_STANDS_STILL = f"""
     CREATE FUNCTION stand_still() RETURNS trigger LANGUAGE plpgsql AS
     $$ BEGIN PERFORM pg_advisory_xact_lock({_STAND_STILL}); RETURN NEW; END $$;
-    CREATE TRIGGER stand_still BEFORE UPDATE OF last_sync ON repository FOR EACH ROW EXECUTE FUNCTION stand_still();
+    CREATE TRIGGER stand_still BEFORE UPDATE OF last_sync ON repository
+        FOR EACH ROW EXECUTE FUNCTION stand_still();
 """
 
 
 async def test_unchanged_upstream_costs_one_conditional_request(
     upstream: Upstream, publish: Publish, file_sync: Sync
 ) -> None:
-    """Facts 94, 99."""
     url = publish(FILES)
     await file_sync(url).acreate()
     before = upstream.count()
@@ -46,7 +46,6 @@ async def test_unchanged_upstream_costs_one_conditional_request(
 async def test_a_manifest_without_validators_is_recognised_by_its_digest(
     upstream: Upstream, publish: Publish, file_sync: Sync
 ) -> None:
-    """Fact 94."""
     publish(FILES)
     manifest = "a.txt,7692c3ad3540bb803c020b3aee66cd8887123234ea0c6e7143c0add73ff431ed,3"
     url = upstream.put("/PULP_MANIFEST", manifest.encode(), etag=None, last_modified=None)
@@ -76,7 +75,6 @@ async def test_a_sync_is_skipped_only_when_the_last_one_did_as_much(
     publish: Publish,
     file_sync: Sync,
 ) -> None:
-    """Facts 96, 97, 99."""
     url = publish(FILES)
     await file_sync(url, **first).acreate()
 
@@ -90,7 +88,7 @@ async def test_a_sync_is_skipped_only_when_the_last_one_did_as_much(
 async def test_a_changed_version_is_reason_enough_to_sync_again(
     engine: Engine, publish: Publish, file_sync: Sync
 ) -> None:
-    """Fact 95: the latest version's number changed."""
+    """The latest version's number changed."""
     url = publish(FILES)
     first = file_sync(url)
     await first.acreate()
@@ -125,7 +123,7 @@ async def test_a_failed_sync_is_not_remembered_as_one_that_saw_upstream(
 async def test_who_waited_for_a_sync_is_skipped_and_does_not_do_all_of_it_again(
     changes: bool, engine: Engine, publish: Publish, file_sync: Sync
 ) -> None:
-    """Fact 99. Seen as a second sync that came to nothing new, in full, because the first one wrote
+    """It was seen as a second sync that came to nothing new, in full, because the first one wrote
     down what it saw after the lock was free.
     """
     url = publish(FILES)

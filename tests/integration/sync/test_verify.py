@@ -75,7 +75,6 @@ async def test_store_without_damage_is_reported_as_such(
 async def test_missing_and_damaged_blobs_are_reported_and_repaired_and_the_next_run_reports_nothing(
     engine: Engine, upstream: Upstream, publish: Publish, file_sync: Sync
 ) -> None:
-    """Fact 130."""
     await file_sync(publish(FILES)).acreate()
     damage.remove(blob(engine, b"first file"))
     damage.flip(blob(engine, b"second file"))
@@ -97,7 +96,7 @@ async def test_missing_and_damaged_blobs_are_reported_and_repaired_and_the_next_
 async def test_quick_run_sees_what_is_missing_or_has_another_size_only(
     engine: Engine, publish: Publish, file_sync: Sync
 ) -> None:
-    """Fact 130: without checksums only the missing one is handled; and, beyond it, what the size
+    """Without checksums only the missing one is handled; and, beyond it, what the size
     gives away.
     """
     await file_sync(publish(FILES)).acreate()
@@ -225,7 +224,7 @@ async def test_shelf_that_cannot_be_looked_into_stops_nothing(
 async def test_large_store_with_every_kind_of_damage_is_healed_in_one_run(
     engine: Engine, upstream: Upstream, file_sync: Sync
 ) -> None:
-    """Fact 130, at size: exactly what was damaged is fetched again."""
+    """At size: exactly what was damaged is fetched again."""
     files = numbered(2000)
     await file_sync(publish_below(upstream, files)).acreate()
     harmed = {}
@@ -334,7 +333,7 @@ async def test_remote_whose_settings_are_incomplete_is_a_reason_and_no_failure(
 async def test_verification_of_one_repository_looks_at_all_its_versions_and_at_no_other(
     engine: Engine, upstream: Upstream, publish: Publish, file_sync: Sync
 ) -> None:
-    """Fact 134, for what is stored: two repositories that share content, and each has its own."""
+    """Two repositories share content, and each has its own."""
     await file_sync(publish({"a": b"old", "shared": b"shared"}), mirror=True).acreate()
     await file_sync(publish({"a": b"new", "shared": b"shared"}), mirror=True).acreate()
     other = publish_below(upstream, {"x": b"x", "y": b"shared"}, "/other")
@@ -359,7 +358,6 @@ async def test_unknown_repository_is_an_error(engine: Engine) -> None:
 async def test_bytes_that_come_again_restore_a_blob_that_vanished(
     engine: Engine, publish: Publish, file_sync: Sync
 ) -> None:
-    """Fact 133."""
     await file_sync(publish(FILES)).acreate()
     damage.remove(blob(engine, b"first file"))
 

@@ -136,7 +136,8 @@ def test_relative_paths_are_relative_to_the_file(folder: Path) -> None:
 def test_a_wanted_sync_has_all_that_the_file_says(folder: Path) -> None:
     configuration = read(
         folder,
-        '[repositories.a]\nsource = "file"\nurl = "https://h/"\nmirror = true\npolicy = "streamed"\n'
+        '[repositories.a]\nsource = "file"\nurl = "https://h/"\nmirror = true\n'
+        'policy = "streamed"\n'
         'on_error = "skip"\nmax_errors = 5\nmax_removal = 1\nallowed_types = ["file"]\n'
         'remote = { headers = [["X-Team", "env:TEAM"]], max_retries = 7 }',
         {"TEAM": "blue"},

@@ -141,14 +141,16 @@ def test_fields_that_are_not_flowsyncs_are_options_of_the_kind(
         (
             "colour = 1",
             (
-                "repository 'a': Object contains unknown field `colour`; the fields are source, url, "
+                "repository 'a': Object contains unknown field `colour`; "
+                "the fields are source, url, "
                 r".*; the options of source 'deep' are depth, suites, token$"
             ),
         ),
         ("options = { depth = 1 }", "repository 'a': Object contains unknown field `options`"),
         (
             'depth = "x"',
-            r"repository 'a': option 'depth' of source 'deep' \(integer, at least 1\): Expected `int`",
+            r"repository 'a': option 'depth' of source 'deep' "
+            r"\(integer, at least 1\): Expected `int`",
         ),
     ],
 )

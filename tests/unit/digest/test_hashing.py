@@ -121,7 +121,6 @@ def test_equal_digests_verify() -> None:
 
 
 def test_nothing_expected_verifies() -> None:
-    """Fact 35."""
     verify("source", {}, EMPTY)
 
 
@@ -135,7 +134,6 @@ def test_different_digest_names_source_algorithm_and_both_values() -> None:
 
 
 def test_expected_digest_that_was_not_computed_vouches_for_nothing() -> None:
-    """Fact 36."""
     found = {name: ABC[name] for name in ("sha256", "blake3")}
 
     verify("source", {"md5": "0" * 32, "sha256": ABC["sha256"]}, found)

@@ -52,7 +52,6 @@ async def test_file_of_any_size_arrives(tmp_path: Path, size: int) -> None:
 
 
 async def test_source_is_left_as_it_was(tmp_path: Path) -> None:
-    """Fact 108."""
     source = tmp_path / "a"
     source.write_bytes(b"body")
     source.chmod(0o400)

@@ -114,7 +114,10 @@ def test_error_is_also_what_its_caller_may_already_catch(
                     SizeMismatchError("http://two/a", 5, 7),
                 ],
             ),
-            "a.txt: every source failed: http://one/a: refused; http://two/a: size is 7 bytes, expected 5",
+            (
+                "a.txt: every source failed: http://one/a: refused; http://two/a: size is 7 "
+                "bytes, expected 5"
+            ),
         ),
         (
             EmbeddedPostgresError("starting the server", "port in use"),

@@ -17,7 +17,7 @@ def test_artifact_may_be_incomplete() -> None:
 
 
 def test_empty_body_has_a_size_like_any_other() -> None:
-    """Section 2.1: a size of 0 counted as unknown."""
+    """A size of 0 counted as unknown."""
     assert Artifact(size=0).size == 0
 
 
@@ -85,7 +85,6 @@ def test_staged_artifact_opens_its_file(tmp_path: Path) -> None:
 
 
 def test_the_state_of_an_artifact_is_its_type() -> None:
-    """Section 2.3."""
     declared = Artifact(sha256=SHA256)
     stored = StoredArtifact(id=7, sha256=SHA256)
 

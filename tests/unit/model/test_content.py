@@ -111,7 +111,7 @@ def test_key_that_has_no_form_as_bytes_is_refused(value: Any) -> None:
 
 
 def test_equal_keys_of_two_types_never_meet() -> None:
-    """Section 3.6: they could be mixed up."""
+    """They could be mixed up."""
     wheel, egg = Wheel(filename="a", sha256="ff"), Egg(filename="a", sha256="ff")
 
     assert key_id(wheel) != key_id(egg)

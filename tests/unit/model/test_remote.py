@@ -132,7 +132,6 @@ def remote(**fields: Any) -> Remote:
 def test_artifacts_are_deferred_unless_the_policy_is_immediate(
     policy: Literal["immediate", "on_demand", "streamed"], deferred: bool
 ) -> None:
-    """Section 3.13."""
     assert remote(policy=policy).deferred is deferred
     assert not remote().deferred
 

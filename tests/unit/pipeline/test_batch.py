@@ -33,7 +33,6 @@ def test_batch_is_due_when_the_stream_has_ended() -> None:
 
 
 def test_batch_is_due_when_the_budget_presses() -> None:
-    """Fact 7."""
     buffer: BatchBuffer[object] = BatchBuffer(100)
     buffer.extend([1])
 
@@ -78,7 +77,6 @@ async def test_awaited_item_releases_a_batch_with_another_minimum(start: Start) 
 
 
 def test_empty_batch_is_never_due() -> None:
-    """Facts 2, 8."""
     buffer: BatchBuffer[object] = BatchBuffer(1)
 
     assert not is_due(buffer, ended=True, pressed=True)
@@ -86,7 +84,6 @@ def test_empty_batch_is_never_due() -> None:
 
 
 def test_batch_takes_no_more_than_its_maximum() -> None:
-    """Section 9, keep 4."""
     buffer: BatchBuffer[object] = BatchBuffer(2, 5)
 
     buffer.extend([1, 2, 3])
@@ -96,7 +93,6 @@ def test_batch_takes_no_more_than_its_maximum() -> None:
 
 @pytest.mark.parametrize(("minsize", "room"), [(500, LARGEST_BATCH), (5000, 5000)])
 def test_batches_are_bounded_also_when_nobody_says_how(minsize: int, room: int) -> None:
-    """Section 9, keep 4."""
     assert BatchBuffer[object](minsize).room == room
     assert LARGEST_BATCH == 2000
 
@@ -124,7 +120,7 @@ def test_release_returns_the_items_in_order_and_begins_anew() -> None:
 
 
 async def test_batch_is_due_when_an_item_that_comes_is_awaited(start: Start) -> None:
-    """Section 1.3: awaited before it enters a buffer."""
+    """Awaited before it enters a buffer."""
     awaited = Unit("awaited")
     start(awaited.resolution())
     await turns(1)
@@ -136,7 +132,7 @@ async def test_batch_is_due_when_an_item_that_comes_is_awaited(start: Start) -> 
 
 
 async def test_batch_is_due_when_an_item_in_it_is_awaited(start: Start) -> None:
-    """Section 1.3: awaited while in a buffer."""
+    """Awaited while in a buffer."""
     wakes: list[str] = []
     buffer: BatchBuffer[object] = BatchBuffer(10)
     resting = Unit("resting")
@@ -181,7 +177,7 @@ async def test_released_item_no_longer_wakes_the_buffer(start: Start) -> None:
 
 
 async def test_resolved_item_is_batched_like_any_other(start: Start) -> None:
-    """Section 1.3: behind the resolver every batch used to hold one or two items."""
+    """Behind the resolver every batch used to hold one or two items."""
     item = Unit("resolved")
     start(item.resolution())
     await turns(1)

@@ -21,7 +21,6 @@ def in_flight(budget: Budget) -> tuple[int, int]:
 
 
 async def test_three_taken_and_three_given_back_leave_nothing_in_flight() -> None:
-    """Fact 21."""
     budget = Budget(items=5)
     leases = [await budget.acquire(10) for _ in range(3)]
     taken = in_flight(budget)
@@ -34,7 +33,6 @@ async def test_three_taken_and_three_given_back_leave_nothing_in_flight() -> Non
 
 
 async def test_bytes_are_added_and_subtracted() -> None:
-    """Fact 22."""
     budget = Budget(size=1000)
     first = await budget.acquire(400)
     second = await budget.acquire(100, items=2)
@@ -46,7 +44,7 @@ async def test_bytes_are_added_and_subtracted() -> None:
 
 
 async def test_lease_is_given_back_once_however_often_it_is_released() -> None:
-    """Fact 23: instead of clamping at zero, nothing can be given back that was not taken."""
+    """Instead of clamping at zero, nothing can be given back that was not taken."""
     budget = Budget(items=5)
     other = await budget.acquire(1)
     lease = await budget.acquire(10)
@@ -61,18 +59,17 @@ async def test_lease_is_given_back_once_however_often_it_is_released() -> None:
 @pytest.mark.parametrize(
     ("limits", "held", "wanted"),
     [
-        pytest.param({"items": 2}, [5, 5], 5, id="items"),  # Fact 24
-        pytest.param({"size": 10}, [4, 5], 2, id="bytes"),  # Fact 25
-        pytest.param({"size": 100, "items": 2}, [5, 5], 5, id="both, items"),  # Fact 26
-        pytest.param({"size": 10, "items": 9}, [4, 5], 2, id="both, bytes"),  # Fact 26
-        pytest.param({"size": 10}, [50], 1, id="oversized in flight"),  # Fact 29
+        pytest.param({"items": 2}, [5, 5], 5, id="items"),
+        pytest.param({"size": 10}, [4, 5], 2, id="bytes"),
+        pytest.param({"size": 100, "items": 2}, [5, 5], 5, id="both, items"),
+        pytest.param({"size": 10, "items": 9}, [4, 5], 2, id="both, bytes"),
+        pytest.param({"size": 10}, [50], 1, id="oversized in flight"),
         pytest.param({"size": 0}, [1], 1, id="no bytes at all"),
     ],
 )
 async def test_who_goes_beyond_a_limit_waits_for_a_release(
     start: Start, limits: dict[str, int], held: list[int], wanted: int
 ) -> None:
-    """Facts 24, 25, 26, 29."""
     budget = Budget(**limits)
     leases = [await budget.acquire(size) for size in held]
     taking = start(budget.acquire(wanted))
@@ -89,7 +86,6 @@ async def test_who_goes_beyond_a_limit_waits_for_a_release(
 
 @pytest.mark.parametrize(("limits", "size"), [({"size": 10}, 500), ({"items": 0}, 1)])
 async def test_anything_passes_when_nothing_is_in_flight(limits: dict[str, int], size: int) -> None:
-    """Facts 27, 28."""
     budget = Budget(**limits)
 
     lease = await budget.acquire(size, items=3)
@@ -99,7 +95,6 @@ async def test_anything_passes_when_nothing_is_in_flight(limits: dict[str, int],
 
 
 async def test_who_waits_presses_until_he_is_served(start: Start) -> None:
-    """Fact 30."""
     budget = Budget(items=1)
     lease = await budget.acquire(1)
     taking = start(budget.acquire(1))
@@ -114,7 +109,6 @@ async def test_who_waits_presses_until_he_is_served(start: Start) -> None:
 
 
 async def test_a_release_that_serves_only_some_leaves_the_pressure(start: Start) -> None:
-    """Fact 30."""
     budget = Budget(items=1)
     lease = await budget.acquire(1)
     taking = [start(budget.acquire(1)) for _ in range(2)]
@@ -129,7 +123,6 @@ async def test_a_release_that_serves_only_some_leaves_the_pressure(start: Start)
 
 
 async def test_who_finds_room_does_not_press() -> None:
-    """Fact 31."""
     calls: list[str] = []
     budget = Budget(size=10, items=2)
     budget.pressure.subscribe(lambda: calls.append("pressed"))
@@ -141,7 +134,6 @@ async def test_who_finds_room_does_not_press() -> None:
 
 
 async def test_budget_without_limits_never_waits_and_still_counts() -> None:
-    """Fact 32."""
     budget = Budget()
 
     leases = [await budget.acquire(10**12) for _ in range(100)]
@@ -151,7 +143,6 @@ async def test_budget_without_limits_never_waits_and_still_counts() -> None:
 
 
 async def test_ten_producers_and_one_consumer_all_finish() -> None:
-    """Fact 33."""
     budget = Budget(size=50, items=3)
     leases: asyncio.Queue[Lease] = asyncio.Queue()
 

@@ -25,7 +25,6 @@ async def test_items_pass_through_all_stages_in_order() -> None:
 
 
 async def test_pipeline_holds_one_item_between_stages_unless_told_otherwise() -> None:
-    """Section 9, keep 4."""
     pipeline = Pipeline([Feed([]), Pass(), EndStage()])
 
     await pipeline.run()
@@ -38,12 +37,10 @@ async def test_pipeline_holds_one_item_between_stages_unless_told_otherwise() ->
 
 
 async def test_empty_list_of_stages_is_a_no_op() -> None:
-    """Section 1.4."""
     await create_pipeline([])
 
 
 async def test_items_may_be_of_any_class() -> None:
-    """Section 1.1."""
     items = [0, "", b"x", (), {"a": 1}, object(), Unit("a"), ValueError("an item"), Feed]
     end = Collect()
 
@@ -53,7 +50,7 @@ async def test_items_may_be_of_any_class() -> None:
 
 
 async def test_one_object_may_be_put_twice() -> None:
-    """Section 2.2: it is two items."""
+    """It is two items."""
     unit = Unit("twice")
     end = Collect()
 
@@ -63,7 +60,7 @@ async def test_one_object_may_be_put_twice() -> None:
 
 
 async def test_repeated_stage_is_refused_before_any_task_starts() -> None:
-    """Section 1.4, and section 9, keep 3: tasks of the stages before it leaked."""
+    """Tasks of the stages before it leaked."""
     again = Pass()
     before = asyncio.all_tasks()
 
@@ -154,7 +151,7 @@ def test_impossible_channel_is_refused() -> None:
 
 
 async def test_pipeline_without_end_stage_fails_only_when_an_item_has_nowhere_to_go() -> None:
-    """Section 1.1: it failed even without an item."""
+    """It failed even without an item."""
     await create_pipeline([Feed([]), Pass()])
 
     with pytest.raises(PipelineError, match=r"stage Pass has no stage behind it .* EndStage\(\)"):
@@ -194,9 +191,7 @@ async def test_statistics_tell_what_passed_stage_by_stage() -> None:
 
 
 async def test_full_channels_hold_the_first_stage_back(start: Start) -> None:
-    """Sections 1.2 and 9, keep 4: in flight are the channel and the batch, and nothing that was
-    fetched ahead.
-    """
+    """In flight are the channel and the batch, and nothing that was fetched ahead."""
     gate = asyncio.Event()
 
     class Slow(Stage):

@@ -1,6 +1,4 @@
-"""The wire that runs backwards through a whole pipeline: awaited items, dropped items, stalls
-(sections 1.3, 1.6 and 2.2).
-"""
+"""The wire that runs backwards through a whole pipeline: awaited items, dropped items, stalls."""
 
 import asyncio
 from collections.abc import Callable
@@ -60,7 +58,7 @@ class Stuck(Stage):
 
 
 async def test_awaiting_each_item_in_turn_passes_every_buffer() -> None:
-    """Section 1.3. Behind the resolver the batches are normal again: they held one or two items,
+    """Behind the resolver the batches are normal again: they held one or two items,
     and a sync took five times as long.
     """
     first = OneByOne(20)
@@ -75,7 +73,6 @@ async def test_awaiting_each_item_in_turn_passes_every_buffer() -> None:
 
 
 async def test_awaiting_late_keeps_the_batches() -> None:
-    """Section 1.3."""
     first = Late(20)
     one, two, behind = Batch(10), Batch(10), Batch(10)
 
@@ -87,7 +84,6 @@ async def test_awaiting_late_keeps_the_batches() -> None:
 
 
 async def test_awaited_item_takes_the_whole_batch_with_it(start: Start) -> None:
-    """Section 1.3."""
     units = [Unit(number) for number in range(4)]
     gate = asyncio.Event()
 
@@ -128,8 +124,6 @@ async def test_downloaded_content_brings_new_content() -> None:
 
 
 async def test_dropped_item_that_was_resolved_holds_nobody_up() -> None:
-    """Section 2.2."""
-
     class Drops(Stage):
         async def run(self) -> None:
             async for item in self.items():
@@ -143,7 +137,7 @@ async def test_dropped_item_that_was_resolved_holds_nobody_up() -> None:
 
 
 async def test_waiter_that_times_out_does_not_harm_the_pipeline() -> None:
-    """Section 2.2: the resolver failed with an InvalidStateError, and with it the pipeline."""
+    """The resolver failed with an InvalidStateError, and with it the pipeline."""
 
     class Impatient(Stage):
         def __init__(self, unit: Unit) -> None:
@@ -165,7 +159,7 @@ async def test_waiter_that_times_out_does_not_harm_the_pipeline() -> None:
 
 
 async def test_waiter_outside_is_told_at_the_end_that_its_item_was_dropped(start: Start) -> None:
-    """Section 1.6: it waited for ever."""
+    """It waited for ever."""
     unit = Unit("lost")
     waiter = start(unit.resolution())
     await turns(1)
@@ -177,7 +171,7 @@ async def test_waiter_outside_is_told_at_the_end_that_its_item_was_dropped(start
 
 
 async def test_waiter_outside_is_told_what_the_pipeline_failed_of(start: Start) -> None:
-    """Sections 1.6 and 2.2: it waited for ever."""
+    """It waited for ever."""
     unit, error = Unit("lost"), ValueError("broken")
     waiter = start(unit.resolution())
     await turns(1)
@@ -204,7 +198,6 @@ async def test_waiter_outside_is_told_that_the_pipeline_was_cancelled(start: Sta
 
 
 async def test_waiter_inside_is_cancelled_when_the_pipeline_fails() -> None:
-    """Section 1.6."""
     first = OneByOne(2)
 
     with pytest.raises(ValueError, match="broken"):
@@ -218,7 +211,7 @@ async def test_waiter_inside_is_cancelled_when_the_pipeline_fails() -> None:
 async def test_first_stage_that_awaits_a_dropped_item_stalls_the_pipeline(
     first: type[OneByOne],
 ) -> None:
-    """Section 1.6: it waited for ever."""
+    """It waited for ever."""
     with pytest.raises(PipelineStalledError, match=r"nothing moved for 0\.05 s") as raised:
         await create_pipeline(
             [first(3), Batch(10), Drop(), Resolve(), EndStage()], stall_timeout=SOON
@@ -232,7 +225,7 @@ async def test_first_stage_that_awaits_a_dropped_item_stalls_the_pipeline(
 async def test_stage_that_awaits_an_item_it_has_not_read_yet_stalls_the_pipeline(
     maxsize: int,
 ) -> None:
-    """Section 1.6: it waited for ever, and with small channels those in front of it for room."""
+    """It waited for ever, and with small channels those in front of it for room."""
     units = [Unit(number) for number in range(9)]
 
     class Ahead(Stage):
@@ -248,7 +241,7 @@ async def test_stage_that_awaits_an_item_it_has_not_read_yet_stalls_the_pipeline
 
 
 async def test_stage_behind_the_resolver_that_awaits_a_dropped_item_stalls_the_pipeline() -> None:
-    """Section 1.6: it waited for ever."""
+    """It waited for ever."""
     lost, arrives = Unit("lost"), Unit("arrives")
 
     class Behind(Stage):

@@ -1,6 +1,4 @@
-"""What becomes of a pipeline when a stage fails, returns early, or the whole is cancelled (section
-1.4, and section 9, change 4).
-"""
+"""What becomes of a pipeline when a stage fails, returns early, or the whole is cancelled."""
 
 import asyncio
 import weakref
@@ -60,7 +58,7 @@ class Returns(Stage):
 
 
 async def test_failing_stage_cancels_the_others_and_waits_for_them() -> None:
-    """Section 1.4: it waited for 60 s at most, then left them running."""
+    """It waited for 60 s at most, then left them running."""
     before, behind = CleanUp(), CleanUp()
 
     with pytest.raises(ValueError, match="broken"):
@@ -72,7 +70,6 @@ async def test_failing_stage_cancels_the_others_and_waits_for_them() -> None:
 
 
 async def test_failing_stage_cancels_the_children_of_the_others_and_waits_for_them() -> None:
-    """Section 9, change 4."""
     parent = Parent()
 
     with pytest.raises(ValueError, match="broken"):
@@ -101,7 +98,7 @@ async def test_no_task_is_left_of_a_failed_pipeline() -> None:
 
 
 async def test_first_error_comes_out_as_itself_and_names_its_stage() -> None:
-    """Section 1.4: which stage had failed was not told."""
+    """Which stage had failed was not told."""
     error = ValueError("broken")
 
     with pytest.raises(ValueError, match="broken") as raised:
@@ -114,7 +111,7 @@ async def test_first_error_comes_out_as_itself_and_names_its_stage() -> None:
 
 
 async def test_errors_of_other_stages_are_attached_to_the_first() -> None:
-    """Section 1.4: they were dropped."""
+    """They were dropped."""
     error = ValueError("broken")
 
     with pytest.raises(ValueError, match="broken") as raised:
@@ -139,7 +136,7 @@ async def test_group_of_errors_that_a_stage_raises_comes_out_as_it_is() -> None:
 
 
 async def test_cancelling_a_pipeline_waits_until_its_stages_have_cleaned_up(start: Start) -> None:
-    """Sections 0.14 and 1.4: the caller went on while they still worked."""
+    """The caller went on while they still worked."""
     stage = CleanUp()
     running = start(create_pipeline([Idle(), stage, EndStage()]))
     await stage.started.wait()
@@ -186,7 +183,7 @@ async def test_stages_can_be_used_again_after_a_failure(start: Start, failing: b
 
 
 async def test_stage_that_returns_while_items_wait_for_it_is_an_error() -> None:
-    """Section 1.4: the producer was blocked for ever."""
+    """The producer was blocked for ever."""
     with pytest.raises(
         StageEndedEarlyError, match=r"stage Returns returned with \d items waiting for it"
     ) as raised:
@@ -196,7 +193,7 @@ async def test_stage_that_returns_while_items_wait_for_it_is_an_error() -> None:
 
 
 async def test_stage_that_returns_before_an_item_comes_is_an_error_for_the_sender() -> None:
-    """Section 1.4: the producer was blocked for ever."""
+    """The producer was blocked for ever."""
 
     class Late(Stage):
         async def run(self) -> None:

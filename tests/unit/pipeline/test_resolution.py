@@ -21,7 +21,6 @@ class Replaced(Unit):
 
 
 async def test_all_who_await_an_item_get_it(start: Start) -> None:
-    """Section 2.2."""
     item = Unit("shared")
     waiters = [start(item.resolution()) for _ in range(3)]
     await turns(1)
@@ -33,7 +32,6 @@ async def test_all_who_await_an_item_get_it(start: Start) -> None:
 
 
 async def test_waiters_get_the_outcome_as_it_was_when_the_item_was_resolved(start: Start) -> None:
-    """Section 2.2."""
     item = Replaced("x")
     waiter = start(item.resolution())
     await turns(1)
@@ -46,7 +44,6 @@ async def test_waiters_get_the_outcome_as_it_was_when_the_item_was_resolved(star
 
 
 async def test_who_asks_after_the_resolution_gets_the_present_outcome() -> None:
-    """Section 2.2."""
     item = Replaced("x")
     item.resolve()
 
@@ -56,7 +53,6 @@ async def test_who_asks_after_the_resolution_gets_the_present_outcome() -> None:
 
 
 async def test_resolve_may_be_called_again(start: Start) -> None:
-    """Section 2.2."""
     item = Unit("x")
     waiter = start(item.resolution())
     await turns(1)
@@ -68,7 +64,6 @@ async def test_resolve_may_be_called_again(start: Start) -> None:
 
 
 async def test_resolve_needs_no_pipeline_and_no_waiter() -> None:
-    """Section 2.2."""
     item = Unit("x")
 
     item.resolve()
@@ -77,7 +72,7 @@ async def test_resolve_needs_no_pipeline_and_no_waiter() -> None:
 
 
 async def test_waiter_that_times_out_harms_nobody(start: Start) -> None:
-    """Section 2.2: it cancelled the shared future, all other waiters, and the pipeline that
+    """It cancelled the shared future, all other waiters, and the pipeline that
     resolved the item.
     """
     item = Unit("slow")
@@ -92,7 +87,6 @@ async def test_waiter_that_times_out_harms_nobody(start: Start) -> None:
 
 
 async def test_waiter_that_is_cancelled_harms_nobody(start: Start) -> None:
-    """Section 2.2."""
     item = Unit("x")
     gone, patient = start(item.resolution()), start(item.resolution())
     await turns(1)
@@ -110,7 +104,7 @@ async def test_waiter_that_is_cancelled_harms_nobody(start: Start) -> None:
 async def test_item_that_is_resolved_after_its_only_waiter_has_gone_is_resolved(
     start: Start,
 ) -> None:
-    """Section 2.2: it was an InvalidStateError in the resolver."""
+    """It was an InvalidStateError in the resolver."""
     item = Unit("x")
     gone = start(item.resolution())
     await turns(1)
@@ -154,7 +148,7 @@ async def test_item_is_armed_until_it_is_disarmed(start: Start) -> None:
 
 
 async def test_end_of_the_pipeline_fails_whoever_still_waits(start: Start) -> None:
-    """Section 2.2: waiters outside of the pipeline hung for ever."""
+    """Waiters outside of the pipeline hung for ever."""
     waiting = Waiting()
     item = Unit("lost")
     item.enter(waiting)

@@ -42,7 +42,6 @@ class Reader(Stage):
 
 
 async def test_what_waits_comes_as_one_batch_in_order() -> None:
-    """Fact 1."""
     stage = Reader("a", "b")
     stage.source.close()
 
@@ -50,7 +49,6 @@ async def test_what_waits_comes_as_one_batch_in_order() -> None:
 
 
 async def test_stream_without_items_has_no_batch() -> None:
-    """Fact 2."""
     stage = Reader()
     stage.source.close()
 
@@ -58,7 +56,6 @@ async def test_stream_without_items_has_no_batch() -> None:
 
 
 async def test_end_that_comes_later_brings_no_empty_batch(start: Start) -> None:
-    """Fact 3."""
     stage = Reader("a")
     reading = start(stage.read(1))
     await until(lambda: stage.seen == [["a"]])
@@ -71,7 +68,6 @@ async def test_end_that_comes_later_brings_no_empty_batch(start: Start) -> None:
 async def test_groups_that_come_apart_are_batches_in_the_order_of_their_coming(
     start: Start,
 ) -> None:
-    """Fact 4."""
     stage = Reader("a", "b")
     reading = start(stage.read(1))
     await until(lambda: len(stage.seen) == 1)
@@ -83,7 +79,6 @@ async def test_groups_that_come_apart_are_batches_in_the_order_of_their_coming(
 
 
 async def test_awaited_item_releases_the_batch_it_rests_in(start: Start) -> None:
-    """Fact 5."""
     first, second, third, fourth = units = [Unit(number) for number in range(4)]
     stage = Reader(*units[:3])
     reading = start(stage.read(4))
@@ -101,7 +96,6 @@ async def test_awaited_item_releases_the_batch_it_rests_in(start: Start) -> None
 
 
 async def test_item_awaited_before_it_came_releases_the_batch(start: Start) -> None:
-    """Section 1.3."""
     awaited = Unit("awaited")
     start(awaited.resolution())
     await turns(1)
@@ -119,7 +113,6 @@ async def test_item_awaited_before_it_came_releases_the_batch(start: Start) -> N
 def test_batches_lose_nothing_and_have_at_least_their_minimum(
     count: int, minsize: int, maxsize: int
 ) -> None:
-    """Fact 6."""
     middle, last, end = Batch(minsize), Batch(minsize), Collect()
 
     asyncio.run(create_pipeline([Feed(range(count)), middle, last, end], maxsize))
@@ -132,7 +125,6 @@ def test_batches_lose_nothing_and_have_at_least_their_minimum(
 
 
 async def test_pressure_releases_a_batch_that_rests(start: Start) -> None:
-    """Fact 7."""
     stage, pressure = Reader("a"), Signal()
     start(stage.read(100, pressure))
     await until(lambda: stage.source.receiver_waits)
@@ -147,7 +139,6 @@ async def test_pressure_releases_a_batch_that_rests(start: Start) -> None:
 async def test_pressure_that_is_there_first_waits_for_an_item_without_spinning(
     start: Start,
 ) -> None:
-    """Fact 8."""
     stage, pressure = Reader(), Signal()
     pressure.set()
     reading = start(stage.read(100, pressure))
@@ -164,7 +155,6 @@ async def test_pressure_that_is_there_first_waits_for_an_item_without_spinning(
 
 
 async def test_pressure_that_comes_again_releases_again(start: Start) -> None:
-    """Fact 9."""
     stage, pressure = Reader("a"), Signal()
     start(stage.read(100, pressure))
     await until(lambda: stage.source.receiver_waits)
@@ -208,7 +198,6 @@ async def test_batch_between_lulls_is_released_when_it_is_large_enough(start: St
 
 
 async def test_pressure_that_never_comes_changes_nothing(start: Start) -> None:
-    """Fact 10."""
     stage = Reader("a", "b", "c")
     start(stage.read(3, Signal()))
 
@@ -216,7 +205,6 @@ async def test_pressure_that_never_comes_changes_nothing(start: Start) -> None:
 
 
 async def test_batch_is_bounded_and_the_rest_is_the_next() -> None:
-    """Section 9, keep 4."""
     stage = Reader(*range(23))
     stage.source.close()
 
@@ -226,7 +214,7 @@ async def test_batch_is_bounded_and_the_rest_is_the_next() -> None:
 
 
 async def test_batch_holds_2000_items_at_most_unless_more_are_asked_for() -> None:
-    """Section 9, keep 4: it was whatever the queue held."""
+    """It was whatever the queue held."""
     unbounded = Channel[int](6000)
     await unbounded.send_all(range(6000))
     unbounded.close()
@@ -244,7 +232,7 @@ async def test_items_come_one_by_one_in_order() -> None:
 
 
 async def test_iterating_again_after_the_end_ends_again() -> None:
-    """Section 1.1: it blocked for ever."""
+    """It blocked for ever."""
     stage = Reader("a")
     stage.source.close()
 
@@ -266,7 +254,7 @@ async def test_breaking_out_of_items_loses_none() -> None:
 
 
 async def test_breaking_out_of_batches_loses_no_item_and_leaves_nothing_armed() -> None:
-    """Section 1.2: an armed waiter was left behind and swallowed an item."""
+    """An armed waiter was left behind and swallowed an item."""
     units = [Unit(number) for number in range(4)]
     stage, pressure = Reader(*units), Signal()
     async for batch in stage.batches(2, maxsize=2, pressure=pressure):
@@ -335,7 +323,6 @@ async def test_iteration_can_be_closed_by_hand() -> None:
 
 
 async def test_none_cannot_be_put() -> None:
-    """Section 1.1."""
     stage = Reader()
 
     with pytest.raises(ValueError, match="stage Reader cannot put None"):
@@ -348,7 +335,6 @@ async def test_none_cannot_be_put() -> None:
 
 @pytest.mark.parametrize("item", [0, "", False, (), {}, object])
 async def test_anything_but_none_can_be_put(item: object) -> None:
-    """Section 1.1."""
     stage = Reader()
 
     await stage.put(item)
@@ -366,7 +352,7 @@ async def test_put_all_of_nothing_puts_nothing() -> None:
 
 
 async def test_stage_closes_its_output_when_it_has_run() -> None:
-    """Section 1.1, and section 9, keep 1: the end is told once, by each stage for itself."""
+    """The end is told once, by each stage for itself."""
     source, target = Channel[str](), Channel[str]()
     source.offer("a")
     source.close()
@@ -380,7 +366,6 @@ async def test_stage_closes_its_output_when_it_has_run() -> None:
 
 
 async def test_stage_that_fails_closes_nothing() -> None:
-    """Section 1.1."""
     target = Channel[str]()
     stage = Stage()
     stage.connect(None, target, waiting=Waiting())
@@ -392,8 +377,6 @@ async def test_stage_that_fails_closes_nothing() -> None:
 
 
 async def test_stage_that_implements_nothing_says_so() -> None:
-    """Section 1.1."""
-
     class Idle(Stage):
         pass
 
@@ -402,7 +385,6 @@ async def test_stage_that_implements_nothing_says_so() -> None:
 
 
 async def test_first_stage_has_no_input() -> None:
-    """Section 1.1."""
     stage = Pass()
     stage.connect(None, Channel(), waiting=Waiting())
 
@@ -411,7 +393,6 @@ async def test_first_stage_has_no_input() -> None:
 
 
 async def test_end_stage_drains_its_input_and_puts_nothing() -> None:
-    """Section 1.1."""
     source = Channel[int](3)
     await source.send_all([1, 2, 3])
     source.close()

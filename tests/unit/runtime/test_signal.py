@@ -18,7 +18,6 @@ def test_subscribers_are_called_when_the_level_rises() -> None:
 
 
 def test_a_level_that_stays_set_calls_nobody_again() -> None:
-    """Fact 8."""
     calls: list[str] = []
     signal = Signal()
     signal.subscribe(lambda: calls.append("woken"))
@@ -30,7 +29,6 @@ def test_a_level_that_stays_set_calls_nobody_again() -> None:
 
 
 def test_a_level_that_fell_rises_again() -> None:
-    """Fact 9."""
     calls: list[str] = []
     signal = Signal()
     signal.subscribe(lambda: calls.append("woken"))

@@ -1,5 +1,4 @@
-"""The frame of download stages: concurrency, overtaking, failure, cancellation. Facts 11 to 20 of
-the behaviour study.
+"""The frame of download stages: concurrency, overtaking, failure, cancellation.
 
 Virtual time: the work of an item is to wait for an event that the test sets, so nothing here
 depends on a clock.
@@ -95,7 +94,7 @@ def start(
 
 
 async def test_as_many_run_as_allowed_and_items_without_work_overtake() -> None:
-    """Facts 11, 20: every third of 28 needs a download; exactly three run in parallel; ten are
+    """Every third of 28 needs a download; exactly three run in parallel; ten are
     counted.
     """
     items = [Work(str(number), needed=number % 3 == 0) for number in range(28)]
@@ -137,7 +136,7 @@ async def test_it_tells_when_the_last_item_is_taken_while_work_goes_on() -> None
 
 
 async def test_one_slow_download_does_not_hold_up_the_others() -> None:
-    """Fact 13: of 100 only the first is slow; the other 99, and the next 100, pass."""
+    """Of 100 only the first is slow; the other 99, and the next 100, pass."""
     slow, *others = [Work(str(number), needed=number == 0) for number in range(200)]
     task, collect, _ = start([slow, *others], Downloader(3))
 
@@ -150,7 +149,7 @@ async def test_one_slow_download_does_not_hold_up_the_others() -> None:
 
 
 async def test_a_new_item_is_taken_only_when_a_slot_is_free() -> None:
-    """Section 3.3: the fourth waits in the channel until one of three ends."""
+    """The fourth waits in the channel until one of three ends."""
     items = [Work(str(number)) for number in range(4)]
     task, collect, _ = start(items, Downloader(3))
     for item in items[:3]:
@@ -169,7 +168,6 @@ async def test_a_new_item_is_taken_only_when_a_slot_is_free() -> None:
 
 
 async def test_cancelling_cancels_every_download() -> None:
-    """Fact 14."""
     items = [Work(str(number)) for number in range(3)]
     task, _, progress = start(items, Downloader(3))
     for item in items:
@@ -188,7 +186,7 @@ async def test_cancelling_cancels_every_download() -> None:
 async def test_a_failing_download_ends_the_stage_with_its_error_and_the_others(
     waiting: int, endless: bool
 ) -> None:
-    """Facts 15, 16, 17: with an empty input, with the end already there, with all slots taken and
+    """With an empty input, with the end already there, with all slots taken and
     one more waiting.
     """
     items = [Work(str(number)) for number in range(3 + waiting)]
@@ -207,7 +205,7 @@ async def test_a_failing_download_ends_the_stage_with_its_error_and_the_others(
 
 
 async def test_a_full_output_keeps_the_slot() -> None:
-    """Section 3.3: the handler itself puts the item on, so a blocked output is back-pressure."""
+    """The handler itself puts the item on, so a blocked output is back-pressure."""
     items = [Work(str(number)) for number in range(10)]
     for item in items:
         item.may_end.set()

@@ -57,7 +57,6 @@ def remote(**fields: object) -> Remote:
 
 
 def test_identical_terms_are_covered() -> None:
-    """Fact 94."""
     assert TERMS.covers(after())
 
 
@@ -65,7 +64,6 @@ def test_identical_terms_are_covered() -> None:
     "change", [{"url": "http://h/other"}, {"remote": "other"}, {"version": 4}, {"version": 2}]
 )
 def test_another_url_remote_or_version_is_not_covered(change: dict[str, object]) -> None:
-    """Fact 95."""
     assert not TERMS.covers(after(**change))
 
 
@@ -133,18 +131,15 @@ def test_what_cannot_be_kept_is_refused(seen: dict[str, object]) -> None:
     ],
 )
 def test_fetching_covers_not_fetching(first: str, then: str, covered: bool) -> None:
-    """Fact 96."""
     assert after(policy=first).covers(after(policy=then)) is covered
 
 
 @pytest.mark.parametrize(("first", "then", "covered"), [(False, True, False), (True, False, True)])
 def test_a_mirror_covers_an_additive_sync(first: bool, then: bool, covered: bool) -> None:
-    """Fact 97."""
     assert after(mirror=first).covers(after(mirror=then)) is covered
 
 
 async def test_nothing_is_recalled_of_a_repository_that_was_never_synced() -> None:
-    """Fact 93."""
     assert await memory(None).recall(remote()) is None
 
 
@@ -158,7 +153,6 @@ async def test_what_was_seen_is_recalled_under_the_same_terms_only() -> None:
 
 
 async def test_missing_artifacts_forbid_skipping_an_immediate_sync() -> None:
-    """Fact 98."""
     record = UpstreamRecord(terms=TERMS, seen=SEEN)
 
     assert await memory(record, missing=True).recall(remote()) is None
@@ -166,7 +160,7 @@ async def test_missing_artifacts_forbid_skipping_an_immediate_sync() -> None:
 
 
 def test_what_is_kept_has_the_version_that_the_sync_left() -> None:
-    """Fact 99: details are stored after each sync."""
+    """Details are stored after each sync."""
     upstream = memory(None, mirror=True)
 
     nothing = upstream.record(4)

@@ -11,13 +11,19 @@ from flowsync.errors import SettingsError
 @pytest.mark.parametrize(
     ("conninfo", "name"),
     [
-        ("postgresql://me:secret@db.example.org:5433/sync", "database 'sync' at db.example.org:5433"),
+        (
+            "postgresql://me:secret@db.example.org:5433/sync",
+            "database 'sync' at db.example.org:5433",
+        ),
         ("postgresql://me:secret@db.example.org", "database 'me' at db.example.org"),
-        ("host=/run/postgresql port=5432 dbname=sync password=secret", "database 'sync' at /run/postgresql"),
+        (
+            "host=/run/postgresql port=5432 dbname=sync password=secret",
+            "database 'sync' at /run/postgresql",
+        ),
         ("hostaddr=127.0.0.1 dbname='my sync'", "database 'my sync' at 127.0.0.1"),
         ("", "the default database at the default host"),
     ],
-)  # fmt: skip
+)
 def test_database_is_named_by_host_and_database_only(conninfo: str, name: str) -> None:
     assert Database(conninfo).name == name
 

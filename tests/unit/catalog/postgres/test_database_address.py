@@ -11,19 +11,55 @@ from flowsync.errors import SettingsError
 @pytest.mark.parametrize(
     ("conninfo", "text", "name"),
     [
-        ("postgresql://me:secret@db:5433/flowsync?sslmode=require", "postgresql://db:5433/flowsync", "database 'flowsync' at db:5433"),
+        (
+            "postgresql://me:secret@db:5433/flowsync?sslmode=require",
+            "postgresql://db:5433/flowsync",
+            "database 'flowsync' at db:5433",
+        ),
         ("postgres://db/flowsync", "postgres://db/flowsync", "database 'flowsync' at db"),
-        ("postgresql://me:secret@one:1,two:2,[::1]/sync", "postgresql://one:1,two:2,::1/sync", "database 'sync' at one:1, two:2, ::1"),
-        ("postgresql://me:secret@one,two:2/sync", "postgresql://one,two:2/sync", "database 'sync' at one, two:2"),
-        ("host=one,two port=5433 password='se cret' dbname=sync", "postgresql://one:5433,two:5433/sync", "database 'sync' at one:5433, two:5433"),
-        ("host=one,two port=1,2 password=secret", "postgresql://one:1,two:2/", "the default database at one:1, two:2"),
-        ("postgresql:///flowsync?host=/run/a@b&password=secret", "postgresql:///flowsync?host=/run/a@b", "database 'flowsync' at /run/a@b"),
-        ("host=/srv/a@b/pg18 port=5432 dbname=sync", "postgresql:///sync?host=/srv/a@b/pg18", "database 'sync' at /srv/a@b/pg18"),
-        ("postgresql://me:p%2Fa%40s%23s%3F@db/sync", "postgresql://db/sync", "database 'sync' at db"),
+        (
+            "postgresql://me:secret@one:1,two:2,[::1]/sync",
+            "postgresql://one:1,two:2,::1/sync",
+            "database 'sync' at one:1, two:2, ::1",
+        ),
+        (
+            "postgresql://me:secret@one,two:2/sync",
+            "postgresql://one,two:2/sync",
+            "database 'sync' at one, two:2",
+        ),
+        (
+            "host=one,two port=5433 password='se cret' dbname=sync",
+            "postgresql://one:5433,two:5433/sync",
+            "database 'sync' at one:5433, two:5433",
+        ),
+        (
+            "host=one,two port=1,2 password=secret",
+            "postgresql://one:1,two:2/",
+            "the default database at one:1, two:2",
+        ),
+        (
+            "postgresql:///flowsync?host=/run/a@b&password=secret",
+            "postgresql:///flowsync?host=/run/a@b",
+            "database 'flowsync' at /run/a@b",
+        ),
+        (
+            "host=/srv/a@b/pg18 port=5432 dbname=sync",
+            "postgresql:///sync?host=/srv/a@b/pg18",
+            "database 'sync' at /srv/a@b/pg18",
+        ),
+        (
+            "postgresql://me:p%2Fa%40s%23s%3F@db/sync",
+            "postgresql://db/sync",
+            "database 'sync' at db",
+        ),
         ("postgresql://me:p?a#ss@db/sync", "postgresql://db/sync", "database 'sync' at db"),
-        ("postgresql://me@db/sync?application_name=a@b", "postgresql://db/sync", "database 'sync' at db"),
+        (
+            "postgresql://me@db/sync?application_name=a@b",
+            "postgresql://db/sync",
+            "database 'sync' at db",
+        ),
     ],
-)  # fmt: skip
+)
 def test_servers_and_database_are_all_that_is_shown(conninfo: str, text: str, name: str) -> None:
     assert shown(conninfo) == text
     assert described(parsed(conninfo)) == name

@@ -25,7 +25,6 @@ def remote_with(**fields: Any) -> Remote:
 
 
 def test_default_user_agent_and_no_compression() -> None:
-    """Fact 37."""
     assert headers_of(remote_with()) == [
         ("User-Agent", "flowsync/1"),
         ("Accept", "*/*"),
@@ -34,14 +33,12 @@ def test_default_user_agent_and_no_compression() -> None:
 
 
 def test_own_user_agent_is_appended_after_a_comma() -> None:
-    """Fact 38."""
     found = headers_of(remote_with(headers=[("user-agent", "mirror/2")]))
 
     assert found[0] == ("User-Agent", "flowsync/1, mirror/2")
 
 
 def test_own_headers_are_sent_and_repeated_ones_repeatedly() -> None:
-    """Fact 39."""
     found = headers_of(remote_with(headers=[("X-Key", "1"), ("X-Key", "2")]))
 
     assert [value for name, value in found if name == "X-Key"] == ["1", "2"]

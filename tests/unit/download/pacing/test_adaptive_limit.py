@@ -1,5 +1,5 @@
 """The number of requests at a time that is learned, against upstreams of hidden capacity in virtual
-time (`bench/download/origins.py`).
+time (`tests/simulation/origins.py`).
 
 What it reaches is compared with the number that is best for that upstream, which learning has to
 find; all of the learning counts.
@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.download.origins import Metered, Queueing, Refusing, Shared, Slow
-from bench.download.simulation import Make, bodies, simulate
 from flowsync.download.pacing.adaptive_limit import CEILING, FLOOR, START, AdaptiveLimit
+from tests.simulation.origins import Metered, Queueing, Refusing, Shared, Slow
+from tests.simulation.sync import Make, bodies, simulate
 
 COUNT = 5000
 

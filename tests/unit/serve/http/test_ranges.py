@@ -26,7 +26,7 @@ from flowsync.serve.http.ranges import (
     ],
 )
 def test_one_range_is_a_slice(header: str, offset: int, count: int) -> None:
-    """Fact 107: an end behind the body's is clamped."""
+    """An end behind the body's is clamped."""
     assert parse_range(header, 10) == Slice(offset, count)
 
 
@@ -53,7 +53,7 @@ def test_what_is_not_one_range_of_bytes_means_the_whole(header: str | None) -> N
     ],
 )
 def test_a_range_outside_of_the_body_is_refused(header: str) -> None:
-    """Fact 107: a negative start, and a start past the end."""
+    """A negative start, and a start past the end."""
     with pytest.raises(UnsatisfiableRangeError):
         parse_range(header, 10)
 

@@ -24,7 +24,6 @@ def test_a_line_is_path_digest_and_size() -> None:
 
 
 def test_a_path_may_contain_commas() -> None:
-    """Fact 112."""
     assert parse(f"a,b,,c,{A},1", f",,{A},2") == [
         ManifestEntry("a,b,,c", A, 1),
         ManifestEntry(",", A, 2),
@@ -102,7 +101,6 @@ def test_sizes_may_be_nothing_and_as_large_as_a_file_can_be() -> None:
     ],
 )
 def test_any_path_that_a_folder_can_hold_is_taken(path: str) -> None:
-    """Fact 100."""
     (entry,) = parse(f"{path},{A},1")
 
     assert entry.relative_path == path
@@ -167,7 +165,6 @@ def test_a_path_that_could_do_harm_is_refused_by_name(path: str, problem: str) -
     ],
 )
 def test_a_bad_line_is_an_error_with_its_number_and_text(line: str | bytes, problem: str) -> None:
-    """Fact 110."""
     with pytest.raises(MetadataError) as caught:
         parse(f"good,{A},1", "# comment", line)
 
@@ -201,7 +198,6 @@ def test_an_error_shows_the_beginning_of_a_long_line_only() -> None:
     ],
 )
 def test_artifact_urls_are_encoded_but_for_slash_and_colon(path: str, url: str) -> None:
-    """Fact 103."""
     assert artifact_url(folder_url("http://h:8080/pool/PULP_MANIFEST"), path) == url
 
 

@@ -9,12 +9,12 @@ from typing import Final
 
 import msgspec
 
-from bench.download.origins import Origin, World
 from flowsync.download.pacing.adaptive_limit import AdaptiveLimit
 from flowsync.download.pacing.gate import Gate
 from flowsync.download.pacing.queue import Line
 from flowsync.download.retry import Backoff
 from flowsync.model.remote import Remote
+from tests.simulation.origins import Origin, World
 
 WINDOW: Final = 200
 """Contents in work at a time, as in a sync."""
