@@ -3,9 +3,9 @@
 The loop turns without a pause, each turn 100 µs of Python and 4 KiB through a socket, while batches
 of new blobs of 4 KiB are made durable one after the other, by a thread or by the store's worker.
 Left out: what a real loop waits for, which gives a thread more room than here. `python
-bench/store/bench_scribe.py` prints blobs a second and the share of the time that the loop had for
-its turns, by the size of the batches, medians of five runs; with pytest each way is a bench, with
-batches of 500.
+bench/store/bench_batch_writer.py` prints blobs a second and the share of the time that the loop had
+for its turns, by the size of the batches, medians of five runs; with pytest each way is a bench,
+with batches of 500.
 
 Caveat: the file system counts as well, see `bench_persist`; nothing that was written is removed
 before the end.
@@ -47,13 +47,13 @@ async def measure(
 ) -> tuple[float, float]:
     """Write all batches; return the seconds it took and the share of them that the loop had."""
     loop = asyncio.get_running_loop()
-    scribe = BatchWriter(_site(folder))
+    writer = BatchWriter(_site(folder))
     try:
         if way == "worker":
-            await scribe.persist(_batch(START_AFTER + 1, 1))
-            while not scribe.worker_pids:  # noqa: ASYNC110 - another process's event
+            await writer.persist(_batch(START_AFTER + 1, 1))
+            while not writer.worker_pids:  # noqa: ASYNC110 - another process's event
                 await asyncio.sleep(0.01)
-        writing = asyncio.ensure_future(_write(scribe, way, batches))
+        writing = asyncio.ensure_future(_write(writer, way, batches))
         turns = 0
         start = time.perf_counter()
         with _connection() as (here, there):
@@ -65,18 +65,18 @@ async def measure(
         seconds = time.perf_counter() - start
         await writing
     finally:
-        await scribe.close()
+        await writer.close()
     return seconds, turns * TURN / seconds
 
 
 async def _write(
-    scribe: BatchWriter, way: str, batches: Sequence[Sequence[StagedArtifact]]
+    writer: BatchWriter, way: str, batches: Sequence[Sequence[StagedArtifact]]
 ) -> None:
     for batch in batches:
         if way == "worker":
-            assert await scribe._persist_elsewhere(batch)
+            assert await writer._persist_elsewhere(batch)
         else:
-            await asyncio.to_thread(scribe._writer.persist, batch)
+            await asyncio.to_thread(writer._writer.persist, batch)
 
 
 @contextmanager
@@ -113,7 +113,7 @@ def _batch(number: int, size: int) -> list[StagedArtifact]:
 
 
 @pytest.mark.parametrize("way", WAYS)
-def bench_scribe(benchmark: Any, tmp_path: Path, way: str) -> None:
+def bench_batch_writer(benchmark: Any, tmp_path: Path, way: str) -> None:
     batches = [_batch(BATCH, SIZE) for _ in range(1 if benchmark.disabled else BATCHES)]
     rounds = 1 if benchmark.disabled else RUNS
     _, share = benchmark.pedantic(
