@@ -6,7 +6,7 @@ import asyncio
 
 from flowsync.digest.hashing import digest_file
 from flowsync.digest.pool import INLINE_LIMIT
-from flowsync.model.errors import StoreError
+from flowsync.errors import StoreError
 
 
 class InlineHasher:

@@ -42,7 +42,7 @@ from typing import Final, Self
 from flowsync.digest.backlog import Backlog, Job
 from flowsync.digest.hashing import complete
 from flowsync.digest.worker import digest_batch, pack_batch, unpack_answers
-from flowsync.model.errors import HashingError, SettingsError, StoreError
+from flowsync.errors import HashingError, SettingsError, StoreError
 from flowsync.runtime import descriptors
 from flowsync.runtime.local_processes import TRIES, LocalProcesses
 

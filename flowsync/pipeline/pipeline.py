@@ -15,7 +15,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
-from flowsync.model.errors import (
+from flowsync.errors import (
     PipelineError,
     PipelineStalledError,
     RepeatedStageError,

@@ -13,7 +13,7 @@ from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any, ClassVar
 
-from flowsync.model.errors import PipelineError, RepeatedStageError, UnboundStageError
+from flowsync.errors import PipelineError, RepeatedStageError, UnboundStageError
 from flowsync.pipeline.batch import BatchBuffer
 from flowsync.pipeline.channel import Channel
 from flowsync.pipeline.lost_items import Losses

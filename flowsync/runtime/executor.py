@@ -14,7 +14,7 @@ from collections.abc import Callable
 from concurrent.futures import BrokenExecutor
 from typing import Protocol, TypeAlias
 
-from flowsync.model.errors import WorkersLostError
+from flowsync.errors import WorkersLostError
 
 Wanted: TypeAlias = Callable[[], bool]
 """Says whether a reply is still wanted. Work that takes long asks now and then, and ends early when

@@ -25,7 +25,7 @@ from functools import partial
 from types import TracebackType
 from typing import Final, Self
 
-from flowsync.model.errors import SettingsError
+from flowsync.errors import SettingsError
 from flowsync.runtime.executor import Executor, Work, always_wanted
 from flowsync.runtime.process_pool import ProcessPool
 from flowsync.runtime.threads import in_thread

@@ -17,7 +17,7 @@ from functools import partial
 from multiprocessing import reduction
 from typing import Any, Final
 
-from flowsync.model.errors import WorkerError
+from flowsync.errors import WorkerError
 from flowsync.runtime.garbage import collect_rarely
 
 REQUEST: Final = struct.Struct("!QQ?")

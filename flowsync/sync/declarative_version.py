@@ -14,7 +14,7 @@ import uvloop
 
 from flowsync.catalog.versions.new_version import NewVersion
 from flowsync.engine.engine import Engine
-from flowsync.model.errors import EngineClosedError, FlowsyncError, SettingsError
+from flowsync.errors import EngineClosedError, FlowsyncError, SettingsError
 from flowsync.model.events import Observer
 from flowsync.model.plan import SyncPlan
 from flowsync.model.repository import ErrorPolicy, Repository, RepositoryVersion, SyncResult

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from flowsync.model.errors import WorkerError, WorkersLostError
+from flowsync.errors import WorkerError, WorkersLostError
 from flowsync.runtime.executor import Executor, ask
 from tests.contract.work import (
     OddError,

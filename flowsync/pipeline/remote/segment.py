@@ -21,7 +21,7 @@ from typing import Any, Final
 
 import msgspec
 
-from flowsync.model.errors import PipelineError
+from flowsync.errors import PipelineError
 from flowsync.pipeline.progress import Meter
 from flowsync.pipeline.remote.protocol import BatchReply, BatchRequest, Codec
 from flowsync.pipeline.stage import Stage

@@ -13,7 +13,7 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-from flowsync.model.errors import WorkerError
+from flowsync.errors import WorkerError
 from flowsync.pipeline.pipeline import Pipeline
 from flowsync.pipeline.progress import Progress
 from flowsync.pipeline.remote.protocol import NEW, BatchReply, BatchRequest, WorkerCodec

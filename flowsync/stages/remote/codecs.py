@@ -17,10 +17,9 @@ import msgspec
 
 from flowsync.declare import DeclarativeArtifact, DeclarativeContent
 from flowsync.download.transfer.spool import fresh_path
+from flowsync.errors import StoreError
 from flowsync.model.artifact import Artifact, StagedArtifact
-from flowsync.model.errors import StoreError
-from flowsync.model.fetch import Fetcher
-from flowsync.model.remote import Remote
+from flowsync.model.remote import Fetcher, Remote
 from flowsync.pipeline.remote.protocol import NEW
 from flowsync.runtime.failures import pack_error, unpack_error
 from flowsync.stages.remote.declarations import (

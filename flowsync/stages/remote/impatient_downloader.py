@@ -13,7 +13,8 @@ import asyncio
 from typing import Final
 
 from flowsync.declare import DeclarativeContent
-from flowsync.model.fetch import Fetched, Fetcher, FetchRequest, Fill, Held, Pour, Received, Sink
+from flowsync.model.fetch import Fetched, Fill, Held, Pour, Received, Sink
+from flowsync.model.remote import Fetcher, FetchRequest
 from flowsync.pipeline.progress import Meter
 from flowsync.runtime.task_groups import task_group
 from flowsync.stages.artifact_downloader import ArtifactDownloader

@@ -12,8 +12,8 @@ from blake3 import blake3
 
 from flowsync.digest.pool import INLINE_LIMIT
 from flowsync.download.transfer.spool import fresh_path
+from flowsync.errors import StoreError
 from flowsync.model.artifact import StagedArtifact
-from flowsync.model.errors import StoreError
 
 
 def keep_received(artifacts: Sequence[StagedArtifact], folder: str) -> list[StagedArtifact | None]:

@@ -14,8 +14,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
 
+from flowsync.errors import BlobMissingError, StoreError, StoreUnwritableError
 from flowsync.model.artifact import StagedArtifact
-from flowsync.model.errors import BlobMissingError, StoreError, StoreUnwritableError
 from flowsync.runtime.threads import in_thread
 from flowsync.store.durability import make_folder
 from flowsync.store.failures import store_errors

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from flowsync.model.errors import WorkerError, WorkersLostError
+from flowsync.errors import WorkerError, WorkersLostError
 from flowsync.pipeline.pipeline import Pipeline, create_pipeline
 from flowsync.pipeline.progress import Progress
 from flowsync.pipeline.stage import EndStage, Stage

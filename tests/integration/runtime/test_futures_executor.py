@@ -15,7 +15,7 @@ from concurrent.futures import (
 
 import pytest
 
-from flowsync.model.errors import WorkersLostError
+from flowsync.errors import WorkersLostError
 from flowsync.runtime.executor import ask
 from flowsync.runtime.futures_executor import FuturesExecutor
 from tests.contract.executor import ExecutorContract, MortalContract

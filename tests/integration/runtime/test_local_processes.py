@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from flowsync.model.errors import SettingsError, WorkersLostError
+from flowsync.errors import SettingsError, WorkersLostError
 from flowsync.runtime.executor import Wanted, ask
 from flowsync.runtime.garbage import NEW_OBJECTS
 from flowsync.runtime.local_processes import LocalProcesses

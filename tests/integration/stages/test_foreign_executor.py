@@ -14,15 +14,8 @@ from pathlib import Path
 import pytest
 import trustme
 
-from flowsync import (
-    Artifact,
-    DeclarativeContent,
-    Engine,
-    Remote,
-    SettingsError,
-    StoredArtifact,
-)
-from flowsync.model.errors import WorkersLostError
+from flowsync import Artifact, DeclarativeContent, Engine, Remote, StoredArtifact
+from flowsync.errors import SettingsError, WorkersLostError
 from flowsync.runtime.executor import Work
 from flowsync.runtime.futures_executor import FuturesExecutor
 from tests.contract.work import echo

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from flowsync.errors import StoreError, StoreFullError
 from flowsync.model.artifact import StagedArtifact
-from flowsync.model.errors import StoreError, StoreFullError
 from flowsync.store.local.batch_writer import LARGE, MOST_BYTES, START_AFTER, BatchWriter
 from flowsync.store.local.writer_process import WriteTarget
 from tests.contract.blob_store import as_file, in_memory, name_of

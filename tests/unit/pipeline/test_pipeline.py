@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from flowsync.model.errors import PipelineError, RepeatedStageError
+from flowsync.errors import PipelineError, RepeatedStageError
 from flowsync.pipeline.pipeline import Pipeline, create_pipeline
 from flowsync.pipeline.progress import Progress
 from flowsync.pipeline.stage import EndStage, Stage
