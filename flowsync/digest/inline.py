@@ -1,4 +1,4 @@
-"""Hashing where there is no crew of hash workers: in a process that is itself a worker, one of
+"""Hashing where there is no pool of hash workers: in a process that is itself a worker, one of
 several.
 """
 

@@ -69,7 +69,7 @@ def syncs() -> int:
 
 
 def workers() -> int:
-    """Return how many worker processes a crew may have."""
+    """Return how many worker processes an executor of this machine may have."""
     return max(1, (allowed() - _KEPT) // _A_WORKER)
 
 

@@ -5,6 +5,8 @@ one of the standard library.
    unasked, says that the workers are lost: no class of a cluster's client need be known here.
 2. The future of a task that goes on cannot be cancelled, and such a task is not told. It is waited
    for where it writes files of this machine; elsewhere it works for nobody until it ends.
+3. Workers are trusted. Requests hold the credentials of remotes, and replies are unpickled: the way
+   to workers on other machines is encrypted and authenticated, or nobody else can reach it.
 """
 
 import asyncio

@@ -45,6 +45,7 @@ from flowsync.stages.remote.declared_messages import (
     pack_artifact,
     unpack_artifact,
 )
+from flowsync.stages.remote.received_bodies import write_private
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode_batch = msgspec.msgpack.Decoder(WireBatch).decode
@@ -149,16 +150,20 @@ class DeclarationCodec:
 
 
 class WorkerDeclarationCodec:
-    """The worker's side. One serves one batch; its remotes use `fetcher`."""
+    """The worker's side. One serves one batch; its remotes use `fetcher`. With `sends_bodies` what
+    it staged in `folder` goes back as bytes, and leaves the folder.
+    """
 
-    def __init__(self, folder: str, fetcher: Fetcher) -> None:
+    def __init__(self, folder: str, fetcher: Fetcher, *, sends_bodies: bool = False) -> None:
         self._folder = folder
         self._fetcher = fetcher
+        self._sends_bodies = sends_bodies
         self._remotes: dict[int, Remote] = {}
         self._numbers: dict[int, int] = {}
         self._new_remotes: list[WireRemote] = []
         self._sent: list[WireItem] = []
         self._declared: list[list[DeclarativeArtifact]] = []
+        self._given: list[list[Artifact]] = []
         self._as_declared: list[list[Artifact]] = []
 
     def decode(self, body: bytes) -> list[DeclarativeContent]:
@@ -172,8 +177,8 @@ class WorkerDeclarationCodec:
         return [self._make(item) for item in batch.items]
 
     def encode(self, put_on: Sequence[DeclarativeContent], order: Sequence[int]) -> bytes:
-        """Return what is new about the items. Small bodies become files here, because the loop has
-        nothing else to do any more.
+        """Return what is new about the items. Bodies and files are written and read here, because
+        the loop has nothing else to do any more.
         """
         for key, remote in remotes_of(put_on).items():
             if key not in self._numbers:
@@ -191,6 +196,7 @@ class WorkerDeclarationCodec:
         item = DeclarativeContent(unpack_content(unit), declared, unpack_extra(unit.extra_data))
         item.saved, item.known_links = unit.saved, dict(unit.known_links)
         self._declared.append(declared)
+        self._given.append([each.artifact for each in declared])
         self._as_declared.append([each.as_declared for each in declared])
         return item
 
@@ -204,11 +210,10 @@ class WorkerDeclarationCodec:
     def _learned(self, item: DeclarativeContent, position: int) -> LearnedItem:
         sent = None if position == NEW else self._sent[position]
         known = [] if position == NEW else self._declared[position]
-        before = [] if position == NEW else self._as_declared[position]
         unit = pack_unit(item)
         places = {id(declared): place for place, declared in enumerate(known)}
         artifacts = [
-            self._learned_artifact(declared, places.get(id(declared), NEW), sent, before)
+            self._learned_artifact(declared, places.get(id(declared), NEW), position)
             for declared in item.d_artifacts
         ]
         return LearnedItem(
@@ -218,43 +223,47 @@ class WorkerDeclarationCodec:
         )
 
     def _learned_artifact(
-        self,
-        declared: DeclarativeArtifact,
-        place: int,
-        sent: WireItem | None,
-        before: Sequence[Artifact],
+        self, declared: DeclarativeArtifact, place: int, position: int
     ) -> LearnedArtifact:
+        """Return what became of an artifact of the item that was sent at `position`."""
         where = pack_declared(declared, self._numbers)
-        artifact = self._pack_artifact(declared.artifact)
-        given = declared.as_declared
-        if sent is None or place == NEW:
-            is_known = given is declared.artifact
+        artifact, as_declared = declared.artifact, declared.as_declared
+        if place == NEW:
+            is_known = as_declared is artifact
             return LearnedArtifact(
-                NEW, where, artifact, None if is_known else self._pack_artifact(given)
+                NEW,
+                where,
+                self._pack_artifact(artifact),
+                None if is_known else self._pack_artifact(as_declared),
             )
-        placed = sent.artifacts[place]
+        is_given = artifact is self._given[position][place]
+        is_declared = as_declared is self._as_declared[position][place]
         return LearnedArtifact(
             place,
-            None if where == placed.declared else where,
-            None if artifact == placed.artifact else artifact,
-            None if given is before[place] else self._pack_artifact(given),
+            None if where == self._sent[position].artifacts[place].declared else where,
+            None if is_given else self._pack_artifact(artifact),
+            None if is_declared else self._pack_artifact(as_declared),
         )
 
     def _pack_artifact(self, artifact: Artifact) -> WireArtifact:
+        if self._sends_bodies and isinstance(artifact, StagedArtifact):
+            packed = pack_artifact(msgspec.structs.replace(artifact, file=None), self._folder)
+            return msgspec.structs.replace(packed, body=_taken(artifact))
         if isinstance(artifact, StagedArtifact) and artifact.body is not None:
             path = fresh_path(self._folder)
-            _write(path, artifact.body)
+            write_private(path, artifact.body)
             artifact = msgspec.structs.replace(artifact, body=None, file=path)
         return pack_artifact(artifact, self._folder)
 
 
-def _write(path: str, body: bytes) -> None:
+def _taken(artifact: StagedArtifact) -> bytes:
+    """Return the bytes of an artifact that was staged here, and leave no file of them."""
+    if artifact.file is None:
+        return artifact.body or b""
     try:
-        with open(path, "xb", buffering=0, opener=_open_private) as file:
-            file.write(body)
+        with open(artifact.file, "rb", buffering=0) as file:
+            body = file.read()
+        os.unlink(artifact.file)
     except OSError as error:
-        raise StoreError(f"cannot write {path}: {error.strerror}") from error
-
-
-def _open_private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
+        raise StoreError(f"cannot send {artifact.file}: {error.strerror}") from error
+    return body

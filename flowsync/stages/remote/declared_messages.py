@@ -4,10 +4,12 @@
 2. `fields` and `extra_data` are MessagePack inside, so that a change deep in them shows. Digests
    are bytes here, and files below the run's staging folder are named from there.
 3. Back come only differences: `None` stands for "as you sent it".
-4. Bodies never cross (design, ruling 8): a staged artifact names its file.
+4. Between processes that share files no body crosses: a staged artifact names its file. Where they
+   do not, a worker's reply has the bodies of what it staged.
 
-Decided: even tiny bodies become files in the worker, because the worker then does the writing, and
-the pipeline's process, which is the busy one, is spared it; and because answers stay small.
+Decided: even tiny bodies become files in a worker that shares them, because the worker then does
+the writing, and the pipeline's process, which is the busy one, is spared it; and because answers
+stay small.
 """
 
 import os
@@ -26,13 +28,16 @@ _STATES: dict[type[Artifact], State] = {Artifact: 0, StagedArtifact: 1, StoredAr
 
 
 class WireArtifact(msgspec.Struct, frozen=True, array_like=True):
-    """An artifact in one of its three states: declared, staged, stored (then with its id)."""
+    """An artifact in one of its three states: declared, staged, stored (then with its id). `body`
+    is that of a staged one whose file the other side cannot see.
+    """
 
     state: State
     size: int | None
     digests: dict[str, bytes]
     file: str | None
     id: int | None = None
+    body: bytes | None = None
 
 
 class WireRemote(msgspec.Struct, frozen=True, array_like=True):
@@ -146,5 +151,6 @@ def unpack_artifact(wire: WireArtifact, folder: str) -> Artifact:
     if wire.state == 2:
         assert wire.id is not None
         return StoredArtifact(id=wire.id, size=wire.size, file=file, **known)
-    kind = StagedArtifact if wire.state == 1 else Artifact
-    return kind(size=wire.size, file=file, **known)
+    if wire.state == 1:
+        return StagedArtifact(size=wire.size, file=file, body=wire.body, **known)
+    return Artifact(size=wire.size, file=file, **known)

@@ -1,20 +1,25 @@
 """What runs in a download worker: batches of declared content, downloaded and verified, one batch
 after the other.
 
-1. A process has one event loop and one fetcher, made with the first batch and kept: connections
+1. A thread has one event loop and one fetcher, made with the first batch and kept: connections
    stay open from batch to batch. The kernel closes them when the process is ended.
 2. Files are hashed in a thread here, by no further process, and lie below the staging folder of the
-   run that sent the batch.
+   run that sent the batch; or, where that is on another machine, in a folder of this process until
+   their bytes are sent.
 3. The stage is that of the pipeline, in a hurry (`flowsync.stages.remote.impatient_downloader`);
    what it needs of a run is in `DownloadContext`.
 
-Decided: what a process keeps is behind a cached function, because nothing but the module is there
-to hold it between two calls of a plain function.
+Decided: what is kept between two batches is the module's, because nothing else is there to hold it
+between two calls of a plain function. Each thread has its own: that of a cluster's worker may be
+one of several, and an event loop belongs to a thread.
 """
 
 import asyncio
+import tempfile
+import threading
 from contextlib import AsyncExitStack
-from functools import cache
+from functools import cached_property
+from importlib import import_module
 from pathlib import Path
 from typing import Final
 
@@ -42,13 +47,13 @@ CONCURRENT_CONTENT: Final = 200
 
 class Terms(msgspec.Struct, frozen=True, array_like=True):
     """What a run tells its workers: where bytes are staged, and its policies; and what its engine
-    allows, with how many workers.
+    allows, with how many workers. Where workers do not share its files, both folders are `None`.
     """
 
-    staging: str
+    staging: str | None
     allowed_digests: frozenset[str]
     on_error: ErrorPolicy
-    scratch: str
+    scratch: str | None
     allowed_roots: tuple[str, ...] | None
     backoff: Backoff
     workers: int
@@ -84,15 +89,23 @@ def warm_up() -> None:
     _place()
 
 
-@cache
+_here = threading.local()
+
+
 def _place() -> "_Place":
-    return _Place()
+    try:
+        place: _Place = _here.place
+    except AttributeError:
+        place = _here.place = _Place()
+    return place
 
 
 class _Place:
-    """What one process keeps between batches."""
+    """What one thread keeps between batches."""
 
     def __init__(self) -> None:
+        # In a batch it would count as time in which nothing arrives.
+        import_module("flowsync.download.http.origin")
         self._runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)
         self._opened = AsyncExitStack()
         self._fetchers: dict[_Settings, Fetcher] = {}
@@ -104,7 +117,9 @@ class _Place:
 
     async def _download(self, question: BatchRequest, is_wanted: Wanted) -> bytes:
         terms = msgspec.msgpack.decode(question.terms, type=Terms)
-        settings = terms.scratch, terms.allowed_roots, terms.backoff, terms.workers
+        staging = terms.staging or self._folder.name
+        scratch = terms.scratch or self._folder.name
+        settings = scratch, terms.allowed_roots, terms.backoff, terms.workers
         fetcher = await self._fetcher(settings)
         pulse = Pulse()
         context = DownloadContext(
@@ -115,11 +130,17 @@ class _Place:
             single_flight=self._single_flight,
             cooling=self._cooling,
             on_error=terms.on_error,
-            staging=terms.staging,
+            staging=staging,
         )
-        codec = WorkerDeclarationCodec(terms.staging, fetcher)
+        sends_bodies = terms.staging is None
+        codec = WorkerDeclarationCodec(staging, fetcher, sends_bodies=sends_bodies)
         stage = HastyDownloader(CONCURRENT_CONTENT, pulse)
         return await answer(question, is_wanted, codec, [stage], context)
+
+    @cached_property
+    def _folder(self) -> "tempfile.TemporaryDirectory[str]":
+        """A folder for a worker that has none in common with the pipeline."""
+        return tempfile.TemporaryDirectory(prefix="flowsync-worker-")
 
     async def _fetcher(self, settings: _Settings) -> Fetcher:
         """Return the fetcher of the engine with these settings; a process serves one engine."""

@@ -13,7 +13,9 @@ Workers do what costs the main process most a byte: many small artifacts. What p
    and all syncs of the engine.
 4. Content of the main script's own classes, which workers do not know. Whoever writes a script has
    done nothing wrong; a warning says so.
-5. What a worker gave up (`flowsync.stages.remote.impatient_downloader`), and after `MOST_GIVEN_UP`
+5. What a worker on another machine cannot reach, where workers do not share this one's files:
+   `file://` URLs, and remotes whose certificates are files.
+6. What a worker gave up (`flowsync.stages.remote.impatient_downloader`), and after `MOST_GIVEN_UP`
    of those all of that remote.
 
 So what waits for what: a content in a worker waits for the others of its batch, at most
@@ -33,13 +35,17 @@ import msgspec
 
 from flowsync.acquire.single_flight import Flight, Key, key
 from flowsync.declare import DeclarativeArtifact, DeclarativeContent
-from flowsync.model.artifact import StagedArtifact
+from flowsync.download.http import tls
+from flowsync.model.artifact import Artifact, StagedArtifact
 from flowsync.model.remote import Remote
+from flowsync.model.url import scheme
 from flowsync.pipeline.remote.segment import LARGEST_BATCH, HostedSegment, Hosting
+from flowsync.runtime.threads import in_thread
 from flowsync.stages.context import BoundStage, DownloadWorkers
 from flowsync.stages.remote.class_names import is_at_home
 from flowsync.stages.remote.codecs import DeclarationCodec
 from flowsync.stages.remote.download_worker import Terms, download_batch
+from flowsync.stages.remote.received_bodies import keep_received
 
 LARGEST_CONTENT: Final = 1 << 20
 """Bytes of a content that a worker is given at most."""
@@ -75,12 +81,13 @@ class HostedDownloads(HostedSegment, BoundStage):
         context = self.context
         workers = self._workers
         count = workers.executor.workers
+        shares_files = workers.executor.shares_files
         terms = Terms(
-            context.staging,
+            context.staging if shares_files else None,
             context.digest_policy.allowed,
             context.on_error,
-            workers.scratch,
-            workers.allowed_roots,
+            workers.scratch if shares_files else None,
+            workers.allowed_roots if shares_files else (),
             workers.backoff,
             count,
         )
@@ -96,6 +103,8 @@ class HostedDownloads(HostedSegment, BoundStage):
         """Say whether workers are to download something for the content."""
         wanted = _wanted(item)
         if not wanted or item.failure is not None or not _is_small(wanted):
+            return False
+        if not self._workers.executor.shares_files and any(map(_needs_files, wanted)):
             return False
         remotes = [remote for declared in wanted for remote in _remotes(declared)]
         return all(map(self._suits_workers, remotes)) and not self._is_at_home(item, remotes)
@@ -127,7 +136,10 @@ class HostedDownloads(HostedSegment, BoundStage):
         led: list[tuple[DeclarativeArtifact, Flight]] = []
         try:
             going = [item for item in items if self._lead(item, led)]
+            sent = [(each, each.artifact) for item in going for each in _wanted(item)]
             yield going
+            if not self._workers.executor.shares_files:
+                await self._keep_received(sent)
             for declared, flight in led:
                 if isinstance(declared.artifact, StagedArtifact):
                     await flight.land(declared.artifact)
@@ -135,6 +147,23 @@ class HostedDownloads(HostedSegment, BoundStage):
         finally:
             for _, flight in led:
                 flight.end()
+
+    async def _keep_received(self, sent: Sequence[tuple[DeclarativeArtifact, Artifact]]) -> None:
+        """Keep the bodies that came, and leave to the pipeline what did not come as it was sent."""
+        came = [
+            (declared, before, declared.artifact)
+            for declared, before in sent
+            if isinstance(declared.artifact, StagedArtifact)
+        ]
+        artifacts = [staged for _, _, staged in came]
+        kept = await in_thread(keep_received, artifacts, self.context.staging)
+        for (declared, before, _), staged in zip(came, kept, strict=True):
+            if staged is None:
+                _log.warning(
+                    "%s came from a worker as other bytes than it sent, and is fetched anew",
+                    declared.relative_path,
+                )
+            declared.artifact = staged or before
 
     def _lead(
         self, item: DeclarativeContent, led: list[tuple[DeclarativeArtifact, Flight]]
@@ -211,6 +240,14 @@ def _needs(item: DeclarativeContent) -> tuple[int, int]:
 def _remotes(declared: DeclarativeArtifact) -> list[Remote]:
     found = (declared.remote, *(source.remote for source in declared.alternates))
     return [remote for remote in found if remote is not None]
+
+
+def _needs_files(declared: DeclarativeArtifact) -> bool:
+    """Say whether files of this machine are needed to fetch the artifact."""
+    if any(tls.files(remote) for remote in _remotes(declared)):
+        return True
+    urls = [*declared.urls, *(url for source in declared.alternates for url in source.urls)]
+    return any(scheme(url) == "file" for url in urls)
 
 
 def _is_divisible(remote: Remote, workers: int) -> bool:

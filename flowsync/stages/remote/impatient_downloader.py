@@ -58,6 +58,8 @@ class HastyDownloader(ArtifactDownloader):
 
     async def run(self) -> None:
         """Handle all items, or give them up."""
+        # Only now: the batch may have made the worker import the modules of its classes.
+        self._pulse.beat()
         async with task_group() as group:
             watch = group.create_task(self._watch())
             await super().run()

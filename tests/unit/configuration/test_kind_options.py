@@ -149,8 +149,10 @@ def test_fields_that_are_not_flowsyncs_are_options_of_the_kind(
         ("options = { depth = 1 }", "repository 'a': Object contains unknown field `options`"),
         (
             'depth = "x"',
-            r"repository 'a': option 'depth' of source 'deep' "
-            r"\(integer, at least 1\): Expected `int`",
+            (
+                r"repository 'a': option 'depth' of source 'deep' "
+                r"\(integer, at least 1\): Expected `int`"
+            ),
         ),
     ],
 )
