@@ -22,11 +22,16 @@ from flowsync.acquire.resumable import has_partial, resumable
 from flowsync.acquire.single_flight import Key, Shared
 from flowsync.acquire.sources import ByteSource
 from flowsync.acquire.verified_sink import ByteSink, VerifiedSink
+from flowsync.errors import (
+    AllSourcesFailedError,
+    DeclarationError,
+    FlowsyncError,
+    IntegrityError,
+    TransferError,
+)
 from flowsync.model.artifact import Artifact, StagedArtifact
 from flowsync.model.digest import DigestPolicy
-from flowsync.model.errors import DeclarationError, FlowsyncError, IntegrityError
-from flowsync.model.fetch import FetchRequest
-from flowsync.model.transfer_errors import AllSourcesFailedError, TransferError
+from flowsync.model.remote import FetchRequest
 from flowsync.store.partials import Partial
 
 NewSink: TypeAlias = Callable[

@@ -7,7 +7,7 @@ import msgspec
 from flowsync.acquire.single_flight import SingleFlight
 from flowsync.acquire.sources import Cooling
 from flowsync.model.digest import DigestPolicy
-from flowsync.model.fetch import Fetcher
+from flowsync.model.remote import Fetcher
 
 
 class Digester(Protocol):

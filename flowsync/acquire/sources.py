@@ -16,10 +16,15 @@ from typing import Final, TypeAlias
 
 import msgspec
 
+from flowsync.errors import (
+    DigestMismatchError,
+    FlowsyncError,
+    SizeMismatchError,
+    TransferTimeoutError,
+    UnreachableError,
+)
 from flowsync.model.artifact import Artifact
-from flowsync.model.errors import DigestMismatchError, FlowsyncError, SizeMismatchError
 from flowsync.model.remote import COOL_DOWN, Remote
-from flowsync.model.transfer_errors import TransferTimeoutError, UnreachableError
 
 REMEMBERED: Final = 10_000
 """Broken expectations that are remembered, the newest."""

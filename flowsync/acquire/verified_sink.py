@@ -23,8 +23,8 @@ from flowsync.acquire.ports import AcquireContext, Digester
 from flowsync.digest.hashing import complete, digest_bytes, verify
 from flowsync.download.transfer.spool import Spool, fresh_path
 from flowsync.download.transfer.spool_file import SpoolFile
+from flowsync.errors import IntegrityError, SizeMismatchError
 from flowsync.model.artifact import Artifact, StagedArtifact, staged_artifact
-from flowsync.model.errors import IntegrityError, SizeMismatchError
 from flowsync.model.fetch import Held, Sink
 from flowsync.model.url import redact
 from flowsync.runtime.threads import in_thread

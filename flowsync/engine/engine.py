@@ -31,8 +31,8 @@ from flowsync.engine.home import absolute, default_home, make_home
 from flowsync.engine.operations import Operations
 from flowsync.engine.reserve import EMBEDDED_BYTES, STORE_BYTES, Reserve
 from flowsync.engine.turns import Turns
+from flowsync.errors import FlowsyncError, SettingsError
 from flowsync.model.digest import DigestPolicy
-from flowsync.model.errors import FlowsyncError, SettingsError
 from flowsync.model.events import Observer
 from flowsync.model.remote import Remote
 from flowsync.model.repository import Repository

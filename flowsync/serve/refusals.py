@@ -13,8 +13,13 @@ from collections.abc import Sequence
 from typing import Final
 
 from flowsync.catalog.queries.served_paths import ServedFile, ServingSource
-from flowsync.model.errors import CatalogError, FlowsyncError, StoreError
-from flowsync.model.transfer_errors import AllSourcesFailedError, TransferTimeoutError
+from flowsync.errors import (
+    AllSourcesFailedError,
+    CatalogError,
+    FlowsyncError,
+    StoreError,
+    TransferTimeoutError,
+)
 from flowsync.serve.http.answer import Answer, plain
 
 _REASONS: Final = {

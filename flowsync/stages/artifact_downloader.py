@@ -5,9 +5,8 @@ from functools import partial
 from flowsync.acquire.acquire import Acquisition
 from flowsync.acquire.sources import ByteSource
 from flowsync.declare import DeclarativeArtifact, DeclarativeContent
+from flowsync.errors import IntegrityError, TransferError
 from flowsync.model.artifact import StagedArtifact
-from flowsync.model.errors import IntegrityError
-from flowsync.model.transfer_errors import TransferError
 from flowsync.pipeline.progress import Meter
 from flowsync.runtime.task_groups import task_group
 from flowsync.stages.admission import check_declared

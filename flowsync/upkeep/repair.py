@@ -18,17 +18,18 @@ from flowsync.acquire.acquire import Acquisition, Reception
 from flowsync.acquire.sources import ByteSource
 from flowsync.catalog.upkeep.verification import KnownSource, Stored
 from flowsync.engine.engine import Engine
-from flowsync.model.artifact import Artifact, StagedArtifact
-from flowsync.model.digest import DigestPolicy
-from flowsync.model.errors import (
+from flowsync.errors import (
+    AllSourcesFailedError,
     DeclarationError,
     FlowsyncError,
     IntegrityError,
     SettingsError,
     StoreError,
+    TransferError,
 )
+from flowsync.model.artifact import Artifact, StagedArtifact
+from flowsync.model.digest import DigestPolicy
 from flowsync.model.remote import Remote
-from flowsync.model.transfer_errors import AllSourcesFailedError, TransferError
 from flowsync.pipeline.progress import Meter
 from flowsync.runtime.task_groups import task_group
 

@@ -33,8 +33,7 @@ from flowsync.acquire.sources import ByteSource
 from flowsync.catalog.queries.served_paths import ServedFile, ServingSource, own_policy
 from flowsync.download.transfer.spool import fresh_path
 from flowsync.engine.engine import Engine
-from flowsync.model.artifact import Artifact, StagedArtifact, StoredArtifact
-from flowsync.model.errors import (
+from flowsync.errors import (
     CatalogError,
     DeclarationError,
     DigestMismatchError,
@@ -42,9 +41,10 @@ from flowsync.model.errors import (
     SettingsError,
     SizeMismatchError,
     StoreError,
+    TransferError,
 )
+from flowsync.model.artifact import Artifact, StagedArtifact, StoredArtifact
 from flowsync.model.remote import COOL_DOWN, Remote
-from flowsync.model.transfer_errors import TransferError
 from flowsync.runtime.task_groups import task_group
 from flowsync.runtime.threads import in_thread
 from flowsync.serve.metrics import Metrics

@@ -18,7 +18,7 @@ import asyncio
 from collections.abc import AsyncGenerator
 from typing import Final
 
-from flowsync.model.errors import FlowsyncError, SizeMismatchError
+from flowsync.errors import FlowsyncError, SizeMismatchError
 from flowsync.runtime.threads import in_thread
 from flowsync.serve.http.ranges import Slice
 from flowsync.serve.missing.passage_file import PassageFile

@@ -13,8 +13,8 @@ from collections.abc import Mapping
 
 from flowsync.acquire.ports import AcquireContext
 from flowsync.acquire.verified_sink import verified_file
+from flowsync.errors import IntegrityError, StoreError
 from flowsync.model.artifact import Artifact, StagedArtifact, staged_artifact
-from flowsync.model.errors import IntegrityError, StoreError
 from flowsync.model.fetch import Held
 from flowsync.model.url import redact
 from flowsync.runtime.threads import finished, in_thread

@@ -27,7 +27,7 @@ from flowsync.digest.inline import InlineHasher
 from flowsync.download.fetcher import open_fetcher
 from flowsync.download.retry import Backoff
 from flowsync.model.digest import DigestPolicy
-from flowsync.model.fetch import Fetcher
+from flowsync.model.remote import Fetcher
 from flowsync.model.repository import ErrorPolicy
 from flowsync.pipeline.budget import Account, Budget
 from flowsync.pipeline.remote.protocol import BatchRequest

@@ -9,7 +9,8 @@ import resource
 
 import pytest
 
-from flowsync import Engine, Remote, SettingsError
+from flowsync import Engine, Remote
+from flowsync.errors import SettingsError
 from flowsync.serve.app import ContentServer, ServerLimits
 from tests.integration.serve.conftest import Client, read_reply
 from tests.integration.sync.conftest import Publish, Sync, paths

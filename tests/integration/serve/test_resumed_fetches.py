@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from flowsync import Engine, TransferError
+from flowsync import Engine
+from flowsync.errors import TransferError
 from flowsync.serve.app import ContentServer
 from tests.integration.serve.conftest import Client
 from tests.integration.serve.test_missing import settled

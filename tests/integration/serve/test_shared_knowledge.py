@@ -5,7 +5,8 @@ from pathlib import Path
 import blake3
 import pytest
 
-from flowsync import DigestMismatchError, Engine, Remote, verify
+from flowsync import Engine, Remote, verify
+from flowsync.errors import DigestMismatchError
 from flowsync.serve.app import ContentServer, ServerLimits
 from flowsync.sources.file import FileFirstStage
 from flowsync.sync import alternate_sources

@@ -7,11 +7,9 @@ from pathlib import Path
 import pytest
 
 from flowsync import (
-    AllSourcesFailedError,
     Artifact,
     DeclarativeContent,
     DeclarativeVersion,
-    DigestMismatchError,
     DigestPolicy,
     Engine,
     NewVersion,
@@ -19,8 +17,8 @@ from flowsync import (
     Repository,
     Stage,
     StoredArtifact,
-    UnsupportedDigestError,
 )
+from flowsync.errors import AllSourcesFailedError, DigestMismatchError, UnsupportedDigestError
 from tests.integration.stages.conftest import Given, declare, declare_artifact, remote, sync
 from tests.upstream.behaviours import Hold, Status
 from tests.upstream.server import Upstream

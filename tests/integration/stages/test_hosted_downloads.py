@@ -17,14 +17,13 @@ from flowsync import (
     Content,
     DeclarativeContent,
     DeclarativeVersion,
-    DigestMismatchError,
     Engine,
     Remote,
     Repository,
     Stage,
     StoredArtifact,
 )
-from flowsync.model.errors import CannotCrossError
+from flowsync.errors import CannotCrossError, DigestMismatchError
 from tests.integration.stages.conftest import declare, declare_artifact, remote, sync
 from tests.upstream.behaviours import Hold, Status
 from tests.upstream.server import Upstream

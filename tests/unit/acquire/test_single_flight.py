@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from flowsync.acquire.single_flight import SingleFlight, key
+from flowsync.errors import UnreachableError
 from flowsync.model.artifact import Artifact, StagedArtifact, StoredArtifact
-from flowsync.model.transfer_errors import UnreachableError
 
 BODY = b"body"
 SHA256 = hashlib.sha256(BODY).hexdigest()

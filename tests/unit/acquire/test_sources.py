@@ -3,15 +3,17 @@
 import pytest
 
 from flowsync.acquire.sources import REMEMBERED, ByteSource, Cooling
-from flowsync.model.artifact import Artifact
-from flowsync.model.errors import DigestMismatchError, SizeMismatchError, UnsupportedDigestError
-from flowsync.model.remote import COOL_DOWN, Remote
-from flowsync.model.transfer_errors import (
+from flowsync.errors import (
+    DigestMismatchError,
+    SizeMismatchError,
     StatusError,
     TransferError,
     TransferTimeoutError,
     UnreachableError,
+    UnsupportedDigestError,
 )
+from flowsync.model.artifact import Artifact
+from flowsync.model.remote import COOL_DOWN, Remote
 
 SHA256 = "a" * 64
 WANTED = Artifact(sha256=SHA256, size=4)
