@@ -42,7 +42,7 @@ partial to go on from.
 """
 
 Failed: TypeAlias = Callable[[ByteSource, Exception], Awaitable[None]]
-"""Is told of each URL of a source that failed."""
+"""Is told of each URL of a source that failed, and of a source that was refused."""
 
 
 class Reception(msgspec.Struct, frozen=True, kw_only=True):
@@ -153,13 +153,15 @@ class Acquisition:
         for source in sources:
             if source.refused is not None:
                 failures.append(source.refused)
+                await self._tell(source, source.refused)
                 continue
             for url in source.urls:
                 try:
                     staged = await self._ask(source, url, partial)
                 except (TransferError, IntegrityError, DeclarationError) as error:
                     failures.append(error)
-                    await self._note(source, url, error)
+                    cooling.failed(source, url, error, time.monotonic())
+                    await self._tell(source, error)
                 else:
                     cooling.worked(source, url, source.wanted or self._wanted)
                     return staged
@@ -167,8 +169,7 @@ class Acquisition:
             raise failures[0]
         raise AllSourcesFailedError(self._name, failures)
 
-    async def _note(self, source: ByteSource, url: str, error: FlowsyncError) -> None:
-        self._context.cooling.failed(source, url, error, time.monotonic())
+    async def _tell(self, source: ByteSource, error: FlowsyncError) -> None:
         if self._reception.failed is not None:
             await self._reception.failed(source, error)
 

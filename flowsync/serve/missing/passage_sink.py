@@ -3,9 +3,9 @@
 What another transfer left in the partial is shown to readers only when upstream goes on from it: a
 client is told at once of an upstream that has nothing.
 
-Decided: a body that is wrong from its first byte is no failed try here, other than in a sync. The
-clients that wait are better served by the next source. One that went on from bytes of before is
-fetched anew: those may be to blame.
+Decided: a body that came whole and is wrong is no failed try here, unlike in a sync. The clients
+that wait are better served by the next source. One that went on from bytes of before is fetched
+anew: those may be to blame.
 """
 
 import asyncio

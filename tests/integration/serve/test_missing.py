@@ -275,7 +275,11 @@ async def test_the_next_source_serves_when_the_first_cannot(
 
 
 async def test_a_source_whose_credentials_cannot_be_had_is_passed_over(
-    engine: Engine, upstream: Upstream, publish: Publish, file_sync: Sync
+    engine: Engine,
+    upstream: Upstream,
+    publish: Publish,
+    file_sync: Sync,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     await file_sync(publish({"a": b"one"}), remote={**ON_DEMAND, "name": "first"}).acreate()
     upstream.put("/copy/a", b"one")
@@ -292,6 +296,7 @@ async def test_a_source_whose_credentials_cannot_be_had_is_passed_over(
 
     assert (reply.status, reply.body) == (200, b"one")
     assert (upstream.count("/a"), upstream.count("/copy/a")) == (0, 1)
+    assert "source first failed: the environment variable PASSWORD is not set" in caplog.text
 
 
 async def test_that_no_source_answers_in_time_is_said(
