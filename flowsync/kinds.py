@@ -5,8 +5,8 @@ from typing import Any
 
 import msgspec
 
+from flowsync.errors import DeclarationError
 from flowsync.layout import Layout
-from flowsync.model.errors import DeclarationError
 from flowsync.model.remote import Remote
 from flowsync.pipeline.stage import Stage
 

@@ -15,8 +15,8 @@ from typing import Any, Generic, Protocol, Self, TypeVar
 
 import msgspec
 
+from flowsync.errors import DeclarationError
 from flowsync.model.content import Content
-from flowsync.model.errors import DeclarationError
 from flowsync.model.header_line import why_unsendable
 from flowsync.model.relative_path import problem_with_path
 from flowsync.model.repository import MOUNTABLE

@@ -7,8 +7,8 @@ from importlib.metadata import entry_points
 from flowsync.cli.formatting import one_line
 from flowsync.cli.outcome import StoppedError
 from flowsync.cli.output import complain
+from flowsync.errors import SettingsError
 from flowsync.kinds import SourceKind
-from flowsync.model.errors import SettingsError
 
 GROUP = "flowsync.sources"
 

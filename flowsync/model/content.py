@@ -26,7 +26,7 @@ from typing import Any, ClassVar, Final, NamedTuple, TypeVar
 import blake3
 import msgspec
 
-from flowsync.model.errors import DeclarationError
+from flowsync.errors import DeclarationError
 
 C = TypeVar("C", bound="Content")
 

@@ -6,7 +6,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from flowsync.model.errors import DeclarationError
+from flowsync.errors import DeclarationError
 from flowsync.model.text import problem_with_text
 
 LONGEST_NAME: Final = 255

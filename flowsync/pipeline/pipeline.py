@@ -17,7 +17,7 @@ from typing import Any
 
 import msgspec
 
-from flowsync.model.errors import (
+from flowsync.errors import (
     PipelineError,
     PipelineStalledError,
     RepeatedStageError,

@@ -17,7 +17,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from flowsync.model.errors import ItemDroppedError
+from flowsync.errors import ItemDroppedError
 
 _SHOWN: Final = 3
 

@@ -7,7 +7,7 @@ out. The last item is awaited first: what releases its batches releases those of
 from collections.abc import Sequence
 from typing import Any, Final
 
-from flowsync.model.errors import ItemDroppedError
+from flowsync.errors import ItemDroppedError
 from flowsync.pipeline.resolution import Resolvable
 
 _LOOKED_AT: Final = 4096

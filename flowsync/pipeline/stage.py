@@ -13,7 +13,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, S
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from flowsync.model.errors import PipelineError, RepeatedStageError, UnboundStageError
+from flowsync.errors import PipelineError, RepeatedStageError, UnboundStageError
 from flowsync.pipeline.batch import BatchBuffer
 from flowsync.pipeline.channel import Channel
 from flowsync.pipeline.lost_items import Losses

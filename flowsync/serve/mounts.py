@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from flowsync.catalog.queries.served_paths import ServedFile
+from flowsync.errors import DeclarationError
 from flowsync.layout import (
     Document,
     Headers,
@@ -18,7 +19,6 @@ from flowsync.layout import (
     check_headers,
 )
 from flowsync.model.content import type_name
-from flowsync.model.errors import DeclarationError
 from flowsync.model.relative_path import problem_with_path
 from flowsync.model.repository import HIDDEN
 from flowsync.serve.http.answer import Answer, plain

@@ -29,8 +29,7 @@ from flowsync.catalog.queries.served_paths import (
     ServedVersion,
 )
 from flowsync.engine.engine import Engine
-from flowsync.layout import Mount
-from flowsync.model.errors import (
+from flowsync.errors import (
     CatalogError,
     CatalogUnavailableError,
     FlowsyncError,
@@ -38,6 +37,7 @@ from flowsync.model.errors import (
     StoreError,
     VersionNotFoundError,
 )
+from flowsync.layout import Mount
 from flowsync.runtime.threads import opened_in_thread
 from flowsync.serve.admission import Admit, denial, keep_private
 from flowsync.serve.files.beside import Beside, moved

@@ -14,8 +14,8 @@ from flowsync.digest.pool import Hasher
 from flowsync.download.retry import Backoff
 from flowsync.model.content import Content, id_of_group
 from flowsync.model.digest import DigestPolicy
-from flowsync.model.fetch import Fetched, Fetcher
-from flowsync.model.remote import Remote
+from flowsync.model.fetch import Fetched
+from flowsync.model.remote import Fetcher, Remote
 from flowsync.model.repository import ErrorPolicy, LeftOut
 from flowsync.pipeline.budget import Account
 from flowsync.pipeline.stage import Stage

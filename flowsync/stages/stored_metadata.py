@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from flowsync.digest.hashing import digest_file
 from flowsync.download.transfer.spool import fresh_path
+from flowsync.errors import DeclarationError, StoreError
 from flowsync.model.artifact import Artifact, StoredArtifact
-from flowsync.model.errors import DeclarationError, StoreError
 from flowsync.model.fetch import Fetched, Validators
 from flowsync.model.remote import Remote
 from flowsync.model.url import redact

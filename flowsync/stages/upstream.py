@@ -16,8 +16,8 @@ from typing import Any, Final, Protocol
 
 import msgspec
 
+from flowsync.errors import DeclarationError
 from flowsync.model.content import UNENCODABLE
-from flowsync.model.errors import DeclarationError
 from flowsync.model.recordable import problem_with_json
 from flowsync.model.remote import Policy, Remote
 from flowsync.model.text import problem_with_text

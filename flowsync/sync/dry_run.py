@@ -17,7 +17,7 @@ from flowsync.catalog.versions.planned_changes import Base, Difference, Planning
 from flowsync.engine.engine import Engine
 from flowsync.engine.observe import observed
 from flowsync.engine.turns import Turn
-from flowsync.model.errors import MassRemovalError
+from flowsync.errors import MassRemovalError
 from flowsync.model.events import Observer
 from flowsync.model.plan import SyncPlan
 from flowsync.model.remote import Remote

@@ -21,7 +21,7 @@ from flowsync.engine.engine import Engine
 from flowsync.engine.observe import observed, tell
 from flowsync.engine.operations import Operation
 from flowsync.engine.turns import Turn
-from flowsync.model.errors import PlanOutdatedError, SyncTimeoutError
+from flowsync.errors import PlanOutdatedError, SyncTimeoutError
 from flowsync.model.events import Observer, SyncEnded, SyncStarted
 from flowsync.model.plan import SyncPlan
 from flowsync.model.repository import LeftOut, Repository, RepositoryVersion, RunState, SyncResult

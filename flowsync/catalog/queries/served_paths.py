@@ -19,8 +19,8 @@ from msgspec.structs import replace
 from flowsync.catalog.postgres.database import Database
 from flowsync.catalog.records.remotes import SOURCE_DIGESTS, decode_headers, recorded_remote
 from flowsync.catalog.versions.lookup import repository_not_found
+from flowsync.errors import CatalogError, VersionNotFoundError
 from flowsync.model.artifact import Artifact, StagedArtifact, StoredArtifact
-from flowsync.model.errors import CatalogError, VersionNotFoundError
 from flowsync.model.remote import Remote
 
 FOLDER_PAGE: Final = 1000

@@ -14,12 +14,12 @@ from flowsync.catalog.records.contents import by_key, key_columns
 from flowsync.catalog.versions.entries import BATCH_SIZE, unfinished_content_ids
 from flowsync.catalog.versions.session import VersionSession
 from flowsync.catalog.versions.upstream_items import UpstreamItems
-from flowsync.model.content import CONTENT_ID_SIZE, Content
-from flowsync.model.errors import (
+from flowsync.errors import (
     DuplicateContentError,
     ImmutableVersionError,
     NotContentError,
 )
+from flowsync.model.content import CONTENT_ID_SIZE, Content
 from flowsync.model.repository import RepositoryVersion
 
 Pick = Callable[[Content, Sequence[tuple[bytes, bool]]], list[bytes]]

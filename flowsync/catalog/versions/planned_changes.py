@@ -25,8 +25,8 @@ from flowsync.catalog.versions.lookup import find_version
 from flowsync.catalog.versions.roots import Listed, state_after
 from flowsync.catalog.versions.session import RepositorySession
 from flowsync.catalog.versions.upstream_items import UpstreamItems
+from flowsync.errors import RepositoryNotFoundError
 from flowsync.model.content_set import EMPTY_STATE, root_of
-from flowsync.model.errors import RepositoryNotFoundError
 
 _TABLES: Final = (
     "create_foreseen",

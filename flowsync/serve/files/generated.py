@@ -22,6 +22,7 @@ import msgspec
 
 from flowsync.catalog.queries.served_paths import ServedVersion
 from flowsync.engine.engine import Engine
+from flowsync.errors import CatalogError, FlowsyncError, StoreError
 from flowsync.layout import (
     Document,
     GeneratedFiles,
@@ -30,7 +31,6 @@ from flowsync.layout import (
     Moved,
     PageRequest,
 )
-from flowsync.model.errors import CatalogError, FlowsyncError, StoreError
 from flowsync.runtime.threads import in_thread
 from flowsync.serve.files.flights import Flights
 from flowsync.serve.files.new_file import MadeFile, ScratchFile, ScratchFiles

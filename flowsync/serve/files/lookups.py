@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from flowsync.catalog.queries.served_paths import PathQuestion, ServedFile, Serving
-from flowsync.model.errors import CatalogError, CatalogUnavailableError
+from flowsync.errors import CatalogError, CatalogUnavailableError
 
 LANES: Final = 2
 _MOST: Final = 200

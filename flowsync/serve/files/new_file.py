@@ -12,8 +12,8 @@ from typing import Final, Self
 
 import msgspec
 
+from flowsync.errors import DeclarationError
 from flowsync.layout import GeneratedFiles, Headers, check_headers
-from flowsync.model.errors import DeclarationError
 from flowsync.model.relative_path import problem_with_path
 
 LEAST_PACKED: Final = 1024

@@ -9,7 +9,7 @@ from flowsync.catalog.postgres.database import Database
 from flowsync.catalog.postgres.statements import statement
 from flowsync.catalog.queries.served_paths import Serving
 from flowsync.catalog.versions.repositories import Repositories
-from flowsync.model.errors import RepositoryNotFoundError, VersionNotFoundError
+from flowsync.errors import RepositoryNotFoundError, VersionNotFoundError
 from flowsync.model.repository import Repository
 from tests.integration.catalog.units import File, Shelf
 

@@ -12,12 +12,11 @@ from flowsync import (
     DeclarativeContent,
     DeclarativeVersion,
     Engine,
-    PipelineError,
     Remote,
     Repository,
     Stage,
-    StatusError,
 )
+from flowsync.errors import PipelineError, StatusError
 from flowsync.sources.file import FileContent
 from tests.integration.sync.conftest import engine as engine
 from tests.integration.sync.conftest import paths

@@ -9,7 +9,6 @@ from flowsync import (
     DeclarativeArtifact,
     DeclarativeContent,
     DeclarativeVersion,
-    DigestMismatchError,
     Engine,
     Fetched,
     Remote,
@@ -17,6 +16,7 @@ from flowsync import (
     Stage,
     SyncPlan,
 )
+from flowsync.errors import DigestMismatchError
 from flowsync.sources.file import FileContent
 from tests.integration.sync.conftest import engine as engine
 from tests.upstream.server import Upstream
