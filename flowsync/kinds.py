@@ -19,9 +19,10 @@ class SourceKind(msgspec.Struct, frozen=True, kw_only=True):
     a served version has beside its content, so that clients can use it and others sync from it.
 
     `options` is the type of what can be set of a sync besides its remote; then the first stage is
-    made by `first_stage(remote, options)`. A stage that is made so carries its options: a sync
-    with other options than the last one is never skipped. Raises `DeclarationError`
-    for options of another type.
+    made by `first_stage(remote, options)`, without options by the defaults of the type. A stage
+    that is made so carries its options: a sync with other options than the last one is never
+    skipped. Raises `DeclarationError` for options of another type, and where some must be set and
+    none are given.
     """
 
     name: str
@@ -45,7 +46,9 @@ class _WithOptions(msgspec.Struct, frozen=True):
     takes: type[msgspec.Struct]
     make: Callable[[Remote, Any], Stage]
 
-    def __call__(self, remote: Remote, options: msgspec.Struct) -> Stage:
+    def __call__(self, remote: Remote, options: msgspec.Struct | None = None) -> Stage:
+        if options is None:
+            options = self._without_any()
         if not isinstance(options, self.takes):
             raise DeclarationError(
                 f"source {self.kind!r} takes its options as a {self.takes.__name__}, "
@@ -54,3 +57,9 @@ class _WithOptions(msgspec.Struct, frozen=True):
         stage = self.make(remote, options)
         stage.kind_options = options
         return stage
+
+    def _without_any(self) -> msgspec.Struct:
+        try:
+            return msgspec.convert({}, self.takes)
+        except msgspec.ValidationError as error:
+            raise DeclarationError(f"source {self.kind!r} needs options: {error}") from error

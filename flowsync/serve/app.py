@@ -27,6 +27,7 @@ from flowsync.kinds import SourceKind
 from flowsync.model.remote import COOL_DOWN
 from flowsync.runtime.task_groups import task_group
 from flowsync.runtime.threads import in_thread
+from flowsync.serve.admission import Admit
 from flowsync.serve.files.beside import Beside
 from flowsync.serve.files.generated import Generated
 from flowsync.serve.files.lookups import LookUps
@@ -73,7 +74,8 @@ class ContentServer:
     `kinds` say what versions have beside their content; `find_remote` gives remotes with their
     credentials. An empty `host` means all addresses. `share_port` lets other processes of the same
     home listen at the same address. `url` is what clients call the server, where pages hold
-    addresses; without it, it is what a request's `Host` says.
+    addresses; without it, it is what a request's `Host` says. `admit` says who may read what;
+    without it everybody may read all.
     """
 
     def __init__(
@@ -87,6 +89,7 @@ class ContentServer:
         find_remote: FindRemote | None = None,
         share_port: bool = False,
         url: str | None = None,
+        admit: Admit | None = None,
     ) -> None:
         self.metrics = Metrics()
         self._engine = engine
@@ -97,6 +100,7 @@ class ContentServer:
         self._limits = limits or ServerLimits()
         self._find_remote = find_remote
         self._share_port = share_port
+        self._admit = admit
         self._connections = OpenConnections(
             self._limits.connections, self._limits.idle, self.metrics
         )
@@ -135,6 +139,7 @@ class ContentServer:
                 self.metrics,
                 patience=patience,
                 lasting=self._limits.lasting,
+                admit=self._admit,
             )
             await self._listen(resources)
             self._resources = resources.pop_all()

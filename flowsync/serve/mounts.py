@@ -24,7 +24,7 @@ from flowsync.model.repository import HIDDEN
 from flowsync.serve.http.answer import Answer, plain
 from flowsync.serve.http.target import Address, decoded_segments
 
-_KEPT: Final[tuple[str, ...]] = ("Allow", "Content-Range", "Retry-After")
+_KEPT: Final[tuple[str, ...]] = ("Allow", "Content-Range", "Retry-After", "WWW-Authenticate")
 """Headers of a refusal that stay, however it is worded."""
 
 _log = logging.getLogger(__name__)

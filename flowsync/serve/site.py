@@ -38,6 +38,7 @@ from flowsync.errors import (
     VersionNotFoundError,
 )
 from flowsync.layout import Mount
+from flowsync.serve.admission import Admit, denial, keep_private
 from flowsync.serve.files.beside import Beside, moved
 from flowsync.serve.files.folders import Folders
 from flowsync.serve.files.lookups import LookUps
@@ -84,6 +85,7 @@ class Site:
         *,
         patience: float = PATIENCE,
         lasting: float = 0.0,
+        admit: Admit | None = None,
     ) -> None:
         self._engine = engine
         self._patience = patience
@@ -92,6 +94,7 @@ class Site:
         self._made_beside = beside
         self._mounts = mounts
         self._lasting = lasting
+        self._admit = admit
         self._metrics = metrics
         self._folders = Folders(engine, beside.paths)
         self._told: set[str] = set()
@@ -103,6 +106,8 @@ class Site:
             answer = await self._answer_or_refusal(asked, mount)
         except BadTargetError as error:
             return plain(400, str(error))
+        if self._admit is not None:
+            answer = keep_private(answer)
         return answer if mount is None else worded(mount, answer)
 
     async def _answer_or_refusal(self, asked: Asked, mount: Mount | None) -> Answer:
@@ -112,7 +117,8 @@ class Site:
             if mount is not None:
                 return await self._mounted(asked, mount)
             address, query = parse_target(asked.target)
-            return await self._answer(asked, address, query)
+            denied = denial(self._admit, asked, address.repository)
+            return denied or await self._answer(asked, address, query)
         except (RepositoryNotFoundError, VersionNotFoundError) as error:
             return plain(404, str(error))
         except CatalogUnavailableError as error:
@@ -140,6 +146,10 @@ class Site:
     async def _mounted(self, asked: Asked, mount: Mount) -> Answer:
         """Answer for an address in the grammar of a kind: with a stored file, or what is made."""
         meant = resolve(mount, asked.target)
+        repository = "" if isinstance(meant, Answer) else meant.repository
+        denied = denial(self._admit, asked, repository)
+        if denied is not None:
+            return denied
         if isinstance(meant, Answer):
             return meant
         if not meant.is_folder:

@@ -73,7 +73,7 @@ class Beside:
             answer = await _made(asked, address, version, found, found.made)
             if answer is not None:
                 return answer
-            self._generated.forget(version)
+            await self._generated.forget(version)
         return plain(503, "the file is being made", Retry_After="1")
 
 

@@ -50,6 +50,9 @@ _MAKERS: Final = 4
 _FIELDS: Final = 16
 """Parameters of a query that are looked at."""
 
+_LONGEST_VALUE: Final = 256
+"""Signs of the value of a parameter; a longer one counts as not given, because it would be kept."""
+
 _Key = tuple[Hashable, ...]
 """Repository and version, what makes it, and for which request."""
 
@@ -100,6 +103,7 @@ class Generated:
         self._scratch = scratch
         self._flights: Flights[_Key, _Made] = Flights(group)
         self._made: OrderedDict[_Key, _Kept] = OrderedDict()
+        self._fitting: dict[Hashable, bool] = {}
         self._room = 0
         self._numbers = itertools.count()
         self._threads = ThreadPoolExecutor(_MAKERS, "flowsync-layout")
@@ -144,11 +148,14 @@ class Generated:
                     return Found(made=made[path], vary=_vary(page), revised=layout.revised)
         return None
 
-    def forget(self, version: ServedVersion) -> None:
+    async def forget(self, version: ServedVersion) -> None:
         """Make all of the version anew the next time: its files are gone."""
         gone = [key for key in self._made if key[:2] == (version.repository_id, version.number)]
         for key in gone:
-            self._room -= _room(self._made.pop(key).made)
+            kept = self._made.pop(key, None)
+            if kept is not None:
+                self._room -= _room(kept.made)
+                await in_thread(_remove, kept.made)
 
     def stop(self) -> None:
         """Stop making anything."""
@@ -187,9 +194,16 @@ class Generated:
 
     async def _is_for(self, layout: Layout, version: ServedVersion) -> bool:
         """Say whether the version is one that the layout is for."""
-        return not version.present or await self._engine.catalog.units.are_held(
-            version, layout.types
-        )
+        if not version.present:
+            return True
+        key = version.repository_id, version.number, layout.types
+        if key not in self._fitting:
+            if len(self._fitting) >= KEPT:
+                self._fitting.clear()
+            units = self._engine.catalog.units
+            # It may read the whole version, and nobody may have that done for each address.
+            self._fitting[key] = await units.are_held(version, layout.types)
+        return self._fitting[key]
 
     async def _keep(self, key: _Key, kept: _Kept) -> None:
         gone = [self._made.pop(key)] if key in self._made else []
@@ -270,7 +284,8 @@ def _parameters(query: str, names: Sequence[str]) -> Mapping[str, str]:
         given = parse_qs(query, keep_blank_values=True, errors="strict", max_num_fields=_FIELDS)
     except ValueError:
         return {}
-    return {name: given[name][0] for name in names if name in given}
+    found = {name: given[name][0] for name in names if name in given}
+    return {name: value for name, value in found.items() if len(value) <= _LONGEST_VALUE}
 
 
 def _vary(page: GeneratedPage) -> str:

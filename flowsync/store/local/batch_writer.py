@@ -11,11 +11,7 @@ files.
 4. A worker that dies loses nothing: a batch can always be written again (`Writer.persist`), and a
    thread does it at once. The next worker starts after as many files as the first.
 
-Decided: a process, because beside a loop that does nothing but work a thread writes some 700 blobs
-of 4 KiB a second, and the worker 2 318 in batches of 8, 4 986 in batches of 50 (`python
-bench/store/bench_batch_writer.py`; 2 cores, medians of five). Sixteen syncs at once, whose batches
-are small, had a thread write 2 276 to 2 929 of their 20 000 files as long as batches of less than
-100 were left to it: 5.9, 6.2 and 6.7 s, instead of 5.7, 5.8 and 6.2.
+Decided: a process writes the batches (docs/decisions/0009).
 """
 
 from collections.abc import Sequence

@@ -124,14 +124,33 @@ async def test_a_path_is_found_over_indexes_alone(
         if analysed:
             await connection.execute("ANALYZE")
         plan = await _generic_plan(connection, "find_at_paths")
+        lasting = await _generic_plan(connection, "find_lasting")
+        group = await _generic_plan(connection, "group_units")
 
     assert "Seq Scan" not in plan
     assert "content_artifact_path" in plan
     assert "repository_content_pkey" in plan
+    assert "content_artifact_path" in lasting
+    assert "Seq Scan" not in lasting.replace("Seq Scan on repository_version", "")
+    assert "content_group" in group
+    assert "Seq Scan" not in group
 
 
 async def _generic_plan(connection: AsyncConnection[tuple[object, ...]], name: str) -> str:
-    params = {"names": ["files"], "numbers": [None], "moments": [None], "paths": ["1/7"]}
+    params = {
+        "names": ["files"],
+        "numbers": [None],
+        "moments": [None],
+        "paths": ["1/7"],
+        "described": ["test.unit"],
+        "repository": 1,
+        "number": 1,
+        "path": "1/7",
+        "types": ["test.unit"],
+        "seconds": 60.0,
+        "group": b"\0" * 16,
+        "with_files": True,
+    }
     await connection.execute("SET plan_cache_mode = force_generic_plan")
     cursor = await connection.execute(b"EXPLAIN " + statement(name), params, prepare=True)
     return "\n".join(str(line) for (line,) in await cursor.fetchall())

@@ -176,9 +176,11 @@ async def test_what_counts_of_a_query_is_what_the_page_names(books: None, client
     one = await client.get("/shelf/shelves/poems/?first=1&x=2", AS_JSON)
     other = await client.get("/shelf/shelves/poems/?x=3", AS_JSON)
     bad = await client.get("/shelf/shelves/poems/?%ff=1", AS_JSON)
+    long = await client.get(f"/shelf/shelves/poems/?first={'0' * 300}1", AS_JSON)
 
     assert json.loads(one.body)["books"] == ["odes"]
-    assert json.loads(other.body)["books"] == json.loads(bad.body)["books"] == ["odes", "songs"]
+    for reply in (other, bad, long):
+        assert json.loads(reply.body)["books"] == ["odes", "songs"]
 
 
 async def test_a_page_that_is_not_there_leaves_its_path_to_others(

@@ -7,10 +7,7 @@ import pytest
 
 from flowsync import Engine, Remote, verify
 from flowsync.errors import DigestMismatchError
-<<<<<<< HEAD
 from flowsync.model.alternate_source import remote_name
-=======
->>>>>>> 5b95c5146ece60dad035e066f4a3dc2f22098a76
 from flowsync.serve.app import ContentServer, ServerLimits
 from flowsync.sources.file import FileFirstStage
 from flowsync.sync import alternate_sources

@@ -12,7 +12,7 @@ from flowsync import (
 )
 from tests.integration.sync.conftest import engine as engine
 from tests.integration.sync.conftest import paths
-from tests.kinds.shelf import SHELF, ShelfOptions, put_books, sync_shelves
+from tests.kinds.shelf import SHELF, ShelfOptions, ShelfStage, put_books, sync_shelves
 from tests.upstream.server import Upstream
 
 BOOKS = {"poems/odes": b"one", "poems/songs": b"two", "maps/north": b"three"}
@@ -64,6 +64,18 @@ def test_options_of_another_type_are_refused() -> None:
 
     with pytest.raises(DeclarationError, match="takes its options as a ShelfOptions, found Others"):
         SHELF.first_stage(Remote(name="shelf", url="http://h/"), Others())
+
+
+def test_without_options_those_count_that_nothing_was_set_of() -> None:
+    class Strict(msgspec.Struct):
+        suites: list[str]
+
+    remote = Remote(name="shelf", url="http://h/")
+    strict = SourceKind(name="strict", summary="", first_stage=ShelfStage, options=Strict)
+
+    assert SHELF.first_stage(remote).kind_options == ShelfOptions()
+    with pytest.raises(DeclarationError, match=r"source 'strict' needs options: .*suites"):
+        strict.first_stage(remote)
 
 
 def test_a_kind_without_options_makes_its_stage_from_the_remote_alone() -> None:
