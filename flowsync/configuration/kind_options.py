@@ -1,19 +1,20 @@
-"""The options of a kind of source: the fields of a repository that are not flowsync's own, which
-the kind's struct (`SourceKind.options`) allows.
+"""The options of a kind of source: what the table `options` of a repository may hold, as the kind's
+struct (`SourceKind.options`) says.
 
 1. Errors name the option and what is allowed.
 2. The code of a plugin's struct may raise anything: that makes the settings unusable, and no more.
-3. A text of a command line becomes what the type of its option asks for; an option that takes a
-   list takes each text as an item of it.
+3. A text of a command line is a TOML value if it can be read as one that fits the option, and
+   otherwise text. For an option that is a list, a value that is none is an item of it, and the
+   values of several texts are joined.
 """
 
+import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 from msgspec.inspect import type_info
 
-from flowsync.configuration.settings_tables import OWN_FIELDS
 from flowsync.configuration.type_words import help_of, takes_items, type_in_words
 from flowsync.errors import SettingsError
 from flowsync.kinds import SourceKind
@@ -39,17 +40,12 @@ def options_of(kind: SourceKind) -> list[KindOption]:
 def check_kind(kind: SourceKind) -> None:
     """Raise `SettingsError` when the options of a kind cannot stand in a settings file."""
     try:
-        names = {option.name for option in options_of(kind)}
+        options_of(kind)
     except Exception as error:
         raise SettingsError(
             f"source {kind.name!r}: its options are no struct of msgspec that can be described: "
             f"{_said(error)}"
         ) from error
-    taken = sorted(names & {*OWN_FIELDS, "options"})
-    if taken:
-        raise SettingsError(
-            f"source {kind.name!r}: its options {', '.join(taken)} have the names of flowsync's own"
-        )
 
 
 def check_options(kind: SourceKind, given: Mapping[str, Any]) -> None:
@@ -68,13 +64,41 @@ def options_of_texts(kind: SourceKind, texts: Mapping[str, Sequence[str]]) -> di
     fields = _fields(kind)
     found = {}
     for name, given in texts.items():
-        value: object = list(given)
-        if name in fields and not takes_items(type_info(fields[name].type)):
+        values, plain = [_toml_value(text) for text in given], list(given)
+        if name not in fields or not takes_items(type_info(fields[name].type)):
             if len(given) > 1:
                 raise SettingsError(f"option {name!r} of source {kind.name!r} is given twice")
-            value = given[0]
-        found[name] = msgspec.to_builtins(_convert(kind, fields, name, value, strict=False))
+            found[name] = _either(kind, fields, name, values[0], given[0])
+        else:
+            found[name] = _either(kind, fields, name, _joined(values), plain)
     return found
+
+
+def _toml_value(text: str) -> object:
+    """Return what a text says as a TOML value, or the text when it says nothing."""
+    try:
+        (value,) = tomllib.loads(f"value = {text}").values()
+    except (tomllib.TOMLDecodeError, ValueError):
+        return text
+    return value
+
+
+def _joined(values: Sequence[object]) -> list[object]:
+    return [item for value in values for item in (value if isinstance(value, list) else [value])]
+
+
+def _either(
+    kind: SourceKind,
+    fields: Mapping[str, msgspec.structs.FieldInfo],
+    name: str,
+    value: object,
+    text: object,
+) -> object:
+    """Return the option of the TOML value, or of the plain text when only that fits."""
+    try:
+        return msgspec.to_builtins(_convert(kind, fields, name, value))
+    except SettingsError:
+        return msgspec.to_builtins(_convert(kind, fields, name, text, strict=False))
 
 
 def read_options(kind: SourceKind, given: Mapping[str, Any]) -> msgspec.Struct | None:

@@ -33,10 +33,9 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from flowsync.configuration.installed_kinds import InstalledKinds
-from flowsync.configuration.kind_options import check_options, options_of
+from flowsync.configuration.kind_options import check_options
 from flowsync.configuration.settings_tables import (
     FROM_ENVIRONMENT,
-    OWN_FIELDS,
     AlternateSourceSettings,
     RepositorySettings,
     Settings,
@@ -130,10 +129,15 @@ def expect_expanded(value: object, where: str) -> None:
 def _repository(
     fields: dict[str, Any], kinds: InstalledKinds, path: Path, where: str
 ) -> RepositorySettings:
-    own = {name: value for name, value in fields.items() if name in OWN_FIELDS}
-    options = {name: value for name, value in fields.items() if name not in OWN_FIELDS}
-    table = _table({**own, "options": options}, RepositorySettings, path, where)
-    if options:
+    unknown = [name for name in fields if name not in RepositorySettings.__struct_fields__]
+    if unknown:
+        raise SettingsError(
+            f"{where}: Object contains unknown field `{unknown[0]}`; the fields are "
+            f"{', '.join(RepositorySettings.__struct_fields__)}; what is an option of the kind "
+            f"stands in options = {{ {unknown[0]} = … }}"
+        )
+    table = _table(fields, RepositorySettings, path, where)
+    if table.options:
         try:
             _check_options(table, kinds)
         except SettingsError as error:
@@ -149,15 +153,7 @@ def _check_options(table: RepositorySettings, kinds: InstalledKinds) -> None:
         kind = kinds.load(table.source)
     except SettingsError:
         return
-    known = [option.name for option in options_of(kind)]
-    for name in table.options:
-        if name not in known:
-            raise SettingsError(
-                f"Object contains unknown field `{name}`; the fields are {', '.join(OWN_FIELDS)}; "
-                f"the options of source {kind.name!r} are {', '.join(known) or 'none'}"
-            )
-    expanded = {name: value for name, value in table.options.items() if not _waits(value)}
-    check_options(kind, expanded)
+    check_options(kind, {name: value for name, value in table.options.items() if not _waits(value)})
 
 
 def _waits(value: object) -> bool:

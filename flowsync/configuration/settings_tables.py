@@ -22,7 +22,7 @@ class RepositorySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
 
     `remote` takes the fields of `flowsync.Remote` beyond name, URL and policy. A limit that is
     `None` is that of the library. `timeout` is a number of seconds or a duration such as "4h".
-    `options` are those of the kind: in a file, all fields that are none of these.
+    `options` are those of the kind.
     """
 
     source: str
@@ -40,12 +40,6 @@ class RepositorySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
 
     def __post_init__(self) -> None:
         _check_duration("timeout", self.timeout)
-
-
-OWN_FIELDS: Final = tuple(
-    field for field in RepositorySettings.__struct_fields__ if field != "options"
-)
-"""The fields of a repository that are flowsync's; all others are options of its kind."""
 
 
 class DefaultSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

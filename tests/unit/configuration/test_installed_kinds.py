@@ -75,10 +75,6 @@ def test_a_program_that_is_stopped_while_it_loads_a_kind_stops(
             "msgspec.defstruct('O', [('depth', int, object())])",
             "its options are no struct of msgspec that can be described",
         ),
-        (
-            "msgspec.defstruct('O', [('url', str), ('depth', int)])",
-            "its options url have the names of flowsync's own",
-        ),
     ],
 )
 def test_a_kind_whose_options_cannot_stand_in_settings_is_unusable(

@@ -93,6 +93,23 @@ def test_texts_become_what_their_options_ask_for() -> None:
 
 
 @pytest.mark.parametrize(
+    ("texts", "suites"),
+    [
+        (['["x", "y"]'], ["x", "y"]),
+        (["x", "y"], ["x", "y"]),
+        (['["x"]', "y"], ["x", "y"]),
+        (["3.10", "latest"], ["3.10", "latest"]),
+        (['"3"'], ["3"]),
+        (["true"], ["true"]),
+    ],
+)
+def test_texts_of_a_list_are_lists_or_items_of_it(texts: list[str], suites: list[str]) -> None:
+    found = options_of_texts(KIND, {"suites": texts})
+
+    assert sorted(found["suites"]) == suites
+
+
+@pytest.mark.parametrize(
     ("texts", "said"),
     [
         ({"depth": ["0"]}, r"option 'depth' of source 'deep' \(integer, at least 1\): Expected"),
@@ -125,12 +142,10 @@ def test_a_kind_without_options_gets_none_and_takes_none() -> None:
         read_options(PLAIN, {"depth": 1})
 
 
-def test_fields_that_are_not_flowsyncs_are_options_of_the_kind(
-    install: Install, tmp_path: Path
-) -> None:
+def test_options_of_the_kind_stand_in_a_table(install: Install, tmp_path: Path) -> None:
     install("deep", PLUGIN)
 
-    options = wanted(configured(tmp_path, 'depth = 2\nsuites = ["x"]\nmirror = true'))
+    options = wanted(configured(tmp_path, 'options = { depth = 2, suites = ["x"] }\nmirror = true'))
 
     assert (options.depth, options.suites) == (2, ["x"])
 
@@ -143,12 +158,16 @@ def test_fields_that_are_not_flowsyncs_are_options_of_the_kind(
             (
                 "repository 'a': Object contains unknown field `colour`; "
                 "the fields are source, url, "
-                r".*; the options of source 'deep' are depth, suites, token$"
+                r".*; what is an option of the kind stands in options = { colour = … }$"
             ),
         ),
-        ("options = { depth = 1 }", "repository 'a': Object contains unknown field `options`"),
         (
-            'depth = "x"',
+            "options = { colour = 1 }",
+            "repository 'a': source 'deep' has no option 'colour'; it has depth, suites, token$",
+        ),
+        ("options = 1", "repository 'a': Expected `object`, got `int` - at `[$].options`"),
+        (
+            'options = { depth = "x" }',
             (
                 r"repository 'a': option 'depth' of source 'deep' "
                 r"\(integer, at least 1\): Expected `int`"
@@ -182,7 +201,7 @@ def test_an_option_may_come_from_the_environment_or_in_its_place(
     install: Install, tmp_path: Path
 ) -> None:
     install("deep", PLUGIN)
-    fields = 'depth = 1\ntoken = "env:TOKEN"'
+    fields = 'options = { depth = 1, token = "env:TOKEN" }'
     with_it = configured(tmp_path, fields, {"TOKEN": "x"})
     without = configured(tmp_path, fields)
 
@@ -196,7 +215,7 @@ def test_options_of_a_kind_that_cannot_be_loaded_harm_no_other_repository(
     tmp_path: Path,
 ) -> None:
     configuration = configured(
-        tmp_path, 'depth = "x"\n[repositories.b]\nsource = "file"\nurl = "http://h/"'
+        tmp_path, 'options = { depth = "x" }\n[repositories.b]\nsource = "file"\nurl = "http://h/"'
     )
 
     apart, usable = configuration.wanted_syncs()
@@ -211,7 +230,7 @@ def test_an_alternate_source_has_options_in_a_table_of_its_own(
 ) -> None:
     install("deep", PLUGIN)
     configuration = configured(
-        tmp_path, "depth = 1\n[alternate_sources.near]\noptions = { depth = 5 }"
+        tmp_path, "options = { depth = 1 }\n[alternate_sources.near]\noptions = { depth = 5 }"
     )
     (one,) = configuration.wanted_syncs()
     assert isinstance(one, WantedSync)
