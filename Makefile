@@ -60,8 +60,10 @@ linted: setup
 
 typed: setup
 	@$(PYTHON) -m mypy
-	@$(PYTHON) -c "import basedpyright" 2>/dev/null || $(PYTHON) -m pip install --quiet --only-binary :all: --group pyright || true
-	@if $(PYTHON) -c "import basedpyright" 2>/dev/null; then .venv/bin/basedpyright; else echo "basedpyright cannot be installed: left out" >&2; fi
+	@$(PYTHON) -c "import basedpyright" 2>/dev/null || \
+		$(PYTHON) -m pip install --quiet --only-binary :all: --group pyright || true
+	@if $(PYTHON) -c "import basedpyright" 2>/dev/null; then .venv/bin/basedpyright; \
+		else echo "basedpyright cannot be installed: left out" >&2; fi
 
 layered: setup
 	@.venv/bin/lint-imports --no-logo --no-cache

@@ -195,7 +195,8 @@ WHERE (id = ANY (%(keys)b::bytea[]) OR key_id = ANY (%(keys)b::bytea[])
     );
 
 -- name: keep_groups
--- Remember the units of the version that are in one of the groups as seen; give the groups of which it has any.
+-- Remember the units of the version that are in one of the groups as seen; give the groups of which
+-- it has any.
 WITH kept AS (
     SELECT c.id, c.group_id
     FROM content c

@@ -47,11 +47,13 @@ WHERE (c.id = ANY (%(keys)b::bytea[]) OR c.key_id = ANY (%(keys)b::bytea[])
     );
 
 -- name: keep_foreseen_groups
--- Count the units of the latest version that are in one of the groups as seen; give the groups of which it has any.
+-- Count the units of the latest version that are in one of the groups as seen; give the groups of
+-- which it has any.
 WITH kept AS (
     SELECT c.id, c.key_id, c.repo_key, c.group_id
     FROM content c
-    CROSS JOIN (SELECT max(v.number) AS number FROM repository_version v WHERE v.repository_id = %(repository)s AND v.complete) latest
+    CROSS JOIN (SELECT max(v.number) AS number FROM repository_version v
+        WHERE v.repository_id = %(repository)s AND v.complete) latest
     WHERE c.group_id = ANY (%(groups)b::bytea[])
         AND (
             SELECT true FROM repository_content m

@@ -58,10 +58,12 @@ WHERE r.name = %(name)s;
 
 -- name: latest_versions
 -- Give the latest complete version of each repository but the hidden ones, by name.
-SELECT r.name, r.id, v.number, v.created_at, v.added, v.removed, v.present, v.info, v.protected, v.root
+SELECT r.name, r.id, v.number, v.created_at, v.added, v.removed, v.present, v.info, v.protected,
+    v.root
 FROM repository r
 CROSS JOIN LATERAL (
-    SELECT * FROM repository_version v WHERE v.repository_id = r.id AND v.complete ORDER BY v.number DESC LIMIT 1
+    SELECT * FROM repository_version v WHERE v.repository_id = r.id
+        AND v.complete ORDER BY v.number DESC LIMIT 1
 ) v
 WHERE NOT starts_with(r.name, 'acs:')
 ORDER BY r.name;

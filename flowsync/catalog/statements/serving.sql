@@ -51,13 +51,14 @@ LEFT JOIN LATERAL (
     LIMIT 1
 ) e ON true
 LEFT JOIN LATERAL (
-    SELECT o.type, o.fields FROM content o WHERE o.id = e.content_id AND o.type = ANY ((SELECT %(described)s::text[])::text[])
+    SELECT o.type, o.fields FROM content o WHERE o.id = e.content_id
+        AND o.type = ANY ((SELECT %(described)s::text[])::text[])
 ) c ON true
 ORDER BY q.ordinal;
 
 -- name: find_lasting
--- Give what a version that was the newest within some seconds, or is the one before the newest, had at a path, of units of some types: as
--- `find_at_paths` does, from the version that had it last.
+-- Give what a version that was the newest within some seconds, or is the one before the newest, had
+-- at a path, of units of some types: as `find_at_paths` does, from the version that had it last.
 WITH newest AS (
     SELECT v.number, v.created_at FROM repository_version v
     WHERE v.repository_id = %(repository)s AND v.complete AND v.number <= %(number)s
@@ -68,7 +69,8 @@ since AS (
         (SELECT number FROM newest),
         (
             SELECT min(v.number) FROM repository_version v
-            WHERE v.repository_id = %(repository)s AND v.complete AND v.created_at > now() - make_interval(secs => %(seconds)s::double precision)
+            WHERE v.repository_id = %(repository)s AND v.complete
+                AND v.created_at > now() - make_interval(secs => %(seconds)s::double precision)
         )
     ) AS number
 ),
@@ -77,8 +79,10 @@ oldest AS (
     WHERE v.repository_id = %(repository)s AND v.complete AND v.number < since.number
 )
 SELECT
-    0, %(repository)s::bigint, %(number)s::bigint, l.content_id, coalesce(a.sha256, l.sha256, s.sha256), a.blake3, coalesce(a.size, l.size, s.size),
-    coalesce(w.created_at, (SELECT created_at FROM newest)), c.type, CASE WHEN c.type = ANY (%(described)s::text[]) THEN c.fields::text END
+    0, %(repository)s::bigint, %(number)s::bigint, l.content_id,
+    coalesce(a.sha256, l.sha256, s.sha256), a.blake3, coalesce(a.size, l.size, s.size),
+    coalesce(w.created_at, (SELECT created_at FROM newest)), c.type,
+    CASE WHEN c.type = ANY (%(described)s::text[]) THEN c.fields::text END
 FROM (SELECT * FROM content_artifact o WHERE o.relative_path = %(path)s::text OFFSET 0) l
 JOIN content c ON c.id = l.content_id AND c.type = ANY (%(types)s::text[])
 JOIN LATERAL (
@@ -94,7 +98,8 @@ LEFT JOIN artifact a ON a.id = l.artifact_id
 LEFT JOIN LATERAL (
     SELECT o.sha256, o.size
     FROM remote_artifact o
-    WHERE l.artifact_id IS NULL AND o.content_id = l.content_id AND o.relative_path = l.relative_path
+    WHERE l.artifact_id IS NULL AND o.content_id = l.content_id
+        AND o.relative_path = l.relative_path
     ORDER BY o.sha256 IS NULL, o.size IS NULL, o.priority DESC, o.remote_id
     LIMIT 1
 ) s ON true

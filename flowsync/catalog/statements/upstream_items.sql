@@ -13,7 +13,8 @@ FROM (
 WHERE i.seen IS NOT NULL;
 
 -- name: discard_items
--- Remove what does not count: what later generations wrote, and what others of up to this one replaced or forgot.
+-- Remove what does not count: what later generations wrote, and what others of up to this one
+-- replaced or forgot.
 DELETE FROM upstream_item i
 WHERE i.repository_id = %(repository)s
     AND (
@@ -21,7 +22,8 @@ WHERE i.repository_id = %(repository)s
         OR i.seen IS NULL
         OR (
             SELECT true FROM upstream_item o
-            WHERE o.repository_id = %(repository)s AND o.item = i.item AND o.generation > i.generation AND o.generation <= %(generation)s
+            WHERE o.repository_id = %(repository)s AND o.item = i.item
+                AND o.generation > i.generation AND o.generation <= %(generation)s
             LIMIT 1
         )
     );

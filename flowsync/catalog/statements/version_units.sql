@@ -1,7 +1,9 @@
--- The units of one type that a version holds, with their fields: what generated files and pages are made from.
+-- The units of one type that a version holds, with their fields: what generated files and pages are
+-- made from.
 
 -- name: version_units
--- Give the units of a type by id, each once a file, in order of path; one without files in a row without a path.
+-- Give the units of a type by id, each once a file, in order of path; one without files in a row
+-- without a path.
 SELECT c.id, c.fields::text, e.relative_path, e.sha256, e.size
 FROM version_content(%(repository)s, %(number)s) m
 JOIN content c ON c.id = m.content_id

@@ -122,7 +122,8 @@ def test_a_file_in_the_working_directory_goes_before_one_in_the_home(folder: Pat
 def test_relative_paths_are_relative_to_the_file(folder: Path) -> None:
     configuration = read(
         folder,
-        'home = "kept"\nallowed_roots = ["up"]\n[repositories.a]\nsource = "file"\nurl = "https://h/"\n'
+        'home = "kept"\nallowed_roots = ["up"]\n[repositories.a]\nsource = "file"\n'
+        'url = "https://h/"\n'
         'remote = { ca_cert = "ca.pem", client_cert = "/abs.pem", client_key = "-----BEGIN KEY" }',
     )
 
