@@ -1,9 +1,7 @@
 """Declarations: what a first stage says should exist, and what the stages learn about it on the
 way.
 
-Decided: plain classes with slots instead of structs, because they are the one mutable thing of a
-pipeline, `url` is a view of `urls`, and identity is their equality: two declarations of one unit
-are two items (behaviour study, 2.2). Every value inside them is a struct.
+Decisions: docs/decisions/0005.
 """
 
 from collections.abc import Awaitable, Callable, Sequence

@@ -6,8 +6,7 @@
    staged or has failed.
 3. Smaller bodies pay nothing: no file is looked for, no lock taken.
 
-Decided: the size must be declared, because it is what tells before the request whether there may be
-something to go on from. Without it every small body would pay for a look.
+Decisions: docs/decisions/0014.
 """
 
 from collections.abc import AsyncIterator

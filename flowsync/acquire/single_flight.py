@@ -16,8 +16,7 @@ leader got.
    catalog before; at most `REMEMBERED` artifacts a run, the newest, and no longer than the run
    (`under_way`): afterwards a clean-up may remove them.
 
-Decided: files are shared by hard link, in a thread, and by copy where the file system knows no
-links. What was staged is never written again, so the names of one file do not disturb each other.
+Decisions: docs/decisions/0014.
 """
 
 import asyncio

@@ -9,11 +9,7 @@ With a partial the file is that one, and what another transfer left in it is whe
 if it asks the same URL. Other bytes stay until a body begins to arrive in their place. A wrong body
 is thrown away at once, so that no transfer ever goes on from it.
 
-Decided: what comes past the loop is hashed on the way, because its threads have the bytes at hand
-and all cores take part. Syncs of 40 files of 64 MiB on two cores, medians of five in turns: 3.3 s,
-hashed by the pool when they are whole 3.9 s; one file of 1 GiB, of six: 2.1 and 2.3 s. Left to the
-barrier, writing to the disk begins when a batch waits for it: 3.7 s. What comes by the loop is not
-hashed on its way: one file of 1 GiB took 4.7 instead of 3.2 s then.
+Decisions: docs/decisions/0014.
 """
 
 from collections.abc import Mapping

@@ -7,8 +7,7 @@
    another is idle, and up to a number of digests. A file larger than the bytes leaves alone.
 3. A waiter that gave up costs nothing more, unless its path has left already.
 
-A batch costs the parent about 100 µs of CPU, and each path in it 5 to 10
-(`bench/digest/bench_threshold.py`), so beyond some dozens of paths, or some milliseconds of work, a
+A batch costs the parent about 100 µs of CPU, and each path in it 5 to 10, so beyond some dozens of paths, or some milliseconds of work, a
 larger batch gains nothing.
 """
 

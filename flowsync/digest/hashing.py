@@ -9,9 +9,7 @@
    and nothing else; no event loop, no msgspec. This is why the algorithms' names stand here again
    beside their constructors; a test holds them against `HEX_LENGTHS`.
 
-Decided: `readv` into one buffer, because a memory map is slower for files below 1 MiB and no faster
-above. No `posix_fadvise`: files that just arrived are in the page cache, and from a cold disk
-SEQUENTIAL and WILLNEED stayed within the noise (`bench/digest/bench_reading.py`).
+Decisions: docs/decisions/0008.
 """
 
 import hashlib

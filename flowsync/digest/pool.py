@@ -11,25 +11,7 @@
    (`flowsync.runtime.local_processes`).
 6. The hasher may be opened and closed in different tasks.
 
-Bodies up to `INLINE_LIMIT` are better hashed inline (`bench/digest/bench_threshold.py`; 2 cores; µs
-of CPU a body that the loop cannot use, then of all processes):
-
-    body       inline         worker, one at a time   worker, 64 at a time
-     16 KiB       13 / 13        119 / 177                 6 / 27
-     64 KiB       44 / 44        124 / 215                 9 / 62
-    128 KiB       89 / 89        119 / 243                11 / 107
-    256 KiB      169 / 169       112 / 323                17 / 195
-      1 MiB      681 / 681       153 / 887                67 / 781
-
-Decided: 128 KiB, which lies between two answers. With full batches a worker is worth its CPU from
-32 KiB on; alone, a body is dearer in a worker up to 180 KiB, even for the loop, and a loop that is
-busy downloading sends mostly lone bodies.
-
-Decided: processes, not threads, though a thread costs an idle loop less (22 µs at 64 KiB, 190 µs at
-16 MiB): beside a busy loop it waits for the interpreter lock after each piece, and takes it from
-the loop. Files of 16 MiB were hashed at 570 MB/s in a thread, the loop having half of its time; in
-a worker at 890 MB/s, the loop having 72 % (`bench/digest/bench_busy_loop.py`). With no core to
-spare the two are alike.
+Decisions: docs/decisions/0008.
 """
 
 import asyncio

@@ -4,9 +4,7 @@ verified files.
 Layers, from the outside: `download` (a file, its digests checked) > `retry.stream` (tries, waits,
 goes on) > an origin (one try) > pace per host.
 
-Decided: `download` allows compression only when neither digest nor size is expected, because those
-are of the bytes as upstream keeps them, and never for what is a compressed file by its name: it
-would gain nothing, and some servers label a stored `.gz` as compressed on its way.
+Decisions: docs/decisions/0012.
 """
 
 from collections.abc import AsyncIterator, Mapping, Sequence

@@ -10,9 +10,7 @@ source.
 4. Size and modification time stand for the bytes: they make the validators of conditional requests,
    and a file that changes while it is read is a broken body, which is tried again.
 
-Decided: without allowed roots (`None`) every readable file is allowed, because then whoever names
-the URL is the one who runs the program; a service that takes URLs from others passes roots. No
-roots at all (an empty sequence) allow nothing.
+Decisions: docs/decisions/0012.
 """
 
 import asyncio

@@ -7,9 +7,7 @@
 3. An existing cluster decides: it can be opened by its own major version alone, so the first
    programs of that version win.
 
-Decided: the wheel is a carrier of programs and its Python package is never imported, because on
-import it creates folders, and because its own way of starting servers trusts process ids (it has
-ended foreign processes) and changes the permissions of parent folders.
+Decisions: docs/decisions/0015.
 """
 
 import importlib.util

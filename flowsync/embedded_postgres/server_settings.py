@@ -1,17 +1,10 @@
 """How the server is set up for a sync engine.
 
-Decided: settings go on the command line of the server instead of into the cluster's
-`postgresql.conf`, because so they are those of the flowsync that runs and not of the one that made
-the cluster. A caller's own settings come after and win.
-
-Decided: up to 512 MB of buffers and 2 GB of log between checkpoints, instead of 128 MB and 1 GB,
-because ids of units are spread evenly, so that each batch changes pages all over the indexes, and
-those of a million units take 550 MB. Costs of the last 200 000 of a million units on demand, in µs
-of the server's CPU a unit (68-71 for the first 200 000), and seconds for all, one run each:
-
     buffers, log           128 MB, 1 GB   256 MB, 2 GB   512 MB, 1 GB   512 MB, 2 GB   1 GB, 4 GB
     CPU, last units            126            119            101            107            94
     all                       88.8           84.1           78.7           79.9          75.2
+
+Decisions: docs/decisions/0015.
 """
 
 from collections.abc import Mapping

@@ -11,8 +11,7 @@ answers.
 3. Alive means that the socket accepts, ready means that a session can be opened. That a process id
    exists means nothing.
 
-Decided: a session is opened, instead of asking `PQping`, because psycopg's binding of it keeps the
-interpreter's lock, and a server that hangs would stop the event loop in the next thread.
+Decisions: docs/decisions/0015.
 """
 
 import hashlib

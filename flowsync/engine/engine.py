@@ -49,7 +49,7 @@ from flowsync.store.port import BlobStore
 DOWNLOAD_WORKERS = 0
 """Processes beside this one that download and verify. None, whatever the number of cores: on two
 cores one or two of them paid for many small files and lost time with large ones
-(`bench/workers/bench_workers.py`, `make bench SCENARIO=first_large ARGS="--workers 0 1 2"`).
+(docs/decisions/0014; `make bench SCENARIO=first_large ARGS="--workers 0 1 2"`).
 """
 
 IN_FLIGHT_BYTES = 1 << 30

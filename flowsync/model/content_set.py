@@ -10,15 +10,12 @@
    every machine. The functions trust their caller that no unit is added twice, nor removed where it
    is absent.
 
-Decided: LtHash, because two sets with one root are a short solution of a lattice problem, for which
-its authors count more than 200 bits of work; ids of 128 bits collide long before. Instead of the
-cheaper sums: XOR falls to linear algebra, addition modulo 2²⁵⁶ to the birthday among many lists. A
-sum modulo 2^16384 would be a tenth cheaper here, but nobody has studied it as such.
-
 The sums are taken in few large integers: all lanes at once, of which every other one is masked out
 into fields of 32 bits, where it has room for the carry of 65536 units; the sum of the others is
 what remains of the plain sum. That costs 7 to 9 µs a unit on a busy machine, of which BLAKE3 has
 half (`bench/model/bench_content_set.py`).
+
+Decisions: docs/decisions/0005.
 """
 
 from collections.abc import Sequence

@@ -1,8 +1,8 @@
 """Digest algorithms: which are known, how long they are, which are allowed.
 
-The known ones are the six of the Stages API and BLAKE3, which names the blobs (design, ruling 7). A
+The known ones are the six of the Stages API and BLAKE3, which names the blobs. A
 digest is a lower-case hexadecimal string. The allowed set is a value that the engine hands down,
-never a global: the default refuses md5 and sha1, as the original does (behaviour study 5.10).
+never a global: the default refuses md5 and sha1, as the original does.
 """
 
 import re

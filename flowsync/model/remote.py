@@ -4,9 +4,7 @@ A `Remote` is a plain value until a run binds it to the engine's fetcher; then `
 gives downloaders that share the engine's connections and limits. A `FetchRequest` names its remote,
 and a `Fetcher` brings what it asks for, by HTTP or from local files.
 
-Decided: the binding is a slot of the remote that a run fills, because the Stages API has the first
-stage call `self.remote.get_downloader(url=…)` without naming an engine, and neither a module global
-nor a context variable carries one.
+Decisions: docs/decisions/0005.
 """
 
 import math

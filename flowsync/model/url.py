@@ -1,9 +1,6 @@
 """URLs as text: how they may be shown, and whom they lead to.
 
-Decided: `redact` hides the value of every query parameter instead of only those with a suspicious
-name, because a signed URL carries its secret under a name that its maker chose; the names stay,
-since they tell what kind of URL it was. A `file://` URL has no query: there `?` and `#` belong to
-the name. What cannot be shown is shown percent-encoded.
+Decisions: docs/decisions/0005.
 """
 
 import re

@@ -15,9 +15,7 @@
 Whoever needs several leases before he can give back any of them must take them as one: two
 half-served takers would wait for each other.
 
-Decided: a run takes its leases through an account of its own, because of a run that failed the
-items, and the leases with them, live as long as somebody looks at the error, while other runs may
-wait for what they hold.
+Decisions: docs/decisions/0006.
 """
 
 import asyncio

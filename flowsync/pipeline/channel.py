@@ -17,9 +17,7 @@
    An item that was taken and could not be used is put back (`restore`), so that nothing is lost
    either.
 
-Decided: a sender that waits is promised a place instead of having its item moved into the channel,
-which would save a switch of tasks a hop, because a sender that is cancelled in that very moment
-could not say any more that its item was not sent.
+Decisions: docs/decisions/0006.
 """
 
 import asyncio

@@ -1,11 +1,7 @@
 """When a pipeline can never move again: its stages wait for each other, while an item is awaited
 that none of them can bring.
 
-Decided: a stall is inferred from what channels and items know, instead of tracing which task
-belongs to which stage. Of the first stage nothing is known while it does not await an item itself:
-it counts as waiting when nothing else moves, because it often waits for children of its own
-(`gather` over resolutions). A first stage that is slow on its own account, while others await an
-item that was dropped, says so by `working()`.
+Decisions: docs/decisions/0006.
 """
 
 import asyncio

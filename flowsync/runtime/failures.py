@@ -3,8 +3,7 @@
 An error crosses as itself, with its attributes and notes; the worker's traceback goes along as a
 note. One that cannot be pickled arrives as a `WorkerError` with its text.
 
-Decided: errors are pickled, because classes of plugins have attributes of their own, and because
-the answers come from processes that we started.
+Decisions: docs/decisions/0007.
 """
 
 import os

@@ -6,9 +6,7 @@
 3. A line takes one request at a time. Where there is one worker it takes two, so that the worker
    has its next work as soon as it has replied.
 
-Decided: lines of its own instead of a `ProcessPoolExecutor`. All workers of an executor share one
-pipe, at which its writer waits for ever when a worker dies while more is on its way than a pipe
-holds (Python before 3.11.5), and its queues need named semaphores, which a machine may not have.
+Decisions: docs/decisions/0007.
 """
 
 import asyncio

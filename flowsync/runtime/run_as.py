@@ -10,11 +10,7 @@ that are closed to it), or `+all`. With an empty LOG the script turns into the p
 the program is started in a session of its own, its output is appended to LOG, and the script prints
 its process id and ends. A failure is one line on stderr and status 126.
 
-Decided: a process of its own, instead of `preexec_fn` or `os.fork` in the caller, because Python
-code that runs between fork and exec can deadlock in a process with threads, and flowsync starts the
-server from a thread. The price is the start of a bare interpreter, 15 ms. Decided: the server is
-nobody's child (this script forks and ends), because it outlives whoever starts it: as a child it
-would leave a zombie in a long-lived starter when another process stops it.
+Decisions: docs/decisions/0015.
 """
 
 import ctypes

@@ -11,10 +11,7 @@ terminal.
 4. SIGINT and SIGHUP are blocked before the worker exists: what the terminal sends to the whole
    process group is the parent's alone to handle, even while the worker's interpreter starts.
 
-Decided: `_launch` of the standard library's launcher is replaced, because it offers no other way to
-leave `__main__` out. Hiding the module while a worker starts would be seen by other threads; a fork
-server is one a process, shared with the caller, and its children run `__main__` as well. The code
-it stands for is the same, byte for byte, in Python 3.11, 3.12 and 3.13.
+Decisions: docs/decisions/0007.
 """
 
 import io

@@ -1,7 +1,6 @@
 """The way from the event loop into a thread or a process and back, for work on files.
 
-Decided: cancelling waits for the job, because a job that outlived its task would go on renaming and
-removing files in folders that others already tidy up. Jobs are short (one batch), so the wait is.
+Decisions: docs/decisions/0007.
 """
 
 import asyncio

@@ -5,8 +5,7 @@
    listens. Once it listens, every other socket that listens at the port must have such a file in
    that folder. So of two homes that begin at once at least one gives up.
 
-Decided: the kernel's table of sockets is asked, and not the address over HTTP, because among
-several that listen the kernel chooses who answers.
+Decisions: docs/decisions/0016.
 """
 
 import asyncio

@@ -4,8 +4,7 @@ Counters are plain numbers that only the event loop touches; adding one costs a 
 look-up, and nothing grows with requests or clients. Each process tells its own: of several at one
 home, all are to be asked.
 
-Decided: a dozen lines instead of a library, because counters and gauges are all there is and their
-format is three words a line.
+Decisions: docs/decisions/0016.
 """
 
 from collections import Counter

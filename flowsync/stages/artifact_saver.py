@@ -16,7 +16,7 @@ from flowsync.store.failures import store_errors
 
 SMALLEST_BATCH = 200
 """Contents a batch waits for: each batch costs two flushes of the file system, whatever its size
-(`bench/store/bench_persist.py`).
+(docs/decisions/0009).
 """
 
 BETWEEN_LULLS = 500

@@ -1,7 +1,6 @@
 """What a run gives its stages: the ports, and what the stages of one run share.
 
-Stages take none of this in their constructor; the pipeline binds them before it starts (design,
-ruling 2).
+Stages take none of this in their constructor; the pipeline binds them before it starts.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence

@@ -5,10 +5,6 @@
 2. A failed write-back is an error of the batch that it hits. A barrier is opened before the first
    write, because the kernel tells an open file of the failures since it was opened.
 
-Decided: one `syncfs` a barrier from `SYNCFS_FROM` files on, because one flush of the journal then
-serves the whole batch, instead of fsync for each file and folder. Both barriers of a batch of 4 KiB
-files, in ms (bench/store/bench_persist.py; ext4, 2 cores, medians):
-
     files in a batch               1     50    500    500 beside a writer of 400 MB/s
     syncfs                      0.34    1.9    8.6     48
     fsync, one after another    0.36   13.6     99    178
@@ -22,6 +18,8 @@ syncfs is trusted only where it is known to reach the disk and to report errors:
 on ext4, XFS or Btrfs. FUSE does not pass it on, overlayfs does not report the errors of the file
 system below. Elsewhere, fsync does it. Where a file system has no fsync either, of files or of
 folders, the log says so once, and the batch goes on.
+
+Decisions: docs/decisions/0009.
 """
 
 import os

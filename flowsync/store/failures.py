@@ -1,7 +1,6 @@
 """The translation of what the operating system refuses into the errors of the store and of exports.
 
-Decided: EFBIG counts as full, because it is what a limit on the size of files (ulimit, or the file
-system's own) answers.
+Decisions: docs/decisions/0009.
 """
 
 import errno

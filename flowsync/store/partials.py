@@ -14,8 +14,7 @@ bytes that are there.
    left: a disk that fills up gets its room back, as from everything else in staging. What nobody
    touched for `LIFETIME` goes when a store is opened.
 
-Decided: the record holds a digest of the URL instead of the URL, because signed URLs are secrets
-and all that is asked is whether two are equal.
+Decisions: docs/decisions/0010.
 """
 
 import os

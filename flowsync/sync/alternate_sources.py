@@ -8,12 +8,7 @@ upstream, refreshed, removed with all that is theirs.
    forgotten at the end of a refresh, and the whole remote with the source.
 3. Hidden names begin with `acs:`. What begins so belongs to this module.
 
-Decided: the kind of the upstream is part of the remote's name (`acs:file:dvd`), instead of a column
-of the catalog, because it decides what the remote's records are: a source of another kind is
-another remote.
-
-Decided: each path has a repository of its own, because two manifests may list one path with
-different bytes, and one repository holds it once.
+Decisions: docs/decisions/0017.
 """
 
 from collections.abc import Callable, Sequence

@@ -13,17 +13,7 @@ psycopg says of statements becomes our errors.
    that one restart of the server fails the work at hand and not the work after it. A server that is
    gone is another error than a connection that is: what is done again would only wait for it.
 
-Decided: pooled sessions avoid sequential scans, because their statements are look-ups by key and
-PostgreSQL keeps the plan of a prepared one: made while a table was empty, it would read the whole
-table until the next ANALYZE (seen: 1.7 ms a row at 100 000 rows, instead of 3 µs). A statement that
-reads a large part of a table wants a dedicated session.
-
-Decided: a statement is prepared on its third use, because preparing is a round trip of its own, and
-a session that makes a version uses most of them once. Prepared on the first use, it took 3 of the
-36 ms of a first sync of two files.
-
-Decided: prepared statements and session locks are used freely, so a pooler in transaction mode
-between flowsync and PostgreSQL is not supported.
+Decisions: docs/decisions/0002.
 """
 
 import asyncio

@@ -9,16 +9,7 @@ next borrower because what costs is a new one.
 3. A kept one is lent when the server still answers over it, so a server that was restarted in
    between is not noticed. One that nobody wants for a minute is closed.
 
-Decided: sessions are kept, because a new process of the server reads its catalogue anew: of first
-syncs of two files, one after the other in one engine, the server's CPU was 23 ms and is 10, and the
-whole took 44 ms and takes 27; of syncs that find nothing new it was 9.5 ms and is 4.6
-(`bench/syncs/bench_skip.py`). Statements stay prepared, and are planned each time: a plan that was
-made for a repository of ten units would serve the next one of a million. That they stay took the
-whole from 22 to 19.5 ms, and the server's CPU from 11.0 to 9.7 (medians of five rounds, in turns).
-
-Decided: this is not a second pool of psycopg's, because that clears a session after its borrower
-went on, and the next one would find the repository taken; it also opens sessions in the background,
-and tells whoever waits nothing of why the server refused.
+Decisions: docs/decisions/0002.
 """
 
 import asyncio

@@ -7,9 +7,7 @@ and its remote.
 2. Dropping is one transaction. Units and bytes stay: clean-up finds out whether anything else needs
    them.
 
-Decided: these statements run on connections of their own, because no index has the sources of one
-remote together, and pooled sessions avoid reading a whole table. A refresh reads all metadata of
-its upstream, so one pass over the table beside it is cheap; an index would cost every sync.
+Decisions: docs/decisions/0004.
 """
 
 from collections.abc import AsyncIterator, Sequence

@@ -9,8 +9,7 @@
 3. A digest that a stored artifact lacks is added when the same bytes come with it again, so that
    they are found by it the next time.
 
-Decided: `find` looks up one digest of each artifact, the strongest that is allowed, instead of all,
-because a second one could only confirm the first.
+Decisions: docs/decisions/0004.
 """
 
 from collections.abc import Callable, Sequence

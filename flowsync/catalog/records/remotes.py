@@ -10,9 +10,7 @@
 3. Alternate sources are remotes that are asked for the same digest before an artifact's own remote
    is.
 
-Decided: user names count as secrets, because servers take API keys in their place; so do headers,
-except a few whose meaning is fixed, and client certificates, because a PEM file may hold the key as
-well.
+Decisions: docs/decisions/0004.
 """
 
 import re

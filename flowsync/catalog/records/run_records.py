@@ -9,8 +9,7 @@ ended.
    statement on that connection and the record of its end, one that ends well.
 3. Progress and what was left out are written in one statement each time, however much there is.
 
-Decided: a lock, because it goes with the session, also when the machine vanished, instead of a
-heartbeat, which takes as long to tell dead from slow as it is patient, and costs writes.
+Decisions: docs/decisions/0004.
 """
 
 from collections.abc import AsyncGenerator, Mapping, Sequence

@@ -25,8 +25,7 @@ What the rules leave to the protection time is whoever holds ids outside of a ve
 adds units by id, or a process that stores bytes for a client and links them afterwards. At worst he
 fails, at a foreign key; no version ever loses a unit, because `repository_content` refers to it.
 
-Decided: a unit that anything else refers to (a table of a content type's own) stays and is counted
-as kept, found by halving its batch.
+Decisions: docs/decisions/0004.
 """
 
 from collections.abc import AsyncIterator, Sequence

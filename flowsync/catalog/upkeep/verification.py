@@ -7,9 +7,7 @@
    second one's plan.
 3. Storing counts as verifying, because nothing is stored unverified.
 
-Decided: the mark is a column of the artifact without an index, so that setting it is an update
-within the page. A plan sorts all artifacts once, a second for a million of them; an index would be
-written once for each.
+Decisions: docs/decisions/0004.
 """
 
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence

@@ -15,9 +15,7 @@ replaces what the base has. They are put into temporary tables: the planner woul
 number it has never seen for a handful (`bench/catalog/bench_versions.py`). Large ones are analysed;
 of small ones their size on the disk tells it enough.
 
-Decided: digests are looked at only if there are shared paths, because to plan that alone was a
-tenth of what a first sync of two files cost the server: 5.5 and 5.0 ms of CPU (medians of four
-rounds, in turns).
+Decisions: docs/decisions/0003.
 """
 
 from collections.abc import Sequence

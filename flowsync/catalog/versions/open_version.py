@@ -11,9 +11,7 @@
    made: the last time may have been prevented from it. Should that fail, the version that was
    completed stays.
 
-Decided: cleaning up after an error or a cancellation has a second, and is not shielded from another
-cancellation, because rule 2 makes it a courtesy; who cancels a large sync does not want to wait
-until its rows are undone.
+Decisions: docs/decisions/0003.
 """
 
 import asyncio

@@ -8,9 +8,7 @@
 3. Additions, removals and replacements are those of a version in the making (`new_version.py`,
    `completion.py`). Whether all units can coexist is looked at only by the sync itself.
 
-Decided: temporary tables, instead of making the version and rolling it back: content that is
-inserted in an open transaction holds up every other sync that declares the same, for as long as the
-plan takes, and leaves dead rows in shared tables.
+Decisions: docs/decisions/0003.
 """
 
 from collections.abc import AsyncIterator, Sequence

@@ -7,10 +7,7 @@ holder writes goes over that connection.
 Whoever holds it tells clean-up so, by a second lock that all holders share, before anything is
 looked up (`orphans.py`).
 
-Decided: the connection's scratch tables stay from one version to the next. Of first syncs of two
-files, one after the other in one engine, each took 16.4 ms while they were made and dropped each
-time, the server's CPU 8.4, and takes 13.3 and 6.0 (medians of three rounds, in turns); and each
-left 68 dead rows in the server's own catalogue, of which hardly one remains.
+Decisions: docs/decisions/0002.
 """
 
 from collections.abc import AsyncIterator

@@ -8,14 +8,7 @@
 3. Versions of a flowsync that knew no roots get them when they are first looked at, all of a
    repository at once, in one pass over its rows.
 
-Decided: rule 3, instead of a migration that reads every row of every repository while everybody
-waits. Nobody is locked out meanwhile: the rows are read in one snapshot, and what is written is
-true whatever happened since.
-
-Decided: the sums are taken in a thread, 500 units at a time, so that the loop never waits for the
-interpreter lock longer than for one of them (some 4 ms), instead of in hash workers: a sync would
-gain some µs for a unit that changed, of the 300 and more that it costs
-(`bench/catalog/bench_versions.py`).
+Decisions: docs/decisions/0003.
 """
 
 import asyncio

@@ -13,9 +13,7 @@
 5. Header lines and request targets are checked before they are written: none can hold what would
    begin another line.
 
-Decided: the connector's and the protocol's methods are called directly although the client's manual
-only describes the session, because the session is the largest part of the work on a small file. The
-client is therefore held to the minor version that was tried (`pyproject.toml`).
+Decisions: docs/decisions/0011.
 """
 
 import asyncio

@@ -1,8 +1,6 @@
 """The HTTP origin, opened by the first request that needs it.
 
-Decided: the HTTP client is imported then and not with the engine, because it is a third of what a
-command takes to start (0.35 of 1.0 s), and most commands ask no upstream: `versions`, `diff`,
-`show`, `prune` and syncs from folders. It is imported in a thread, so the loop goes on meanwhile.
+Decisions: docs/decisions/0011.
 """
 
 import asyncio

@@ -12,12 +12,7 @@ client: `connections`, `body`, `client_errors`.
    redirect anew. Where the remote limits bytes, the next ones are read when they may come; until
    then the connection fills up and upstream waits.
 
-Decided: one pool of connections serves all remotes, because the client keeps them apart by host,
-TLS context and proxy anyway. There are no cookies: remotes share the pool, and one must not see
-another's.
-
-Decided: names are resolved by the system in threads even where a faster resolver is installed,
-because only the system knows its hosts file.
+Decisions: docs/decisions/0011.
 """
 
 import asyncio

@@ -1,8 +1,7 @@
 """Which proxy a request goes through: the remote's own, else, where the remote asks for it, the
 environment's.
 
-Decided: the environment is read here and not by the HTTP client, whose switch for it would also
-send passwords from `~/.netrc`.
+Decisions: docs/decisions/0011.
 """
 
 from urllib.parse import unquote, urlsplit

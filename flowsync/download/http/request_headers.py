@@ -1,8 +1,6 @@
 """What a request says: who we are, what the remote wants said, which bytes are wanted. Pure.
 
-Decided: a remote's own headers travel like its credentials, only to the party of its URL (`route`),
-because tokens hide under any name (`PRIVATE-TOKEN`, `X-Api-Key`). Those that can only describe the
-client go to everybody.
+Decisions: docs/decisions/0011.
 """
 
 from base64 import b64encode

@@ -9,12 +9,7 @@
    threads are shared by any number of bodies, and whoever cancels a transfer can wait for its
    thread.
 
-Decided: the kernel is told how much is worth a wake-up (`SO_RCVLOWAT`), because there a wait costs
-nothing; a pause of our own would be too long for a fast line or too short for a slow one.
-
-Decided: pieces of a mebibyte, although smaller ones would stay in a core's cache, because each
-costs four ways through the interpreter lock. Syncs of 40 files of 64 MiB, medians of ten in turns:
-256 KiB 3.6 s, 512 KiB 3.3 s, 1 MiB 3.2 s, and with 8 MiB instead of 4 a thread 3.1 s; 2 MiB 3.2 s.
+Decisions: docs/decisions/0011.
 """
 
 import asyncio

@@ -16,15 +16,7 @@ arguments.
 5. Where requests queue up at the upstream, so that fewer would bring as much, it sinks, and comes
    back if that was wrong.
 
-Decided: whether more requests pay is read from the throughput alone, not from latency: with as many
-requests under way one is the other's inverse (Little's law), and bodies differ in size. Rounds in
-which there was too little work to fill the limit are not judged.
-
-Decided: few refusals among many answers are forgiven unless they say `Retry-After`, because some
-upstreams fail at random, however few ask; and after many refusals without an answer the limit is
-what it was at first: that upstream is down, and waiting longer for it would not be kinder.
-
-`bench/download/bench_pacing.py` shows it beside the best fixed number for upstreams of many kinds.
+Decisions: docs/decisions/0013.
 """
 
 import math

@@ -10,8 +10,7 @@ done elsewhere.
    requests come back one by one, spaced as they are where all goes well. What runs meanwhile goes
    on.
 
-Decided: every request teaches the learned limit, also those of remotes with a number of their own,
-because the upstream is the same.
+Decisions: docs/decisions/0013.
 """
 
 import math

@@ -5,8 +5,7 @@
 3. Every fourth turn is that of whoever has waited longest, so nobody waits for ever.
 
 A turn costs O(log n). Whoever leaves the line is only marked; what is marked goes when it comes to
-the front, or with the last who waits. `bench/download/bench_pacing.py` shows what the order is
-worth.
+the front, or with the last who waits.
 """
 
 import heapq

@@ -1,9 +1,7 @@
 """The seam between trying and trying again: an `Origin` makes one try at a body, a `Tally` carries
 what the tries before it have brought.
 
-Decided: the layers below the `Fetcher` speak of tries, not of whole transfers, because a try that
-continues another one must know how much the sink already holds and by which validator upstream
-would recognise the rest. A fetcher that wraps a fetcher could know neither.
+Decisions: docs/decisions/0012.
 """
 
 from typing import Protocol

@@ -1,8 +1,6 @@
 """The way of a body's bytes into its sink: unpacked if upstream compressed them, counted, written.
 
-Decided: compressed bodies are unpacked here and not by the HTTP client, because the client takes a
-compressed body that ends too early for a whole one. Unpacking goes to a thread piece by piece: a
-few bytes may stand for a gigabyte, which neither memory nor the loop has to spare.
+Decisions: docs/decisions/0012.
 """
 
 import asyncio

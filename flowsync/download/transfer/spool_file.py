@@ -1,7 +1,6 @@
 """The file of a spool: written, hashed, closed and removed in threads.
 
-Decided: the names of such files come from 12 random bytes and they are opened exclusively, because
-`mkstemp` costs as much as writing a small file.
+Decisions: docs/decisions/0012.
 """
 
 import errno

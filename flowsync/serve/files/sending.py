@@ -6,8 +6,7 @@
    the loop's, and holds no thread.
 3. A client that takes nothing for `stall` seconds is given up.
 
-Decided: the system call here instead of the loop's `sendfile`, because uvloop has none: its server
-would read every byte and write it again (bench/serving).
+Decisions: docs/decisions/0016.
 """
 
 import asyncio

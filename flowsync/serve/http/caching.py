@@ -1,10 +1,7 @@
 """How long what is served may be kept, and what it is: the headers that depend on the address
 alone.
 
-Decided: caches may keep everything and ask each time whether it is still right, which costs no
-bytes: the entity tag is the digest. No address is immutable. A number proves no bytes, because a
-database that is restored from a backup gives numbers again; nor does a moment, because the version
-that was begun before it may still be at work and show up later.
+Decisions: docs/decisions/0016.
 """
 
 from mimetypes import MimeTypes

@@ -1,9 +1,7 @@
 """Which process fetches what, of all that serve one home: a claim is a locked file, and whoever
 dies loses his.
 
-Decided: locked files that are asked for again and again, at growing intervals, instead of the
-database's advisory locks, because each wait for one of those holds a connection, and misses come by
-the thousand.
+Decisions: docs/decisions/0016.
 """
 
 import asyncio

@@ -21,8 +21,6 @@ Workers do what costs the main process most a byte: many small artifacts. What p
 So what waits for what: a content in a worker waits for the others of its batch, at most
 `LARGEST_CONTENT` each and `BATCH_BYTES` together, and for as long as bytes arrive, but no longer
 than `BATCH_SECONDS`. The batches behind it wait for a worker, the content that passes by for none.
-
-What `LARGEST_CONTENT` and `BATCH_BYTES` are good for is shown by `bench/workers/bench_workers.py`.
 """
 
 import logging

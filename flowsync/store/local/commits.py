@@ -5,12 +5,7 @@ One batch alone waits for nothing. Of many at once, each costs its share of the 
 flushes of its own. What fails together is tried again one by one, so that a batch fails for reasons
 of its own only.
 
-Decided: one batch is written at a time, because the file system lets one after the other into its
-journal anyway, and threads that wait for it in turn cost more than they win: sixteen syncs at once
-of 20 000 files of 4 KiB took 15.3 s of CPU with a thread each and 12.7 with one for all (`make
-bench SCENARIO=concurrent_16`, medians of two and three runs on a noisy machine); two for all took
-more than one in both tries. The price: a batch waits for the flushes of whoever came before it,
-however large those bodies are.
+Decisions: docs/decisions/0009.
 """
 
 import asyncio

@@ -7,12 +7,7 @@
    way in, and waits only for those inside.
 4. The kernel gives the lock of a killed process back.
 
-Decided: file locks beside the blobs, not advisory locks of the database, because a writer would
-have to keep a database connection through its disk flushes; with as many savers as the pool has
-connections, all else would wait for the disk. They cost a batch two system calls and no round trip.
-
-Decided: whoever has to wait asks again every few milliseconds instead of blocking a thread, because
-the threads are few, and the one inside needs one of them to get out.
+Decisions: docs/decisions/0010.
 """
 
 import asyncio

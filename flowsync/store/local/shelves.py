@@ -3,10 +3,7 @@
 A blob stands at `<root>/ab/abcd…`, the folder named by the first two of its 64 digits. It appears
 there by rename only, whole and read-only.
 
-Decided: one level of 256 folders, because making folders is what costs, instead of 4096 or two
-levels of 65 536. Renaming 2000 files into a new store takes 30, 73 and 163 ms, into one of 200 000
-blobs 30 to 34 ms with each (bench/store/bench_shelves.py; ext4, 2 cores, best of five). Folders of
-100 000 names (25 million blobs) are well within what ext4, XFS and Btrfs index.
+Decisions: docs/decisions/0010.
 """
 
 import errno
