@@ -90,9 +90,10 @@ def cli(
       flowsync versions files
       flowsync export files ./files
 
-    Options of a command: flowsync COMMAND --help. Exit status: 0 when all went well, 1 when something failed, or not all
-    output could be written, 2 on wrong usage or settings, 3 when a sync went on without something that could not be fetched, or stored bytes are
-    missing or damaged; 129, 130 and 143 after SIGHUP, Ctrl-C and SIGTERM.
+    Options of a command: flowsync COMMAND --help. Exit status: 0 when all went well, 1 when
+    something failed, or not all output could be written, 2 on wrong usage or settings, 3 when a
+    sync went on without something that could not be fetched, or stored bytes are missing or
+    damaged; 129, 130 and 143 after SIGHUP, Ctrl-C and SIGTERM.
     """  # noqa: D301 - the \b is meant: click does not wrap the paragraph behind it
     context.obj = GlobalOptions(home=home, config=config, database_url=database_url)
 

@@ -29,7 +29,8 @@ def as_text(result: SyncResult) -> str:
     if result.version is None:
         return f"{result.repository}: no change, no version; {present}; {_effort(result)}"
     return (
-        f"{result.repository}: version {result.version}: {result.added} added, {result.removed} removed, "
+        f"{result.repository}: version {result.version}: {result.added} added, "
+        f"{result.removed} removed, "
         f"{present}; {_effort(result)}"
     )
 

@@ -78,8 +78,10 @@ def what_came_of(run: Run) -> str:
     if run.version is None:
         return f"{'upstream is unchanged' if run.state == 'skipped' else 'no change'}{left_out}"
     return (
-        f"version {run.version}: {result.get('added', 0)} added, {result.get('removed', 0)} removed; "
-        f"{result.get('downloaded', 0)} files, {format_bytes(result.get('bytes', 0))} downloaded{left_out}"
+        f"version {run.version}: {result.get('added', 0)} added, {result.get('removed', 0)} "
+        "removed; "
+        f"{result.get('downloaded', 0)} files, {format_bytes(result.get('bytes', 0))} "
+        f"downloaded{left_out}"
     )
 
 

@@ -62,7 +62,8 @@ def sync_arguments(function: F) -> F:
                 multiple=True,
                 metavar="NAME=VALUE",
                 callback=_as_overrides,
-                help="An option of SOURCE, in place of that in flowsync.toml; may be repeated, also "
+                help="An option of SOURCE, in place of that in flowsync.toml; may be repeated, "
+                "also "
                 "for each item of a list. `flowsync sources SOURCE` lists them.",
             ),
             click.option(

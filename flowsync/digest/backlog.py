@@ -7,8 +7,8 @@
    another is idle, and up to a number of digests. A file larger than the bytes leaves alone.
 3. A waiter that gave up costs nothing more, unless its path has left already.
 
-A batch costs the parent about 100 µs of CPU, and each path in it 5 to 10, so beyond some dozens of paths, or some milliseconds of work, a
-larger batch gains nothing.
+A batch costs the parent about 100 µs of CPU, and each path in it 5 to 10, so beyond some dozens of
+paths, or some milliseconds of work, a larger batch gains nothing.
 """
 
 import asyncio

@@ -69,7 +69,8 @@ def choose_account(binaries: Binaries, folder: Path) -> SystemUser:
     raise EmbeddedPostgresError(
         f"choosing who runs the server in {folder}",
         "; ".join(refusals),
-        "run as a user that is not root and has a name, or set FLOWSYNC_DATABASE_URL to a PostgreSQL server",
+        "run as a user that is not root and has a name, or set FLOWSYNC_DATABASE_URL to a "
+        "PostgreSQL server",
     )
 
 

@@ -100,7 +100,10 @@ def _open(path: Path) -> int:
     try:
         return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except PermissionError as error:
-        advice = "what lies in a home belongs to the owner of the home: correct that, or choose another home"
+        advice = (
+            "what lies in a home belongs to the owner of the home: correct that, or choose "
+            "another home"
+        )
         raise EmbeddedPostgresError(f"opening the lock {path}", _refused(path), advice) from error
     except OSError as error:
         raise EmbeddedPostgresError(

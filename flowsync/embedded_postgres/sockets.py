@@ -91,7 +91,8 @@ def planned_socket_folder(cluster: Path) -> Path:
             return folder
     raise EmbeddedPostgresError(
         f"finding a place for the socket of {cluster}",
-        f"{aside / SOCKET} has more than {LONGEST_ADDRESS} bytes, or others than letters, digits and ' ._+~=-'",
+        f"{aside / SOCKET} has more than {LONGEST_ADDRESS} bytes, or others than letters, "
+        "digits and ' ._+~=-'",
         "set TMPDIR to a shorter or plainer path",
     )
 

@@ -7,7 +7,7 @@ A store without an id is taken as the catalog's own only when that is safe:
 |---|---|---|
 | yes | the same | always |
 | yes | another | never |
-| yes | no | it holds recorded bytes; it is empty and nothing is recorded; the database lies in the same home |
+| yes | no | it holds recorded bytes; it is empty and nothing is recorded; the database is in the home |
 | no | yes | it holds recorded bytes, or has the id of the catalog |
 | no | no | it holds recorded bytes; it is empty and nothing is recorded |
 
@@ -88,7 +88,8 @@ async def _bind_alone(catalog: Catalog, store: BlobStore, *, same_home: bool) ->
     if chosen != binding.store:
         raise StoreMismatchError(
             f"the store {store.name} is not that of {catalog.database.name}: "
-            f"another home was opened with that database in this moment, and has its bytes in store {binding.store}"
+            "another home was opened with that database in this moment, and has its bytes in "
+            f"store {binding.store}"
         )
     if found != chosen:
         await store.set_identity(chosen)

@@ -23,7 +23,8 @@ def absolute(path: str | os.PathLike[str], what: str) -> Path:
         return Path(path).absolute()
     except FileNotFoundError as error:
         raise SettingsError(
-            f"the {what} {os.fspath(path)!r} is relative, and the working directory does not exist any more"
+            f"the {what} {os.fspath(path)!r} is relative, and the working directory does not "
+            "exist any more"
         ) from error
 
 
@@ -38,7 +39,8 @@ def default_home(environ: Mapping[str, str]) -> Path:
         return Path.home() / ".local" / "share" / "flowsync"
     except RuntimeError as error:
         raise SettingsError(
-            "this user has no home folder to keep flowsync's home in; name one with --home or FLOWSYNC_HOME"
+            "this user has no home folder to keep flowsync's home in; name one with --home or "
+            "FLOWSYNC_HOME"
         ) from error
 
 
@@ -56,7 +58,8 @@ def make_home(home: Path) -> None:
     if (owner := owner_to_become(home)) is not None:
         raise StoreUnwritableError(
             f"flowsync's home {home} belongs to user {owner[0]} and this process runs as root: "
-            f"what it makes there, that user could not write; run it as user {owner[0]}, or choose another home"
+            f"what it makes there, that user could not write; run it as user {owner[0]}, or "
+            "choose another home"
         )
     try:
         home.mkdir(parents=True, exist_ok=True)
@@ -67,7 +70,8 @@ def make_home(home: Path) -> None:
         ) from error
     if not os.access(home, os.W_OK | os.X_OK, effective_ids=True):
         raise StoreUnwritableError(
-            f"flowsync's home {home} is not writable; choose another one with --home or FLOWSYNC_HOME"
+            f"flowsync's home {home} is not writable; choose another one with --home or "
+            "FLOWSYNC_HOME"
         )
 
 

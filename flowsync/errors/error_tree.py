@@ -234,7 +234,8 @@ class SyncTimeoutError(FlowsyncError, TimeoutError):
 
     def __str__(self) -> str:
         return (
-            f"the sync of {self.repository!r} was not done within its timeout of {self.seconds:g} s; "
+            f"the sync of {self.repository!r} was not done within its timeout of "
+            f"{self.seconds:g} s; "
             f"it had come to: {self.reached}"
         )
 
@@ -261,7 +262,8 @@ class MassRemovalError(FlowsyncError):
 
     def __str__(self) -> str:
         return (
-            f"mirroring {self.repository!r} would remove {self.removed} of {self.present} units, more than the {self.limit:.0%} that "
+            f"mirroring {self.repository!r} would remove {self.removed} of {self.present} "
+            f"units, more than the {self.limit:.0%} that "
             "max_removal allows; if upstream is right, allow a larger share for this sync"
         )
 

@@ -121,7 +121,8 @@ class Remote(msgspec.Struct, kw_only=True, eq=False):
         """
         if self._fetcher is not None and self._fetcher is not fetcher and not self._fetcher.closed:
             raise DeclarationError(
-                f"remote {self.name!r} is in use by another open engine; give each engine its own Remote"
+                f"remote {self.name!r} is in use by another open engine; give each engine its "
+                "own Remote"
             )
         self._fetcher = fetcher
 
@@ -134,7 +135,8 @@ class Remote(msgspec.Struct, kw_only=True, eq=False):
         """
         if self._fetcher is None:
             raise DeclarationError(
-                f"remote {self.name!r} is not bound to an engine: keep it in an attribute of the stage, "
+                f"remote {self.name!r} is not bound to an engine: keep it in an attribute of "
+                "the stage, "
                 "or call engine.bind(remote)"
             )
         return Downloader(self._fetcher, FetchRequest(url=url, remote=self, **request))

@@ -136,7 +136,8 @@ class Channel(Generic[T]):
         self._wake_receiver()
         if late:
             raise PipelineError(
-                f"run() returned while {late} tasks that it had started still waited to put an item; "
+                f"run() returned while {late} tasks that it had started still waited to put "
+                "an item; "
                 "a stage must wait for its tasks"
             )
 

@@ -51,7 +51,8 @@ class Beginner:
         left = self.left_behind(stage, own)
         if left:
             raise StageEndedEarlyError(
-                f"stage {stage} returned and left behind what still goes on: {', '.join(left[:3])}; "
+                f"stage {stage} returned and left behind what still goes on: "
+                f"{', '.join(left[:3])}; "
                 "what that puts would be lost: await your tasks, or use a TaskGroup"
             )
 

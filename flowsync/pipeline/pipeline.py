@@ -85,7 +85,8 @@ class Pipeline:
         }
         if repeated:
             raise RepeatedStageError(
-                f"each stage instance can be used once in a pipeline; repeated: {', '.join(sorted(repeated))}"
+                "each stage instance can be used once in a pipeline; repeated: "
+                f"{', '.join(sorted(repeated))}"
             )
         if stall_timeout is not None and stall_timeout <= 0:
             raise PipelineError(
@@ -291,5 +292,6 @@ class Pipeline:
 
     def _stall_error(self, found: str) -> PipelineStalledError:
         return PipelineStalledError(
-            f"nothing moved for {self._stall_timeout:g} s: all stages wait for each other while {found}"
+            f"nothing moved for {self._stall_timeout:g} s: all stages wait for each other "
+            f"while {found}"
         )

@@ -255,10 +255,15 @@ class Stage:
     def _output(self) -> Channel[Any]:
         if self._out_q is None:
             if self._waiting is None and self._losses is not None:
-                late = f"an item was put by a task that stage {self} had left behind: its pipeline had ended"
+                late = (
+                    f"an item was put by a task that stage {self} had left behind: its "
+                    "pipeline "
+                    "had ended"
+                )
                 raise self._losses.note(PipelineError(late))
             raise PipelineError(
-                f"stage {self} has no stage behind it to take its items: end the pipeline with EndStage()"
+                f"stage {self} has no stage behind it to take its items: end the pipeline "
+                "with EndStage()"
             )
         return self._out_q
 

@@ -81,7 +81,8 @@ class LeaveOut(BoundStage):
         if limit is not None and len(left_out) > limit:
             last = left_out[-1]
             raise TooManyLeftOutError(
-                f"more than {limit} artifacts could not be had; the last one was {last.relative_path}: {last.reason}"
+                f"more than {limit} artifacts could not be had; the last one was "
+                f"{last.relative_path}: {last.reason}"
             ) from item.failure
 
 

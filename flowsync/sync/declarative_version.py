@@ -191,7 +191,8 @@ class DeclarativeVersion:
         engine = self._open_engine("aplan()")
         if type(self).pipeline_stages is not DeclarativeVersion.pipeline_stages:
             raise FlowsyncError(
-                f"a sync with stages of its own cannot be planned: {type(self).__name__} overrides pipeline_stages"
+                f"a sync with stages of its own cannot be planned: {type(self).__name__} "
+                "overrides pipeline_stages"
             )
         return await plan_sync(
             engine, self.first_stage, self.repository, self._options, self._observers

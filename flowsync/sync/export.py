@@ -52,7 +52,8 @@ async def _entries(engine: Engine, version: RepositoryVersion) -> AsyncGenerator
 def _blob_name(version: RepositoryVersion, entry: VersionEntry) -> str:
     if not entry.stored or entry.blake3 is None:
         raise ExportError(
-            f"cannot export version {version.number} of {version.repository!r}: {entry.relative_path!r} was never fetched; "
+            f"cannot export version {version.number} of {version.repository!r}: "
+            f"{entry.relative_path!r} was never fetched; "
             "sync with the policy 'immediate' first"
         )
     return entry.blake3

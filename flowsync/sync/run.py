@@ -162,8 +162,10 @@ class SyncRun:
         base = await self._catalog.repositories.version(self._repository.name, version.previous)
         if plan.repository != base.repository or plan.base_root != base.root:
             raise PlanOutdatedError(
-                f"the sync of {plan.repository!r} was planned from version {plan.base}, root {plan.base_root[:12]}; "
-                f"{base.repository!r} is at version {base.number}, root {base.root[:12]}: the repository moved on; "
+                f"the sync of {plan.repository!r} was planned from version {plan.base}, root "
+                f"{plan.base_root[:12]}; "
+                f"{base.repository!r} is at version {base.number}, root {base.root[:12]}: the "
+                "repository moved on; "
                 "nothing was changed, make a new plan"
             )
         version.expected_root = plan.root
@@ -172,7 +174,8 @@ class SyncRun:
         skipped = [one for one in self._left_out if one.action == "skipped"]
         if skipped:
             raise PlanOutdatedError(
-                f"{len(skipped)} files of the plan could not be had, the first of them {skipped[0].relative_path}: {skipped[0].reason}; "
+                f"{len(skipped)} files of the plan could not be had, the first of them "
+                f"{skipped[0].relative_path}: {skipped[0].reason}; "
                 "nothing was changed"
             )
 
@@ -180,7 +183,8 @@ class SyncRun:
         plan = self._options.plan
         if plan is not None and plan.changes:
             raise PlanOutdatedError(
-                f"{plan.repository!r} was planned to come to root {plan.root[:12]}, but upstream leads to no change now: upstream moved on; "
+                f"{plan.repository!r} was planned to come to root {plan.root[:12]}, but "
+                "upstream leads to no change now: upstream moved on; "
                 "nothing was changed, make a new plan"
             )
 

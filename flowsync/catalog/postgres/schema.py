@@ -61,7 +61,8 @@ def pending_migrations(known: list[Migration], applied: dict[int, bytes]) -> lis
     for migration in known:
         if applied.get(migration.number, migration.digest) != migration.digest:
             raise CatalogError(
-                f"the database was migrated by another text of {migration.number:04}_{migration.name}.sql"
+                "the database was migrated by another text of "
+                f"{migration.number:04}_{migration.name}.sql"
             )
     return [migration for migration in known if migration.number not in applied]
 

@@ -24,7 +24,8 @@ def expect_fitting(info: ConnectionInfo, name: str) -> None:
     encoding = info.parameter_status("server_encoding")
     if encoding != "UTF8":
         raise UnfitDatabaseError(
-            f"{name}: its encoding is {encoding}, which cannot hold every name; flowsync needs UTF8: "
+            f"{name}: its encoding is {encoding}, which cannot hold every name; flowsync "
+            "needs UTF8: "
             "CREATE DATABASE flowsync ENCODING 'UTF8' TEMPLATE template0"
         )
     if info.parameter_status("in_hot_standby") == "on":

@@ -54,7 +54,8 @@ tables that are there already.
 """
 
 _CLEAR: Final = b"""
-    SELECT pg_advisory_unlock_all(); CLOSE ALL; UNLISTEN *; RESET ALL; DISCARD SEQUENCES; SET LOCAL synchronous_commit = off;
+    SELECT pg_advisory_unlock_all(); CLOSE ALL; UNLISTEN *; RESET ALL;
+    DISCARD SEQUENCES; SET LOCAL synchronous_commit = off;
 """
 """What `DISCARD ALL` does, but without waiting for the disk, and sparing what is prepared, and
 temporary tables.

@@ -49,7 +49,8 @@ async def remove_repository(database: Database, name: str, *, wait: bool = True)
             if protected:
                 ((number,),) = protected
                 raise VersionKeptError(
-                    f"repository {name!r} cannot be removed: its version {number} is protected; unprotect it first"
+                    f"repository {name!r} cannot be removed: its version {number} is "
+                    "protected; unprotect it first"
                 )
             await session.execute("drop_repository")
     return report

@@ -63,8 +63,10 @@ async def complete(
     expected = version.expected_root
     if expected is not None and root.hex() != expected:
         raise PlanOutdatedError(
-            f"{repository.name!r} was planned to come to root {expected[:12]}, but upstream leads to {root.hex()[:12]} now, with {added} added "
-            f"and {removed} removed: upstream moved on, or has artifacts without a digest, which only a download tells apart; "
+            f"{repository.name!r} was planned to come to root {expected[:12]}, but upstream "
+            f"leads to {root.hex()[:12]} now, with {added} added "
+            f"and {removed} removed: upstream moved on, or has artifacts without a digest, "
+            "which only a download tells apart; "
             "nothing was changed, make a new plan"
         )
     info = msgspec.json.encode(version.info).decode()

@@ -98,11 +98,13 @@ def _check_deletable(name: str, number: int, versions: Mapping[int, bool]) -> No
         raise version_not_found(name, number, max(versions))
     if versions[number]:
         raise VersionKeptError(
-            f"version {number} of repository {name!r} is protected from deletion; unprotect it first"
+            f"version {number} of repository {name!r} is protected from deletion; unprotect "
+            "it first"
         )
     if len(versions) == 1:
         raise VersionKeptError(
-            f"version {number} is the only one of repository {name!r}, and the last cannot be deleted"
+            f"version {number} is the only one of repository {name!r}, and the last cannot be "
+            "deleted"
         )
 
 

@@ -168,7 +168,8 @@ class NewVersion:
     def _changeable(self) -> VersionSession:
         if self._ended:
             raise ImmutableVersionError(
-                f"version {self.number} of repository {self.repository!r} has ended and cannot be changed"
+                f"version {self.number} of repository {self.repository!r} has ended and "
+                "cannot be changed"
             )
         return self._session
 
@@ -195,6 +196,7 @@ def _the_one(unit: Content, found: Sequence[tuple[bytes, bool]]) -> list[bytes]:
     if len(same) != 1:
         shown = ", ".join(content_id.hex() for content_id, _ in found)
         raise DuplicateContentError(
-            f"{unit!r} does not say which of {len(found)} stored units of its natural key is meant: {shown}"
+            f"{unit!r} does not say which of {len(found)} stored units of its natural key is "
+            f"meant: {shown}"
         )
     return same

@@ -61,7 +61,8 @@ async def open_version(
         begun = await _begin(database, connection, repository_id, base_params)
         if begun is None:
             raise RepositoryNotFoundError(
-                f"repository {repository.name!r} was removed while a new version of it waited for its turn"
+                f"repository {repository.name!r} was removed while a new version of it waited "
+                "for its turn"
             )
         session, start, last_sync = begun
         version = NewVersion(

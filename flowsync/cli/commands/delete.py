@@ -31,11 +31,13 @@ def command(place: GlobalOptions, name: str, number: int, no_wait: bool, as_json
         tell_json(facts)
     elif successor is None:
         tell(
-            f"{name}: version {number} deleted; the latest is version {latest.number} with {latest.present} units"
+            f"{name}: version {number} deleted; the latest is version {latest.number} with "
+            f"{latest.present} units"
         )
     else:
         tell(
-            f"{name}: version {number} deleted; version {successor.number} now tells its changes: {successor.added} added, "
+            f"{name}: version {number} deleted; version {successor.number} now tells its "
+            f"changes: {successor.added} added, "
             f"{successor.removed} removed, {successor.present} units present"
         )
 

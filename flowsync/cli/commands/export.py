@@ -32,6 +32,7 @@ async def _export(place: GlobalOptions, name: str, folder: str, number: int | No
     async with load(place).engine() as engine:
         version, report = await library.export_version(engine, name, folder, number)
     tell(
-        f"{folder}: version {version.number} of {name}, {report.files} files, {format_bytes(report.bytes)} "
+        f"{folder}: version {version.number} of {name}, {report.files} files, "
+        f"{format_bytes(report.bytes)} "
         f"({report.linked} linked, {report.copied} copied)"
     )

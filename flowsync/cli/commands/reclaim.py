@@ -72,4 +72,7 @@ def _as_text(report: ReclaimReport) -> str:
     ]
     kept = f"; stay: {', '.join(stay)}" if stay else ""
     hint = "" if report.applied else "; nothing was changed, --yes does it"
-    return f"{report.repository}: {verb} {report.artifacts} artifacts, {format_bytes(report.bytes)}{kept}{hint}"
+    return (
+        f"{report.repository}: {verb} {report.artifacts} artifacts, "
+        f"{format_bytes(report.bytes)}{kept}{hint}"
+    )

@@ -49,5 +49,8 @@ def _as_text(report: RemovalReport, *, configured: bool) -> str:
             f"{name}: removed {what}; `flowsync prune` frees the bytes{again if configured else ''}"
         )
     if report.protected:
-        return f"{name}: has {what}; {report.protected} of the versions are protected, unprotect them first"
+        return (
+            f"{name}: has {what}; {report.protected} of the versions are protected, unprotect "
+            "them first"
+        )
     return f"{name}: would remove {what}; nothing was changed, --yes does it"

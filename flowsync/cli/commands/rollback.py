@@ -30,11 +30,13 @@ def command(place: GlobalOptions, name: str, number: int, no_wait: bool, as_json
         tell_json(facts)
     elif version is None:
         tell(
-            f"{name}: version {latest.number}, the latest, holds what version {number} holds; no version"
+            f"{name}: version {latest.number}, the latest, holds what version {number} holds; "
+            "no version"
         )
     else:
         tell(
-            f"{name}: version {version.number}: holds what version {number} holds; {version.added} added, "
+            f"{name}: version {version.number}: holds what version {number} holds; "
+            f"{version.added} added, "
             f"{version.removed} removed, {version.present} units present"
         )
 

@@ -46,8 +46,8 @@ def command(place: GlobalOptions, bind: str, share_port: bool) -> None:
     http://HOST:PORT/NAME@2026-11-23T10:00:00Z/PATH    the newest at that time
     http://HOST:PORT/-/health and /-/metrics           for those who watch it
 
-    Credentials of the settings file are read once, at the start. It has no encryption and asks nobody who they are: let a proxy do that. SIGTERM and
-    Ctrl-C let running answers end.
+    Credentials of the settings file are read once, at the start. It has no encryption and asks
+    nobody who they are: let a proxy do that. SIGTERM and Ctrl-C let running answers end.
     """  # noqa: D301 - the \b is meant: click does not wrap the paragraph behind it
     host, port = _split(bind)
     run_until_stopped(_serve(place, host, port, share_port=share_port))

@@ -37,7 +37,8 @@ def command(place: GlobalOptions, as_json: bool) -> None:
     tell(f"verified  {_verified(found)}")
     for repository in repositories:
         tell(
-            f"  {repository['name']}: version {repository['version']}, {repository['present']} units"
+            f"  {repository['name']}: version {repository['version']}, "
+            f"{repository['present']} units"
         )
     if not repositories:
         tell("no repositories yet: flowsync sync file URL --repository NAME makes one")

@@ -57,9 +57,10 @@ def command(
     flowsync sync                      all repositories of flowsync.toml
     flowsync sync --plan FILE          what was planned, exactly or not at all
 
-    SOURCE is a kind of upstream, see below. With a second word that is a URL the first one is a kind, otherwise all are names.
-    When nothing changed, no version is made.
-    The options --repository, --mirror, --policy and --on-error belong to the first form; the others take these from flowsync.toml.
+    SOURCE is a kind of upstream, see below. With a second word that is a URL the first one is a
+    kind, otherwise all are names. When nothing changed, no version is made. The options
+    --repository, --mirror, --policy and --on-error belong to the first form; the others take these
+    from flowsync.toml.
     """  # noqa: D301 - the \b is meant: click does not wrap the paragraph behind it
     configuration = load(place)
     if plan_file is not None:

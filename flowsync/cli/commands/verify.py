@@ -103,7 +103,8 @@ def _as_text(report: VerifyReport) -> str:
     rate = report.bytes / report.seconds if report.seconds else 0.0
     speed = "" if report.quick else f" ({format_bytes(rate)}/s)"
     return (
-        f"{report.repository or 'store'}: {how} {report.checked} blobs, {format_bytes(report.bytes)} "
+        f"{report.repository or 'store'}: {how} {report.checked} blobs, "
+        f"{format_bytes(report.bytes)} "
         f"in {report.seconds:.1f} s{speed}: {found}"
     )
 

@@ -26,13 +26,15 @@ def command(place: GlobalOptions, name: str, as_json: bool) -> None:
             tell_json(version)
         return
     tell(
-        f"{'version':>7}  {'created':<20}  {'added':>8}  {'removed':>8}  {'present':>8}  {'root':<12}"
+        f"{'version':>7}  {'created':<20}  {'added':>8}  {'removed':>8}  {'present':>8}  "
+        f"{'root':<12}"
     )
     for version in versions:
         created = version.created.astimezone().strftime("%Y-%m-%d %H:%M:%S")
         protected = "  protected" if version.protected else ""
         tell(
-            f"{version.number:>7}  {created:<20}  {version.added:>8}  {version.removed:>8}  {version.present:>8}  "
+            f"{version.number:>7}  {created:<20}  {version.added:>8}  {version.removed:>8}  "
+            f"{version.present:>8}  "
             f"{version.root[:12]}{protected}"
         )
 

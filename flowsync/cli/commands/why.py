@@ -106,7 +106,10 @@ def _next_step(found: Explanation) -> str:
         tell = [f"flowsync runs {found.repository} --id {run} tells all of the run" for run in runs]
         return "; ".join([*tell, f"flowsync export {found.repository} FOLDER writes the files"])
     if found.removal is not None:
-        return f"flowsync rollback {found.repository} {found.removal.version - 1} brings it back, until the next sync"
+        return (
+            f"flowsync rollback {found.repository} {found.removal.version - 1} brings it back, "
+            "until the next sync"
+        )
     return "no recorded run was offered it: look at the spelling, and at what upstream lists"
 
 

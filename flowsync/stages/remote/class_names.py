@@ -26,7 +26,8 @@ def reference(kind: type) -> str:
     name = f"{kind.__module__}:{kind.__qualname__}"
     if is_at_home(kind):
         raise CannotCrossError(
-            f"{kind.__qualname__} cannot be sent to worker processes: it is defined in the main script, "
+            f"{kind.__qualname__} cannot be sent to worker processes: it is defined in the "
+            "main script, "
             "which they do not run; define it in a module of its own"
         )
     module = sys.modules.get(kind.__module__)

@@ -204,7 +204,8 @@ class HostedDownloads(HostedSegment, BoundStage):
             if is_at_home(kind):
                 self._told.add(kind)
                 _log.warning(
-                    "%s is defined in the main script, which workers do not run: its downloads stay in this process",
+                    "%s is defined in the main script, which workers do not run: its "
+                    "downloads stay in this process",
                     kind.__qualname__,
                 )
         return not kinds.isdisjoint(self._told)

@@ -94,7 +94,8 @@ def _target(folder: str) -> str:
         return os.path.realpath(folder)
     except FileNotFoundError as error:
         raise ExportError(
-            f"cannot export to {folder!r}: it is relative, and the working directory does not exist any more"
+            f"cannot export to {folder!r}: it is relative, and the working directory does not "
+            "exist any more"
         ) from error
 
 

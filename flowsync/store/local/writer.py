@@ -96,7 +96,8 @@ class Writer:
             raise StoreError(f"blob {artifact.blake3} cannot be stored: it has no bytes at hand")
         if not artifact.file.startswith(self._staging):
             raise StoreError(
-                f"blob {artifact.blake3} cannot be stored: {artifact.file} is not below {self._staging}"
+                f"blob {artifact.blake3} cannot be stored: {artifact.file} is not below "
+                f"{self._staging}"
             )
         return artifact.file
 
