@@ -7,7 +7,7 @@ A store without an id is taken as the catalog's own only when that is safe:
 |---|---|---|
 | yes | the same | always |
 | yes | another | never |
-| yes | no | it holds recorded bytes; it is empty and nothing is recorded; the database is in the home |
+| yes | no | it holds recorded bytes; it is empty and none are recorded; the database is in it |
 | no | yes | it holds recorded bytes, or has the id of the catalog |
 | no | no | it holds recorded bytes; it is empty and nothing is recorded |
 

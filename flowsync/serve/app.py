@@ -27,7 +27,7 @@ from flowsync.kinds import SourceKind
 from flowsync.model.remote import COOL_DOWN
 from flowsync.runtime.task_groups import task_group
 from flowsync.runtime.threads import in_thread
-from flowsync.serve.admission import Admit
+from flowsync.serve.access import Admit
 from flowsync.serve.files.beside import Beside
 from flowsync.serve.files.generated import Generated
 from flowsync.serve.files.lookups import LookUps

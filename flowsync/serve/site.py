@@ -38,7 +38,7 @@ from flowsync.errors import (
     VersionNotFoundError,
 )
 from flowsync.layout import Mount
-from flowsync.serve.admission import Admit, denial, keep_private
+from flowsync.serve.access import Admit, denial, keep_private
 from flowsync.serve.files.beside import Beside, moved
 from flowsync.serve.files.folders import Folders
 from flowsync.serve.files.lookups import LookUps

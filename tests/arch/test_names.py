@@ -13,10 +13,9 @@ NAMED_FROM_OUTSIDE = ("flowsync/cli/commands", "flowsync/sources")
 
 # The path that a name should leave, with the reason why it is there today.
 TWICE = {
-    "alternates.py": "the command's part and the records of the catalog",
+    "alternates.py": "what the settings say of them, and the records of the catalog",
     "export.py": "the store's export and that of a version",
     "failures.py": "errors of workers and errors of file systems",
-    "kinds.py": "what a kind is, and which are installed",
     "StoppedError": "the end of a command, and of a group of tasks",
     "UnreadableFileError": "public for upstream's files; private for blobs in serve",
 }

@@ -3,8 +3,14 @@ import ast
 from tests.arch.tree import modules
 
 PACKAGES = [(path, tree) for path, tree in modules("flowsync") if path.name == "__init__.py"]
-LAZILY = "__getattr__, __dir__, __all__ = lazy_names(__name__, __file__)"
-"""How the public packages say that their stub lists their names."""
+LAZILY = (
+    "__getattr__, __dir__, __all__ = lazy_names(__name__, __file__)",
+    (
+        "__getattr__, __dir__, __all__ = lazy_names("
+        '__name__, __file__, moved=("flowsync.errors", "flowsync.stages", "flowsync.library"))'
+    ),
+)
+"""How the public packages say that their stub lists their names, and the top which have left it."""
 
 
 def re_exports(statement: ast.stmt) -> bool:
@@ -13,7 +19,7 @@ def re_exports(statement: ast.stmt) -> bool:
             return True
         case ast.Assign(targets=[ast.Name(id="__all__")]):
             return True
-    return ast.dump(statement) == ast.dump(ast.parse(LAZILY).body[0])
+    return ast.dump(statement) in {ast.dump(ast.parse(line).body[0]) for line in LAZILY}
 
 
 def test_packages_hold_only_docstring_and_re_exports() -> None:

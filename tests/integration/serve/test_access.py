@@ -2,13 +2,14 @@
 
 import asyncio
 import json
+import shutil
 from base64 import b64encode
 from collections.abc import AsyncIterator
 
 import pytest
 
 from flowsync import Engine
-from flowsync.serve.admission import Denied, Visit
+from flowsync.serve.access import AccessRequest, Denied
 from flowsync.serve.app import ContentServer
 from flowsync.sources.file import SOURCE
 from tests.integration.serve.conftest import Client
@@ -20,12 +21,12 @@ from tests.upstream.server import Upstream
 READERS = {"shelf": "Bearer one", "files": f"Basic {b64encode(b'user:word').decode()}"}
 
 
-def admit(visit: Visit) -> Denied | None:
-    if visit.repository == "-":
+def admit(request: AccessRequest) -> Denied | None:
+    if request.repository == "-":
         return None
-    if visit.authorization not in READERS.values():
+    if request.authorization not in READERS.values():
         return Denied(status=401, reason="say who you are")
-    if visit.repository and READERS.get(visit.repository) != visit.authorization:
+    if request.repository and READERS.get(request.repository) != request.authorization:
         return Denied(status=403, reason="that is not yours")
     return None
 
@@ -95,6 +96,7 @@ async def test_the_servers_own_pages_are_asked_for_too(client: Client) -> None:
     assert (await client.get("/-/health")).status == 200
 
 
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 async def test_curl_shows_who_it_is(client: Client) -> None:
     url = f"http://user:word@127.0.0.1:{client.port}/files/a"
     curl = await asyncio.create_subprocess_exec("curl", "-sSf", url, stdout=asyncio.subprocess.PIPE)

@@ -13,7 +13,7 @@ _PUBLIC = "public"
 _PRIVATE = "private"
 
 
-class Visit(msgspec.Struct, frozen=True, kw_only=True):
+class AccessRequest(msgspec.Struct, frozen=True, kw_only=True):
     """A request for something of `repository`: empty for the list of all and for what the grammar
     of a kind answers itself, `-` for the server's own pages.
 
@@ -26,7 +26,7 @@ class Visit(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Denied(msgspec.Struct, frozen=True, kw_only=True):
-    """Why a visit is not admitted: its client is not known (401), to whom `challenge` says how to
+    """Why a request is not admitted: its client is not known (401), to whom `challenge` says how to
     show who it is, or may not read that (403).
     """
 
@@ -35,20 +35,20 @@ class Denied(msgspec.Struct, frozen=True, kw_only=True):
     challenge: str = 'Basic realm="flowsync", charset="UTF-8"'
 
 
-Admit = Callable[[Visit], Denied | None]
-"""Says why a visit is not admitted, `None` when it is. Runs in the loop, so it is quick."""
+Admit = Callable[[AccessRequest], Denied | None]
+"""Says why a request is not admitted, `None` when it is. Runs in the loop, so it is quick."""
 
 
 def denial(admit: Admit | None, asked: Asked, repository: str) -> Answer | None:
     """Return the answer to a request that is not admitted, or `None`."""
     if admit is None:
         return None
-    visit = Visit(
+    request = AccessRequest(
         repository=repository,
         method=asked.method,
         authorization=asked.headers.get("Authorization"),
     )
-    denied = admit(visit)
+    denied = admit(request)
     if denied is None:
         return None
     if denied.status == 401:
