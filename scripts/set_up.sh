@@ -38,9 +38,17 @@ pip() {
     "$folder/bin/python" -m pip "$@" >>"$log" 2>&1
 }
 
+# A package index may lack one of the pinned versions; a digest that differs is an error.
 install() {
     : >"$log"
-    if [ "${LOCKED-}" = no ]; then
+    install_all "${LOCKED-}" && return
+    [ "${LOCKED-}" != no ] && grep -q "No matching distribution found" "$log" || return 1
+    echo "a version that $lock pins cannot be had here: installing what pyproject.toml asks for" >&2
+    install_all no
+}
+
+install_all() {
+    if [ "$1" = no ]; then
         # Dependency groups came with pip 25.1; Python 3.13 still brings an older one.
         pip install --upgrade pip && pip install --editable ".[all]" --group dev
     else
