@@ -30,7 +30,7 @@ from flowsync import (
     verify,
 )
 from flowsync.errors import DuplicateContentError
-from flowsync.serve.app import ContentServer
+from flowsync.serve.app import ContentServer, ServerLimits
 from flowsync.sources.file import FileContent
 from tests.integration.serve.conftest import Client
 from tests.upstream.behaviours import Status
@@ -198,9 +198,11 @@ async def test_plan_comes_to_what_the_sync_comes_to(publisher: Publisher, digest
 # --- what was never declared -----------------------------------------------------------------
 
 
-async def serve(engine: Engine, number: int, name: str = "r") -> bytes | int:
+async def serve(
+    engine: Engine, number: int, name: str = "r", limits: ServerLimits | None = None
+) -> bytes | int:
     """Return what a client gets, or the status of the answer, when nothing is fetched any more."""
-    async with ContentServer(engine) as server:
+    async with ContentServer(engine, limits=limits) as server:
         client = Client(server.addresses[0][1])
         reply = await client.get(f"/{name}@{number}/pool/a")
         # No event of the product's tells this.
@@ -231,9 +233,8 @@ async def test_bytes_that_were_served_once_are_the_only_ones(
     assert (entry.sha256, entry.size) == (hashlib.sha256(b"one").hexdigest(), 3)
 
     publisher.upstream.put("/a", b"one")
-    async with publisher.engine.catalog.database.connection() as connection:
-        await connection.execute("UPDATE remote_artifact SET failed_at = NULL")
-    assert await serve(publisher.engine, 1) == b"one"
+    at_once = ServerLimits(cool_down=0.0)
+    assert await serve(publisher.engine, 1, limits=at_once) == b"one"
 
 
 async def test_two_upstreams_that_declare_no_digest_do_not_share_bytes(
