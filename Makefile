@@ -39,7 +39,7 @@ quick: setup ## Run the tests that need no server: the rules of the house, and a
 	@$(PYTHON) $(PYTEST) $(wildcard tests/unit tests/contract tests/arch) $(ARGS)
 
 test: setup ## Run all tests on the oldest supported Python found
-	@$(PYTHON) $(PYTEST) $(SLOWEST) $(ARGS)
+	@scripts/run_tests.sh $(PYTHON) $(PYTEST) $(SLOWEST) $(ARGS)
 
 test-others: ## Run all tests on every other supported Python found
 	@scripts/test_others.sh $(PYTEST) $(ARGS)

@@ -22,7 +22,7 @@ while read -r python; do
         status=$made
     else
         echo "--- tests on Python ${python%% *}"
-        "$folder/bin/python" "$@" </dev/null || status=$?
+        scripts/run_tests.sh "$folder/bin/python" "$@" || status=$?
     fi
 done <<LIST
 $pythons
