@@ -67,13 +67,14 @@ def test_home_and_database_may_stand_in_the_file_and_options_win(
     config = ("--config", str(tmp_path / "flowsync.toml"))
     given = {"DATABASE": database_url}
 
-    found = flowsync.start("status", env=given)
-    named = elsewhere.start(*config, "status", env=given)
-    option = elsewhere.start(*config, "--home", str(tmp_path / "other"), "status", env=given)
+    # One after the other: a database belongs to one home at a time.
+    found = flowsync.run("status", env=given)
+    named = elsewhere.run(*config, "status", env=given)
+    option = elsewhere.run(*config, "--home", str(tmp_path / "other"), "status", env=given)
 
-    assert found.wait().out.startswith(f"home      {tmp_path}/kept/here\n")
-    assert named.wait().out.startswith(f"home      {tmp_path}/kept/here\n")
-    assert option.wait().out.startswith(f"home      {tmp_path}/other\n")
+    assert found.out.startswith(f"home      {tmp_path}/kept/here\n")
+    assert named.out.startswith(f"home      {tmp_path}/kept/here\n")
+    assert option.out.startswith(f"home      {tmp_path}/other\n")
 
 
 def test_the_file_is_found_in_the_home(flowsync: CommandLine, upstream: Upstream) -> None:
