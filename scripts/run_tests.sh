@@ -10,9 +10,7 @@ cd "$(dirname "$0")/.."
 status=0
 "$@" </dev/null || status=$?
 failed=.pytest_cache/v/cache/lastfailed
-if [ "$status" != 1 ] || [ "${REPEAT_FAILED-}" != yes ] || [ "$(grep -c '": true' "$failed")" -gt 10 ]
-then
-    exit "$status"
-fi
+[ "$status" = 1 ] && [ "${REPEAT_FAILED-}" = yes ] || exit "$status"
+[ "$(grep -c '": true' "$failed")" -le 10 ] || exit "$status"
 echo "--- once more, one after the other: what failed"
 "$@" -n 0 --last-failed --last-failed-no-failures none </dev/null
