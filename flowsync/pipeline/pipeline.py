@@ -7,7 +7,7 @@
    `StageAbortedError`, but `SystemExit` and `KeyboardInterrupt` come out after the clean-up.
 4. A stage that returns while items come to it is an error, because they would be lost. So is a task
    that a stage has left behind (`left_behind.py`), and an item that such a task puts.
-5. A stage that catches its cancellation is cancelled again after a while (`insisting.py`).
+5. A stage that catches its cancellation is cancelled again after a while (`cancelling.py`).
 6. What can never move again (`stall.py`) is an error that names item and stage.
 """
 

@@ -93,3 +93,18 @@ def test_links_between_pages_lead_somewhere() -> None:
     }
 
     assert broken == set()
+
+
+def test_modules_that_are_named_are_here() -> None:
+    here = {path.rpartition("/")[2] for path in texts()}
+    named = re.compile(r"`([a-z_]+\.py)`")
+
+    gone = {
+        (path, name)
+        for path, text in texts().items()
+        if path.startswith("flowsync/")
+        for name in named.findall(text)
+        if name not in here
+    }
+
+    assert gone == set()

@@ -4,7 +4,7 @@ psycopg says of statements becomes our errors.
 1. Statements run by name (`statements.py`), prepared on their third use on a connection, with
    binary results.
 2. `fetch`, `fetch_one` and `execute` take a pooled connection for one statement, which is one round
-   trip. They do it again where that may help (`repeating.py`), so what they run must come to the
+   trip. They do it again where that may help (`retrying.py`), so what they run must come to the
    same when it is run twice. `transaction` holds a connection for several statements; `dedicated`
    lends one outside the pool, for what lives and dies with its session: advisory locks, temporary
    tables.

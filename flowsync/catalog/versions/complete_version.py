@@ -1,5 +1,5 @@
 """The completion of a version: the one commit that makes it visible, after its units have been
-found able to coexist (`coexistence.py`).
+found able to coexist (`content_rules.py`).
 
 A version that neither adds nor removes anything is not completed. What is remembered of upstream is
 written all the same, over the session that holds the repository: whoever waited for it finds it.

@@ -6,7 +6,7 @@
    makes a version meanwhile changes the truth, not the plan; the planned sync then finds another
    base.
 3. Additions, removals and replacements are those of a version in the making (`new_version.py`,
-   `completion.py`). Whether all units can coexist is looked at only by the sync itself.
+   `complete_version.py`). Whether all units can coexist is looked at only by the sync itself.
 
 Decisions: docs/decisions/0003.
 """

@@ -4,11 +4,11 @@
    `Repository` value at hand decides its settings.
 2. Only complete versions are seen here; the one in the making belongs to whoever opened it.
 3. What a version holds never changes; it may be deleted, and then the others still hold what they
-   held (`deletion.py`).
+   held (`delete_version.py`).
 4. Methods that name a repository raise `RepositoryNotFoundError`, and those that name a version
    `VersionNotFoundError`, when there is none; an iterator does so when its first batch is asked
    for.
-5. What may be large comes in batches (`version_content.py`).
+5. What may be large comes in batches (`entries.py`).
 """
 
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
