@@ -8,7 +8,7 @@ from flowsync import stages as stages
 from flowsync.catalog.versions.new_version import NewVersion as NewVersion
 from flowsync.declare import DeclarativeArtifact as DeclarativeArtifact
 from flowsync.declare import DeclarativeContent as DeclarativeContent
-from flowsync.download.retry import Backoff as Backoff
+from flowsync.download.fetcher import Backoff as Backoff
 from flowsync.engine.engine import Engine as Engine
 from flowsync.errors import DeclarationError as DeclarationError
 from flowsync.errors import EngineClosedError as EngineClosedError
@@ -33,11 +33,11 @@ from flowsync.layout import VersionFile as VersionFile
 from flowsync.layout import VersionReader as VersionReader
 from flowsync.layout import VersionUnit as VersionUnit
 from flowsync.model.artifact import Artifact as Artifact
+from flowsync.model.artifact import DigestPolicy as DigestPolicy
 from flowsync.model.artifact import StagedArtifact as StagedArtifact
 from flowsync.model.artifact import StoredArtifact as StoredArtifact
 from flowsync.model.content import WHOLE_CONTENT as WHOLE_CONTENT
 from flowsync.model.content import Content as Content
-from flowsync.model.digest import DigestPolicy as DigestPolicy
 from flowsync.model.events import Event as Event
 from flowsync.model.events import Observer as Observer
 from flowsync.model.events import SyncEnded as SyncEnded
@@ -45,12 +45,12 @@ from flowsync.model.events import SyncProgressed as SyncProgressed
 from flowsync.model.events import SyncStarted as SyncStarted
 from flowsync.model.fetch import Fetched as Fetched
 from flowsync.model.fetch import Validators as Validators
-from flowsync.model.plan import SyncPlan as SyncPlan
 from flowsync.model.relative_path import problem_with_path as problem_with_path
 from flowsync.model.remote import Downloader as Downloader
 from flowsync.model.remote import FetchRequest as FetchRequest
 from flowsync.model.remote import Policy as Policy
 from flowsync.model.remote import Remote as Remote
+from flowsync.model.reports import SyncPlan as SyncPlan
 from flowsync.model.repository import ErrorPolicy as ErrorPolicy
 from flowsync.model.repository import Repository as Repository
 from flowsync.model.repository import RepositoryVersion as RepositoryVersion
@@ -64,19 +64,19 @@ from flowsync.runtime.garbage import collect_rarely as collect_rarely
 from flowsync.runtime.task_groups import task_group as task_group
 from flowsync.serve.app import ContentServer as ContentServer
 from flowsync.serve.app import ServerLimits as ServerLimits
-from flowsync.stages.acs_artifact_handler import ACSArtifactHandler as ACSArtifactHandler
 from flowsync.stages.artifact_downloader import ArtifactDownloader as ArtifactDownloader
+from flowsync.stages.artifact_downloader import GenericDownloader as GenericDownloader
 from flowsync.stages.artifact_saver import ArtifactSaver as ArtifactSaver
 from flowsync.stages.content_association import ContentAssociation as ContentAssociation
+from flowsync.stages.content_association import ContentUnassociation as ContentUnassociation
 from flowsync.stages.content_saver import ContentSaver as ContentSaver
-from flowsync.stages.content_unassociation import ContentUnassociation as ContentUnassociation
-from flowsync.stages.generic_downloader import GenericDownloader as GenericDownloader
-from flowsync.stages.query_existing_artifacts import (
+from flowsync.stages.content_saver import ResolveContentFutures as ResolveContentFutures
+from flowsync.stages.query_existing import (
     QueryExistingArtifacts as QueryExistingArtifacts,
 )
-from flowsync.stages.query_existing_contents import QueryExistingContents as QueryExistingContents
+from flowsync.stages.query_existing import QueryExistingContents as QueryExistingContents
+from flowsync.stages.remote_artifact_saver import ACSArtifactHandler as ACSArtifactHandler
 from flowsync.stages.remote_artifact_saver import RemoteArtifactSaver as RemoteArtifactSaver
-from flowsync.stages.resolve_content_futures import ResolveContentFutures as ResolveContentFutures
 from flowsync.stages.upstream import UpstreamUnchanged as UpstreamUnchanged
 from flowsync.sync.declarative_version import DeclarativeVersion as DeclarativeVersion
 from flowsync.sync.export import export_version as export_version

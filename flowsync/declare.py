@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from flowsync.errors import DeclarationError
 from flowsync.model.artifact import Artifact, StagedArtifact, StoredArtifact
-from flowsync.model.content import Content, key_id
-from flowsync.model.identity import unit_id
+from flowsync.model.content import Content, key_id, unit_id
 from flowsync.model.relative_path import problem_with_path, shown_path
 from flowsync.model.remote import Remote
 from flowsync.pipeline.budget import Lease

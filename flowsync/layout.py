@@ -17,9 +17,9 @@ import msgspec
 
 from flowsync.errors import DeclarationError
 from flowsync.model.content import Content
-from flowsync.model.header_line import why_unsendable
 from flowsync.model.relative_path import problem_with_path
 from flowsync.model.repository import MOUNTABLE
+from flowsync.model.url import why_unsendable
 
 C = TypeVar("C", bound=Content)
 

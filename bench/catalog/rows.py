@@ -15,9 +15,8 @@ from flowsync.catalog.postgres.database import Database
 from flowsync.catalog.records.artifacts import Artifacts
 from flowsync.catalog.records.contents import Contents, Link
 from flowsync.catalog.records.remotes import RecordedSource, Remotes
-from flowsync.model.artifact import Artifact, StagedArtifact
+from flowsync.model.artifact import Artifact, DigestPolicy, StagedArtifact
 from flowsync.model.content import Content, key_id
-from flowsync.model.digest import DigestPolicy
 from flowsync.model.remote import Remote
 
 BATCH = 500

@@ -15,10 +15,9 @@ Decisions: docs/decisions/0014.
 from collections.abc import Mapping
 from typing import Protocol
 
-from flowsync.acquire.ports import AcquireContext, Digester
+from flowsync.acquire.sources import AcquireContext, Digester
 from flowsync.digest.hashing import complete, digest_bytes, verify
-from flowsync.download.transfer.spool import Spool, fresh_path
-from flowsync.download.transfer.spool_file import SpoolFile
+from flowsync.download.transfer.spool import Spool, SpoolFile, fresh_path
 from flowsync.errors import IntegrityError, SizeMismatchError
 from flowsync.model.artifact import Artifact, StagedArtifact, staged_artifact
 from flowsync.model.fetch import Held, Sink

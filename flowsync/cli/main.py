@@ -7,9 +7,9 @@ from importlib import import_module
 
 import click
 
+from flowsync.cli.formatting import expect_text
+from flowsync.cli.global_options import GlobalOptions
 from flowsync.cli.outcome import run_command
-from flowsync.cli.place import GlobalOptions
-from flowsync.cli.words import expect_text
 from flowsync.runtime import descriptors
 
 _COMMANDS = {

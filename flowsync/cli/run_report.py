@@ -5,12 +5,12 @@ from typing import Any
 
 import msgspec
 
-from flowsync.cli.display import has_something_to_tell
 from flowsync.cli.formatting import format_bytes, one_line, visible_line
 from flowsync.cli.output import json_text
+from flowsync.cli.progress_display import has_something_to_tell
 from flowsync.model.events import Reading
+from flowsync.model.reports import Run
 from flowsync.model.repository import LeftOut
-from flowsync.model.run_record import Run
 
 HEADER = (
     f"{'run':>6}  {'repository':<20}  {'state':<9}  {'started':<19}  {'took':>9}  what came of it"

@@ -1,8 +1,11 @@
 """What a command line asks to have synced or planned: the arguments that `flowsync sync` and
 `flowsync plan` share.
+
+Durations and rates as types of click's options.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import timedelta
 from typing import Any, TypeVar
 
 import click
@@ -16,6 +19,7 @@ from flowsync.configuration import (
     WantedSync,
     syncs_of,
 )
+from flowsync.configuration.kind_options import parse_duration, parse_rate
 from flowsync.model.remote import Policy
 from flowsync.model.repository import ErrorPolicy
 
@@ -171,3 +175,35 @@ def _summaries() -> list[tuple[str, str]]:
     kinds = InstalledKinds()
     about = {name: kind.summary for name, kind in kinds.usable.items()} | kinds.unusable
     return [(name, one_line(text)) for name, text in sorted(about.items())]
+
+
+class Duration(click.ParamType[timedelta]):
+    """A span of time: a number of seconds, or one with s, m, h, d or w."""
+
+    name = "duration"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> timedelta:
+        """Return the span. Fail with a usage error that shows how one is written."""
+        if isinstance(value, timedelta):
+            return value
+        seconds = parse_duration(str(value))
+        if seconds is None:
+            self.fail(f"{value!r} is no duration such as 30m, 24h or 7d", param, ctx)
+        return timedelta(seconds=seconds)
+
+
+class Rate(click.ParamType[float]):
+    """Bytes a second: a number, or one with a decimal (kB, MB) or binary (KiB, MiB) unit."""
+
+    name = "rate"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Return the bytes a second. Fail with a usage error that shows how they are written."""
+        rate = parse_rate(str(value))
+        if rate is None:
+            self.fail(f"{value!r} is no rate such as 500kB/s, 50MB/s or 100MiB/s", param, ctx)
+        return rate

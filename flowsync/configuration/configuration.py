@@ -1,13 +1,21 @@
-"""What overrides, the environment and `flowsync.toml` say together, in this order of precedence."""
+"""What overrides, the environment and `flowsync.toml` say together, in this order of precedence.
+
+The remotes of alternate sources, put together from the catalog and the settings file.
+
+The catalog knows where they are and keeps no secret; `[alternate_sources.NAME]` of the file adds
+how to talk to them. A source that the file does not mention is talked to as it is recorded.
+"""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
 import flowsync
+from flowsync import library
+from flowsync.configuration.kind_options import first_stage, read_options
 from flowsync.configuration.settings_file import SettingsFile, expect_expanded, read_settings_file
 from flowsync.configuration.wanted_syncs import (
     NO_OVERRIDES,
@@ -19,7 +27,10 @@ from flowsync.configuration.wanted_syncs import (
 )
 from flowsync.engine.home import absolute, default_home
 from flowsync.errors import SettingsError
+from flowsync.kinds import SourceKind
 from flowsync.model.events import Observer
+from flowsync.model.remote import Remote
+from flowsync.pipeline.stage import Stage
 
 FILE_NAME: Final = "flowsync.toml"
 
@@ -134,3 +145,52 @@ def _found_file(given_home: Path | None, environ: Mapping[str, str]) -> Path | N
         return absolute(FILE_NAME, "settings file")
     at_home = (given_home or default_home(environ)) / FILE_NAME
     return at_home if os.path.isfile(at_home) else None
+
+
+async def register_alternates(engine: "flowsync.Engine", file: SettingsFile) -> bool:
+    """Let an open engine use the alternate sources of its catalog as the file describes them, and
+    say whether there are any. Raise `SettingsError` when the file describes one that cannot be.
+    """
+    sources = await library.alternate_sources(engine)
+    for source in sources:
+        if source.name in file.alternate_sources:
+            remote = described_remote(file, source.name, source.remote_name, source.url)
+            engine.alternate_remotes[source.remote_name] = remote
+    return bool(sources)
+
+
+def described_remote(file: SettingsFile, name: str, called: str, url: str) -> Remote:
+    """Return the remote of source `name` at `url`, itself `called` so. Raise `SettingsError` when
+    the file describes one that cannot be.
+    """
+    about = _about(file, name)
+    described = file.alternate_sources.get(name)
+    given: dict[str, Any] = {} if described is None else described.remote
+    expect_expanded(given, about)
+    fields = {**given, "name": called, "url": url, "policy": "on_demand"}
+    try:
+        return msgspec.convert(fields, Remote)
+    except msgspec.ValidationError as error:
+        # What the remote itself objects to comes wrapped.
+        raise SettingsError(f"{about}: {error.__cause__ or error}") from error
+
+
+def alternate_first_stage(
+    file: SettingsFile, name: str, kind: SourceKind
+) -> Callable[[Remote], Stage]:
+    """Return what makes the first stages of source `name`, which is of that kind, with the options
+    that the file has for it. Raise `SettingsError` when these cannot be.
+    """
+    about = _about(file, name)
+    described = file.alternate_sources.get(name)
+    given: dict[str, Any] = {} if described is None else described.options
+    expect_expanded(given, about)
+    try:
+        options = read_options(kind, given)
+    except SettingsError as error:
+        raise SettingsError(f"{about}: {error}") from error
+    return lambda remote: first_stage(kind, remote, options)
+
+
+def _about(file: SettingsFile, name: str) -> str:
+    return f"{'' if file.path is None else f'{file.path}: '}alternate source {name!r}"

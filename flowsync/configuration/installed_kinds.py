@@ -11,7 +11,7 @@ from typing import Final
 from flowsync.configuration.kind_options import check_kind
 from flowsync.errors import SettingsError
 from flowsync.kinds import SourceKind
-from flowsync.runtime.stopped import StoppedError
+from flowsync.runtime.task_groups import SignalReceivedError
 
 GROUP: Final = "flowsync.sources"
 
@@ -73,7 +73,7 @@ class InstalledKinds:
 def _loaded(point: EntryPoint) -> SourceKind:
     try:
         loaded = point.load()
-    except (KeyboardInterrupt, StoppedError):
+    except (KeyboardInterrupt, SignalReceivedError):
         raise
     except BaseException as error:
         raise SettingsError(

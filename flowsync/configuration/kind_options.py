@@ -6,20 +6,115 @@ struct (`SourceKind.options`) says.
 3. A text of a command line is a TOML value if it can be read as one that fits the option, and
    otherwise text. For an option that is a list, a value that is none is an item of it, and the
    values of several texts are joined.
+
+Types of msgspec in words for people who write a settings file. Pure.
+
+Durations and rates as people write them: `24h`, `7d`, `50MB/s`.
 """
 
+import math
+import re
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import msgspec
+from msgspec import inspect
 from msgspec.inspect import type_info
 
-from flowsync.configuration.type_words import help_of, takes_items, type_in_words
 from flowsync.errors import SettingsError
 from flowsync.kinds import SourceKind
 from flowsync.model.remote import Remote
 from flowsync.pipeline.stage import Stage
+
+_PLAIN: Final[dict[type[inspect.Type], str]] = {
+    inspect.BoolType: "true or false",
+    inspect.IntType: "integer",
+    inspect.FloatType: "number",
+    inspect.DecimalType: "number",
+    inspect.StrType: "text",
+    inspect.BytesType: "text in base64",
+    inspect.DateTimeType: "date and time",
+    inspect.DateType: "date",
+    inspect.TimeType: "time",
+    inspect.TimeDeltaType: "duration in ISO 8601",
+    inspect.UUIDType: "UUID",
+    inspect.StructType: "table",
+    inspect.DataclassType: "table",
+    inspect.TypedDictType: "table",
+    inspect.NamedTupleType: "list",
+}
+
+_BOUNDS: Final = {
+    "ge": "at least {}",
+    "gt": "more than {}",
+    "le": "at most {}",
+    "lt": "less than {}",
+    "multiple_of": "a multiple of {}",
+    "min_length": "length at least {}",
+    "max_length": "length at most {}",
+    "pattern": "that matches {}",
+}
+
+
+def type_in_words(kind: inspect.Type) -> str:
+    """Return what values of a type are, with their bounds: "integer, at least 1", "list of text".
+    The absence of a value is left out, because a settings file cannot say it.
+    """
+    bounds = {name: getattr(kind, name, None) for name in _BOUNDS}
+    said = [_BOUNDS[name].format(bound) for name, bound in bounds.items() if bound is not None]
+    return ", ".join([_unbounded(kind), *said])
+
+
+def takes_items(kind: inspect.Type) -> bool:
+    """Say whether a value of the type may be a list."""
+    match kind:
+        case inspect.Metadata():
+            return takes_items(kind.type)
+        case inspect.UnionType():
+            return any(map(takes_items, kind.types))
+    return isinstance(kind, inspect.CollectionType | inspect.TupleType)
+
+
+def help_of(kind: inspect.Type) -> str:
+    """Return the description that `msgspec.Meta` gives a type, empty without one."""
+    match kind:
+        case inspect.Metadata():
+            return str((kind.extra_json_schema or {}).get("description") or help_of(kind.type))
+        case inspect.UnionType():
+            return next(filter(None, map(help_of, kind.types)), "")
+    return ""
+
+
+def _unbounded(kind: inspect.Type) -> str:
+    match kind:
+        case inspect.Metadata():
+            words = type_in_words(kind.type)
+        case inspect.UnionType():
+            some = [each for each in kind.types if not isinstance(each, inspect.NoneType)]
+            words = " or ".join(map(type_in_words, some))
+        case inspect.LiteralType():
+            words = _choice(kind.values)
+        case inspect.EnumType():
+            words = _choice(member.value for member in kind.cls)
+        case inspect.CollectionType():
+            words = f"list of {_item(kind.item_type)}"
+        case inspect.TupleType():
+            words = f"list: {', '.join(map(_item, kind.item_types))}"
+        case inspect.DictType():
+            words = f"table of {_item(kind.value_type)}"
+        case _:
+            words = _PLAIN.get(type(kind), "any value")
+    return words
+
+
+def _item(kind: inspect.Type) -> str:
+    words = type_in_words(kind)
+    return words if words.replace(" ", "").isalpha() and " or " not in words else f"({words})"
+
+
+def _choice(values: Iterable[Any]) -> str:
+    return " or ".join(map(repr, values))
 
 
 class KindOption(msgspec.Struct, frozen=True, kw_only=True):
@@ -168,3 +263,48 @@ def _all(names: Iterable[str]) -> str:
 
 def _said(error: Exception) -> str:
     return str(error.__cause__ or error) or repr(error)
+
+
+_AMOUNT: Final = re.compile(r"(\d+(?:\.\d+)?)\s*([a-z]*)", re.IGNORECASE)
+_SECONDS: Final = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400, "w": 604800}
+_BYTES: Final = {
+    "": 1,
+    "b": 1,
+    **{f"{prefix}b": 1000**power for power, prefix in enumerate("kmgt", 1)},
+    **{f"{prefix}ib": 1024**power for power, prefix in enumerate("kmgt", 1)},
+}
+_LONGEST: Final = 100 * 365 * 86400
+"""Seconds in a duration at most: a hundred years."""
+
+
+def parse_duration(text: str) -> float | None:
+    """Return the seconds of a duration: a number of them, or one with s, m, h, d or w. Return
+    `None` for any other text.
+    """
+    seconds = _amount(text, _SECONDS)
+    return None if seconds is None or seconds > _LONGEST else seconds
+
+
+def parse_rate(text: str) -> float | None:
+    """Return the bytes a second of a rate: a number, or one with a decimal (kB, MB) or binary (KiB,
+    MiB) unit. Return `None` for any other text, and for zero.
+    """
+    return _amount(text.removesuffix("/s"), _BYTES) or None
+
+
+def seconds_of(value: str | float) -> float:
+    """Return the seconds of a span as a settings file has it: a number of them, or a text such as
+    `4h`. Raise `ValueError` for any other.
+    """
+    found = parse_duration(value) if isinstance(value, str) else float(value)
+    if found is None or not 0 < found <= _LONGEST:
+        raise ValueError(f"{value!r} is no duration such as 90, '30m' or '4h'")
+    return found
+
+
+def _amount(text: str, units: dict[str, int]) -> float | None:
+    match = _AMOUNT.fullmatch(text.strip())
+    if match is None or match[2].lower() not in units:
+        return None
+    amount = float(match[1]) * units[match[2].lower()]
+    return amount if math.isfinite(amount) else None

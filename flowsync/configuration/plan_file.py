@@ -13,8 +13,7 @@ from typing import Final
 
 import msgspec
 
-from flowsync.configuration.settings_file import SettingsFile
-from flowsync.configuration.settings_tables import RepositorySettings
+from flowsync.configuration.settings_file import RepositorySettings, SettingsFile
 from flowsync.configuration.wanted_syncs import (
     NO_OVERRIDES,
     Overrides,
@@ -22,8 +21,8 @@ from flowsync.configuration.wanted_syncs import (
     syncs_of,
 )
 from flowsync.errors import SettingsError
-from flowsync.model.plan import SyncPlan
 from flowsync.model.remote import Policy
+from flowsync.model.reports import SyncPlan
 from flowsync.model.repository import ErrorPolicy
 from flowsync.stages.upstream import options_digest
 

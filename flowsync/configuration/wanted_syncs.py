@@ -10,15 +10,18 @@ import msgspec
 
 import flowsync
 from flowsync.configuration.installed_kinds import InstalledKinds
-from flowsync.configuration.kind_options import first_stage, options_of_texts, read_options
-from flowsync.configuration.quantities import seconds_of
-from flowsync.configuration.settings_file import SettingsFile, expect_expanded
-from flowsync.configuration.settings_tables import RepositorySettings
+from flowsync.configuration.kind_options import (
+    first_stage,
+    options_of_texts,
+    read_options,
+    seconds_of,
+)
+from flowsync.configuration.settings_file import RepositorySettings, SettingsFile, expect_expanded
 from flowsync.errors import DeclarationError, SettingsError
 from flowsync.kinds import SourceKind
 from flowsync.model.events import Observer
-from flowsync.model.plan import SyncPlan
 from flowsync.model.remote import Remote
+from flowsync.model.reports import SyncPlan
 from flowsync.model.repository import HIDDEN, ErrorPolicy, Repository, SyncResult
 
 Overrides = Mapping[str, Sequence[str]]

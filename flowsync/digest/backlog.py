@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Final
 
-from flowsync.digest.worker import Answer, Request
+from flowsync.digest.hashing import Answer, Request
 
 BATCH_BYTES: Final = 8 * 1024 * 1024
 """Bytes a batch may hold; about 5 ms of work."""

@@ -12,6 +12,9 @@
 6. The hasher may be opened and closed in different tasks.
 
 Decisions: docs/decisions/0008.
+
+Hashing where there is no pool of hash workers: in a process that is itself a worker, one of
+several.
 """
 
 import asyncio
@@ -22,8 +25,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from flowsync.digest.backlog import Backlog, Job
-from flowsync.digest.hashing import complete
-from flowsync.digest.worker import digest_batch, pack_batch, unpack_answers
+from flowsync.digest.hashing import complete, digest_batch, digest_file, pack_batch, unpack_answers
 from flowsync.errors import HashingError, SettingsError, StoreError
 from flowsync.runtime import descriptors
 from flowsync.runtime.local_processes import TRIES, LocalProcesses
@@ -183,3 +185,22 @@ def _worn_out(path: str, error: BaseException) -> HashingError:
     )
     failure.__cause__ = error
     return failure
+
+
+class InlineHasher:
+    """Does what a `Hasher` does, in a thread of its own process: others keep the remaining cores
+    busy.
+    """
+
+    inline_limit = INLINE_LIMIT
+
+    async def digest(
+        self, path: str, algorithms: frozenset[str], *, size: int | None = None
+    ) -> tuple[int, dict[str, str]]:
+        """Return size in bytes and digests as `Hasher.digest` does. Raise `StoreError` and
+        `DeclarationError` as it does.
+        """
+        try:
+            return await asyncio.to_thread(digest_file, path, algorithms)
+        except OSError as error:
+            raise StoreError(f"hashing {path}: {error.strerror}") from error

@@ -7,7 +7,7 @@ answers.
    closed and checked.
 2. A connection takes nothing from the caller's environment that libpq lets a connection string
    decide: each of its parameters is given. What it reads from the environment alone
-   (`engine/libpq_environment.py`) is the program's to clean.
+   (`engine/home.py`) is the program's to clean.
 3. Alive means that the socket accepts, ready means that a session can be opened. That a process id
    exists means nothing.
 
@@ -29,7 +29,7 @@ import psycopg
 from psycopg.conninfo import make_conninfo
 from psycopg.pq import Conninfo
 
-from flowsync.embedded_postgres.system_user import SystemUser
+from flowsync.embedded_postgres.ownership import SystemUser
 from flowsync.errors import EmbeddedPostgresError
 
 SOCKET = ".s.PGSQL.5432"

@@ -17,14 +17,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from flowsync.acquire.ports import AcquirePorts
 from flowsync.acquire.single_flight import SingleFlight
-from flowsync.acquire.sources import Cooling
+from flowsync.acquire.sources import AcquirePorts, Cooling
 from flowsync.catalog.catalog import Catalog
 from flowsync.catalog.versions.new_version import NewVersion
 from flowsync.digest.pool import Hasher
-from flowsync.download.fetcher import UrlFetcher, open_fetcher
-from flowsync.download.retry import Backoff
+from flowsync.download.fetcher import Backoff, UrlFetcher, open_fetcher
 from flowsync.embedded_postgres.server import EmbeddedPostgres
 from flowsync.engine.binding import bind_store
 from flowsync.engine.home import absolute, default_home, make_home
@@ -32,7 +30,7 @@ from flowsync.engine.operations import Operations
 from flowsync.engine.reserve import EMBEDDED_BYTES, STORE_BYTES, Reserve
 from flowsync.engine.turns import Turns
 from flowsync.errors import FlowsyncError, SettingsError
-from flowsync.model.digest import DigestPolicy
+from flowsync.model.artifact import DigestPolicy
 from flowsync.model.events import Observer
 from flowsync.model.remote import Remote
 from flowsync.model.repository import Repository

@@ -2,7 +2,7 @@
 
 1. At most `most` go on at a time. A place is held only by a sync that receives something: one from
    which no sign of life has come for a while gives its place up, and counts again when something
-   comes (`life.py`). It keeps its session of the database, so at most `QUIET` times as many may be
+   comes (`home.py`). It keeps its session of the database, so at most `QUIET` times as many may be
    without a place.
 2. `AT_EASE` of them may fetch at any time: when the last downloads of one are under way, the next
    one begins. Beyond them, one begins at each look at the loop that finds it with time to spare of
@@ -26,7 +26,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import Final, NamedTuple
 
 from flowsync.download.pacing.host_limits import Traffic
-from flowsync.engine.life import Life
+from flowsync.engine.home import Life
 from flowsync.model.url import Origin
 
 AT_EASE: Final = 1

@@ -1,12 +1,17 @@
-"""Where everything of an engine is, how large it is, and what repositories there are."""
+"""Where everything of an engine is, how large it is, and what repositories there are.
 
+The records of syncs: how far each came, how it ended, and what it left out.
+"""
+
+from collections.abc import AsyncGenerator
 from datetime import datetime
 
 import msgspec
 
 from flowsync.engine.engine import Engine
 from flowsync.engine.operations import ends_with_engine
-from flowsync.model.repository import RepositoryVersion
+from flowsync.model.reports import Run
+from flowsync.model.repository import LeftOut, RepositoryVersion
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,3 +57,27 @@ def _database(engine: Engine) -> str:
     if engine.embedded is None:
         return engine.catalog.database.shown
     return f"embedded PostgreSQL {engine.embedded.version} in {engine.embedded.data_folder}"
+
+
+@ends_with_engine
+async def runs(engine: Engine, repository: str | None = None, limit: int = 20) -> list[Run]:
+    """Return the newest runs, newest first, of one repository or of all, at most `limit`. Raise
+    `RepositoryNotFoundError` when there is no such repository.
+    """
+    return await engine.catalog.runs.newest(repository, limit)
+
+
+@ends_with_engine
+async def run(engine: Engine, number: int, repository: str | None = None) -> Run:
+    """Return the run of that number. Raise `RunNotFoundError` when there is none, or it is of
+    another repository than is named.
+    """
+    return await engine.catalog.runs.run(number, repository)
+
+
+def left_out(engine: Engine, number: int) -> AsyncGenerator[list[LeftOut], None]:
+    """Yield what a run left out, in the order in which it gave it up, in batches; nothing for a run
+    that does not exist. Raise `EngineClosedError` at once when the engine is not open.
+    """
+    engine.operations.expect_open()
+    return engine.catalog.runs.left_out(number)

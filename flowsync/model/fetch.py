@@ -10,7 +10,7 @@ from typing import Protocol
 
 import msgspec
 
-from flowsync.model.sameness import is_strong, proving_tag
+from flowsync.model.repository import is_strong, proving_tag
 
 
 class Validators(msgspec.Struct, frozen=True):

@@ -26,7 +26,7 @@ from flowsync.model.content import (
     repo_key_id,
     type_name,
 )
-from flowsync.model.text import problem_with_text
+from flowsync.model.relative_path import problem_with_text
 
 DEEPEST: Final = 200
 """Levels of nesting in a unit's fields: far below where the libraries and the database give up."""

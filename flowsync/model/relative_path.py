@@ -5,6 +5,9 @@ A path is valid Unicode of at most 2048 bytes without control characters. Its se
 slashes, have at most 255 bytes; none is empty, `.` or `..`. So it neither leads out of the folder
 it is put in nor means the same as another path. Paths that nest (a file where another path needs a
 folder) are found by the catalog, which sees all of them.
+
+Text that every part of flowsync can hold: the catalog's database takes neither NUL nor lone
+surrogates.
 """
 
 import re
@@ -70,4 +73,21 @@ def _problem_with_length(path: str) -> str | None:
         return f"is longer than {LONGEST_PATH} bytes"
     if max(map(len, encoded.split(b"/"))) > LONGEST_SEGMENT:
         return f"has a segment of more than {LONGEST_SEGMENT} bytes"
+    return None
+
+
+def problem_with_text(text: object) -> str | None:
+    """Return what keeps `text` from being recorded, such as "holds a NUL"; None when
+    nothing does.
+    """
+    if not isinstance(text, str):
+        return f"is no text but of type {type(text).__name__}"
+    if text.isascii():
+        return "holds a NUL" if "\0" in text else None
+    if "\0" in text:
+        return "holds a NUL"
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return "holds a lone surrogate, which is no valid Unicode"
     return None

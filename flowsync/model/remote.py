@@ -5,10 +5,13 @@ gives downloaders that share the engine's connections and limits. A `FetchReques
 and a `Fetcher` brings what it asks for, by HTTP or from local files.
 
 Decisions: docs/decisions/0005.
+
+Alternate sources: places that have the same bytes, asked before upstream is.
 """
 
 import math
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, Final, Literal, Protocol
 from unicodedata import category
 
@@ -17,9 +20,9 @@ import msgspec
 from flowsync.errors import DeclarationError
 from flowsync.errors.printable import printable
 from flowsync.model.fetch import Fetched, Received, Sink, Validators
-from flowsync.model.header_line import why_unsendable
-from flowsync.model.text import problem_with_text
-from flowsync.model.url import holds_user, redact, scheme
+from flowsync.model.relative_path import problem_with_text
+from flowsync.model.repository import HIDDEN
+from flowsync.model.url import holds_user, redact, scheme, why_unsendable
 
 Policy = Literal["immediate", "on_demand", "streamed"]
 """When the bytes of a remote's content are fetched: during the sync, on a client's first request,
@@ -311,3 +314,41 @@ def _check_proxy(remote: Remote) -> None:
         )
     if any(given) and remote.proxy_url is None:
         raise DeclarationError(f"remote {remote.name!r}: proxy credentials need a proxy_url")
+
+
+def remote_name(name: str, kind: str) -> str:
+    """Return the name of the remote that a source of that name and kind has for itself."""
+    return f"{HIDDEN}{kind}:{name}"
+
+
+class AlternateSource(msgspec.Struct, frozen=True, kw_only=True):
+    """A remote to ask first, higher priority earlier; `url` is where it is, as it was recorded.
+
+    `paths` are those of the remote that it was refreshed from; none means the whole.
+    """
+
+    name: str
+    remote_name: str
+    url: str
+    priority: int = 0
+    paths: tuple[str, ...] = ()
+    last_refreshed: datetime | None = None
+
+    @property
+    def kind(self) -> str | None:
+        """The kind of upstream of a source that flowsync refreshes; `None` for one that a program
+        keeps up by itself.
+        """
+        kind = self.remote_name.removeprefix(HIDDEN).partition(":")[0]
+        return kind if self.remote_name == remote_name(self.name, kind) else None
+
+
+class RefreshedPath(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of one path of a source: how many units it lists now, whether these changed, or
+    why it could not be read.
+    """
+
+    path: str
+    units: int = 0
+    changed: bool = False
+    error: str | None = None

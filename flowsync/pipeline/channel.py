@@ -28,7 +28,7 @@ from typing import Generic, TypeVar
 import msgspec
 
 from flowsync.errors import PipelineError, StageEndedEarlyError
-from flowsync.pipeline.lost_items import Losses
+from flowsync.pipeline.left_behind import Losses
 
 T = TypeVar("T")
 

@@ -7,6 +7,12 @@ put.
    closure, a `partial` or a list with one of these in it. Of a task that holds none of
    them, such as one that keeps a pool of connections, nothing is lost.
 3. It is looked for once, when a stage returns; nothing is written down for an item.
+
+Items that could not be handed on: the one record of them, which pipeline, channels and stages
+share.
+
+A task that puts an item may be one that nobody awaits, so raising there is not enough. What is
+noted here fails the pipeline, or, after its end, the completion of the version that it made.
 """
 
 import asyncio
@@ -17,7 +23,7 @@ from functools import partial
 from types import FunctionType, MethodType
 from typing import Any, Final
 
-from flowsync.errors import StageEndedEarlyError
+from flowsync.errors import PipelineError, StageEndedEarlyError
 
 _began_by: ContextVar[object] = ContextVar("flowsync_began_by")
 
@@ -123,3 +129,22 @@ def _closed_over(function: FunctionType) -> Iterator[Any]:
         except ValueError:
             # A name that has no value yet.
             continue
+
+
+class Losses:
+    """The first error of an item that could not be handed on. Made by a pipeline, which it
+    outlives.
+    """
+
+    __slots__ = ("error", "told")
+
+    def __init__(self) -> None:
+        self.error: PipelineError | None = None
+        self.told = asyncio.Event()
+
+    def note(self, error: PipelineError) -> PipelineError:
+        """Keep `error`, if it is the first, tell the pipeline, and return it."""
+        if self.error is None:
+            self.error = error
+            self.told.set()
+        return error

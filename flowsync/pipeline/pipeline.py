@@ -7,7 +7,7 @@
    `StageAbortedError`, but `SystemExit` and `KeyboardInterrupt` come out after the clean-up.
 4. A stage that returns while items come to it is an error, because they would be lost. So is a task
    that a stage has left behind (`left_behind.py`), and an item that such a task puts.
-5. A stage that catches its cancellation is cancelled again after a while (`cancelling.py`).
+5. A stage that catches its cancellation is cancelled again after a while (`settling.py`).
 6. What can never move again (`stall.py`) is an error that names item and stage.
 """
 
@@ -22,15 +22,13 @@ from flowsync.errors import (
     StageAbortedError,
     StageEndedEarlyError,
 )
-from flowsync.pipeline.cancelling import insist
 from flowsync.pipeline.channel import Channel
-from flowsync.pipeline.left_behind import Beginner
-from flowsync.pipeline.lost_items import Losses
-from flowsync.pipeline.progress import Progress
+from flowsync.pipeline.left_behind import Beginner, Losses
+from flowsync.pipeline.progress import Progress, StageStatistics
 from flowsync.pipeline.resolution import Waiting
+from flowsync.pipeline.settling import insist
 from flowsync.pipeline.stage import Stage
 from flowsync.pipeline.stall import Standstill
-from flowsync.pipeline.statistics import StageStatistics
 from flowsync.runtime.task_groups import STOPS, StoppedError, break_ring, first_come
 
 STALL_TIMEOUT = 300.0

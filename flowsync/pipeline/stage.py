@@ -16,12 +16,11 @@ from typing import Any, ClassVar
 from flowsync.errors import PipelineError, RepeatedStageError, UnboundStageError
 from flowsync.pipeline.batch import BatchBuffer
 from flowsync.pipeline.channel import Channel
-from flowsync.pipeline.lost_items import Losses
-from flowsync.pipeline.progress import Meter, Progress
+from flowsync.pipeline.left_behind import Losses
+from flowsync.pipeline.progress import Meter, Progress, StageStatistics
 from flowsync.pipeline.resolution import Resolvable, Waiting
 from flowsync.pipeline.settling import Settling
-from flowsync.pipeline.statistics import StageStatistics
-from flowsync.runtime.signal import Signal
+from flowsync.runtime.task_groups import Signal
 
 
 class Stage:

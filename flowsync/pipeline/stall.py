@@ -9,9 +9,8 @@ from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Any
 
-from flowsync.pipeline.awaiting import awaited_items
 from flowsync.pipeline.channel import Channel
-from flowsync.pipeline.resolution import Resolvable, Waiting, describe
+from flowsync.pipeline.resolution import Resolvable, Waiting, awaited_items, describe
 from flowsync.pipeline.stage import Stage
 
 

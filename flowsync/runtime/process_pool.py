@@ -16,10 +16,9 @@ import socket
 from collections.abc import Callable
 from concurrent.futures import BrokenExecutor
 
-from flowsync.runtime.spawning import WorkerProcess
+from flowsync.runtime.spawning import Inherited, WorkerProcess, warm, work_off
 from flowsync.runtime.threads import in_thread
 from flowsync.runtime.worker_line import WorkerLine, WorkRequest, open_memory
-from flowsync.runtime.worker_startup import Inherited, warm, work_off
 
 
 class ProcessPool:

@@ -8,10 +8,19 @@
    what the task had in hand would be lost.
 3. `SystemExit` and `KeyboardInterrupt` come out as themselves once all tasks have ended, instead of
    breaking the loop off.
+
+A level that others react to: set or clear, with callbacks on the change to set.
+
+`batches()` reads the level to decide and is woken by the edge, so that a signal which stays set
+never makes it spin.
+
+A program that was asked to stop.
+
+It stands on the ground floor, because all that takes care of foreign code must let it pass.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine, Generator, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Sequence
 from contextlib import asynccontextmanager
 from contextvars import Context
 from traceback import clear_frames
@@ -118,3 +127,49 @@ def _first_of(errors: list[BaseException]) -> BaseException:
     for other in others:
         first.add_note(f"then also: {other!r}")
     return first
+
+
+class Signal:
+    """One bit with an audience. Belongs to one loop; calls its subscribers synchronously, they must
+    only wake someone.
+    """
+
+    __slots__ = ("_subscribers", "_value")
+
+    def __init__(self) -> None:
+        self._value = False
+        self._subscribers: list[Callable[[], None]] = []
+
+    def __bool__(self) -> bool:
+        return self._value
+
+    def set(self) -> None:
+        """Raise the level and tell the subscribers, unless it is raised already."""
+        if not self._value:
+            self._value = True
+            for wake in tuple(self._subscribers):
+                wake()
+
+    def clear(self) -> None:
+        """Lower the level."""
+        self._value = False
+
+    def subscribe(self, wake: Callable[[], None]) -> None:
+        """Call `wake` whenever the level rises."""
+        self._subscribers.append(wake)
+
+    def unsubscribe(self, wake: Callable[[], None]) -> None:
+        """Stop calling `wake`."""
+        self._subscribers.remove(wake)
+
+
+class SignalReceivedError(BaseException):
+    """The user or the system asked the program to stop, by the signal of that number.
+
+    No `Exception`: what runs meanwhile, such as the import of a plugin, does not take it for a
+    failure of its own.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number

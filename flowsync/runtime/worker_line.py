@@ -20,7 +20,7 @@ from concurrent.futures import BrokenExecutor
 from typing import Final, cast
 
 from flowsync.runtime.executor import Work
-from flowsync.runtime.worker_startup import BODIES, NUMBER, REPLY, REQUEST
+from flowsync.runtime.spawning import BODIES, NUMBER, REPLY, REQUEST
 
 IN_LINE: Final = 16 * 1024
 """Bytes of a request that go through the socket: much less than a socket takes at once."""

@@ -34,11 +34,10 @@ from flowsync.serve.files.lookups import LookUps
 from flowsync.serve.files.sending import UnreadableFileError, reset, send_part
 from flowsync.serve.http.answer import Answer, Asked, Flow, OpenPart
 from flowsync.serve.http.target import LONGEST_LINE
-from flowsync.serve.listening import listening
+from flowsync.serve.listening import OpenConnections, listening
 from flowsync.serve.metrics import Metrics
 from flowsync.serve.missing.missing import FindRemote, Missing
 from flowsync.serve.mounts import Mounts
-from flowsync.serve.open_connections import OpenConnections
 from flowsync.serve.scratch import Scratch
 from flowsync.serve.site import PATIENCE, Site
 

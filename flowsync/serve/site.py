@@ -10,7 +10,7 @@
 | what | answer |
 |---|---|
 | no repository, no version, no path | 404 |
-| a path in the version whose bytes cannot be had | see `refusals.py` |
+| a path in the version whose bytes cannot be had | see `access.py` |
 | neither GET nor HEAD | 405 |
 | a target or a header that cannot be understood | 400 |
 | the database does not answer, or the process may open no more files | 503 |
@@ -38,12 +38,11 @@ from flowsync.errors import (
     VersionNotFoundError,
 )
 from flowsync.layout import Mount
-from flowsync.serve.access import Admit, denial, keep_private
+from flowsync.serve.access import Admit, denial, keep_private, refusal
 from flowsync.serve.files.beside import Beside, moved
-from flowsync.serve.files.folders import Folders
 from flowsync.serve.files.lookups import LookUps
-from flowsync.serve.files.reading import SCARCE
-from flowsync.serve.files.stored import open_stored
+from flowsync.serve.files.sending import SCARCE
+from flowsync.serve.files.stored import Folders, open_stored
 from flowsync.serve.http.answer import Answer, Asked, Flow, Unreadable, plain
 from flowsync.serve.http.conditions import Representation
 from flowsync.serve.http.negotiation import Offer, negotiate
@@ -58,7 +57,6 @@ from flowsync.serve.http.target import (
 from flowsync.serve.metrics import CONTENT_TYPE, Metrics
 from flowsync.serve.missing.missing import Missing
 from flowsync.serve.mounts import Mounts, resolve, worded
-from flowsync.serve.refusals import refusal
 
 PATIENCE: Final = 5.0
 """Seconds that a request waits for the catalog."""

@@ -5,20 +5,20 @@ from flowsync.pipeline.pipeline import Pipeline as Pipeline
 from flowsync.pipeline.pipeline import create_pipeline as create_pipeline
 from flowsync.pipeline.stage import EndStage as EndStage
 from flowsync.pipeline.stage import Stage as Stage
-from flowsync.stages.acs_artifact_handler import ACSArtifactHandler as ACSArtifactHandler
 from flowsync.stages.artifact_downloader import ArtifactDownloader as ArtifactDownloader
+from flowsync.stages.artifact_downloader import GenericDownloader as GenericDownloader
 from flowsync.stages.artifact_saver import ArtifactSaver as ArtifactSaver
 from flowsync.stages.content_association import ContentAssociation as ContentAssociation
+from flowsync.stages.content_association import ContentUnassociation as ContentUnassociation
 from flowsync.stages.content_association import UnseenContent as UnseenContent
 from flowsync.stages.content_saver import ContentSaver as ContentSaver
-from flowsync.stages.content_unassociation import ContentUnassociation as ContentUnassociation
+from flowsync.stages.content_saver import ResolveContentFutures as ResolveContentFutures
 from flowsync.stages.context import RunContext as RunContext
-from flowsync.stages.generic_downloader import GenericDownloader as GenericDownloader
 from flowsync.stages.leave_out import LeaveOut as LeaveOut
-from flowsync.stages.query_existing_artifacts import (
+from flowsync.stages.query_existing import (
     QueryExistingArtifacts as QueryExistingArtifacts,
 )
-from flowsync.stages.query_existing_contents import QueryExistingContents as QueryExistingContents
+from flowsync.stages.query_existing import QueryExistingContents as QueryExistingContents
+from flowsync.stages.remote_artifact_saver import ACSArtifactHandler as ACSArtifactHandler
 from flowsync.stages.remote_artifact_saver import RemoteArtifactSaver as RemoteArtifactSaver
-from flowsync.stages.resolve_content_futures import ResolveContentFutures as ResolveContentFutures
 from flowsync.stages.upstream import UpstreamUnchanged as UpstreamUnchanged

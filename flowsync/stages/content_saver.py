@@ -1,14 +1,18 @@
-"""Saves new content units and links them to their artifacts."""
+"""Saves new content units and links them to their artifacts.
+
+Tells those who await a content unit that it is stored.
+"""
 
 import inspect
 from collections.abc import Awaitable, Sequence
 from functools import partial
 
-from flowsync.catalog.postgres.retrying import repeated
+from flowsync.catalog.postgres.database import repeated
 from flowsync.catalog.records.contents import ContentTransaction, Link
 from flowsync.declare import DeclarativeContent
 from flowsync.model.artifact import StoredArtifact
 from flowsync.stages.context import BoundStage
+from flowsync.stages.stored_files import bringer
 
 
 class ContentSaver(BoundStage):
@@ -145,3 +149,24 @@ def _links_to_fill(item: DeclarativeContent) -> list[Link]:
         and link.relative_path in known
         and known[link.relative_path] is None
     ]
+
+
+class ResolveContentFutures(BoundStage):
+    """Resolves each item and hands it on. A resolved unit is stored, but not yet part of the new
+    version. Order is kept.
+
+    Where the store has no local files, those who await a unit get files of its stored bytes.
+    """
+
+    hands_on = True
+
+    async def run(self) -> None:
+        """Resolve the items as they come."""
+        # A pipeline of its own needs no store.
+        bring = None if self._context is None else bringer(self.context)
+        async for batch in self.batches(1):
+            for item in batch:
+                if bring is not None:
+                    item.bring = bring
+                item.resolve()
+            await self.put_all(batch)

@@ -12,9 +12,9 @@ from flowsync.acquire.single_flight import SingleFlight
 from flowsync.acquire.sources import Cooling
 from flowsync.catalog.catalog import Catalog
 from flowsync.digest.pool import Hasher
-from flowsync.download.retry import Backoff
+from flowsync.download.fetcher import Backoff
+from flowsync.model.artifact import DigestPolicy
 from flowsync.model.content import Content, id_of_group
-from flowsync.model.digest import DigestPolicy
 from flowsync.model.fetch import Fetched
 from flowsync.model.remote import Fetcher, Remote
 from flowsync.model.repository import ErrorPolicy, LeftOut

@@ -9,7 +9,7 @@ from flowsync.declare import DeclarativeContent
 from flowsync.model.artifact import StoredArtifact
 from flowsync.runtime.threads import in_thread
 from flowsync.stages.context import RunContext
-from flowsync.store.blob_files import bring, has_local_files
+from flowsync.store.staging import bring, has_local_files
 
 Bring = Callable[[DeclarativeContent], Awaitable[None]]
 """Makes files of the stored bytes of a unit, for those who await it."""

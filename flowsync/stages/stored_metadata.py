@@ -9,8 +9,7 @@ from flowsync.catalog.catalog import Catalog
 from flowsync.digest.hashing import digest_file
 from flowsync.download.transfer.spool import fresh_path
 from flowsync.errors import DeclarationError, StoreError
-from flowsync.model.artifact import Artifact, StoredArtifact
-from flowsync.model.digest import DigestPolicy
+from flowsync.model.artifact import Artifact, DigestPolicy, StoredArtifact
 from flowsync.model.fetch import Fetched, Validators
 from flowsync.model.remote import Remote
 from flowsync.model.url import redact

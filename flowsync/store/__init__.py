@@ -2,10 +2,10 @@
 them.
 """
 
-from flowsync.store.blob_files import bring
 from flowsync.store.export.folder_export import ExportReport, export_tree
 from flowsync.store.local.store import LocalBlobStore
 from flowsync.store.port import BlobReader, BlobState, BlobStore, StoreUsage
+from flowsync.store.staging import bring
 
 __all__ = [
     "BlobReader",

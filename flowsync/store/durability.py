@@ -29,7 +29,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Final, Protocol
 
 from flowsync.store import kernel
-from flowsync.store.shortcomings import NOT_HAD, go_on_without
+from flowsync.store.failures import NOT_HAD, go_on_without
 
 SYNCFS_FROM: Final = 8
 """Files in a batch from which syncfs is used: fsync of eight costs about 2 ms, syncfs 0.4 ms and

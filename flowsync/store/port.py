@@ -12,7 +12,7 @@
    before they have a name. Bodies that outlive their run lie beside the folders of runs
    (`flowsync.store.partials`).
 6. Blobs need not be files. A store whose blobs are files of this machine says so by `local`; all
-   else reads them with `reading`, or copies them into files (`flowsync.store.blob_files`).
+   else reads them with `reading`, or copies them into files (`flowsync.store.staging`).
 """
 
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence

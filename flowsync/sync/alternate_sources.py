@@ -19,10 +19,9 @@ import msgspec
 from flowsync.engine.engine import Engine
 from flowsync.engine.operations import ends_with_engine
 from flowsync.errors import AlternateSourceNotFoundError, DeclarationError, FlowsyncError
-from flowsync.model.alternate_source import AlternateSource, RefreshedPath, remote_name
-from flowsync.model.remote import Remote
+from flowsync.model.relative_path import problem_with_text
+from flowsync.model.remote import AlternateSource, RefreshedPath, Remote, remote_name
 from flowsync.model.repository import HIDDEN, Repository
-from flowsync.model.text import problem_with_text
 from flowsync.pipeline.stage import Stage
 from flowsync.sync.declarative_version import DeclarativeVersion
 

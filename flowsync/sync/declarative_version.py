@@ -16,27 +16,23 @@ from flowsync.catalog.versions.new_version import NewVersion
 from flowsync.engine.engine import Engine
 from flowsync.errors import EngineClosedError, FlowsyncError, SettingsError
 from flowsync.model.events import Observer
-from flowsync.model.plan import SyncPlan
+from flowsync.model.reports import SyncPlan
 from flowsync.model.repository import ErrorPolicy, Repository, RepositoryVersion, SyncResult
 from flowsync.pipeline.pipeline import STALL_TIMEOUT
+from flowsync.pipeline.progress import StageStatistics
 from flowsync.pipeline.stage import EndStage, Stage
-from flowsync.pipeline.statistics import StageStatistics
 from flowsync.runtime import descriptors
-from flowsync.stages.acs_artifact_handler import ACSArtifactHandler
 from flowsync.stages.artifact_downloader import ArtifactDownloader
 from flowsync.stages.artifact_saver import ArtifactSaver
-from flowsync.stages.content_association import ContentAssociation
-from flowsync.stages.content_saver import ContentSaver
-from flowsync.stages.content_unassociation import ContentUnassociation
+from flowsync.stages.content_association import ContentAssociation, ContentUnassociation
+from flowsync.stages.content_saver import ContentSaver, ResolveContentFutures
 from flowsync.stages.leave_out import LeaveOut
-from flowsync.stages.query_existing_artifacts import QueryExistingArtifacts
-from flowsync.stages.query_existing_contents import QueryExistingContents
+from flowsync.stages.query_existing import QueryExistingArtifacts, QueryExistingContents
 from flowsync.stages.remote.hosted_downloads import HostedDownloads
-from flowsync.stages.remote_artifact_saver import RemoteArtifactSaver
-from flowsync.stages.resolve_content_futures import ResolveContentFutures
+from flowsync.stages.remote_artifact_saver import ACSArtifactHandler, RemoteArtifactSaver
 from flowsync.sync.dry_run import plan_sync
-from flowsync.sync.options import SyncOptions
 from flowsync.sync.run import SyncRun
+from flowsync.sync.run_context import SyncOptions
 
 QUEUE_SIZE = 1000
 """Items between two stages of a sync: two database batches. Beyond 128, a hop costs no less

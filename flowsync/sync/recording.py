@@ -21,8 +21,8 @@ import msgspec
 from flowsync.catalog.records.run_records import RunKey, Runs
 from flowsync.catalog.versions.new_version import NewVersion
 from flowsync.errors import CatalogError
+from flowsync.model.reports import RunTerms
 from flowsync.model.repository import LeftOut, RunState, SyncResult
-from flowsync.model.run_record import RunTerms
 from flowsync.pipeline.progress import Progress
 
 _log = logging.getLogger(__name__)

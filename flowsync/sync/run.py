@@ -17,25 +17,30 @@ from typing import Any
 import msgspec
 
 from flowsync.catalog.versions.new_version import NewVersion
+from flowsync.engine.binding import observed, tell
 from flowsync.engine.engine import Engine
-from flowsync.engine.observe import observed, tell
 from flowsync.engine.operations import Operation
 from flowsync.engine.turns import Turn
 from flowsync.errors import PlanOutdatedError, SyncTimeoutError
 from flowsync.model.events import Observer, SyncEnded, SyncStarted
-from flowsync.model.plan import SyncPlan
+from flowsync.model.reports import SyncPlan
 from flowsync.model.repository import LeftOut, Repository, RepositoryVersion, RunState, SyncResult
 from flowsync.model.url import Origin
 from flowsync.pipeline.pipeline import Pipeline
-from flowsync.pipeline.progress import Meter, Progress
+from flowsync.pipeline.progress import Meter, Progress, StageStatistics
 from flowsync.pipeline.stage import Stage
-from flowsync.pipeline.statistics import StageStatistics
 from flowsync.stages.artifact_downloader import ArtifactDownloader
 from flowsync.stages.context import RunContext
 from flowsync.stages.upstream import UpstreamMemory, UpstreamUnchanged
-from flowsync.sync.options import SyncOptions
 from flowsync.sync.recording import Recording
-from flowsync.sync.run_context import bind_remotes, origins_of, recollect, remotes_of, run_context
+from flowsync.sync.run_context import (
+    SyncOptions,
+    bind_remotes,
+    origins_of,
+    recollect,
+    remotes_of,
+    run_context,
+)
 
 
 class SyncRun:

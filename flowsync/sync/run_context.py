@@ -1,5 +1,7 @@
 """What a run, or the plan of one, needs around its pipeline: the ports of the engine, the remotes
 of its stages, what the last sync saw.
+
+How a sync is to be done, and the records of that.
 """
 
 from collections.abc import Sequence
@@ -11,13 +13,41 @@ import msgspec
 from flowsync.engine.engine import Engine
 from flowsync.engine.turns import Turn
 from flowsync.model.remote import Remote
-from flowsync.model.repository import LeftOut
-from flowsync.model.url import Origin, origin
+from flowsync.model.reports import RunSource, RunTerms, SyncPlan
+from flowsync.model.repository import ErrorPolicy, LeftOut
+from flowsync.model.url import Origin, origin, redact
 from flowsync.pipeline.budget import Account
 from flowsync.pipeline.stage import Stage
 from flowsync.stages.context import KeepGroups, RunContext
 from flowsync.stages.upstream import Items, UpstreamMemory, UpstreamRecord, options_digest
-from flowsync.sync.options import SyncOptions
+
+
+class SyncOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """How a sync is to be done; the fields are those of `DeclarativeVersion`."""
+
+    mirror: bool
+    wait: bool
+    force: bool
+    on_error: ErrorPolicy
+    max_errors: int | None
+    max_removal: float
+    maxsize: int
+    stall_timeout: float | None
+    timeout: float | None = None
+    plan: SyncPlan | None = None
+
+    def terms(self, remotes: Sequence[Remote]) -> RunTerms:
+        """Return what is recorded of a run with these options that is made from `remotes`."""
+        return RunTerms(
+            mirror=self.mirror,
+            force=self.force,
+            on_error=self.on_error,
+            sources=tuple(
+                RunSource(remote=remote.name, url=redact(remote.url), policy=remote.policy)
+                for remote in remotes
+            ),
+            planned=None if self.plan is None else self.plan.root,
+        )
 
 
 def bind_remotes(engine: Engine, stages: Sequence[Stage]) -> list[Remote]:

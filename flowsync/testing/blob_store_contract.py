@@ -17,8 +17,8 @@ import pytest
 from flowsync.errors import BlobMissingError, StoreError
 from flowsync.model.artifact import StagedArtifact
 from flowsync.store import BlobStore, StoreUsage
-from flowsync.store.blob_files import bring, has_local_files
 from flowsync.store.port import LARGEST_CHUNK
+from flowsync.store.staging import bring, has_local_files
 from flowsync.testing.blob_upkeep_contract import BlobUpkeepContract
 from flowsync.testing.bodies import (
     EMPTY_NAME,

@@ -33,19 +33,35 @@ store's lock without holding a connection.
 
 Memory holds one window of ids. A transaction covers one window, and the store's lock at most some
 hundreds of removals.
+
+Removing what was recorded and is not wanted any more: whole repositories, and the records of old
+runs.
+
+Without `apply`, both only say what would go.
+
+A rate that is kept: so many bytes a second, over all who read.
+
+Whoever has read something says how much and waits until that much time is due. So a first piece is
+never waited for, and a pause is not saved up for a rush.
 """
 
+import asyncio
 import time
-from collections.abc import AsyncGenerator, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Sequence
 from contextlib import aclosing
 from datetime import timedelta
 from typing import Final
 
-from flowsync.catalog.upkeep.orphans import WINDOW, Gone
+import msgspec
+
+from flowsync.catalog.upkeep.orphans import WINDOW, Gone, measure_removal
+from flowsync.catalog.upkeep.orphans import remove_repository as remove_recorded
+from flowsync.digest.hashing import RunningDigest
 from flowsync.engine.engine import Engine
 from flowsync.engine.operations import ends_with_engine
 from flowsync.model.content import Content
-from flowsync.model.upkeep import PruneReport
+from flowsync.model.reports import PruneReport, RemovalReport
+from flowsync.runtime.threads import in_thread
 from flowsync.store.port import StoreUsage
 
 PROTECTION: Final = timedelta(hours=24)
@@ -197,3 +213,62 @@ async def _ids(engine: Engine, units: Sequence[Content | bytes]) -> list[bytes]:
         *(unit for unit in units if isinstance(unit, bytes)),
         *(content_id for ids in found for content_id in ids),
     ]
+
+
+async def remove_repository(
+    engine: Engine, name: str, *, apply: bool = False, wait: bool = True
+) -> RemovalReport:
+    """Say what goes with a repository, and with `apply` remove it: versions, runs, all that it
+    remembers.
+
+    Bytes that no other repository needs are then what `prune` removes. Raise
+    `RepositoryNotFoundError` when there is no such repository, `VersionKeptError` when a version of
+    it is protected, and `RepositoryBusyError` when a version is being made and `wait` is false.
+    """
+    database = engine.catalog.database
+    if not apply:
+        _, report = await measure_removal(database, name)
+        return report
+    report = await remove_recorded(database, name, wait=wait)
+    return msgspec.structs.replace(report, applied=True)
+
+
+async def remove_runs(
+    engine: Engine, *, older_than: timedelta, repository: str | None = None, apply: bool = False
+) -> int:
+    """Count the records of runs that ended longer ago than `older_than`, of a repository or of all,
+    and with `apply` remove them.
+
+    Of each repository the last run stays, and the last that went well. Raise
+    `RepositoryNotFoundError` when there is no such repository.
+    """
+    return await engine.catalog.runs.remove(older_than, repository, apply=apply)
+
+
+class Pace:
+    """Keeps `rate` bytes a second; `None` keeps nobody waiting. Any number of tasks may use it at
+    once.
+    """
+
+    def __init__(self, rate: float | None) -> None:
+        self.rate = rate
+        self._free_at = 0.0
+
+    async def spend(self, size: int) -> None:
+        """Wait until the `size` bytes, and those that others spent before, are within the rate."""
+        if self.rate is None:
+            return
+        now = time.monotonic()
+        self._free_at = max(self._free_at, now) + size / self.rate
+        await asyncio.sleep(self._free_at - now)
+
+
+async def digest_at_pace(chunks: AsyncIterable[bytes], pace: Pace) -> tuple[int, dict[str, str]]:
+    """Return size and digests of what comes as a `Hasher` does, at the given pace. Raise what the
+    chunks raise.
+    """
+    digest = RunningDigest()
+    async for chunk in chunks:
+        await in_thread(digest.update, chunk)
+        await pace.spend(len(chunk))
+    return digest.size, digest.digests()

@@ -16,10 +16,10 @@ import time
 from collections.abc import Sequence
 from contextlib import aclosing
 
-from flowsync.catalog.upkeep.released import Release, Scope
+from flowsync.catalog.upkeep.orphans import Release, Scope
 from flowsync.engine.engine import Engine
 from flowsync.engine.operations import ends_with_engine
-from flowsync.model.upkeep import LISTED, ReclaimReport
+from flowsync.model.reports import LISTED, ReclaimReport
 
 
 @ends_with_engine

@@ -24,16 +24,15 @@ from contextlib import AsyncExitStack, aclosing
 from typing import Final
 
 from flowsync.catalog.upkeep.verification import ArtifactUse, Stored, VerificationOrder
+from flowsync.engine.binding import observed
 from flowsync.engine.engine import Engine
-from flowsync.engine.observe import observed
 from flowsync.engine.operations import ends_with_engine
 from flowsync.model.events import Observer
-from flowsync.model.upkeep import LISTED, Finding, VerifyReport
+from flowsync.model.reports import LISTED, Finding, VerifyReport
 from flowsync.pipeline.progress import Progress
 from flowsync.runtime.task_groups import task_group
-from flowsync.upkeep.inspection import Inspector, Suspect
-from flowsync.upkeep.pace import Pace
-from flowsync.upkeep.repair import FindRemote, Repairer
+from flowsync.upkeep.prune import Pace
+from flowsync.upkeep.repair import FindRemote, Inspector, Repairer, Suspect
 
 WHOLE: Final = "store"
 """What observers are told instead of a repository where the whole store is verified."""

@@ -16,7 +16,6 @@ TWICE = {
     "alternates.py": "what the settings say of them, and the records of the catalog",
     "export.py": "the store's export and that of a version",
     "failures.py": "errors of workers and errors of file systems",
-    "StoppedError": "the end of a command, and of a group of tasks",
     "UnreadableFileError": "public for upstream's files; private for blobs in serve",
 }
 

@@ -9,10 +9,9 @@ from typing import Final
 
 import msgspec
 
+from flowsync.download.fetcher import Backoff
 from flowsync.download.pacing.adaptive_limit import AdaptiveLimit
-from flowsync.download.pacing.gate import Gate
-from flowsync.download.pacing.queue import Line
-from flowsync.download.retry import Backoff
+from flowsync.download.pacing.gate import Gate, Line
 from flowsync.model.remote import Remote
 from tests.simulation.origins import Origin, World
 

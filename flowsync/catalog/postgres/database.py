@@ -4,7 +4,7 @@ psycopg says of statements becomes our errors.
 1. Statements run by name (`statements.py`), prepared on their third use on a connection, with
    binary results.
 2. `fetch`, `fetch_one` and `execute` take a pooled connection for one statement, which is one round
-   trip. They do it again where that may help (`retrying.py`), so what they run must come to the
+   trip. They do it again where that may help (`database.py`), so what they run must come to the
    same when it is run twice. `transaction` holds a connection for several statements; `dedicated`
    lends one outside the pool, for what lives and dies with its session: advisory locks, temporary
    tables.
@@ -14,25 +14,36 @@ psycopg says of statements becomes our errors.
    gone is another error than a connection that is: what is done again would only wait for it.
 
 Decisions: docs/decisions/0002.
+
+What is done again when it met another transaction, or its connection broke.
+
+1. A deadlock or a serialisation failure ends one of those that met: nothing of it was done, and the
+   other goes on. It is done again a few times, each time after a random wait, so that the same ones
+   do not meet again.
+2. A connection that breaks leaves open whether the work was done. It is done again once: the pool
+   has looked at its connections by then, and one that breaks twice is worth an error.
+3. So only what may be done twice is given to `repeated`: work whose second run finds or leaves the
+   same rows as its first, and gives the same answer. Nothing in a session of its own is repeated
+   (`Database.dedicated`): its locks and temporary tables went with the connection.
+
+Reading what may be large in batches, so that memory does not grow with it.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import psycopg
-from psycopg import AsyncCursor
+from psycopg import AsyncCursor, AsyncServerCursor
 from psycopg.conninfo import make_conninfo
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
-from flowsync.catalog.postgres.catalog_identity import LockClasses, StoreBinding, lock_classes
-from flowsync.catalog.postgres.database_address import described, parsed, shown
-from flowsync.catalog.postgres.retrying import repeated
-from flowsync.catalog.postgres.schema import migrate
-from flowsync.catalog.postgres.server_traits import expect_fitting
-from flowsync.catalog.postgres.session_settings import ASKED
+from flowsync.catalog.postgres.database_address import described, expect_fitting, parsed, shown
+from flowsync.catalog.postgres.schema import LockClasses, StoreBinding, lock_classes, migrate
 from flowsync.catalog.postgres.sessions import (
+    ASKED,
     DROP_TABLES,
     Connection,
     Sessions,
@@ -47,7 +58,36 @@ from flowsync.errors import (
     ConnectionLostError,
     EngineClosedError,
 )
+from flowsync.runtime.threads import finished
 from flowsync.runtime.visits import Visits
+
+T = TypeVar("T")
+
+_ATTEMPTS: Final = 4
+"""How often one work may meet others before that is an error."""
+
+_WAIT: Final = 0.05
+"""Seconds that the first wait takes at most; each next one may take twice as long."""
+
+
+async def repeated(work: Callable[[], Awaitable[T]]) -> T:
+    """Do `work` and return what it returns; do it again where that may help. Otherwise raise what
+    it raises.
+    """
+    conflicts = losses = 0
+    while True:
+        try:
+            return await work()
+        except CatalogConflictError:
+            if conflicts == _ATTEMPTS:
+                raise
+            await asyncio.sleep(random.uniform(0, _WAIT * 2**conflicts))  # noqa: S311 - no secret
+            conflicts += 1
+        except ConnectionLostError:
+            if losses:
+                raise
+            losses += 1
+
 
 _FATAL: Final = frozenset({"FATAL", "PANIC"})
 """Severities of an error with which the server ends the session, whatever the reason: a shutdown, a
@@ -276,3 +316,33 @@ def _cancellations() -> int:
     """
     task = asyncio.current_task()
     return 0 if task is None else task.cancelling()
+
+
+@asynccontextmanager
+async def opened(
+    connection: Connection, name: str, params: Mapping[str, Any]
+) -> AsyncIterator[AsyncServerCursor[tuple[Any, ...]]]:
+    """Open a server-side cursor on what a named statement gives, in the transaction that runs."""
+    cursor = connection.cursor("rows", binary=True)
+    try:
+        await cursor.execute(statement(name), params)
+        yield cursor
+    finally:
+        # A cursor whose closing is cancelled would stay open.
+        await finished(asyncio.ensure_future(cursor.close()))
+
+
+@asynccontextmanager
+async def server_cursor(
+    database: Database, name: str, params: Mapping[str, Any]
+) -> AsyncIterator[AsyncServerCursor[tuple[Any, ...]]]:
+    """Open a server-side cursor on a connection of its own: a consumer as slow as an export must
+    not keep a pooled one.
+
+    What it reads is what was committed when the block begins.
+    """
+    async with database.dedicated() as connection, connection.transaction():
+        # All rows will be read; by default the planner would optimise for the first tenth.
+        await connection.execute("SET LOCAL cursor_tuple_fraction = 1")
+        async with opened(connection, name, params) as cursor:
+            yield cursor

@@ -6,6 +6,9 @@ secret.
    host, port or database. A text in which that may have happened is refused, and nothing of it is
    shown but its scheme.
 3. Only servers and the database are ever shown.
+
+What a server and its database must be like, looked up in what the server tells of itself when a
+session begins: no question is asked.
 """
 
 import re
@@ -14,9 +17,10 @@ from itertools import zip_longest
 from typing import Any, Final
 
 import psycopg
+from psycopg import ConnectionInfo
 from psycopg.conninfo import conninfo_to_dict
 
-from flowsync.errors import SettingsError
+from flowsync.errors import CatalogUnavailableError, SettingsError, UnfitDatabaseError
 
 _URL: Final = re.compile(r"(postgres(?:ql)?)://([^/]*)(.*)", re.DOTALL)
 _ENCODE: Final = "in its user and password, percent-encode '@', '/', '#', '?' and '%'"
@@ -100,3 +104,30 @@ def _is_torn(conninfo: str, settings: Mapping[str, Any]) -> bool:
         return True
     path = rest.partition("?")[0]
     return "@" in path or (":" in authority and "@" in rest)
+
+
+_OLDEST: Final = 15
+"""The oldest major version that the statements of the catalog are written for."""
+
+
+def expect_fitting(info: ConnectionInfo, name: str) -> None:
+    """Raise `UnfitDatabaseError` when the database `name` cannot hold a catalog,
+    `CatalogUnavailableError` when it takes no writes now.
+    """
+    major = info.server_version // 10_000
+    if major < _OLDEST:
+        raise UnfitDatabaseError(
+            f"{name}: the server is PostgreSQL {major}, flowsync needs {_OLDEST} or later"
+        )
+    encoding = info.parameter_status("server_encoding")
+    if encoding != "UTF8":
+        raise UnfitDatabaseError(
+            f"{name}: its encoding is {encoding}, which cannot hold every name; flowsync "
+            "needs UTF8: "
+            "CREATE DATABASE flowsync ENCODING 'UTF8' TEMPLATE template0"
+        )
+    if info.parameter_status("in_hot_standby") == "on":
+        raise CatalogUnavailableError(
+            f"{name}: the server is a standby and takes no writes; "
+            "target_session_attrs=read-write chooses among several hosts"
+        )

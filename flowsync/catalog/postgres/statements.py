@@ -7,14 +7,21 @@ asks for binary and `%(name)t` for text.
 
 Statements come out as bytes without their comments: short texts are what psycopg caches the
 translation of.
+
+Batches as columns: what `unnest` makes rows of.
+
+A column of nothing but NULL is sent empty, because `unnest` fills short columns up: most upstreams
+declare one digest of six, and the driver and the server handle every element of what is sent.
 """
 
 import re
+from collections.abc import Iterable, Sequence
 from functools import cache
 from importlib.resources import files
-from typing import Final
+from typing import Final, TypeVar
 
 from flowsync.errors import CatalogError
+from flowsync.model.artifact import Artifact
 
 _NAME: Final = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
 _COMMENT: Final = re.compile(r"^\s*--.*$\n?", re.MULTILINE)
@@ -59,3 +66,23 @@ def _load() -> dict[str, bytes]:
                 raise CatalogError(f"{file.name}: {min(repeated)!r} is named in another file too")
             found |= statements
     return found
+
+
+V = TypeVar("V")
+
+
+def column(values: Iterable[V | None]) -> list[V | None]:
+    """Return the values; none when all are `None`. At least one column of a batch must be whole."""
+    found = list(values)
+    return [] if found.count(None) == len(found) else found
+
+
+def digest_columns(
+    artifacts: Sequence[Artifact], algorithms: Iterable[str]
+) -> dict[str, list[bytes | None]]:
+    """Return the digests of a batch as bytes, a column an algorithm."""
+    columns = {}
+    for algorithm in algorithms:
+        values = column(getattr(artifact, algorithm) for artifact in artifacts)
+        columns[algorithm] = [None if value is None else bytes.fromhex(value) for value in values]
+    return columns

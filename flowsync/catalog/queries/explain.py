@@ -12,7 +12,7 @@ import msgspec
 
 from flowsync.catalog.postgres.database import Database
 from flowsync.catalog.versions.lookup import find_version
-from flowsync.model.explanation import Explanation, LeftOutNote, Presence, Removal, SourceNote
+from flowsync.model.reports import Explanation, LeftOutNote, Presence, Removal, SourceNote
 from flowsync.model.repository import LeftOut
 from flowsync.model.url import redact
 

@@ -10,8 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
-from flowsync.catalog.postgres.cursors import server_cursor
-from flowsync.catalog.postgres.database import Database
+from flowsync.catalog.postgres.database import Database, server_cursor
 from flowsync.catalog.queries.served_paths import ServedVersion
 from flowsync.catalog.versions.lookup import find_version
 from flowsync.model.content import Content, id_of_group, type_name

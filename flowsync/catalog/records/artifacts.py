@@ -17,11 +17,10 @@ from typing import Any, Final
 
 from msgspec.structs import replace
 
-from flowsync.catalog.postgres.columns import digest_columns
 from flowsync.catalog.postgres.database import Database
+from flowsync.catalog.postgres.statements import digest_columns
 from flowsync.errors import CatalogError
-from flowsync.model.artifact import Artifact, StagedArtifact, StoredArtifact
-from flowsync.model.digest import HEX_LENGTHS
+from flowsync.model.artifact import HEX_LENGTHS, Artifact, StagedArtifact, StoredArtifact
 
 _ALGORITHMS: Final = tuple(HEX_LENGTHS)
 """The digests in the order of the statements' columns."""

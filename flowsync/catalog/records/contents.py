@@ -1,6 +1,6 @@
 """The content units that are recorded, and their links to artifacts.
 
-1. Units are known by their computed id (`model/identity.py`), which covers all that was declared.
+1. Units are known by their computed id (`model/content.py`), which covers all that was declared.
    Inserting one that exists does nothing, so two syncs may save the same unit at once; the one that
    came second is told so, and finds it.
 2. Within a transaction units are inserted before others are found, and these before links are
@@ -18,9 +18,9 @@ from typing import Any, LiteralString
 import msgspec
 from psycopg import AsyncCursor
 
-from flowsync.catalog.postgres.columns import column
 from flowsync.catalog.postgres.database import Database
 from flowsync.catalog.postgres.sessions import Connection
+from flowsync.catalog.postgres.statements import column
 from flowsync.model.content import Content, encode_fields, group_id, key_id, repo_key_id, type_name
 
 KnownLinks = dict[str, int | None]

@@ -19,14 +19,13 @@ from uuid import UUID
 
 import msgspec
 
-from flowsync.catalog.postgres.cursors import server_cursor
-from flowsync.catalog.postgres.database import Database
+from flowsync.catalog.postgres.database import Database, server_cursor
 from flowsync.catalog.versions.lookup import LARGEST_NUMBER, repository_not_found
 from flowsync.catalog.versions.new_version import NewVersion
 from flowsync.errors import RunNotFoundError
 from flowsync.model.events import Reading
+from flowsync.model.reports import Run, RunTerms
 from flowsync.model.repository import LeftOut, RunState
-from flowsync.model.run_record import Run, RunTerms
 
 _BATCH: Final = 500
 

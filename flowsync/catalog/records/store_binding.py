@@ -2,8 +2,8 @@
 
 from uuid import UUID
 
-from flowsync.catalog.postgres.catalog_identity import StoreBinding
 from flowsync.catalog.postgres.database import Database
+from flowsync.catalog.postgres.schema import StoreBinding
 
 _SAMPLE = 50
 

@@ -8,7 +8,7 @@ database says that the row is needed, but this:
    `contents.sql`). So what was found by the versions in the making was touched at the earliest an
    hour before the oldest of them began.
 2. Whoever makes a version holds a lock, shared with others like him, from before his first look-up
-   until his last statement (`repository_lock.py`).
+   until his last statement (`delete_version.py`).
 3. Each batch of removals begins with `prune_cutoff`, which tries to take that lock for itself. If
    it can, nobody has found anything that he has yet to use, whoever opens a version waits for the
    batch, and the protection time is all that counts. If it cannot, nothing is removed that was
@@ -26,6 +26,23 @@ adds units by id, or a process that stores bytes for a client and links them aft
 fails, at a foreign key; no version ever loses a unit, because `repository_content` refers to it.
 
 Decisions: docs/decisions/0004.
+
+The release of stored bytes: links of a repository's versions become what they would be had the
+bytes never been fetched.
+
+The rules by which a running sync keeps what it found are those of `orphans.py`, with no protection
+time: while no version is in the making, all may go that the versions allow; while one is, nothing
+that was touched since an hour before it began.
+
+Links are held before their artifacts, as syncs do. Then the artifacts are judged once more, and
+none can gain a link any more.
+
+Removing a whole repository: its versions, its runs, and what it remembers of upstream.
+
+1. It is done under the repository's lock, in one transaction: no sync is under way, and none
+   begins.
+2. A protected version protects its repository.
+3. Units, artifacts and blobs stay. Clean-up removes those that no other repository needs.
 """
 
 from collections.abc import AsyncIterator, Sequence
@@ -37,7 +54,12 @@ import msgspec
 
 from flowsync.catalog.postgres.database import Database
 from flowsync.catalog.postgres.sessions import Connection
-from flowsync.errors import CatalogError, CatalogUnavailableError
+from flowsync.catalog.versions.delete_version import locked_connection
+from flowsync.catalog.versions.lookup import find_version, repository_not_found
+from flowsync.catalog.versions.session import RepositorySession
+from flowsync.errors import CatalogError, CatalogUnavailableError, VersionKeptError
+from flowsync.model.reports import RemovalReport
+from flowsync.model.repository import HIDDEN
 
 WINDOW: Final = 2000
 """Rows looked at, and at most removed, at a time: some tens of milliseconds."""
@@ -185,3 +207,134 @@ async def removal(
 
 def _protection(database: Database, older_than: timedelta) -> dict[str, Any]:
     return {"lock": database.locks.repositories, "older_than": older_than}
+
+
+_AT_ONCE: Final = timedelta(0)
+
+
+class Release(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether the bytes of an artifact may go: not when another version needs them, a path has no
+    source, or a sync may be using them.
+    """
+
+    id: int
+    size: int
+    relative_path: str | None
+    shared: bool
+    sourceless: bool
+    busy: bool
+
+    @property
+    def may_go(self) -> bool:
+        """Whether nothing speaks against it."""
+        return not (self.shared or self.sourceless or self.busy)
+
+
+class Reclaiming:
+    """The release of bytes in one database; part of its `Catalog`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def scope(self, repository: str, numbers: Sequence[int]) -> "Scope":
+        """Return what is to be reclaimed: what only the versions `numbers` of the repository need.
+
+        Raise `RepositoryNotFoundError` or `VersionNotFoundError` when there is none.
+        """
+        repository_id, _ = await find_version(self._database, repository)
+        for number in numbers:
+            await find_version(self._database, repository, number)
+        params = {"repository": repository_id, "numbers": list(numbers)}
+        ((kept,),) = await self._database.fetch("kept_numbers", params)
+        return Scope(self._database, repository_id, kept)
+
+
+class Scope:
+    """Some versions of a repository whose bytes are to be released; `kept` are the numbers of its
+    other versions.
+    """
+
+    def __init__(self, database: Database, repository_id: int, kept: list[int]) -> None:
+        self._database = database
+        self._params = {"repository": repository_id, "kept": kept}
+
+    async def judge(self, ids: Sequence[int]) -> list[Release]:
+        """Return what may become of artifacts, in the order of their ids."""
+        async with removal(self._database, _AT_ONCE) as (connection, cutoff):
+            return await self._judge(connection, ids, cutoff)
+
+    async def drop(self, ids: Sequence[int]) -> list[Blob]:
+        """Let go of those of the artifacts that still may go; return the blobs that are now of no
+        use. Only within `BlobStore.removing`.
+        """
+        run = self._database.run
+        async with removal(self._database, _AT_ONCE) as (connection, cutoff):
+            given = {"ids": list(ids), "cutoff": cutoff}
+            await run(connection, "lock_links_of_artifacts", given)
+            cursor = await run(connection, "lock_orphan_artifacts", given)
+            held = [number for (number,) in await cursor.fetchall()]
+            verdicts = await self._judge(connection, held, cutoff)
+            free = {"ids": [verdict.id for verdict in verdicts if verdict.may_go]}
+            await run(connection, "empty_links", free)
+            cursor = await run(connection, "delete_unlinked_artifacts", free)
+            return [Blob(name.hex(), size) for name, size in await cursor.fetchall()]
+
+    async def _judge(
+        self, connection: Connection, ids: Sequence[int], cutoff: datetime
+    ) -> list[Release]:
+        params = {**self._params, "ids": list(ids), "cutoff": cutoff}
+        cursor = await self._database.run(connection, "judge_artifacts", params)
+        return [_verdict(row) for row in await cursor.fetchall()]
+
+
+def _verdict(row: Sequence[Any]) -> Release:
+    number, size, relative_path, shared, sourceless, busy = row
+    return Release(
+        id=number,
+        size=size,
+        relative_path=relative_path,
+        shared=shared,
+        sourceless=sourceless,
+        busy=busy,
+    )
+
+
+async def measure_removal(database: Database, name: str) -> tuple[int, RemovalReport]:
+    """Return the id of a repository, and what would go with it. Raise `RepositoryNotFoundError`
+    when there is none.
+    """
+    # What alternate sources list goes with them.
+    row = (
+        None
+        if name.startswith(HIDDEN)
+        else await database.fetch_one("measure_repository", {"name": name})
+    )
+    if row is None:
+        raise repository_not_found(name)
+    repository_id, versions, protected, units, runs = row
+    report = RemovalReport(
+        repository=name, versions=versions, protected=protected, units=units, runs=runs
+    )
+    return repository_id, report
+
+
+async def remove_repository(database: Database, name: str, *, wait: bool = True) -> RemovalReport:
+    """Remove a repository and return what went with it.
+
+    Raise `VersionKeptError` when a version of it is protected, `RepositoryBusyError` when a version
+    is being made and `wait` is false, `RepositoryNotFoundError` when there is no such repository.
+    """
+    repository_id, _ = await measure_removal(database, name)
+    async with locked_connection(database, name, repository_id, wait=wait) as connection:
+        session = RepositorySession(database, connection, repository_id)
+        _, report = await measure_removal(database, name)
+        async with session.transaction():
+            protected = await session.fetch("lock_protected")
+            if protected:
+                ((number,),) = protected
+                raise VersionKeptError(
+                    f"repository {name!r} cannot be removed: its version {number} is "
+                    "protected; unprotect it first"
+                )
+            await session.execute("drop_repository")
+    return report

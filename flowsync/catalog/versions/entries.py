@@ -1,7 +1,7 @@
 """What versions hold, and how they differ, read in batches so that memory does not grow with the
 version.
 
-They come out of a server-side cursor (`cursors.py`). No index has the paths of one repository in
+They come out of a server-side cursor (`database.py`). No index has the paths of one repository in
 order, so a page by key would sort the whole version again for each page. A version that is deleted
 while it is read is read to its end; one that was deleted before is never taken for another one.
 
@@ -16,8 +16,7 @@ from typing import Any, Final
 import msgspec
 from psycopg import AsyncServerCursor
 
-from flowsync.catalog.postgres.cursors import server_cursor
-from flowsync.catalog.postgres.database import Database
+from flowsync.catalog.postgres.database import Database, server_cursor
 from flowsync.catalog.postgres.glob import regular_expression
 from flowsync.catalog.versions.lookup import find_version
 from flowsync.model.repository import (

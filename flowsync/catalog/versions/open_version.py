@@ -1,7 +1,7 @@
 """Opening a version, and what becomes of it when its context ends.
 
 1. One new version of a repository at a time, over all processes: the repository is locked
-   (`repository_lock.py`) before anything is read.
+   (`delete_version.py`) before anything is read.
 2. What a dead process left unfinished is discarded by the next opening, which cannot begin a
    version beside it. The lock tells dead from slow: who holds no lock has no connection to write
    over.
@@ -22,10 +22,9 @@ from typing import Any, Final
 from flowsync.catalog.postgres.database import Database
 from flowsync.catalog.postgres.sessions import Connection
 from flowsync.catalog.versions.complete_version import complete
-from flowsync.catalog.versions.delete_version import retain_versions
+from flowsync.catalog.versions.delete_version import locked_connection, retain_versions
 from flowsync.catalog.versions.lookup import find_version, repository_not_found
 from flowsync.catalog.versions.new_version import NewVersion
-from flowsync.catalog.versions.repository_lock import locked_connection
 from flowsync.catalog.versions.session import RepositorySession, Start, VersionSession
 from flowsync.errors import CatalogError, RepositoryNotFoundError
 from flowsync.model.content_set import EMPTY_STATE, root_of

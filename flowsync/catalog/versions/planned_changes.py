@@ -17,12 +17,11 @@ from typing import Any, Final
 
 import msgspec
 
-from flowsync.catalog.postgres.columns import column
 from flowsync.catalog.postgres.database import Database
-from flowsync.catalog.versions.lookup import find_version
-from flowsync.catalog.versions.roots import Listed, state_after
+from flowsync.catalog.postgres.statements import column
+from flowsync.catalog.versions.lookup import Listed, find_version, state_after
+from flowsync.catalog.versions.new_version import UpstreamItems
 from flowsync.catalog.versions.session import RepositorySession
-from flowsync.catalog.versions.upstream_items import UpstreamItems
 from flowsync.errors import RepositoryNotFoundError
 from flowsync.model.content_set import EMPTY_STATE, root_of
 

@@ -17,7 +17,11 @@ from typing import Any
 
 from flowsync.catalog.postgres.database import Database
 from flowsync.catalog.versions import entries as version_content
-from flowsync.catalog.versions.delete_version import delete_version, retain_versions
+from flowsync.catalog.versions.delete_version import (
+    delete_version,
+    locked_connection,
+    retain_versions,
+)
 from flowsync.catalog.versions.entries import BATCH_SIZE
 from flowsync.catalog.versions.lookup import (
     find_latest_versions,
@@ -27,7 +31,6 @@ from flowsync.catalog.versions.lookup import (
 )
 from flowsync.catalog.versions.new_version import NewVersion
 from flowsync.catalog.versions.open_version import ensure_repository, open_version
-from flowsync.catalog.versions.repository_lock import locked_connection
 from flowsync.catalog.versions.session import RepositorySession
 from flowsync.model.repository import (
     BareChange,

@@ -9,8 +9,7 @@ from typing import Any
 import msgspec
 from psycopg import AsyncServerCursor
 
-from flowsync.catalog.postgres.cursors import opened, server_cursor
-from flowsync.catalog.postgres.database import Database
+from flowsync.catalog.postgres.database import Database, opened, server_cursor
 from flowsync.catalog.postgres.sessions import Connection
 
 
@@ -35,7 +34,7 @@ class Start(msgspec.Struct, frozen=True, kw_only=True):
 
 class RepositorySession:
     """The one connection over which the versions of a repository are changed; made by whoever took
-    the lock (`repository_lock.py`), and of no use after it.
+    the lock (`delete_version.py`), and of no use after it.
 
     The statements get the id of the `repository` as a parameter besides their own.
     """

@@ -5,10 +5,9 @@ from pathlib import Path
 import click
 
 from flowsync.cli.dry_run_report import plan_all
-from flowsync.cli.interruption import run_async
+from flowsync.cli.global_options import GlobalOptions, load
+from flowsync.cli.outcome import run_async
 from flowsync.cli.output import tell_json
-from flowsync.cli.place import GlobalOptions
-from flowsync.cli.settings import load
 from flowsync.cli.sync_arguments import (
     SourcesCommand,
     asked_syncs,

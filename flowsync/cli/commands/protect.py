@@ -3,10 +3,9 @@
 import click
 
 from flowsync import library
-from flowsync.cli.interruption import run_async
+from flowsync.cli.global_options import GlobalOptions, load
+from flowsync.cli.outcome import run_async
 from flowsync.cli.output import tell, tell_json
-from flowsync.cli.place import GlobalOptions
-from flowsync.cli.settings import load
 
 
 @click.command("protect")

@@ -6,11 +6,10 @@ import click
 
 from flowsync import library
 from flowsync.cli.formatting import format_bytes
-from flowsync.cli.interruption import run_async
+from flowsync.cli.global_options import GlobalOptions, load
+from flowsync.cli.outcome import run_async
 from flowsync.cli.output import json_text, tell
-from flowsync.cli.parameter_types import Duration
-from flowsync.cli.place import GlobalOptions
-from flowsync.cli.settings import load
+from flowsync.cli.sync_arguments import Duration
 from flowsync.library import PruneReport
 
 

@@ -6,10 +6,9 @@ from datetime import timedelta
 import click
 
 from flowsync import library
-from flowsync.cli.interruption import run_async
+from flowsync.cli.global_options import GlobalOptions, load
+from flowsync.cli.outcome import run_async
 from flowsync.cli.output import json_text, tell
-from flowsync.cli.parameter_types import Duration
-from flowsync.cli.place import GlobalOptions
 from flowsync.cli.run_report import (
     HEADER,
     as_json,
@@ -18,7 +17,7 @@ from flowsync.cli.run_report import (
     left_out_as_json,
     left_out_as_text,
 )
-from flowsync.cli.settings import load
+from flowsync.cli.sync_arguments import Duration
 
 
 @click.command("runs")

@@ -6,10 +6,9 @@ from typing import Final
 
 import click
 
-from flowsync.cli.interruption import run_until_stopped
+from flowsync.cli.global_options import GlobalOptions, load
+from flowsync.cli.outcome import run_until_stopped
 from flowsync.cli.output import complain, tell
-from flowsync.cli.place import GlobalOptions
-from flowsync.cli.settings import load
 from flowsync.configuration import InstalledKinds, find_remote, register_alternates
 from flowsync.serve.app import ContentServer
 

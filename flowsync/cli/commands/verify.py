@@ -4,13 +4,12 @@ import click
 import msgspec
 
 from flowsync import library
-from flowsync.cli.display import display
 from flowsync.cli.formatting import format_bytes
-from flowsync.cli.interruption import run_async
+from flowsync.cli.global_options import GlobalOptions, load
+from flowsync.cli.outcome import run_async
 from flowsync.cli.output import json_text
-from flowsync.cli.parameter_types import Rate
-from flowsync.cli.place import GlobalOptions
-from flowsync.cli.settings import load
+from flowsync.cli.progress_display import display
+from flowsync.cli.sync_arguments import Rate
 from flowsync.configuration import find_remote, register_alternates
 from flowsync.library import Finding, VerifyReport
 

@@ -12,8 +12,7 @@ from typing import ParamSpec, TypeVar
 
 import aiohttp
 
-from flowsync.download.http.answer_protocol import UnintelligibleAnswerError
-from flowsync.download.http.head import clean
+from flowsync.download.http.answer_protocol import UnintelligibleAnswerError, clean
 from flowsync.download.transfer.attempt import Tally
 from flowsync.errors import (
     BrokenBodyError,

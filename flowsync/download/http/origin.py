@@ -28,18 +28,17 @@ import aiohttp
 import msgspec
 
 from flowsync.download.http import client_errors, proxy, tls
+from flowsync.download.http import redirects as headers
 from flowsync.download.http import redirects as route
-from flowsync.download.http import request_headers as headers
 from flowsync.download.http.body import bring
 from flowsync.download.http.client_errors import understand
 from flowsync.download.http.connections import Connections, Reply, Target
 from flowsync.download.http.proxy import Proxy
 from flowsync.download.http.redirects import Hop
 from flowsync.download.pacing.host_limits import HostLimits, Slot
-from flowsync.download.transfer import response as answer
-from flowsync.download.transfer.attempt import Tally
+from flowsync.download.transfer import attempt as answer
+from flowsync.download.transfer.attempt import Tally, Verdict
 from flowsync.download.transfer.inflow import begin_inflow
-from flowsync.download.transfer.response import Verdict
 from flowsync.errors import DeclarationError, FlowsyncError, RedirectError
 from flowsync.model.fetch import Received, Sink
 from flowsync.model.remote import FetchRequest, Remote

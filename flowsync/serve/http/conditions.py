@@ -7,12 +7,18 @@ verdict out.
    so that the tag of a proxy that compressed the body still matches; `If-Match` and `If-Range`
    compare strongly.
 3. A date that cannot be understood is no condition; nor, with `If-Range`, does it match.
+
+How long what is served may be kept, and what it is: the headers that depend on the address
+alone.
+
+Decisions: docs/decisions/0016.
 """
 
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import format_datetime, parsedate_to_datetime
+from mimetypes import MimeTypes
 from typing import Final, Literal
 
 import msgspec
@@ -93,3 +99,29 @@ def _date(header: str | None) -> datetime | None:
 def _seconds(moment: datetime) -> datetime:
     """Dates in headers have no fractions."""
     return moment.astimezone(UTC).replace(microsecond=0)
+
+
+REVALIDATE: Final = "public, no-cache"
+
+_TYPES: Final = MimeTypes()
+"""The table of the standard library, without the machine's own, so that all processes say
+the same.
+"""
+
+_PACKED: Final = {
+    "gzip": "application/gzip",
+    "bzip2": "application/x-bzip2",
+    "xz": "application/x-xz",
+    "compress": "application/x-compress",
+    "br": "application/x-brotli",
+}
+
+
+def content_type(path: str) -> str:
+    """Return the type of a file by its name. Packed files are what they are: nobody shall unpack
+    them on the way.
+    """
+    kind, encoding = _TYPES.guess_type(f"/{path}", strict=False)
+    if encoding is not None:
+        return _PACKED.get(encoding, "application/octet-stream")
+    return kind or "application/octet-stream"

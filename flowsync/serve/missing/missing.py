@@ -5,7 +5,7 @@ store.
    whoever leaves stops nothing, and a thousand clients are one request to upstream. With the syncs
    of its engine the server shares what either is fetching (`single_flight`), unless that takes a
    sync longer than `FOLLOWED`. Over processes a claim makes servers wait for each other
-   (`claims.py`); who waited finds the bytes stored.
+   (`missing.py`); who waited finds the bytes stored.
 2. Bytes that are here already, under another path or by another process, are linked and not
    fetched.
 3. Sources are tried as everywhere (`flowsync.acquire`): alternate ones, then by priority, those
@@ -15,14 +15,20 @@ store.
 4. What is stored was verified; what a `streamed` remote gives is verified as well, and forgotten
    when the last reader has left.
 5. That something cannot be stored is logged and is no client's concern: he gets his bytes.
-6. What is answered when the bytes cannot be had stands in `refusals.py`.
+6. What is answered when the bytes cannot be had stands in `access.py`.
+
+Which process fetches what, of all that serve one home: a claim is a locked file, and whoever
+dies loses his.
+
+Decisions: docs/decisions/0016.
 """
 
 import asyncio
 import logging
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import Final
 
@@ -46,14 +52,54 @@ from flowsync.errors import (
 from flowsync.model.artifact import Artifact, StagedArtifact, StoredArtifact
 from flowsync.model.remote import COOL_DOWN, Remote
 from flowsync.runtime.task_groups import task_group
-from flowsync.runtime.threads import in_thread
+from flowsync.runtime.threads import in_thread, opened_in_thread
+from flowsync.serve.access import no_source
 from flowsync.serve.metrics import Metrics
-from flowsync.serve.missing.claims import claimed
 from flowsync.serve.missing.passage import Passage, PassageReader
 from flowsync.serve.missing.passage_sink import PassageSink
-from flowsync.serve.refusals import no_source
 from flowsync.serve.scratch import Scratch
-from flowsync.store.blob_files import bring
+from flowsync.store.partials import claim
+from flowsync.store.staging import bring
+
+_FIRST_WAIT: Final = 0.01
+_LONGEST_WAIT: Final = 0.25
+_NONE: Final = -1
+
+
+@asynccontextmanager
+async def claimed(folder: str, name: str) -> AsyncIterator[None]:
+    """Hold the claim on `name` while the block runs, after waiting for whoever has it. Where no
+    file can be made, go without one.
+    """
+    path = f"{folder}/{name}.claim"
+    pause = _FIRST_WAIT
+    release = partial(_release, path)
+    while (lock := await opened_in_thread(_claim, folder, path, close=release)) is None:
+        await asyncio.sleep(pause)
+        pause = min(pause * 2, _LONGEST_WAIT)
+    try:
+        yield
+    finally:
+        await in_thread(release, lock)
+
+
+def _claim(folder: str, path: str) -> int | None:
+    """Return the lock's descriptor, `None` while another has it, or `_NONE` when a full or
+    read-only disk takes no claims.
+    """
+    try:
+        os.makedirs(folder, mode=0o700, exist_ok=True)
+        return claim(path, os.O_CREAT)
+    except OSError:
+        return _NONE
+
+
+def _release(path: str, lock: int | None) -> None:
+    if lock is not None and lock != _NONE:
+        with suppress(OSError):
+            os.unlink(path)
+        os.close(lock)
+
 
 FindRemote = Callable[[str], Remote | None]
 """Gives the remote of that name with its credentials, or `None`. A `SettingsError` says why it

@@ -18,8 +18,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
-from flowsync.download.transfer.spool_file import store_error
-from flowsync.serve.files.reading import open_whole
+from flowsync.download.transfer.spool import store_error
+from flowsync.serve.files.sending import open_whole
 from flowsync.store.failures import store_errors
 from flowsync.store.partials import Partial
 

@@ -11,7 +11,7 @@ anew: those may be to blame.
 import asyncio
 from collections.abc import Mapping
 
-from flowsync.acquire.ports import AcquireContext
+from flowsync.acquire.sources import AcquireContext
 from flowsync.acquire.verified_sink import verified_file
 from flowsync.errors import IntegrityError, StoreError
 from flowsync.model.artifact import Artifact, StagedArtifact, staged_artifact

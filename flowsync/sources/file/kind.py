@@ -1,7 +1,7 @@
 """How the file source presents itself to the command line."""
 
 from flowsync import SourceKind
-from flowsync.sources.file.layout import LAYOUT
+from flowsync.sources.file.content import LAYOUT
 from flowsync.sources.file.stage import FileFirstStage
 
 SOURCE = SourceKind(

@@ -22,13 +22,14 @@ from flowsync import (
     redact,
 )
 from flowsync.sources.file.content import FileContent
-from flowsync.sources.file.lines import blocks, survey
 from flowsync.sources.file.manifest import (
     ManifestEntry,
     artifact_url,
+    blocks,
     folder_url,
     manifest_url,
     parse_lines,
+    survey,
 )
 
 

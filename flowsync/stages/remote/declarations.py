@@ -3,9 +3,19 @@
 Content of any class crosses that another process can find by its name and that msgspec can encode.
 In `extra_data`, what is no JSON-like value arrives as msgspec sees it: a tuple as a list, a struct
 as a dict; on the way back what did not change stays as it was.
+
+Names of classes by which another process finds them: `module:qualified.name`.
+
+Classes of the caller's main script have no such name: workers do not run it
+(`flowsync.runtime.spawning`). Whoever can do without a worker asks `is_at_home` first; `reference`
+refuses them.
 """
 
+import sys
 from collections.abc import Mapping, Sequence
+from functools import lru_cache, reduce
+from importlib import import_module
+from types import ModuleType
 from typing import Any
 
 import msgspec
@@ -15,8 +25,50 @@ from flowsync.errors import CannotCrossError
 from flowsync.model.artifact import Artifact
 from flowsync.model.content import Content
 from flowsync.model.remote import Remote
-from flowsync.stages.remote.class_names import reference, referred
 from flowsync.stages.remote.declared_messages import WireDeclared, WireRemote, WireSource, WireUnit
+
+
+def is_at_home(kind: type) -> bool:
+    """Say whether a class is of the main script, which no other process knows."""
+    return kind.__module__ == "__main__"
+
+
+@lru_cache(maxsize=256)
+def reference(kind: type) -> str:
+    """Return the name of a class. Raise `CannotCrossError` when the name does not lead back
+    to it.
+    """
+    name = f"{kind.__module__}:{kind.__qualname__}"
+    if is_at_home(kind):
+        raise CannotCrossError(
+            f"{kind.__qualname__} cannot be sent to worker processes: it is defined in the "
+            "main script, "
+            "which they do not run; define it in a module of its own"
+        )
+    module = sys.modules.get(kind.__module__)
+    try:
+        found = None if module is None else _find(module, kind.__qualname__)
+    except AttributeError:
+        found = None
+    if found is not kind:
+        raise CannotCrossError(
+            f"{name} cannot be sent to worker processes: they would not find it by this name; "
+            "define it at the top of a module"
+        )
+    return name
+
+
+@lru_cache(maxsize=256)
+def referred(name: str) -> type:
+    """Return the class of that name, importing its module. Raise what importing raises."""
+    module, _, qualified = name.partition(":")
+    return _find(import_module(module), qualified)
+
+
+def _find(module: ModuleType, qualified: str) -> type:
+    found: type = reduce(getattr, qualified.split("."), module)  # type: ignore[assignment]
+    return found
+
 
 Numbers = Mapping[int, int]
 """Numbers of remotes by their `id()`; whoever holds this holds the remotes."""

@@ -18,8 +18,7 @@ from typing import Literal
 
 import msgspec
 
-from flowsync.model.artifact import Artifact, StagedArtifact, StoredArtifact
-from flowsync.model.digest import HEX_LENGTHS
+from flowsync.model.artifact import HEX_LENGTHS, Artifact, StagedArtifact, StoredArtifact
 from flowsync.runtime.failures import Failure
 
 State = Literal[0, 1, 2]

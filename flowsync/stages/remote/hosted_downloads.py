@@ -15,7 +15,7 @@ Workers do what costs the main process most a byte: many small artifacts. What p
    done nothing wrong; a warning says so.
 5. What a worker on another machine cannot reach, where workers do not share this one's files:
    `file://` URLs, and remotes whose certificates are files.
-6. What a worker gave up (`flowsync.stages.remote.impatient_downloader`), and after `MOST_GIVEN_UP`
+6. What a worker gave up (`flowsync.stages.remote.download_worker`), and after `MOST_GIVEN_UP`
    of those all of that remote.
 
 So what waits for what: a content in a worker waits for the others of its batch, at most
@@ -40,10 +40,9 @@ from flowsync.model.url import scheme
 from flowsync.pipeline.remote.segment import LARGEST_BATCH, HostedSegment, Hosting
 from flowsync.runtime.threads import in_thread
 from flowsync.stages.context import BoundStage, DownloadWorkers
-from flowsync.stages.remote.class_names import is_at_home
-from flowsync.stages.remote.codecs import DeclarationCodec
+from flowsync.stages.remote.codecs import DeclarationCodec, keep_received
+from flowsync.stages.remote.declarations import is_at_home
 from flowsync.stages.remote.download_worker import Terms, download_batch
-from flowsync.stages.remote.received_bodies import keep_received
 
 LARGEST_CONTENT: Final = 1 << 20
 """Bytes of a content that a worker is given at most."""

@@ -25,7 +25,6 @@ import msgspec
 
 from flowsync.errors import BlobMissingError, ExportError, StoreError
 from flowsync.runtime.threads import in_thread
-from flowsync.store.blob_files import copy_blob, for_each, has_local_files
 from flowsync.store.export.tree import (
     FILE_MODE,
     FOLDER_MODE,
@@ -37,6 +36,7 @@ from flowsync.store.export.tree import (
 )
 from flowsync.store.failures import describe
 from flowsync.store.port import BlobStore
+from flowsync.store.staging import copy_blob, for_each, has_local_files
 
 Entry = tuple[str, str]
 """A relative path in the exported folder, and the name of the blob."""

@@ -19,7 +19,7 @@ from typing import Final
 
 from flowsync.runtime.threads import in_thread
 from flowsync.store.failures import store_errors
-from flowsync.store.file_locks import lock
+from flowsync.store.partials import lock
 
 _FIRST_PAUSE: Final = 0.001
 _LONGEST_PAUSE: Final = 0.02

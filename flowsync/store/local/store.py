@@ -4,32 +4,115 @@ Below `root` stand `blake3/`, the fan-out folders, `staging/`, and after a damag
 one file system, so that a rename moves bytes from one to the other. Several processes may have the
 same root open. Crash-only: opening removes the staging folders of dead processes and old partials,
 and nothing else ever needs repair.
+
+The id of a store: one line in a file of its folder, which says what the store is called in the
+catalog of its bytes.
+
+Reads blobs that are files, a chunk a job of a thread.
 """
 
+import errno
 import os
-from collections.abc import AsyncGenerator, Iterator, Sequence
-from contextlib import AbstractAsyncContextManager, ExitStack
+import stat
+import tempfile
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, ExitStack, aclosing, asynccontextmanager
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 from uuid import UUID
 
-from flowsync.errors import StoreError, StoreUnwritableError
+from flowsync.errors import BlobMissingError, StoreError, StoreUnwritableError
 from flowsync.model.artifact import StagedArtifact
-from flowsync.runtime.threads import in_thread
-from flowsync.store.durability import make_folder
+from flowsync.runtime.threads import in_thread, opened_in_thread
+from flowsync.store.durability import flush, make_folder
 from flowsync.store.failures import store_errors
-from flowsync.store.local.batch_writer import BatchWriter
-from flowsync.store.local.commits import Commits
+from flowsync.store.local.batch_writer import BatchWriter, Commits
 from flowsync.store.local.guard import Guard
-from flowsync.store.local.quarantine import Quarantine
-from flowsync.store.local.reader import read_file
-from flowsync.store.local.shelves import Shelves
-from flowsync.store.local.store_identity import identity_file, read_identity, write_identity
-from flowsync.store.local.writer_process import WriteTarget
-from flowsync.store.port import BlobReader, BlobState, StoreUsage
+from flowsync.store.local.shelves import Quarantine, Shelves
+from flowsync.store.local.writer import WriteTarget
+from flowsync.store.port import LARGEST_CHUNK, BlobReader, BlobState, StoreUsage
 from flowsync.store.staging import StagingArea
+
+
+def identity_file(root: str) -> str:
+    """Return where the id of the store in the folder is kept."""
+    return f"{root}/identity"
+
+
+def read_identity(root: str) -> UUID | None:
+    """Return the id of the store, if it has one. Raise `StoreError` when it cannot be read."""
+    path = identity_file(root)
+    with store_errors(f"reading the id of the store in {root}"):
+        try:
+            with open(path, encoding="utf-8", errors="replace") as file:
+                text = file.read(100).strip()
+        except FileNotFoundError:
+            return None
+    try:
+        return UUID(text)
+    except ValueError:
+        raise StoreError(f"{path} holds no id of a store, found {text!r}") from None
+
+
+def write_identity(root: str, identity: UUID) -> None:
+    """Give the store an id, durably. Raise `StoreError` when it cannot be written."""
+    path = identity_file(root)
+    with store_errors(f"writing the id of the store in {root}"):
+        handle, fresh = tempfile.mkstemp(prefix=".identity-", dir=root)
+        try:
+            with open(handle, "w", encoding="utf-8") as file:
+                file.write(f"{identity}\n")
+            flush(fresh)
+            os.replace(fresh, path)
+        except BaseException:
+            os.unlink(fresh)
+            raise
+        flush(root)
+
+
+@asynccontextmanager
+async def read_file(path: str, start: int, stop: int | None) -> AsyncIterator[BlobReader]:
+    """Read a part of the file of a blob, as `BlobStore.reading` says."""
+    doing = f"reading the blob {path}"
+    with store_errors(doing):
+        try:
+            file, size = await opened_in_thread(
+                _open, path, close=lambda opened: os.close(opened[0])
+            )
+        except FileNotFoundError as error:
+            raise BlobMissingError(f"{doing}: there is none") from error
+    try:
+        end = size if stop is None else min(stop, size)
+        async with aclosing(_chunks(file, start, end, doing)) as chunks:
+            yield BlobReader(size, chunks)
+    finally:
+        await in_thread(os.close, file)
+
+
+def _open(path: str) -> tuple[int, int]:
+    """Return the descriptor and the size of the file."""
+    # What stands there may be no file: opening a pipe must not wait.
+    file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        found = os.fstat(file)
+        if not stat.S_ISREG(found.st_mode):
+            raise OSError(errno.EINVAL, "it is no file")
+    except BaseException:
+        os.close(file)
+        raise
+    return file, found.st_size
+
+
+async def _chunks(file: int, offset: int, end: int, doing: str) -> AsyncGenerator[bytes, None]:
+    while offset < end:
+        with store_errors(doing):
+            chunk = await in_thread(os.pread, file, min(LARGEST_CHUNK, end - offset), offset)
+        if not chunk:
+            raise StoreError(f"{doing}: it has become shorter, and ends at byte {offset} of {end}")
+        offset += len(chunk)
+        yield chunk
 
 
 class LocalBlobStore:

@@ -5,9 +5,8 @@ import asyncio
 import pytest
 
 from flowsync.catalog.postgres.database import Database
-from flowsync.catalog.records.alternates import AlternateSources
 from flowsync.catalog.records.contents import Contents, Link
-from flowsync.catalog.records.remotes import RecordedSource, Remotes
+from flowsync.catalog.records.remotes import AlternateSources, RecordedSource, Remotes
 from flowsync.catalog.versions.repositories import Repositories
 from flowsync.errors import RepositoryNotFoundError
 from flowsync.model.artifact import Artifact

@@ -5,8 +5,7 @@ from typing import Any
 
 import pytest
 
-from flowsync.catalog.postgres.cursors import server_cursor
-from flowsync.catalog.postgres.database import Database
+from flowsync.catalog.postgres.database import Database, server_cursor
 
 
 async def test_reader_that_is_cancelled_at_its_end_leaves_no_cursor_open(

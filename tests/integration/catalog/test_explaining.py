@@ -5,7 +5,7 @@ missing, and the rest is told.
 from flowsync.catalog.postgres.database import Database
 from flowsync.catalog.queries.explain import explain
 from flowsync.catalog.versions.repositories import Repositories
-from flowsync.model.explanation import Explanation, Presence, Removal, SourceNote
+from flowsync.model.reports import Explanation, Presence, Removal, SourceNote
 from flowsync.model.repository import Repository
 from tests.integration.catalog.units import Package, Shelf, staged
 

@@ -9,10 +9,9 @@ from flowsync.catalog.postgres.database import Database
 from flowsync.catalog.records.contents import Contents, Link
 from flowsync.catalog.records.remotes import Alternate, RecordedSource, Remotes
 from flowsync.errors import CatalogError, DeclarationError
-from flowsync.model.alternate_source import AlternateSource
 from flowsync.model.artifact import Artifact
 from flowsync.model.content import key_id
-from flowsync.model.remote import Remote
+from flowsync.model.remote import AlternateSource, Remote
 from tests.integration.catalog.rows import Leaf, by_id, digest
 
 STRONG = frozenset({"sha224", "sha256", "sha384", "sha512", "blake3"})

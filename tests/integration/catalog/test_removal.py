@@ -7,7 +7,7 @@ import pytest
 
 from flowsync.catalog.postgres.database import Database
 from flowsync.catalog.records.run_records import Runs
-from flowsync.catalog.upkeep.removal import measure_removal, remove_repository
+from flowsync.catalog.upkeep.orphans import measure_removal, remove_repository
 from flowsync.catalog.versions.repositories import Repositories
 from flowsync.errors import (
     RepositoryBusyError,
@@ -16,8 +16,8 @@ from flowsync.errors import (
     VersionKeptError,
     VersionNotFoundError,
 )
+from flowsync.model.reports import RunTerms
 from flowsync.model.repository import LeftOut, Repository
-from flowsync.model.run_record import RunTerms
 from tests.integration.catalog.units import Shelf
 from tests.integration.catalog.waiting import lock_waiters
 

@@ -10,8 +10,7 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from flowsync.catalog.postgres.database import Database
-from flowsync.catalog.postgres.retrying import repeated
+from flowsync.catalog.postgres.database import Database, repeated
 from flowsync.errors import CatalogConflictError, ConnectionLostError
 from tests.integration.catalog.waiting import lock_waiters
 

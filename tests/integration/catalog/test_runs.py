@@ -10,8 +10,8 @@ from flowsync.catalog.versions.new_version import NewVersion
 from flowsync.catalog.versions.repositories import Repositories
 from flowsync.errors import RepositoryNotFoundError, RunNotFoundError
 from flowsync.model.events import Reading
+from flowsync.model.reports import RunSource, RunTerms
 from flowsync.model.repository import LeftOut, Repository
-from flowsync.model.run_record import RunSource, RunTerms
 
 TERMS = RunTerms(
     mirror=True,

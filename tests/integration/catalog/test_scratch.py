@@ -8,8 +8,8 @@ import pytest
 
 from flowsync.catalog.postgres.database import Database
 from flowsync.catalog.postgres.statements import statement
+from flowsync.catalog.versions.delete_version import locked_connection
 from flowsync.catalog.versions.repositories import Repositories
-from flowsync.catalog.versions.repository_lock import locked_connection
 from flowsync.model.repository import Repository
 from tests.integration.catalog.units import Shelf
 

@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 
-from flowsync.download.fetcher import open_fetcher
-from flowsync.download.retry import Backoff
+from flowsync.download.fetcher import Backoff, open_fetcher
 from flowsync.download.transfer.spool import Spool
 from flowsync.model.fetch import Received
 from flowsync.model.remote import Fetcher, FetchRequest, Remote

@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 
-from flowsync.download.fetcher import open_fetcher
-from flowsync.download.retry import Backoff
+from flowsync.download.fetcher import Backoff, open_fetcher
 from flowsync.errors import (
     BrokenBodyError,
     OversizedBodyError,

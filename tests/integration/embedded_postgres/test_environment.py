@@ -7,7 +7,7 @@ import psycopg
 import pytest
 
 from flowsync.embedded_postgres.server import EmbeddedPostgres
-from flowsync.engine.libpq_environment import forget_libpq_environment
+from flowsync.engine.home import forget_libpq_environment
 from tests.integration.embedded_postgres.processes import Holder
 
 VARIABLES = {

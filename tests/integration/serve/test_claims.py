@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from flowsync.serve.missing.claims import claimed
+from flowsync.serve.missing.missing import claimed
 
 
 class Cancelling(ThreadPoolExecutor):

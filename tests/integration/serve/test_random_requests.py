@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from flowsync import DeclarativeVersion, Engine, Remote, Repository
 from flowsync.serve.app import ContentServer
-from flowsync.serve.files.reading import open_part
+from flowsync.serve.files.sending import open_part
 from flowsync.sources.file import SOURCE, FileFirstStage
 from tests.system.publishing import publish
 from tests.upstream.server import Upstream

@@ -7,7 +7,7 @@ import pytest
 
 from flowsync import Engine, Remote, verify
 from flowsync.errors import DigestMismatchError
-from flowsync.model.alternate_source import remote_name
+from flowsync.model.remote import remote_name
 from flowsync.serve.app import ContentServer, ServerLimits
 from flowsync.sources.file import FileFirstStage
 from flowsync.sync import alternate_sources

@@ -12,7 +12,7 @@ import pytest
 
 from flowsync.errors import BlobMissingError, ExportError
 from flowsync.store import ExportReport, LocalBlobStore, export_tree
-from flowsync.store.blob_files import has_local_files
+from flowsync.store.staging import has_local_files
 from flowsync.testing.bodies import in_memory, name_of
 from flowsync.testing.memory_store import MemoryBlobStore
 

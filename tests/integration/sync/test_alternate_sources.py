@@ -17,7 +17,7 @@ from flowsync import (
     Stage,
 )
 from flowsync.errors import AlternateSourceNotFoundError, RepositoryNotFoundError
-from flowsync.model.alternate_source import RefreshedPath, remote_name
+from flowsync.model.remote import RefreshedPath, remote_name
 from flowsync.sources.file import FileFirstStage
 from flowsync.sync import alternate_sources
 from flowsync.sync.alternate_sources import path_url

@@ -10,8 +10,8 @@ from flowsync import DeclarativeContent, Engine, Stage
 from flowsync.catalog.records.run_records import Runs
 from flowsync.catalog.versions.new_version import NewVersion
 from flowsync.errors import StatusError
+from flowsync.model.reports import Run, RunTerms
 from flowsync.model.repository import LeftOut, Repository
-from flowsync.model.run_record import Run, RunTerms
 from flowsync.pipeline.progress import Progress
 from flowsync.sync.recording import Recording
 from tests.integration.stages.conftest import declare, sync

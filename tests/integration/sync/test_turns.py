@@ -13,7 +13,7 @@ import pytest
 
 from flowsync import DeclarativeVersion, Engine, Remote, Repository, Stage
 from flowsync.download.pacing.host_limits import Traffic
-from flowsync.engine.life import LEAST, PAUSE, UNANSWERED, WORK, Life
+from flowsync.engine.home import LEAST, PAUSE, UNANSWERED, WORK, Life
 from flowsync.engine.turns import AT_EASE, BUSY, PATIENCE, Turn, Turns, one_more, smoothed
 from flowsync.errors import SettingsError
 from flowsync.model.url import Origin

@@ -3,7 +3,7 @@ from datetime import timedelta
 import click
 import pytest
 
-from flowsync.cli.parameter_types import Duration, Rate
+from flowsync.cli.sync_arguments import Duration, Rate
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,6 @@
 import pytest
 
-from flowsync.cli.place import GlobalOptions
-from flowsync.cli.settings import load
+from flowsync.cli.global_options import GlobalOptions, load
 
 
 @pytest.mark.parametrize(("database_url", "left"), [(None, False), ("postgresql://db/", True)])

@@ -4,8 +4,10 @@ import pytest
 
 from flowsync.configuration import InstalledKinds
 from flowsync.errors import SettingsError
-from flowsync.runtime.stopped import StoppedError
+from flowsync.runtime.task_groups import SignalReceivedError
 from tests.unit.configuration.conftest import Install
+
+HOME = SignalReceivedError.__module__
 
 
 def test_kinds_are_loaded_in_order_and_a_broken_one_stands_apart_with_its_reason(
@@ -54,7 +56,10 @@ def test_a_kind_that_is_not_installed_is_an_error_that_lists_the_others() -> Non
 @pytest.mark.parametrize(
     ("error", "program"),
     [
-        (StoppedError, "from flowsync.runtime.stopped import StoppedError\nraise StoppedError(15)"),
+        (
+            SignalReceivedError,
+            f"from {HOME} import SignalReceivedError\nraise SignalReceivedError(15)",
+        ),
         (KeyboardInterrupt, "raise KeyboardInterrupt"),
     ],
 )

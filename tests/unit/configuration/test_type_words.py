@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 import pytest
 from msgspec import Meta, inspect
 
-from flowsync.configuration.type_words import help_of, takes_items, type_in_words
+from flowsync.configuration.kind_options import help_of, takes_items, type_in_words
 
 
 class Colour(enum.Enum):

@@ -4,7 +4,7 @@ import asyncio
 import pickle
 
 from flowsync.digest.backlog import BATCH_BYTES, Backlog, Job
-from flowsync.digest.worker import Answer
+from flowsync.digest.hashing import Answer
 
 MIB = 1024 * 1024
 

@@ -9,7 +9,7 @@ import pytest
 
 from flowsync.digest.hashing import complete, digest_bytes, digest_file, verify
 from flowsync.errors import DeclarationError, DigestMismatchError, MissingDigestError
-from flowsync.model.digest import HEX_LENGTHS
+from flowsync.model.artifact import HEX_LENGTHS
 
 ABC = {
     "sha256": "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
@@ -149,7 +149,7 @@ def test_body_of_which_no_expected_digest_was_computed_is_not_verified() -> None
 def test_worker_imports_hashing_and_little_else() -> None:
     script = """
 import sys
-import flowsync.digest.worker, flowsync.runtime.spawning, flowsync.runtime.worker_startup
+import flowsync.digest.hashing, flowsync.runtime.spawning
 print({"asyncio", "msgspec", "aiohttp", "psycopg", "uvloop"} & sys.modules.keys())
 """
 

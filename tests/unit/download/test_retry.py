@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from flowsync.download.retry import Backoff, stream
+from flowsync.download.fetcher import Backoff, stream
 from flowsync.download.transfer.attempt import Tally
 from flowsync.errors import (
     BrokenBodyError,

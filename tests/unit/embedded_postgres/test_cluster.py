@@ -12,7 +12,7 @@ from flowsync.embedded_postgres.cluster import (
     make_cluster,
     make_folder,
 )
-from flowsync.embedded_postgres.system_user import SystemUser
+from flowsync.embedded_postgres.ownership import SystemUser
 from flowsync.errors import EmbeddedPostgresError
 
 

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from flowsync.embedded_postgres.memory import bytes_at_hand
+from flowsync.embedded_postgres.cluster import bytes_at_hand
 
 MACHINE = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 

@@ -6,8 +6,13 @@ from pathlib import Path
 import pytest
 
 from flowsync.embedded_postgres.binaries import Binaries
-from flowsync.embedded_postgres.ownership import choose_account, owner_of, reachable, setuid
-from flowsync.embedded_postgres.system_user import SystemUser
+from flowsync.embedded_postgres.ownership import (
+    SystemUser,
+    choose_account,
+    owner_of,
+    reachable,
+    setuid,
+)
 from flowsync.errors import EmbeddedPostgresError
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs the rights of root")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from flowsync.embedded_postgres.process_locks import Hold, starting
+from flowsync.embedded_postgres.postmaster import Hold, starting
 from flowsync.errors import EmbeddedPostgresError
 
 REPOSITORY = Path(__file__).parents[4]
@@ -90,7 +90,7 @@ def test_share_of_a_killed_process_is_gone(tmp_path: Path) -> None:
     script = """
 import sys, time
 from pathlib import Path
-from flowsync.embedded_postgres.process_locks import Hold
+from flowsync.embedded_postgres.postmaster import Hold
 hold = Hold(Path(sys.argv[1]))
 hold.share(time.monotonic() + 5)
 print("held", flush=True)
@@ -109,7 +109,7 @@ def test_forked_process_neither_keeps_the_lock_nor_takes_it_from_its_parent(tmp_
     script = """
 import os, sys, time
 from pathlib import Path
-from flowsync.embedded_postgres.process_locks import Hold
+from flowsync.embedded_postgres.postmaster import Hold
 hold = Hold(Path(sys.argv[1]))
 hold.share(time.monotonic() + 5)
 asked, told = os.pipe()

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from flowsync.embedded_postgres.server_settings import (
+from flowsync.embedded_postgres.cluster import (
     initdb_command,
     server_command,
     shared_buffers,

@@ -9,6 +9,7 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.pq import Conninfo
 
+from flowsync.embedded_postgres.ownership import SystemUser
 from flowsync.embedded_postgres.sockets import (
     conninfo,
     listener,
@@ -17,7 +18,6 @@ from flowsync.embedded_postgres.sockets import (
     refusal,
     remove_socket_folder,
 )
-from flowsync.embedded_postgres.system_user import SystemUser
 from flowsync.errors import EmbeddedPostgresError
 
 

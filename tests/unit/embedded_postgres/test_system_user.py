@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from flowsync.embedded_postgres.ownership import in_namespace, setuid
-from flowsync.embedded_postgres.system_user import SystemUser
+from flowsync.embedded_postgres.ownership import SystemUser, in_namespace, setuid
 from flowsync.errors import EmbeddedPostgresError
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become someone else")

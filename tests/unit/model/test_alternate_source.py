@@ -1,6 +1,6 @@
 import pytest
 
-from flowsync.model.alternate_source import AlternateSource, remote_name
+from flowsync.model.remote import AlternateSource, remote_name
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 import pytest
 
 from flowsync.errors import DeclarationError, UnsupportedDigestError
-from flowsync.model.digest import DECLARABLE, HEX_LENGTHS, DigestPolicy, check_hex
+from flowsync.model.artifact import DECLARABLE, HEX_LENGTHS, DigestPolicy, check_hex
 
 SHA256, MD5, SHA1 = "a" * 64, "b" * 32, "c" * 40
 

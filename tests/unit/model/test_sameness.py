@@ -3,7 +3,7 @@ from collections.abc import Mapping
 import pytest
 
 from flowsync import Fetched, Validators
-from flowsync.model.sameness import is_strong
+from flowsync.model.repository import is_strong
 
 OLD = {"date": "Mon, 01 Jan 2024 10:00:05 GMT", "last-modified": "Mon, 01 Jan 2024 10:00:00 GMT"}
 YOUNG = {**OLD, "date": "Mon, 01 Jan 2024 10:00:01 GMT"}

@@ -8,9 +8,8 @@ import pytest
 
 from flowsync.errors import PipelineError, RepeatedStageError
 from flowsync.pipeline.pipeline import Pipeline, create_pipeline
-from flowsync.pipeline.progress import Progress
+from flowsync.pipeline.progress import Progress, StageStatistics
 from flowsync.pipeline.stage import EndStage, Stage
-from flowsync.pipeline.statistics import StageStatistics
 from tests.unit.pipeline.actors import Batch, Collect, Feed, Pass, Unit, turns, until
 
 Start = Callable[..., asyncio.Task[Any]]

@@ -13,7 +13,7 @@ from flowsync.pipeline.pipeline import create_pipeline
 from flowsync.pipeline.progress import Progress
 from flowsync.pipeline.resolution import Waiting
 from flowsync.pipeline.stage import EndStage, Stage
-from flowsync.runtime.signal import Signal
+from flowsync.runtime.task_groups import Signal
 from tests.unit.pipeline.actors import Batch, Collect, Feed, Pass, Unit, turns, until
 
 Start = Callable[..., asyncio.Task[Any]]

@@ -1,4 +1,4 @@
-from flowsync.runtime.signal import Signal
+from flowsync.runtime.task_groups import Signal
 
 
 def test_signal_is_clear_at_first() -> None:

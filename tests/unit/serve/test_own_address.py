@@ -4,8 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from flowsync.serve.http.own_address import version_url
-from flowsync.serve.http.target import Address
+from flowsync.serve.http.target import Address, version_url
 
 NEWEST = Address(repository="a b")
 

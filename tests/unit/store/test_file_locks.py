@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from flowsync.store.file_locks import claim
+from flowsync.store.partials import claim
 
 
 def test_a_lock_can_be_had_once(tmp_path):

@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from flowsync.store.file_locks import claim
+from flowsync.store.partials import claim
 from flowsync.store.staging import remove_dead, staging_folder
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from flowsync.download.http.framing import (
+from flowsync.download.http.answer_protocol import (
     LONGEST_HEAD,
     begins_like_http,
     end_of_head,

@@ -1,6 +1,6 @@
 """What a head says is text that every part may keep."""
 
-from flowsync.download.http.head import read_head
+from flowsync.download.http.answer_protocol import read_head
 
 
 def test_names_are_in_lower_case_and_values_printable() -> None:

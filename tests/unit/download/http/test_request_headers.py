@@ -2,8 +2,7 @@
 
 from typing import Any
 
-from flowsync.download.http.redirects import Hop, follow, start
-from flowsync.download.http.request_headers import Greeting, compose
+from flowsync.download.http.redirects import Greeting, Hop, compose, follow, start
 from flowsync.download.transfer.attempt import Tally
 from flowsync.model.fetch import Validators
 from flowsync.model.remote import FetchRequest, Remote

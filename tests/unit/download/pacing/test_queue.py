@@ -1,6 +1,6 @@
 """The order of those who wait for a host."""
 
-from flowsync.download.pacing.queue import Line
+from flowsync.download.pacing.gate import Line
 
 
 def leaving(line: Line[str]) -> list[str]:

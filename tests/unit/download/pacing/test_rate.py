@@ -1,6 +1,6 @@
 """Accounts that keep to a rate."""
 
-from flowsync.download.pacing.rate import Spacing
+from flowsync.download.pacing.gate import Spacing
 
 
 def test_pieces_are_spaced_by_what_the_rate_grants_them() -> None:

@@ -15,8 +15,7 @@ from typing import Any, TypeVar
 import pytest
 from blake3 import blake3
 
-from flowsync.download.transfer.spool import BLOCK, Spool, fresh_path
-from flowsync.download.transfer.spool_file import store_error
+from flowsync.download.transfer.spool import BLOCK, Spool, fresh_path, store_error
 from flowsync.errors import StoreError, StoreFullError, StoreUnwritableError
 
 T = TypeVar("T")

@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 
 from flowsync import MetadataError
-from flowsync.sources.file import lines
-from flowsync.sources.file.lines import blocks, survey
+from flowsync.sources.file import manifest as module
+from flowsync.sources.file.manifest import blocks, survey
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def test_lines_are_whole_wherever_a_block_ends(manifest: Path) -> None:
     read = list(blocks(str(manifest)))
 
     assert [line for block in read for line in block] == expected
-    assert max(sum(map(len, block)) for block in read) <= 2 * lines.BLOCK
+    assert max(sum(map(len, block)) for block in read) <= 2 * module.BLOCK
 
 
 def test_a_line_that_does_not_end_is_not_read_whole(manifest: Path) -> None:
@@ -100,8 +100,8 @@ def test_a_path_that_is_listed_twice_must_be_listed_alike(
 def test_many_repeated_lines_are_compared_some_at_a_time(
     manifest: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lines, "_COMPARED", 7)
-    monkeypatch.setattr(lines, "_SORTED", 20)
+    monkeypatch.setattr(module, "_COMPARED", 7)
+    monkeypatch.setattr(module, "_SORTED", 20)
     listed = [f"{number},{A},1" for number in range(100)]
     manifest.write_text("\n".join([*listed, *listed]))
     assert survey(str(manifest)) == 200

@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from flowsync.store.export.exchange import exchange, exchange_by_renames
+from flowsync.store.export.tree import exchange, exchange_by_renames
 
 
 @pytest.fixture
