@@ -5,8 +5,8 @@ process, and every call of a function of flowsync is seen by Python's profiler. 
 many files and functions a walk enters, and how often the file changes from one call to the next in
 a thread; a coroutine that goes on counts as a call.
 
-Left out: opening engine and server, what worker processes do on their side, and the walks that
-errors take. PostgreSQL is an embedded one, in a temporary folder.
+Left out: imports, opening engine and server, what worker processes do on their side, and the walks
+that errors take. PostgreSQL is an embedded one, in a temporary folder.
 """
 
 import argparse
@@ -16,6 +16,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from inspect import CO_OPTIMIZED
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import FrameType
@@ -56,7 +57,9 @@ class Walk:
 
     def _look(self, frame: FrameType, event: str, _: object) -> None:
         code = frame.f_code
-        if event != "call" or not code.co_filename.startswith(PACKAGE):
+        if event != "call" or not code.co_flags & CO_OPTIMIZED:
+            return  # what is not optimized is the body of a module or of a class: an import
+        if not code.co_filename.startswith(PACKAGE):
             return
         self.files.setdefault(code.co_filename)
         self.functions.add((code.co_filename, code.co_qualname))
