@@ -23,8 +23,9 @@ from threading import Lock
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
-from flowsync.download.transfer.attempt import Tally, http_date
+from flowsync.download.transfer.attempt import Tally
 from flowsync.download.transfer.inflow import Inflow
+from flowsync.download.transfer.response import http_date
 from flowsync.errors import (
     BrokenBodyError,
     ForbiddenPathError,

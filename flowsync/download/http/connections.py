@@ -29,7 +29,7 @@ from yarl import URL
 
 from flowsync.download.http.answer_protocol import AnswerProtocol, Head, read_head
 from flowsync.download.http.socket_tap import Tap
-from flowsync.download.transfer.attempt import content_length
+from flowsync.download.transfer.response import content_length
 from flowsync.errors import DeclarationError
 from flowsync.model.url import Origin
 

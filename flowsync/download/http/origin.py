@@ -36,9 +36,10 @@ from flowsync.download.http.connections import Connections, Reply, Target
 from flowsync.download.http.proxy import Proxy
 from flowsync.download.http.redirects import Hop
 from flowsync.download.pacing.host_limits import HostLimits, Slot
-from flowsync.download.transfer import attempt as answer
-from flowsync.download.transfer.attempt import Tally, Verdict
+from flowsync.download.transfer import response as answer
+from flowsync.download.transfer.attempt import Tally
 from flowsync.download.transfer.inflow import begin_inflow
+from flowsync.download.transfer.response import Verdict
 from flowsync.errors import DeclarationError, FlowsyncError, RedirectError
 from flowsync.model.fetch import Received, Sink
 from flowsync.model.remote import FetchRequest, Remote

@@ -8,8 +8,9 @@ import zlib
 from collections.abc import Sequence
 from typing import Final
 
-from flowsync.download.transfer import attempt as answer
-from flowsync.download.transfer.attempt import Tally, Verdict
+from flowsync.download.transfer import response as answer
+from flowsync.download.transfer.attempt import Tally
+from flowsync.download.transfer.response import Verdict
 from flowsync.errors import BrokenBodyError, RefusedAnswerError
 from flowsync.errors.printable import printable
 from flowsync.model.fetch import Fill, Sink

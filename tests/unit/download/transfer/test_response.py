@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from flowsync.download.transfer.attempt import (
-    Tally,
+from flowsync.download.transfer.attempt import Tally
+from flowsync.download.transfer.response import (
     Verdict,
     content_range,
     http_date,
