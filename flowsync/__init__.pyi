@@ -43,13 +43,13 @@ from flowsync.model.events import Observer as Observer
 from flowsync.model.events import SyncEnded as SyncEnded
 from flowsync.model.events import SyncProgressed as SyncProgressed
 from flowsync.model.events import SyncStarted as SyncStarted
-from flowsync.model.fetch import Fetched as Fetched
-from flowsync.model.fetch import Validators as Validators
-from flowsync.model.relative_path import problem_with_path as problem_with_path
+from flowsync.model.recordable import problem_with_path as problem_with_path
 from flowsync.model.remote import Downloader as Downloader
+from flowsync.model.remote import Fetched as Fetched
 from flowsync.model.remote import FetchRequest as FetchRequest
 from flowsync.model.remote import Policy as Policy
 from flowsync.model.remote import Remote as Remote
+from flowsync.model.remote import Validators as Validators
 from flowsync.model.reports import SyncPlan as SyncPlan
 from flowsync.model.repository import ErrorPolicy as ErrorPolicy
 from flowsync.model.repository import Repository as Repository
@@ -64,19 +64,19 @@ from flowsync.runtime.garbage import collect_rarely as collect_rarely
 from flowsync.runtime.task_groups import task_group as task_group
 from flowsync.serve.app import ContentServer as ContentServer
 from flowsync.serve.app import ServerLimits as ServerLimits
-from flowsync.stages.artifact_downloader import ArtifactDownloader as ArtifactDownloader
-from flowsync.stages.artifact_downloader import GenericDownloader as GenericDownloader
-from flowsync.stages.artifact_saver import ArtifactSaver as ArtifactSaver
-from flowsync.stages.content_association import ContentAssociation as ContentAssociation
-from flowsync.stages.content_association import ContentUnassociation as ContentUnassociation
-from flowsync.stages.content_saver import ContentSaver as ContentSaver
-from flowsync.stages.content_saver import ResolveContentFutures as ResolveContentFutures
-from flowsync.stages.query_existing import (
+from flowsync.stages.artifact_stages import ArtifactDownloader as ArtifactDownloader
+from flowsync.stages.artifact_stages import ArtifactSaver as ArtifactSaver
+from flowsync.stages.artifact_stages import GenericDownloader as GenericDownloader
+from flowsync.stages.artifact_stages import (
     QueryExistingArtifacts as QueryExistingArtifacts,
 )
-from flowsync.stages.query_existing import QueryExistingContents as QueryExistingContents
-from flowsync.stages.remote_artifact_saver import ACSArtifactHandler as ACSArtifactHandler
-from flowsync.stages.remote_artifact_saver import RemoteArtifactSaver as RemoteArtifactSaver
+from flowsync.stages.artifact_stages import QueryExistingContents as QueryExistingContents
+from flowsync.stages.content_stages import ACSArtifactHandler as ACSArtifactHandler
+from flowsync.stages.content_stages import ContentAssociation as ContentAssociation
+from flowsync.stages.content_stages import ContentSaver as ContentSaver
+from flowsync.stages.content_stages import ContentUnassociation as ContentUnassociation
+from flowsync.stages.content_stages import RemoteArtifactSaver as RemoteArtifactSaver
+from flowsync.stages.content_stages import ResolveContentFutures as ResolveContentFutures
 from flowsync.stages.upstream import UpstreamUnchanged as UpstreamUnchanged
 from flowsync.sync.declarative_version import DeclarativeVersion as DeclarativeVersion
 from flowsync.sync.export import export_version as export_version

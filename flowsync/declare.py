@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from flowsync.errors import DeclarationError
 from flowsync.model.artifact import Artifact, StagedArtifact, StoredArtifact
 from flowsync.model.content import Content, key_id, unit_id
-from flowsync.model.relative_path import problem_with_path, shown_path
+from flowsync.model.recordable import problem_with_path, shown_path
 from flowsync.model.remote import Remote
 from flowsync.pipeline.budget import Lease
 from flowsync.pipeline.resolution import Resolvable
@@ -38,7 +38,7 @@ class DeclarativeArtifact:
 
     Raises `DeclarationError` (a `ValueError`) when `artifact`, `url` or `relative_path` is missing,
     when both `url` and `urls` are given, when `relative_path` breaks the rules of
-    `flowsync/model/relative_path.py`, and when `remote` is missing although the artifact has no
+    `flowsync/model/recordable.py`, and when `remote` is missing although the artifact has no
     file and is not stored.
     """
 

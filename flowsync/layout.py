@@ -17,7 +17,7 @@ import msgspec
 
 from flowsync.errors import DeclarationError
 from flowsync.model.content import Content
-from flowsync.model.relative_path import problem_with_path
+from flowsync.model.recordable import problem_with_path
 from flowsync.model.repository import MOUNTABLE
 from flowsync.model.url import why_unsendable
 

@@ -12,8 +12,7 @@ import uvloop
 from blake3 import blake3
 
 from flowsync.catalog.postgres.database import Database
-from flowsync.catalog.records.artifacts import Artifacts
-from flowsync.catalog.records.contents import Contents, Link
+from flowsync.catalog.records.contents import Artifacts, Contents, Link
 from flowsync.catalog.records.remotes import RecordedSource, Remotes
 from flowsync.model.artifact import Artifact, DigestPolicy, StagedArtifact
 from flowsync.model.content import Content, key_id

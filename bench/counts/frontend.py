@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from functools import cache
 from typing import Final
 
-from flowsync.catalog.postgres.statements import statement, statement_names
+from flowsync.catalog.postgres.database import statement, statement_names
 
 PREPARING: Final = "(preparing)"
 SESSION: Final = "(session)"

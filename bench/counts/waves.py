@@ -27,7 +27,7 @@ from flowsync import (
     Stage,
 )
 from flowsync.catalog.versions.new_version import NewVersion
-from flowsync.stages.content_association import ContentAssociation
+from flowsync.stages.content_stages import ContentAssociation
 
 BATCH = 500
 WAVES = 2

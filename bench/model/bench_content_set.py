@@ -10,7 +10,7 @@ from typing import Any
 
 import blake3
 
-from flowsync.model.content_set import EMPTY_STATE, STATE_SIZE, with_units, without_units
+from flowsync.model.content import EMPTY_STATE, STATE_SIZE, with_units, without_units
 
 IDS = [os.urandom(16) for _ in range(500)]
 

@@ -18,7 +18,7 @@ import uvloop
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from bench.conftest import Sized
-from flowsync.pipeline.batch import BatchBuffer
+from flowsync.pipeline.channel import BatchBuffer
 from flowsync.pipeline.pipeline import create_pipeline
 from flowsync.pipeline.resolution import Resolvable
 from flowsync.pipeline.stage import EndStage, Stage

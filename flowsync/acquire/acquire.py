@@ -40,7 +40,7 @@ from flowsync.errors import (
 from flowsync.model.artifact import Artifact, DigestPolicy, StagedArtifact
 from flowsync.model.remote import FetchRequest
 from flowsync.runtime.threads import in_thread
-from flowsync.store.partials import Partial, claimed
+from flowsync.store.staging import Partial, claimed
 
 KEPT_FROM: Final = 8 << 20
 """Bytes from which a body outlives its run."""

@@ -20,11 +20,11 @@ from flowsync.digest.hashing import complete, digest_bytes, verify
 from flowsync.download.transfer.spool import Spool, SpoolFile, fresh_path
 from flowsync.errors import IntegrityError, SizeMismatchError
 from flowsync.model.artifact import Artifact, StagedArtifact, staged_artifact
-from flowsync.model.fetch import Held, Sink
+from flowsync.model.remote import Held, Sink
 from flowsync.model.url import redact
 from flowsync.runtime.threads import in_thread
 from flowsync.store.durability import flush_ahead
-from flowsync.store.partials import Partial
+from flowsync.store.staging import Partial
 
 
 class ByteSink(Sink, Protocol):

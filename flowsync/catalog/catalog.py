@@ -7,11 +7,9 @@ from typing import Self
 from flowsync.catalog.postgres.database import Database
 from flowsync.catalog.queries.served_paths import Serving
 from flowsync.catalog.queries.version_units import VersionUnits
-from flowsync.catalog.records.artifacts import Artifacts
-from flowsync.catalog.records.contents import Contents
+from flowsync.catalog.records.contents import Artifacts, Contents
 from flowsync.catalog.records.remotes import AlternateSources, Remotes
-from flowsync.catalog.records.run_records import Runs
-from flowsync.catalog.records.store_binding import StoreBindings
+from flowsync.catalog.records.run_records import Runs, StoreBindings
 from flowsync.catalog.upkeep.orphans import Orphans, Reclaiming
 from flowsync.catalog.upkeep.verification import Verification
 from flowsync.catalog.versions.repositories import Repositories

@@ -58,10 +58,9 @@ from flowsync.errors import (
     UnreachableError,
     UnsupportedUrlError,
 )
-from flowsync.model.fetch import Fetched, Received, Sink
-from flowsync.model.remote import FetchRequest
+from flowsync.model.remote import Fetched, FetchRequest, Received, Sink
 from flowsync.model.url import redact, scheme
-from flowsync.runtime.visits import Visits
+from flowsync.runtime.task_groups import Visits
 
 _BUSY: Final = frozenset({408, 429})
 _NEVER: Final = frozenset({501, 505, 510})

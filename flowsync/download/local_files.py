@@ -32,8 +32,7 @@ from flowsync.errors import (
     UnreadableFileError,
     UnsupportedUrlError,
 )
-from flowsync.model.fetch import Received, Sink, Validators
-from flowsync.model.remote import FetchRequest
+from flowsync.model.remote import FetchRequest, Received, Sink, Validators
 from flowsync.model.url import redact
 
 _CHUNK: Final = 1 << 20

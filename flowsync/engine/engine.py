@@ -24,10 +24,15 @@ from flowsync.catalog.versions.new_version import NewVersion
 from flowsync.digest.pool import Hasher
 from flowsync.download.fetcher import Backoff, UrlFetcher, open_fetcher
 from flowsync.embedded_postgres.server import EmbeddedPostgres
-from flowsync.engine.binding import bind_store
-from flowsync.engine.home import absolute, default_home, make_home
-from flowsync.engine.operations import Operations
-from flowsync.engine.reserve import EMBEDDED_BYTES, STORE_BYTES, Reserve
+from flowsync.engine.home import (
+    EMBEDDED_BYTES,
+    STORE_BYTES,
+    Reserve,
+    absolute,
+    default_home,
+    make_home,
+)
+from flowsync.engine.operations import Operations, bind_store
 from flowsync.engine.turns import Turns
 from flowsync.errors import FlowsyncError, SettingsError
 from flowsync.model.artifact import DigestPolicy
@@ -79,7 +84,7 @@ class Engine:
     again. `syncs_at_once` is how many syncs go on at most, whatever number is asked for; the others
     wait for their turn (`turns`). `backoff` is how long failed requests wait before the next try.
     `observers` get the events of every sync. `spends_reserve` is for what frees space: the room
-    that a home keeps for it (`reserve.py`) is given up when the engine opens, and taken again when
+    that a home keeps for it (`home.py`) is given up when the engine opens, and taken again when
     it closes, if there is room.
 
     Raises `SettingsError` when no sync could ever go on.

@@ -1,13 +1,23 @@
 """The one tree of errors that flowsync raises.
 
 1. Every error that a caller may act on is a `FlowsyncError`; adapters translate what the libraries
-   below them raise and keep it as `__cause__`. The branch of transfers is in `transfer_errors.py`.
+   below them raise and keep it as `__cause__`. The branch of transfers is in `error_tree.py`.
 2. The class says the kind, the attributes hold the facts, the text is built from them once: what
    was being done, to what, what was found.
 3. Where the Stages API document promises a built-in class (`ValueError`), the error is that class
    too.
 4. No attribute and no text ever holds a secret: URLs come in already redacted.
+
+Text that came from outside, made fit to be shown, recorded and sent on.
+
+What cannot be shown (a surrogate, a control character, a sign that turns the direction of text)
+neither fits a database nor belongs on a terminal.
+
+The errors of transfers, a part of the tree of `error_tree.py`, with the same rules.
 """
+
+from collections.abc import Sequence
+from typing import Final
 
 
 class FlowsyncError(Exception):
@@ -299,3 +309,120 @@ class BlobDamagedError(StoreError):
 
 class ExportError(FlowsyncError):
     """A version cannot be written out as a folder of files."""
+
+
+REPLACEMENT: Final = "\ufffd"
+
+
+def printable(text: str, most: int | None = None) -> str:
+    """Return the text with a space for white space and U+FFFD for what cannot be shown, cut to
+    `most` characters.
+    """
+    if not text.isprintable():
+        text = "".join(map(_shown, text))
+    if most is not None and len(text) > most:
+        return f"{text[: most - 1]}…"
+    return text
+
+
+def _shown(character: str) -> str:
+    if character.isprintable():
+        return character
+    return " " if character in "\t\r\n" else REPLACEMENT
+
+
+LONGEST_URL: Final = 4096
+"""Characters of a URL that an error shows. A redirect may lead to one of 60 000."""
+
+
+class TransferError(FlowsyncError):
+    """A body could not be fetched. `url` is redacted; neither it nor the reason holds what cannot
+    be shown.
+    """
+
+    def __init__(self, url: str, reason: str) -> None:
+        url, reason = printable(url, LONGEST_URL), printable(reason)
+        super().__init__(url, reason)
+        self.url, self.reason = url, reason
+
+    def __str__(self) -> str:
+        return f"{self.url}: {self.reason}"
+
+
+class UnsupportedUrlError(TransferError, ValueError):
+    """No fetcher handles the scheme of a URL, or the URL is malformed."""
+
+
+class ForbiddenPathError(TransferError):
+    """A `file://` URL leads out of the folders that the engine may read, or belongs to a remote
+    that is no `file://` itself.
+    """
+
+
+class UnreadableFileError(TransferError):
+    """A `file://` URL names something that is missing, that may not be read, or that is not a
+    regular file.
+    """
+
+
+class UnreachableError(TransferError):
+    """No connection could be made, or it broke before the answer began."""
+
+
+class CertificateError(UnreachableError):
+    """The server could not prove by its certificate that it is the one that was asked."""
+
+
+class StatusError(TransferError):
+    """The server answered with a status of 400 or more, or one that has no meaning here.
+    `retry_after` is the wait in seconds that it asked for.
+    """
+
+    def __init__(
+        self, url: str, reason: str, status: int, retry_after: float | None = None
+    ) -> None:
+        super().__init__(url, reason)
+        self.args = (self.url, self.reason, status, retry_after)
+        self.status, self.retry_after = status, retry_after
+
+
+class RedirectError(TransferError):
+    """A redirect was refused: too many, to another scheme, from https to http, to another party
+    where the request demands the same, or to nowhere. `url` is the one that redirects.
+    """
+
+
+class OversizedBodyError(TransferError):
+    """The body is longer than the caller is ready to take."""
+
+
+class BrokenBodyError(TransferError):
+    """The body ended before its promised length, or could not be decoded."""
+
+
+class RefusedAnswerError(BrokenBodyError):
+    """The answer is complete and cannot be taken as the body: its encoding was not asked for, or it
+    is a part where the whole was asked for, or its head is too long. Another try brings the same.
+    """
+
+
+class TransferTimeoutError(TransferError, TimeoutError):
+    """Connecting, waiting for bytes, or the whole transfer took longer than the remote allows."""
+
+
+class AllSourcesFailedError(TransferError):
+    """Every URL of an artifact was tried and failed. `failures` has them in the order tried."""
+
+    def __init__(self, relative_path: str, failures: Sequence[Exception]) -> None:
+        listed = "; ".join(str(failure) for failure in failures)
+        super().__init__(relative_path, f"every source failed: {listed}")
+        self.args = (self.url, failures)
+        self.failures = tuple(failures)
+
+
+class FetcherClosedError(TransferError, EngineClosedError):
+    """A body was asked of an engine that was closed."""
+
+
+class MetadataError(FlowsyncError, ValueError):
+    """What upstream says about its content cannot be understood, or must not be believed."""

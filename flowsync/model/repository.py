@@ -21,7 +21,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from flowsync.errors import DeclarationError
-from flowsync.model.relative_path import problem_with_text
+from flowsync.model.recordable import problem_with_text
 
 LONGEST_NAME: Final = 255
 """Bytes of the name of a new repository."""

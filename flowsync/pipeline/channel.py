@@ -18,19 +18,248 @@
    either.
 
 Decisions: docs/decisions/0006.
+
+Decides when a batch is due; holds no loop and no clock.
+
+1. A batch is due when it has reached its minimum, when the stream has ended, when someone awaits an
+   item in it, or when the budget presses. An empty batch is never due.
+2. While others are about to give back what the budget lacks, it does not press, and the minimum is
+   another one, until there is a lull: what rests then is not kept by whoever begins next.
+3. A batch never holds more than `maxsize` items; what is left in the channel waits for the next
+   one.
+4. An awaited item releases the whole batch, not only itself.
+
+Tasks that a stage leaves behind: begun by it, still going on when it has returned, and able to
+put.
+
+1. Who began a task is told by its context, which tasks, timers and threads of asyncio hand on. A
+   task of other code that merely knows the stage is none of its own.
+2. What a task can do is told by what its frames hold: the stage itself, one of its methods, or a
+   closure, a `partial` or a list with one of these in it. Of a task that holds none of
+   them, such as one that keeps a pool of connections, nothing is lost.
+3. It is looked for once, when a stage returns; nothing is written down for an item.
+
+Items that could not be handed on: the one record of them, which pipeline, channels and stages
+share.
+
+A task that puts an item may be one that nobody awaits, so raising there is not enough. What is
+noted here fails the pipeline, or, after its end, the completion of the version that it made.
 """
 
 import asyncio
+import gc
 from collections import deque
-from collections.abc import Callable, Sequence
-from typing import Generic, TypeVar
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextvars import Context, ContextVar
+from functools import partial
+from types import FunctionType, MethodType
+from typing import Any, Final, Generic, TypeVar
 
 import msgspec
 
 from flowsync.errors import PipelineError, StageEndedEarlyError
-from flowsync.pipeline.left_behind import Losses
+from flowsync.pipeline.resolution import Resolvable
 
 T = TypeVar("T")
+
+LARGEST_BATCH = 2000
+"""Items in a batch at most, unless the minimum is larger. Beyond it, a database batch gains nothing
+and costs memory.
+"""
+
+
+class BatchBuffer(Generic[T]):
+    """The batch that is being filled by one `batches()` iteration."""
+
+    __slots__ = ("_armed", "_items", "_maxsize", "_minsize", "_patient", "_urgent")
+
+    def __init__(self, minsize: int, maxsize: int | None = None) -> None:
+        if minsize < 1:
+            raise PipelineError(f"a batch has at least 1 item, found minsize {minsize}")
+        self._minsize = minsize
+        self._maxsize = max(minsize, LARGEST_BATCH) if maxsize is None else maxsize
+        if self._maxsize < minsize:
+            raise PipelineError(
+                f"batches of at least {minsize} and at most {maxsize} items cannot be"
+            )
+        self._items: list[T] = []
+        self._armed = 0
+        self._urgent = False
+        self._patient = True
+
+    @property
+    def room(self) -> int:
+        """How many items the batch still takes."""
+        return self._maxsize - len(self._items)
+
+    def extend(self, items: list[T]) -> None:
+        """Add items that arrived, in order."""
+        self._items.extend(items)
+        if not self._urgent:
+            self._urgent = any(isinstance(item, Resolvable) and item.awaited for item in items)
+
+    def due(self, *, ended: bool, pressed: bool, at_least: int = 0) -> bool:
+        """Say whether the batch is to be released now; with `at_least`, that many items are its
+        minimum until a lull, and pressure is none.
+        """
+        if ended or self._urgent:
+            return bool(self._items)
+        if at_least and self._patient:
+            return len(self._items) >= at_least
+        return len(self._items) >= self._minsize or (pressed and bool(self._items))
+
+    def lull(self) -> None:
+        """Note that those are through for whom the items waited; they do not wait for the next
+        ones.
+        """
+        if self._items:
+            self._patient = False
+
+    def arm(self, wake: Callable[[], None]) -> None:
+        """Have `wake` called when someone begins to await an item that rests here."""
+
+        def awaited() -> None:
+            self._urgent = True
+            wake()
+
+        for item in self._items[self._armed :]:
+            if isinstance(item, Resolvable):
+                item.arm(awaited)
+        self._armed = len(self._items)
+
+    def release(self) -> list[T]:
+        """Return the items, disarmed, and begin the next batch."""
+        items = self._items
+        for item in items[: self._armed]:
+            if isinstance(item, Resolvable):
+                item.arm(None)
+        self._items, self._armed, self._urgent, self._patient = [], 0, False, True
+        return items
+
+
+_began_by: ContextVar[object] = ContextVar("flowsync_began_by")
+
+_DEPTH: Final = 4
+"""How far from a frame a stage is looked for: a list of partials of methods, and one more."""
+
+_MANY: Final = 100
+"""A longer list is one of items."""
+
+
+class Beginner:
+    """Marks all that is begun, from now on, by the task that makes it and by what that begins."""
+
+    __slots__ = ("__weakref__",)
+
+    def __init__(self) -> None:
+        _began_by.set(self)
+
+    def left_behind(self, stage: object, own: Iterable[asyncio.Task[Any]] = ()) -> list[str]:
+        """Return the names of the tasks that go on and hold `stage`, except `own` and the task
+        that asks. One that was cancelled, and has not ended yet, does not go on.
+        """
+        return sorted(
+            _name(task)
+            for task in asyncio.all_tasks().difference(own, [asyncio.current_task()])
+            if self._began(task) and not task.cancelling() and _task_holds(task, stage)
+        )
+
+    def expect_nothing_left(self, stage: object, own: Iterable[asyncio.Task[Any]]) -> None:
+        """Raise `StageEndedEarlyError` if `stage`, which has returned, left a task behind."""
+        left = self.left_behind(stage, own)
+        if left:
+            raise StageEndedEarlyError(
+                f"stage {stage} returned and left behind what still goes on: "
+                f"{', '.join(left[:3])}; "
+                "what that puts would be lost: await your tasks, or use a TaskGroup"
+            )
+
+    def _began(self, task: asyncio.Task[Any]) -> bool:
+        context = _context(task)
+        return context is not None and context.get(_began_by) is self
+
+
+def _context(task: asyncio.Task[Any]) -> Context | None:
+    if hasattr(task, "get_context"):
+        found = task.get_context()
+        return found if isinstance(found, Context) else None
+    # Python 3.11 does not tell. The task's own context comes before those of its callbacks.
+    held = gc.get_referents(task)
+    return next((one for one in held if isinstance(one, Context)), None)
+
+
+def _name(task: asyncio.Task[Any]) -> str:
+    work = getattr(task.get_coro(), "__qualname__", None)
+    return task.get_name() if work is None else f"{task.get_name()} ({work})"
+
+
+def _task_holds(task: asyncio.Task[Any], stage: object) -> bool:
+    return any(
+        _holds(value, stage, _DEPTH) for values in _frames(task.get_coro()) for value in values
+    )
+
+
+def _frames(work: Any) -> Iterator[list[Any]]:
+    """Yield what the frames hold of a coroutine and of those that it awaits."""
+    while work is not None:
+        frame = getattr(work, "cr_frame", None) or getattr(work, "gi_frame", None)
+        if frame is not None:
+            yield list(frame.f_locals.values())
+        work = getattr(work, "cr_await", None) or getattr(work, "gi_yieldfrom", None)
+
+
+def _holds(value: Any, stage: object, depth: int) -> bool:
+    if value is stage:
+        return True
+    return depth > 0 and any(_holds(part, stage, depth - 1) for part in _parts(value))
+
+
+def _parts(value: Any) -> Iterator[Any]:
+    """Yield what can be reached from a value in one step, if it is of a kind that wraps others."""
+    if isinstance(value, MethodType):
+        yield value.__self__
+        yield value.__func__
+    elif isinstance(value, FunctionType):
+        yield from _closed_over(value)
+    elif isinstance(value, partial):
+        yield from (value.func, *value.args, *value.keywords.values())
+    elif isinstance(value, list | tuple | set | frozenset):
+        if len(value) <= _MANY:
+            yield from value
+    elif isinstance(value, dict):
+        if len(value) <= _MANY:
+            yield from value.values()
+    elif hasattr(value, "cr_frame"):
+        for values in _frames(value):
+            yield from values
+
+
+def _closed_over(function: FunctionType) -> Iterator[Any]:
+    for cell in function.__closure__ or ():
+        try:
+            yield cell.cell_contents
+        except ValueError:
+            # A name that has no value yet.
+            continue
+
+
+class Losses:
+    """The first error of an item that could not be handed on. Made by a pipeline, which it
+    outlives.
+    """
+
+    __slots__ = ("error", "told")
+
+    def __init__(self) -> None:
+        self.error: PipelineError | None = None
+        self.told = asyncio.Event()
+
+    def note(self, error: PipelineError) -> PipelineError:
+        """Keep `error`, if it is the first, tell the pipeline, and return it."""
+        if self.error is None:
+            self.error = error
+            self.told.set()
+        return error
 
 
 class ChannelStatistics(msgspec.Struct, frozen=True, kw_only=True):

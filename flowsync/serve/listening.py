@@ -33,7 +33,7 @@ from typing import Any, Final, NamedTuple
 from flowsync.runtime import descriptors
 from flowsync.runtime.threads import in_thread
 from flowsync.serve.metrics import Metrics
-from flowsync.store.partials import claim
+from flowsync.store.staging import claim
 
 _BACKLOG: Final = 1024
 _TABLES: Final = ("/proc/net/tcp", "/proc/net/tcp6")

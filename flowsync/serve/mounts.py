@@ -19,7 +19,7 @@ from flowsync.layout import (
     check_headers,
 )
 from flowsync.model.content import type_name
-from flowsync.model.relative_path import problem_with_path
+from flowsync.model.recordable import problem_with_path
 from flowsync.model.repository import HIDDEN
 from flowsync.serve.http.answer import Answer, plain
 from flowsync.serve.http.target import Address, decoded_segments

@@ -14,8 +14,7 @@ from unicodedata import category
 from flowsync.declare import DeclarativeArtifact, DeclarativeContent
 from flowsync.errors import DeclarationError
 from flowsync.model.artifact import LARGEST_SIZE, Artifact, StagedArtifact, StoredArtifact
-from flowsync.model.recordable import problem_with_content
-from flowsync.model.relative_path import problem_with_path, shown_path
+from flowsync.model.recordable import problem_with_content, problem_with_path, shown_path
 from flowsync.model.remote import Remote
 from flowsync.model.url import holds_user, redact, why_unsendable
 from flowsync.pipeline.stage import Stage

@@ -9,9 +9,9 @@ from flowsync.acquire.single_flight import key
 from flowsync.catalog.versions.planned_changes import PlannedDownload, PlannedUnit
 from flowsync.declare import DeclarativeContent
 from flowsync.model.content import repo_key_id
-from flowsync.pipeline.progress import Meter
+from flowsync.pipeline.stage import Meter
 from flowsync.runtime.task_groups import task_group
-from flowsync.stages.artifact_downloader import ArtifactDownloader
+from flowsync.stages.artifact_stages import ArtifactDownloader
 from flowsync.stages.leave_out import can_come_later
 from flowsync.stages.stored_files import Bring, bringer
 

@@ -18,8 +18,7 @@ import msgspec
 
 from flowsync.errors import DeclarationError
 from flowsync.model.content import UNENCODABLE
-from flowsync.model.recordable import problem_with_json
-from flowsync.model.relative_path import problem_with_text
+from flowsync.model.recordable import problem_with_json, problem_with_text
 from flowsync.model.remote import Policy, Remote
 
 _encode_options: Final = msgspec.json.Encoder(order="deterministic").encode

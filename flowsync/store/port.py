@@ -10,7 +10,7 @@
    removed, within `removing`.
 5. Staging is always a local folder, wherever the blobs end up: bytes are hashed and verified there
    before they have a name. Bodies that outlive their run lie beside the folders of runs
-   (`flowsync.store.partials`).
+   (`flowsync.store.staging`).
 6. Blobs need not be files. A store whose blobs are files of this machine says so by `local`; all
    else reads them with `reading`, or copies them into files (`flowsync.store.staging`).
 """

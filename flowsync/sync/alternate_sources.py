@@ -19,7 +19,7 @@ import msgspec
 from flowsync.engine.engine import Engine
 from flowsync.engine.operations import ends_with_engine
 from flowsync.errors import AlternateSourceNotFoundError, DeclarationError, FlowsyncError
-from flowsync.model.relative_path import problem_with_text
+from flowsync.model.recordable import problem_with_text
 from flowsync.model.remote import AlternateSource, RefreshedPath, Remote, remote_name
 from flowsync.model.repository import HIDDEN, Repository
 from flowsync.pipeline.stage import Stage

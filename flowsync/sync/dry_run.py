@@ -14,8 +14,8 @@ lead to.
 from collections.abc import Sequence
 
 from flowsync.catalog.versions.planned_changes import Base, Difference, Planning, open_planning
-from flowsync.engine.binding import observed
 from flowsync.engine.engine import Engine
+from flowsync.engine.operations import observed
 from flowsync.engine.turns import Turn
 from flowsync.errors import MassRemovalError
 from flowsync.model.events import Observer
@@ -23,11 +23,10 @@ from flowsync.model.remote import Remote
 from flowsync.model.reports import SyncPlan
 from flowsync.model.repository import Repository
 from flowsync.pipeline.pipeline import Pipeline
-from flowsync.pipeline.progress import Progress
-from flowsync.pipeline.stage import EndStage, Stage
-from flowsync.stages.content_association import is_mass_removal
+from flowsync.pipeline.stage import EndStage, Progress, Stage
+from flowsync.stages.artifact_stages import QueryExistingArtifacts
+from flowsync.stages.content_stages import is_mass_removal
 from flowsync.stages.plan_content import PlanContent
-from flowsync.stages.query_existing import QueryExistingArtifacts
 from flowsync.stages.upstream import UpstreamUnchanged
 from flowsync.sync.run_context import (
     SyncOptions,

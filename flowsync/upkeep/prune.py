@@ -11,7 +11,7 @@ is about to use. Who could meet, and why nothing is lost:
    write a new one; if it then removed the blob, which the sync found there already and did not
    write again, the new record would stand for nothing. So each batch holds the store's lock for
    removing from before it deletes records until the blobs are gone, and a saver holds it for
-   storing from before it looks for the blob until it is recorded (`store/guard.py`). Neither is
+   storing from before it looks for the blob until it is recorded (`store/store.py`). Neither is
    ever inside while the other is.
 3. Clean-up is killed. Records go first, in a transaction that is durable when it is committed, then
    blobs. So a kill leaves blobs without a record, never the other way round; the next clean-up

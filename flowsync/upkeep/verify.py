@@ -24,12 +24,11 @@ from contextlib import AsyncExitStack, aclosing
 from typing import Final
 
 from flowsync.catalog.upkeep.verification import ArtifactUse, Stored, VerificationOrder
-from flowsync.engine.binding import observed
 from flowsync.engine.engine import Engine
-from flowsync.engine.operations import ends_with_engine
+from flowsync.engine.operations import ends_with_engine, observed
 from flowsync.model.events import Observer
 from flowsync.model.reports import LISTED, Finding, VerifyReport
-from flowsync.pipeline.progress import Progress
+from flowsync.pipeline.stage import Progress
 from flowsync.runtime.task_groups import task_group
 from flowsync.upkeep.prune import Pace
 from flowsync.upkeep.repair import FindRemote, Inspector, Repairer, Suspect

@@ -17,7 +17,7 @@ import pytest
 
 import flowsync
 from flowsync import errors
-from flowsync.errors import error_tree, transfer_errors
+from flowsync.errors import error_tree
 from tests.arch.tree import ROOT
 
 LAZY = ("flowsync", "flowsync.configuration", "flowsync.library", "flowsync.stages")
@@ -143,8 +143,7 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
 def test_every_error_of_the_tree_is_exported() -> None:
     tree = {
         name
-        for module in (error_tree, transfer_errors)
-        for name, value in vars(module).items()
+        for name, value in vars(error_tree).items()
         if isinstance(value, type) and issubclass(value, Exception)
     }
 

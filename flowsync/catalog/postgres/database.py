@@ -1,7 +1,7 @@
 """The database: a pool of connections, sessions beside it (`sessions.py`), and the place where what
 psycopg says of statements becomes our errors.
 
-1. Statements run by name (`statements.py`), prepared on their third use on a connection, with
+1. Statements run by name (`database.py`), prepared on their third use on a connection, with
    binary results.
 2. `fetch`, `fetch_one` and `execute` take a pooled connection for one statement, which is one round
    trip. They do it again where that may help (`database.py`), so what they run must come to the
@@ -27,12 +27,30 @@ What is done again when it met another transaction, or its connection broke.
    (`Database.dedicated`): its locks and temporary tables went with the connection.
 
 Reading what may be large in batches, so that memory does not grow with it.
+
+The SQL of the catalog: named statements, kept in the `.sql` files of the folder `statements`.
+
+A file holds statements of one subject. Each begins with a line `-- name: find_artifacts`, goes on
+with comment lines that say what it does, and ends with a semicolon. The names are unique across
+files. Parameters are written `%(name)s`; where a measurement preferred one wire format, `%(name)b`
+asks for binary and `%(name)t` for text.
+
+Statements come out as bytes without their comments: short texts are what psycopg caches the
+translation of.
+
+Batches as columns: what `unnest` makes rows of.
+
+A column of nothing but NULL is sent empty, because `unnest` fills short columns up: most upstreams
+declare one digest of six, and the driver and the server handle every element of what is sent.
 """
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from functools import cache
+from importlib.resources import files
 from typing import Any, Final, TypeVar
 
 import psycopg
@@ -50,7 +68,6 @@ from flowsync.catalog.postgres.sessions import (
     configure_pooled,
     said,
 )
-from flowsync.catalog.postgres.statements import statement
 from flowsync.errors import (
     CatalogConflictError,
     CatalogError,
@@ -58,8 +75,74 @@ from flowsync.errors import (
     ConnectionLostError,
     EngineClosedError,
 )
+from flowsync.model.artifact import Artifact
+from flowsync.runtime.task_groups import Visits
 from flowsync.runtime.threads import finished
-from flowsync.runtime.visits import Visits
+
+_NAME: Final = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
+_COMMENT: Final = re.compile(r"^\s*--.*$\n?", re.MULTILINE)
+
+
+def statement(name: str) -> bytes:
+    """Return the SQL of a named statement. Raise `CatalogError` when no file holds it."""
+    try:
+        return _load()[name]
+    except KeyError:
+        raise CatalogError(f"the catalog has no statement named {name!r}") from None
+
+
+def statement_names() -> list[str]:
+    """Return the names of all statements, sorted."""
+    return sorted(_load())
+
+
+def split_statements(source: str, text: str) -> dict[str, bytes]:
+    """Return the statements of one file by name. Raise `CatalogError` when a name comes twice, or
+    SQL before the first name.
+    """
+    head, *rest = _NAME.split(text)
+    if _COMMENT.sub("", head).strip():
+        raise CatalogError(f"{source}: SQL before the first '-- name:' line")
+    found: dict[str, bytes] = {}
+    for name, body in zip(rest[::2], rest[1::2], strict=True):
+        if name in found:
+            raise CatalogError(f"{source}: a second statement is named {name!r}")
+        found[name] = _COMMENT.sub("", body).strip().removesuffix(";").encode()
+    return found
+
+
+@cache
+def _load() -> dict[str, bytes]:
+    found: dict[str, bytes] = {}
+    for file in files("flowsync.catalog").joinpath("statements").iterdir():
+        if file.name.endswith(".sql"):
+            statements = split_statements(file.name, file.read_text(encoding="utf-8"))
+            repeated = found.keys() & statements.keys()
+            if repeated:
+                raise CatalogError(f"{file.name}: {min(repeated)!r} is named in another file too")
+            found |= statements
+    return found
+
+
+V = TypeVar("V")
+
+
+def column(values: Iterable[V | None]) -> list[V | None]:
+    """Return the values; none when all are `None`. At least one column of a batch must be whole."""
+    found = list(values)
+    return [] if found.count(None) == len(found) else found
+
+
+def digest_columns(
+    artifacts: Sequence[Artifact], algorithms: Iterable[str]
+) -> dict[str, list[bytes | None]]:
+    """Return the digests of a batch as bytes, a column an algorithm."""
+    columns = {}
+    for algorithm in algorithms:
+        values = column(getattr(artifact, algorithm) for artifact in artifacts)
+        columns[algorithm] = [None if value is None else bytes.fromhex(value) for value in values]
+    return columns
+
 
 T = TypeVar("T")
 

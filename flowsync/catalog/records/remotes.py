@@ -31,9 +31,8 @@ from typing import Any, Final
 
 import msgspec
 
-from flowsync.catalog.postgres.database import Database
+from flowsync.catalog.postgres.database import Database, column, digest_columns
 from flowsync.catalog.postgres.sessions import Connection
-from flowsync.catalog.postgres.statements import column, digest_columns
 from flowsync.catalog.versions.delete_version import locked_connection
 from flowsync.errors import CatalogError, DeclarationError
 from flowsync.model.artifact import DECLARABLE, Artifact, StagedArtifact, StoredArtifact

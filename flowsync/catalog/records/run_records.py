@@ -10,6 +10,8 @@ ended.
 3. Progress and what was left out are written in one statement each time, however much there is.
 
 Decisions: docs/decisions/0004.
+
+Which store a catalog has its bytes in, as the catalog records it.
 """
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
@@ -20,6 +22,7 @@ from uuid import UUID
 import msgspec
 
 from flowsync.catalog.postgres.database import Database, server_cursor
+from flowsync.catalog.postgres.schema import StoreBinding
 from flowsync.catalog.versions.lookup import LARGEST_NUMBER, repository_not_found
 from flowsync.catalog.versions.new_version import NewVersion
 from flowsync.errors import RunNotFoundError
@@ -191,3 +194,26 @@ def _run(row: Sequence[Any]) -> Run:
         error=error,
         left_out=left_out,
     )
+
+
+_SAMPLE = 50
+
+
+class StoreBindings:
+    """The record of the store of one catalog; part of its `Catalog`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def read(self) -> StoreBinding:
+        """Return what is recorded now."""
+        ((catalog, store),) = await self._database.fetch("identity")
+        return StoreBinding(catalog=catalog, store=store)
+
+    async def bind(self, before: UUID | None, store: UUID) -> None:
+        """Record the store, unless another process recorded one since `before` was read."""
+        await self._database.execute("bind_store", {"before": before, "store": store})
+
+    async def sample(self) -> list[str]:
+        """Return the names of some blobs that are recorded; none when there are none."""
+        return [name for (name,) in await self._database.fetch("newest_blobs", {"limit": _SAMPLE})]

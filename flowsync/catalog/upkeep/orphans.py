@@ -55,8 +55,7 @@ import msgspec
 from flowsync.catalog.postgres.database import Database
 from flowsync.catalog.postgres.sessions import Connection
 from flowsync.catalog.versions.delete_version import locked_connection
-from flowsync.catalog.versions.lookup import find_version, repository_not_found
-from flowsync.catalog.versions.session import RepositorySession
+from flowsync.catalog.versions.lookup import RepositorySession, find_version, repository_not_found
 from flowsync.errors import CatalogError, CatalogUnavailableError, VersionKeptError
 from flowsync.model.reports import RemovalReport
 from flowsync.model.repository import HIDDEN

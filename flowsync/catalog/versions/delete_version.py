@@ -35,8 +35,12 @@ import msgspec
 
 from flowsync.catalog.postgres.database import Database
 from flowsync.catalog.postgres.sessions import Connection
-from flowsync.catalog.versions.lookup import find_version, repository_not_found, version_not_found
-from flowsync.catalog.versions.session import RepositorySession
+from flowsync.catalog.versions.lookup import (
+    RepositorySession,
+    find_version,
+    repository_not_found,
+    version_not_found,
+)
 from flowsync.errors import RepositoryBusyError, VersionKeptError
 from flowsync.model.repository import RepositoryVersion
 

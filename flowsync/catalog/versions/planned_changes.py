@@ -6,7 +6,7 @@
    makes a version meanwhile changes the truth, not the plan; the planned sync then finds another
    base.
 3. Additions, removals and replacements are those of a version in the making (`new_version.py`,
-   `complete_version.py`). Whether all units can coexist is looked at only by the sync itself.
+   `new_version.py`). Whether all units can coexist is looked at only by the sync itself.
 
 Decisions: docs/decisions/0003.
 """
@@ -17,13 +17,11 @@ from typing import Any, Final
 
 import msgspec
 
-from flowsync.catalog.postgres.database import Database
-from flowsync.catalog.postgres.statements import column
-from flowsync.catalog.versions.lookup import Listed, find_version, state_after
+from flowsync.catalog.postgres.database import Database, column
+from flowsync.catalog.versions.lookup import Listed, RepositorySession, find_version, state_after
 from flowsync.catalog.versions.new_version import UpstreamItems
-from flowsync.catalog.versions.session import RepositorySession
 from flowsync.errors import RepositoryNotFoundError
-from flowsync.model.content_set import EMPTY_STATE, root_of
+from flowsync.model.content import EMPTY_STATE, root_of
 
 _TABLES: Final = (
     "create_foreseen",

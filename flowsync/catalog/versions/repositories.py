@@ -24,14 +24,13 @@ from flowsync.catalog.versions.delete_version import (
 )
 from flowsync.catalog.versions.entries import BATCH_SIZE
 from flowsync.catalog.versions.lookup import (
+    RepositorySession,
     find_latest_versions,
     find_version,
     find_versions,
     repository_not_found,
 )
-from flowsync.catalog.versions.new_version import NewVersion
-from flowsync.catalog.versions.open_version import ensure_repository, open_version
-from flowsync.catalog.versions.session import RepositorySession
+from flowsync.catalog.versions.new_version import NewVersion, ensure_repository, open_version
 from flowsync.model.repository import (
     BareChange,
     BareUnit,

@@ -8,7 +8,7 @@ import click
 import msgspec
 
 from flowsync import library
-from flowsync.cli.global_options import GlobalOptions, load
+from flowsync.cli.main import GlobalOptions, load
 from flowsync.cli.outcome import run_async
 from flowsync.cli.output import complain, tell, tell_json
 from flowsync.configuration import (

@@ -3,7 +3,7 @@
 import click
 
 from flowsync import library
-from flowsync.cli.global_options import GlobalOptions, load
+from flowsync.cli.main import GlobalOptions, load
 from flowsync.cli.outcome import run_async
 from flowsync.cli.output import tell, tell_json
 from flowsync.library import RepositoryVersion

@@ -8,7 +8,7 @@ import msgspec
 
 from flowsync import library
 from flowsync.cli.formatting import describe_unit, visible_line
-from flowsync.cli.global_options import GlobalOptions, load
+from flowsync.cli.main import GlobalOptions, load
 from flowsync.cli.outcome import run_async
 from flowsync.cli.output import is_heard, json_text, tell
 from flowsync.library import BareChange, Change, VersionEntry

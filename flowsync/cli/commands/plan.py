@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from flowsync.cli.dry_run_report import plan_all
-from flowsync.cli.global_options import GlobalOptions, load
+from flowsync.cli.main import GlobalOptions, load
 from flowsync.cli.outcome import run_async
 from flowsync.cli.output import tell_json
 from flowsync.cli.sync_arguments import (

@@ -6,7 +6,7 @@ from datetime import timedelta
 import click
 
 from flowsync import library
-from flowsync.cli.global_options import GlobalOptions, load
+from flowsync.cli.main import GlobalOptions, load
 from flowsync.cli.outcome import run_async
 from flowsync.cli.output import json_text, tell
 from flowsync.cli.run_report import (

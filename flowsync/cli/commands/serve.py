@@ -6,7 +6,7 @@ from typing import Final
 
 import click
 
-from flowsync.cli.global_options import GlobalOptions, load
+from flowsync.cli.main import GlobalOptions, load
 from flowsync.cli.outcome import run_until_stopped
 from flowsync.cli.output import complain, tell
 from flowsync.configuration import InstalledKinds, find_remote, register_alternates

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from flowsync.cli.global_options import GlobalOptions, load
+from flowsync.cli.main import GlobalOptions, load
 from flowsync.cli.outcome import run_async
 from flowsync.cli.sync_arguments import SourcesCommand, asked_syncs, sync_arguments
 from flowsync.cli.syncing import SyncFlags, sync_all

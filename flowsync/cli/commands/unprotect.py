@@ -3,7 +3,7 @@
 import click
 
 from flowsync.cli.commands.protect import set_protection
-from flowsync.cli.global_options import GlobalOptions
+from flowsync.cli.main import GlobalOptions
 
 
 @click.command("unprotect")

@@ -32,7 +32,7 @@ import aiohttp
 from aiohttp import http_exceptions
 from aiohttp.client_proto import ResponseHandler
 
-from flowsync.errors.printable import printable
+from flowsync.errors.error_tree import printable
 
 LONGEST_HEAD: Final = 1 << 16
 """Bytes of a status line with all header lines. Signed URLs alone take nine thousand."""

@@ -4,21 +4,116 @@ through a tap.
 A large body that goes to a file as it comes takes the tap, because the client's way costs the loop
 a copy, a wake-up and a future for every piece, and the loop is what all transfers share. Encrypted,
 chunked, compressed and bandwidth-limited bodies come by the client.
+
+What the HTTP client raises, said in errors of ours: with the URL redacted, and without a text
+that may hold a secret.
+
+The client raises more than it says: its own errors, those of the system, and those of the codecs
+and parsers below it for a host or a header that upstream sent. All of them are failures of that
+source. Only what the system said is kept as a cause; the rest may hold headers of the request or
+quote the answer.
 """
 
-from typing import Final
+from collections.abc import Callable
+from typing import Final, ParamSpec, TypeVar
 
 import aiohttp
 
-from flowsync.download.http.client_errors import broken, cause_of, stalled
+from flowsync.download.http.answer_protocol import UnintelligibleAnswerError, clean
 from flowsync.download.http.connections import Reply
 from flowsync.download.http.socket_tap import Tap
 from flowsync.download.pacing.host_limits import Slot
 from flowsync.download.transfer.attempt import Tally
 from flowsync.download.transfer.inflow import Inflow
-from flowsync.model.fetch import Fill
-from flowsync.model.remote import FetchRequest
+from flowsync.errors import (
+    BrokenBodyError,
+    CertificateError,
+    FlowsyncError,
+    RefusedAnswerError,
+    StatusError,
+    TransferError,
+    TransferTimeoutError,
+    UnreachableError,
+    UnsupportedUrlError,
+)
+from flowsync.model.remote import FetchRequest, Fill, Remote
 from flowsync.model.url import redact
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def understand(url: str, read: Callable[P, T], *args: P.args, **more: P.kwargs) -> T:
+    """Return what `read` makes of an answer; whatever else than an error of ours it raises becomes
+    a `BrokenBodyError`.
+    """
+    try:
+        return read(*args, **more)
+    except FlowsyncError:
+        raise
+    except Exception as error:  # noqa: BLE001 -- whatever it is, this answer brought it about
+        fault = type(error).__name__
+    raise BrokenBodyError(redact(url), f"the answer cannot be understood: {fault}")
+
+
+def unanswered(url: str, error: Exception, remote: Remote) -> TransferError:
+    """Return the error of a request that got no answer. `url` is redacted."""
+    if isinstance(error, TimeoutError):
+        return timeout(url, error, remote)
+    if isinstance(error, aiohttp.InvalidURL):
+        return UnsupportedUrlError(url, "malformed")
+    if isinstance(error, aiohttp.ClientHttpProxyError):
+        return StatusError(url, f"the proxy answered {error.status}", error.status)
+    if isinstance(error, UnintelligibleAnswerError):
+        kind = RefusedAnswerError if error.final else BrokenBodyError
+        return kind(url, f"the answer cannot be understood: {error}")
+    return _unreachable(url, error)
+
+
+def broken(error: Exception | None, request: FetchRequest, tally: Tally) -> TransferError:
+    """Return the error of an answer whose body ends too early, with what was raised about it, if
+    anything was.
+    """
+    url = redact(request.url)
+    if isinstance(error, TimeoutError):
+        return timeout(url, error, request.remote)
+    return BrokenBodyError(url, f"the body broke off after {tally.taken} bytes")
+
+
+def stalled(url: str, remote: Remote) -> TransferError:
+    """Return the error of a body of which nothing comes any more. `url` is redacted."""
+    return TransferTimeoutError(url, f"nothing arrived within {remote.stall_timeout} s")
+
+
+def timeout(url: str, error: TimeoutError, remote: Remote) -> TransferError:
+    """Return the error of the limit that was missed. `url` is redacted."""
+    if isinstance(error, aiohttp.ConnectionTimeoutError):
+        return TransferTimeoutError(url, f"no connection within {remote.connect_timeout} s")
+    if isinstance(error, aiohttp.SocketTimeoutError):
+        return stalled(url, remote)
+    return TransferTimeoutError(url, f"not complete within {remote.total_timeout} s")
+
+
+def cause_of(error: Exception | None) -> Exception | None:
+    """Return the error where it may be kept as a cause: what the system said of a connection, which
+    holds no header and no URL.
+    """
+    return error if isinstance(error, OSError) and not isinstance(error, TimeoutError) else None
+
+
+def _unreachable(url: str, error: Exception) -> TransferError:
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        return CertificateError(url, f"certificate refused: {error.certificate_error}")
+    if isinstance(error, aiohttp.ServerDisconnectedError):
+        return UnreachableError(url, "the server disconnected before its answer was complete")
+    if isinstance(error, aiohttp.ClientProxyConnectionError):
+        return UnreachableError(url, f"the proxy cannot be reached: {error}")
+    if isinstance(error, aiohttp.ClientResponseError):
+        return UnreachableError(url, "the proxy's answer cannot be understood")
+    if isinstance(error, OSError):
+        return UnreachableError(url, clean(str(error)))
+    return UnreachableError(url, f"no connection could be made: {type(error).__name__}")
+
 
 LARGE: Final = 1 << 20
 """Bytes of a body that are worth a tap. Chosen: a sync of 5 000 files of mixed sizes took as long

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from flowsync.download.pacing.host_limits import HostLimits
 from flowsync.download.transfer.attempt import Tally
-from flowsync.model.fetch import Received, Sink
-from flowsync.model.remote import FetchRequest
+from flowsync.model.remote import FetchRequest, Received, Sink
 
 if TYPE_CHECKING:
     from flowsync.download.http.origin import HttpOrigin

@@ -27,13 +27,11 @@ from typing import Final
 import aiohttp
 import msgspec
 
-from flowsync.download.http import client_errors, proxy, tls
+from flowsync.download.http import body, connections
 from flowsync.download.http import redirects as headers
 from flowsync.download.http import redirects as route
-from flowsync.download.http.body import bring
-from flowsync.download.http.client_errors import understand
-from flowsync.download.http.connections import Connections, Reply, Target
-from flowsync.download.http.proxy import Proxy
+from flowsync.download.http.body import bring, understand
+from flowsync.download.http.connections import Connections, Proxy, Reply, Target
 from flowsync.download.http.redirects import Hop
 from flowsync.download.pacing.host_limits import HostLimits, Slot
 from flowsync.download.transfer import response as answer
@@ -41,8 +39,7 @@ from flowsync.download.transfer.attempt import Tally
 from flowsync.download.transfer.inflow import begin_inflow
 from flowsync.download.transfer.response import Verdict
 from flowsync.errors import DeclarationError, FlowsyncError, RedirectError
-from flowsync.model.fetch import Received, Sink
-from flowsync.model.remote import FetchRequest, Remote
+from flowsync.model.remote import FetchRequest, Received, Remote, Sink
 from flowsync.model.url import Origin, redact
 
 _SETUPS: Final = 256
@@ -65,11 +62,11 @@ class _Setup(msgspec.Struct, frozen=True, kw_only=True):
     timeout: aiohttp.ClientTimeout
     ssl: SSLContext | bool
     files: tuple[str, ...]
-    stamp: tls.Stamp
+    stamp: connections.Stamp
 
     @property
     def fresh(self) -> bool:
-        return not self.files or tls.stamp(self.files) == self.stamp
+        return not self.files or connections.stamp(self.files) == self.stamp
 
 
 @asynccontextmanager
@@ -126,7 +123,7 @@ class HttpOrigin:
 
     async def _send(self, request: FetchRequest, setup: _Setup, hop: Hop, tally: Tally) -> Reply:
         sent = headers.compose(setup.greeting, request, hop, tally)
-        through = proxy.choose(request.remote, hop.origin)
+        through = connections.choose(request.remote, hop.origin)
         if through is not None and through.authorization is not None and hop.origin[0] == "http":
             sent.append(("Proxy-Authorization", through.authorization))
         target = Target(
@@ -139,8 +136,8 @@ class HttpOrigin:
         found = await self._answer(target, sent, setup)
         if isinstance(found, Reply):
             return found
-        url, cause = redact(hop.url), client_errors.cause_of(found)
-        raise client_errors.unanswered(url, found, request.remote) from cause
+        url, cause = redact(hop.url), body.cause_of(found)
+        raise body.unanswered(url, found, request.remote) from cause
 
     async def _answer(
         self, target: Target, sent: headers.Headers, setup: _Setup
@@ -171,10 +168,10 @@ class HttpOrigin:
             return made
 
     async def _make_setup(self, remote: Remote, before: _Setup | None) -> _Setup:
-        files = tls.files(remote)
-        stamp = tls.stamp(files)
+        files = connections.files(remote)
+        stamp = connections.stamp(files)
         try:
-            context = await asyncio.to_thread(tls.context, remote)
+            context = await asyncio.to_thread(connections.context, remote)
         except DeclarationError as error:
             if before is None:
                 raise
@@ -207,7 +204,7 @@ async def _bounded(limit: float, remote: Remote, hop: Hop) -> AsyncIterator[None
     except TimeoutError as error:
         if not deadline.expired():
             raise
-        raise client_errors.timeout(redact(hop.url), error, remote) from error
+        raise body.timeout(redact(hop.url), error, remote) from error
 
 
 async def _receive(

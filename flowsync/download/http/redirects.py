@@ -25,7 +25,7 @@ from urllib.parse import quote, urljoin, urlsplit
 from flowsync.download.transfer.attempt import Tally
 from flowsync.download.transfer.inflow import ENCODINGS
 from flowsync.errors import RedirectError, UnsupportedUrlError
-from flowsync.errors.printable import printable
+from flowsync.errors.error_tree import printable
 from flowsync.model.remote import FetchRequest, Remote
 from flowsync.model.url import Origin, holds_user, origin, redact
 

@@ -18,7 +18,7 @@ import socket
 from collections.abc import Collection
 from typing import Final
 
-from flowsync.model.fetch import Take
+from flowsync.model.remote import Take
 
 _WAKE: Final = 1 << 19
 """Bytes that make it worth to wake the loop."""

@@ -7,8 +7,7 @@ Decisions: docs/decisions/0012.
 from typing import Protocol
 
 from flowsync.errors import OversizedBodyError, SizeMismatchError
-from flowsync.model.fetch import Held, Received, Sink
-from flowsync.model.remote import FetchRequest
+from flowsync.model.remote import FetchRequest, Held, Received, Sink
 from flowsync.model.url import redact
 
 

@@ -12,9 +12,8 @@ from flowsync.download.transfer import response as answer
 from flowsync.download.transfer.attempt import Tally
 from flowsync.download.transfer.response import Verdict
 from flowsync.errors import BrokenBodyError, RefusedAnswerError
-from flowsync.errors.printable import printable
-from flowsync.model.fetch import Fill, Sink
-from flowsync.model.remote import FetchRequest
+from flowsync.errors.error_tree import printable
+from flowsync.model.remote import FetchRequest, Fill, Sink
 from flowsync.model.url import redact
 
 ENCODINGS: Final = "gzip"

@@ -24,9 +24,8 @@ from flowsync.errors import (
     StatusError,
     TransferError,
 )
-from flowsync.errors.printable import printable
-from flowsync.model.fetch import Validators
-from flowsync.model.remote import FetchRequest
+from flowsync.errors.error_tree import printable
+from flowsync.model.remote import FetchRequest, Validators
 from flowsync.model.url import redact
 
 Headers = Mapping[str, str]

@@ -26,7 +26,7 @@ from typing import Any, BinaryIO, Final, Protocol, cast
 from blake3 import blake3
 
 from flowsync.errors import StoreError, StoreFullError, StoreUnwritableError
-from flowsync.model.fetch import Fill, Held, Pour
+from flowsync.model.remote import Fill, Held, Pour
 from flowsync.runtime.threads import in_thread
 
 

@@ -13,7 +13,7 @@ from typing import Protocol, TypeVar
 import msgspec
 
 from flowsync.model.events import Reading
-from flowsync.pipeline.progress import StageStatistics
+from flowsync.pipeline.stage import StageStatistics
 from flowsync.runtime.failures import Failure
 
 T = TypeVar("T")

@@ -22,9 +22,8 @@ from typing import Any, Final
 import msgspec
 
 from flowsync.errors import PipelineError
-from flowsync.pipeline.progress import Meter, StageStatistics, summed
 from flowsync.pipeline.remote.protocol import BatchReply, BatchRequest, Codec
-from flowsync.pipeline.stage import Stage
+from flowsync.pipeline.stage import Meter, Stage, StageStatistics, summed
 from flowsync.runtime.executor import Executor, Work, ask
 from flowsync.runtime.failures import unpack_error
 from flowsync.runtime.task_groups import task_group

@@ -15,10 +15,9 @@ import msgspec
 
 from flowsync.errors import WorkerError
 from flowsync.pipeline.pipeline import Pipeline
-from flowsync.pipeline.progress import Progress
 from flowsync.pipeline.remote.protocol import NEW, BatchReply, BatchRequest, WorkerCodec
 from flowsync.pipeline.resolution import Resolvable
-from flowsync.pipeline.stage import Stage
+from flowsync.pipeline.stage import Progress, Stage
 from flowsync.runtime.executor import Wanted
 from flowsync.runtime.failures import pack_error
 from flowsync.runtime.task_groups import STOPS, task_group

@@ -14,7 +14,7 @@ import msgspec
 
 from flowsync.errors import DeclarationError
 from flowsync.layout import GeneratedFiles, Headers, check_headers
-from flowsync.model.relative_path import problem_with_path
+from flowsync.model.recordable import problem_with_path
 
 LEAST_PACKED: Final = 1024
 """Bytes below which packing is not worth the headers."""

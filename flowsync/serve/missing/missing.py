@@ -58,8 +58,7 @@ from flowsync.serve.metrics import Metrics
 from flowsync.serve.missing.passage import Passage, PassageReader
 from flowsync.serve.missing.passage_sink import PassageSink
 from flowsync.serve.scratch import Scratch
-from flowsync.store.partials import claim
-from flowsync.store.staging import bring
+from flowsync.store.staging import bring, claim
 
 _FIRST_WAIT: Final = 0.01
 _LONGEST_WAIT: Final = 0.25

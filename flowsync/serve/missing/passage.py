@@ -22,7 +22,7 @@ from flowsync.errors import FlowsyncError, SizeMismatchError
 from flowsync.runtime.threads import in_thread
 from flowsync.serve.http.ranges import Slice
 from flowsync.serve.missing.passage_file import PassageFile
-from flowsync.store.partials import Partial
+from flowsync.store.staging import Partial
 
 HELD_BACK: Final = 64 * 1024
 """Bytes at the end of a whole body that wait for its digests."""

@@ -21,7 +21,7 @@ from typing import Final
 from flowsync.download.transfer.spool import store_error
 from flowsync.serve.files.sending import open_whole
 from flowsync.store.failures import store_errors
-from flowsync.store.partials import Partial
+from flowsync.store.staging import Partial
 
 LARGEST_IN_MEMORY: Final = 64 << 20
 """Bytes of a body that is passed on although the disk is full."""

@@ -15,11 +15,11 @@ from flowsync.acquire.sources import AcquireContext
 from flowsync.acquire.verified_sink import verified_file
 from flowsync.errors import IntegrityError, StoreError
 from flowsync.model.artifact import Artifact, StagedArtifact, staged_artifact
-from flowsync.model.fetch import Held
+from flowsync.model.remote import Held
 from flowsync.model.url import redact
 from flowsync.runtime.threads import finished, in_thread
 from flowsync.serve.missing.passage import Passage
-from flowsync.store.partials import Partial
+from flowsync.store.staging import Partial
 
 
 class PassageSink:

@@ -42,16 +42,15 @@ from flowsync.declare import DeclarativeContent
 from flowsync.digest.pool import InlineHasher
 from flowsync.download.fetcher import Backoff, open_fetcher
 from flowsync.model.artifact import DigestPolicy
-from flowsync.model.fetch import Fetched, Fill, Held, Pour, Received, Sink
-from flowsync.model.remote import Fetcher, FetchRequest
+from flowsync.model.remote import Fetched, Fetcher, FetchRequest, Fill, Held, Pour, Received, Sink
 from flowsync.model.repository import ErrorPolicy
 from flowsync.pipeline.budget import Account, Budget
-from flowsync.pipeline.progress import Meter
 from flowsync.pipeline.remote.protocol import BatchRequest
 from flowsync.pipeline.remote.segment_worker import answer
+from flowsync.pipeline.stage import Meter
 from flowsync.runtime.executor import Wanted
 from flowsync.runtime.task_groups import task_group
-from flowsync.stages.artifact_downloader import ArtifactDownloader
+from flowsync.stages.artifact_stages import ArtifactDownloader
 from flowsync.stages.remote.codecs import WorkerDeclarationCodec
 
 QUIET_SECONDS: Final = 3.0

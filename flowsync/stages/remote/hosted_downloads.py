@@ -33,7 +33,7 @@ import msgspec
 
 from flowsync.acquire.single_flight import Flight, Key, key
 from flowsync.declare import DeclarativeArtifact, DeclarativeContent
-from flowsync.download.http import tls
+from flowsync.download.http import connections
 from flowsync.model.artifact import Artifact, StagedArtifact
 from flowsync.model.remote import Remote
 from flowsync.model.url import scheme
@@ -242,7 +242,7 @@ def _remotes(declared: DeclarativeArtifact) -> list[Remote]:
 
 def _needs_files(declared: DeclarativeArtifact) -> bool:
     """Say whether files of this machine are needed to fetch the artifact."""
-    if any(tls.files(remote) for remote in _remotes(declared)):
+    if any(connections.files(remote) for remote in _remotes(declared)):
         return True
     urls = [*declared.urls, *(url for source in declared.alternates for url in source.urls)]
     return any(scheme(url) == "file" for url in urls)

@@ -32,7 +32,7 @@ from flowsync.errors import ExportError
 from flowsync.store import kernel
 from flowsync.store.durability import flush, flush_tree
 from flowsync.store.failures import export_errors
-from flowsync.store.partials import claim
+from flowsync.store.staging import claim
 
 _UNKNOWN: Final = frozenset({errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.EPERM})
 

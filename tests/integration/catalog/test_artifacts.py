@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pytest
 
 from flowsync.catalog.postgres.database import Database
-from flowsync.catalog.records.artifacts import Artifacts
+from flowsync.catalog.records.contents import Artifacts
 from flowsync.errors import CatalogError
 from flowsync.model.artifact import Artifact, StagedArtifact, StoredArtifact
 from tests.integration.catalog.rows import digest, staged

@@ -13,8 +13,7 @@ from typing import Any, TypeVar
 import pytest
 
 from flowsync.catalog.postgres.database import Database
-from flowsync.catalog.records.artifacts import Artifacts
-from flowsync.catalog.records.contents import Contents, Link
+from flowsync.catalog.records.contents import Artifacts, Contents, Link
 from flowsync.catalog.records.remotes import RecordedSource, Remotes
 from flowsync.model.artifact import Artifact, StagedArtifact
 from flowsync.model.content import key_id

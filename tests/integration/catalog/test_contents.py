@@ -7,8 +7,7 @@ import pytest
 from psycopg.errors import CheckViolation
 
 from flowsync.catalog.postgres.database import Database
-from flowsync.catalog.records.artifacts import Artifacts
-from flowsync.catalog.records.contents import Contents, Link
+from flowsync.catalog.records.contents import Artifacts, Contents, Link
 from flowsync.model.content import Content, key_id
 from tests.integration.catalog.rows import Leaf, Package, by_id, staged
 

@@ -6,8 +6,7 @@ import re
 
 import pytest
 
-from flowsync.catalog.postgres.database import Database
-from flowsync.catalog.postgres.statements import statement
+from flowsync.catalog.postgres.database import Database, statement
 from flowsync.catalog.versions.delete_version import locked_connection
 from flowsync.catalog.versions.repositories import Repositories
 from flowsync.model.repository import Repository

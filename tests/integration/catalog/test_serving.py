@@ -5,8 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from psycopg import AsyncConnection
 
-from flowsync.catalog.postgres.database import Database
-from flowsync.catalog.postgres.statements import statement
+from flowsync.catalog.postgres.database import Database, statement
 from flowsync.catalog.queries.served_paths import Serving
 from flowsync.catalog.versions.repositories import Repositories
 from flowsync.errors import RepositoryNotFoundError, VersionNotFoundError

@@ -5,7 +5,7 @@ import re
 import psycopg
 from psycopg.pq import ExecStatus
 
-from flowsync.catalog.postgres.statements import statement, statement_names
+from flowsync.catalog.postgres.database import statement, statement_names
 
 _CREATE = b"CREATE TEMPORARY TABLE"
 

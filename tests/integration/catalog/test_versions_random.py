@@ -26,7 +26,7 @@ from flowsync.catalog.postgres.database import Database
 from flowsync.catalog.versions.new_version import NewVersion
 from flowsync.catalog.versions.repositories import Repositories
 from flowsync.errors import VersionKeptError
-from flowsync.model.content_set import EMPTY_STATE, root_of, with_units
+from flowsync.model.content import EMPTY_STATE, root_of, with_units
 from flowsync.model.repository import Repository
 from tests.integration.catalog.units import Shelf
 

@@ -8,8 +8,7 @@ import pytest
 
 from flowsync.download.fetcher import Backoff, open_fetcher
 from flowsync.download.transfer.spool import Spool
-from flowsync.model.fetch import Received
-from flowsync.model.remote import Fetcher, FetchRequest, Remote
+from flowsync.model.remote import Fetcher, FetchRequest, Received, Remote
 from tests.upstream.server import Upstream
 
 QUICK = Backoff(base=0.002, cap=0.01, patience=0.05)

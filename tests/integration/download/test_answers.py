@@ -20,7 +20,7 @@ from flowsync.errors import (
     TransferError,
     UnreachableError,
 )
-from flowsync.model.fetch import Validators
+from flowsync.model.remote import Validators
 from tests.integration.download.conftest import Client
 from tests.upstream.raw import RawUpstream, answer
 

@@ -23,8 +23,7 @@ from hypothesis import strategies as st
 from flowsync.download.fetcher import open_fetcher
 from flowsync.download.transfer.spool import Spool
 from flowsync.errors import IntegrityError, TransferError
-from flowsync.model.fetch import Fetched, Validators
-from flowsync.model.remote import Fetcher, FetchRequest, Remote
+from flowsync.model.remote import Fetched, Fetcher, FetchRequest, Remote, Validators
 from tests.integration.download.conftest import QUICK
 from tests.integration.download.test_answers import everything_said
 from tests.upstream.raw import RawUpstream

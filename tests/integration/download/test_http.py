@@ -19,7 +19,7 @@ from flowsync.errors import (
     UnreachableError,
     UnsupportedUrlError,
 )
-from flowsync.model.fetch import Validators
+from flowsync.model.remote import Validators
 from tests.integration.download.conftest import Client
 from tests.upstream.behaviours import (
     Behaviour,

@@ -13,7 +13,7 @@ import pytest
 
 from flowsync.download.transfer.spool import Spool
 from flowsync.errors import BrokenBodyError, DigestMismatchError, StoreError, TransferTimeoutError
-from flowsync.model.fetch import Received
+from flowsync.model.remote import Received
 from tests.integration.download.conftest import Client
 from tests.upstream.behaviours import (
     Behaviour,

@@ -12,8 +12,7 @@ import pytest
 
 from flowsync.errors import WorkerError, WorkersLostError
 from flowsync.pipeline.pipeline import Pipeline, create_pipeline
-from flowsync.pipeline.progress import Progress
-from flowsync.pipeline.stage import EndStage, Stage
+from flowsync.pipeline.stage import EndStage, Progress, Stage
 from flowsync.runtime.local_processes import LocalProcesses
 from tests.integration.pipeline.hosted import BadUnitError, HostedSteps, Steps, Unit, warm_up
 

@@ -11,8 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from flowsync.pipeline.pipeline import create_pipeline
-from flowsync.pipeline.progress import Progress
-from flowsync.pipeline.stage import Stage
+from flowsync.pipeline.stage import Progress, Stage
 from flowsync.runtime.local_processes import LocalProcesses
 from tests.integration.pipeline.hosted import (
     BadUnitError,

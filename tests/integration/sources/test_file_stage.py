@@ -14,7 +14,7 @@ from flowsync import DeclarativeContent, EndStage, MetadataError, Remote, Stage,
 from flowsync.download.fetcher import open_fetcher
 from flowsync.model.remote import Fetcher
 from flowsync.pipeline.pipeline import Pipeline
-from flowsync.pipeline.progress import Progress
+from flowsync.pipeline.stage import Progress
 from flowsync.sources.file import FileFirstStage
 from flowsync.stages.upstream import (
     SyncTerms,

@@ -10,8 +10,7 @@ import pytest
 
 from flowsync.errors import StoreError, StoreFullError
 from flowsync.model.artifact import StagedArtifact
-from flowsync.store.local.batch_writer import LARGE, MOST_BYTES, START_AFTER, BatchWriter
-from flowsync.store.local.writer import WriteTarget
+from flowsync.store.local.writer import LARGE, MOST_BYTES, START_AFTER, BatchWriter, WriteTarget
 from flowsync.testing.bodies import as_file, in_memory, name_of
 from tests.mounts import mounted
 

@@ -13,7 +13,7 @@ from flowsync.store import LocalBlobStore
 HOLDER = """
 import asyncio, sys
 from pathlib import Path
-from flowsync.store.local.guard import Guard
+from flowsync.store.local.store import Guard
 
 async def main():
     async with getattr(Guard(sys.argv[1]), sys.argv[2])():

@@ -12,8 +12,8 @@ from flowsync.catalog.versions.new_version import NewVersion
 from flowsync.errors import StatusError
 from flowsync.model.reports import Run, RunTerms
 from flowsync.model.repository import LeftOut, Repository
-from flowsync.pipeline.progress import Progress
-from flowsync.sync.recording import Recording
+from flowsync.pipeline.stage import Progress
+from flowsync.sync.run_context import Recording
 from tests.integration.stages.conftest import declare, sync
 from tests.integration.sync.conftest import Publish, Sync
 from tests.upstream.behaviours import Hang, Status
@@ -186,7 +186,7 @@ async def warned(caplog: pytest.LogCaptureFixture) -> None:
 async def test_database_that_cannot_be_told_of_progress_does_not_end_the_run(
     engine: Engine, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.WARNING, "flowsync.sync.recording")
+    caplog.set_level(logging.WARNING, "flowsync.sync.run_context")
     async with engine.new_version(Repository(name="files")) as version:
         recording = Recording(engine.catalog.runs, Progress(), [], interval=0.01)
         await recording.start(version, RunTerms())

@@ -12,7 +12,7 @@ import pytest
 
 from flowsync import Engine
 from flowsync.errors import TransferError
-from flowsync.store.partials import LIFETIME
+from flowsync.store.staging import LIFETIME
 from flowsync.testing.bodies import read
 from tests.integration.sync.conftest import Publish, Sync, paths
 from tests.upstream.behaviours import Corrupt, Cut, IgnoreRange, Status, WrongRange

@@ -1,5 +1,5 @@
 from bench.counts.frontend import PREPARING, SESSION, Frontend, Tally, label
-from flowsync.catalog.postgres.statements import statement
+from flowsync.catalog.postgres.database import statement
 
 
 def message(kind: bytes, body: bytes = b"") -> bytes:

@@ -1,6 +1,6 @@
 import pytest
 
-from flowsync.cli.global_options import GlobalOptions, load
+from flowsync.cli.main import GlobalOptions, load
 
 
 @pytest.mark.parametrize(("database_url", "left"), [(None, False), ("postgresql://db/", True)])

@@ -21,8 +21,7 @@ from flowsync.errors import (
     UnreadableFileError,
     UnsupportedUrlError,
 )
-from flowsync.model.fetch import Received, Validators
-from flowsync.model.remote import FetchRequest, Remote
+from flowsync.model.remote import FetchRequest, Received, Remote, Validators
 
 
 async def fetch(

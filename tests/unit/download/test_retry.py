@@ -23,8 +23,7 @@ from flowsync.errors import (
     UnreachableError,
     UnreadableFileError,
 )
-from flowsync.model.fetch import Held, Received, Sink, Validators
-from flowsync.model.remote import FetchRequest, Remote
+from flowsync.model.remote import FetchRequest, Held, Received, Remote, Sink, Validators
 
 URL = "test://a"
 AT_ONCE = Backoff(base=0, patience=0)

@@ -5,7 +5,7 @@ from uuid import UUID
 import pytest
 
 from flowsync.catalog.postgres.schema import StoreBinding, lock_classes
-from flowsync.engine.binding import Evidence, chosen_id
+from flowsync.engine.operations import Evidence, chosen_id
 
 CATALOG, STORE, OTHER = (UUID(int=number) for number in (1, 2, 3))
 NEW = StoreBinding(catalog=CATALOG, store=None)

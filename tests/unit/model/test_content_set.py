@@ -9,7 +9,7 @@ from blake3 import blake3
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flowsync.model.content_set import EMPTY_STATE, root_of, with_units, without_units
+from flowsync.model.content import EMPTY_STATE, root_of, with_units, without_units
 
 SETS = st.sets(st.binary(min_size=16, max_size=16), max_size=20)
 

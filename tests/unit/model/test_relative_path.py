@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flowsync import problem_with_path
-from flowsync.model.relative_path import LONGEST_PATH, LONGEST_SEGMENT
+from flowsync.model.recordable import LONGEST_PATH, LONGEST_SEGMENT
 
 
 @pytest.mark.parametrize(

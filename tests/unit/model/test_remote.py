@@ -6,8 +6,7 @@ from typing import Any, Literal
 import pytest
 
 from flowsync.errors import DeclarationError
-from flowsync.model.fetch import Fetched, Received, Sink, Validators
-from flowsync.model.remote import FetchRequest, Remote
+from flowsync.model.remote import Fetched, FetchRequest, Received, Remote, Sink, Validators
 
 
 @pytest.mark.parametrize(

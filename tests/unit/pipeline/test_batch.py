@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from flowsync.errors import PipelineError
-from flowsync.pipeline.batch import LARGEST_BATCH, BatchBuffer
+from flowsync.pipeline.channel import LARGEST_BATCH, BatchBuffer
 from tests.unit.pipeline.actors import Unit, turns
 
 Start = Callable[..., asyncio.Task[Any]]

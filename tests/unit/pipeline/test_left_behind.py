@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from flowsync.pipeline.left_behind import Beginner
+from flowsync.pipeline.channel import Beginner
 from tests.unit.pipeline.actors import turns
 
 

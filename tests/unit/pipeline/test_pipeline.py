@@ -8,8 +8,7 @@ import pytest
 
 from flowsync.errors import PipelineError, RepeatedStageError
 from flowsync.pipeline.pipeline import Pipeline, create_pipeline
-from flowsync.pipeline.progress import Progress, StageStatistics
-from flowsync.pipeline.stage import EndStage, Stage
+from flowsync.pipeline.stage import EndStage, Progress, Stage, StageStatistics
 from tests.unit.pipeline.actors import Batch, Collect, Feed, Pass, Unit, turns, until
 
 Start = Callable[..., asyncio.Task[Any]]

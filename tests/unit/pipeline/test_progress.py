@@ -4,7 +4,7 @@ from contextlib import suppress
 import pytest
 
 from flowsync.model.events import Reading
-from flowsync.pipeline.progress import Meter, Progress
+from flowsync.pipeline.stage import Meter, Progress
 
 
 def test_meter_counts_things_and_bytes() -> None:

@@ -10,9 +10,8 @@ from hypothesis import strategies as st
 from flowsync.errors import PipelineError, RepeatedStageError, UnboundStageError
 from flowsync.pipeline.channel import Channel
 from flowsync.pipeline.pipeline import create_pipeline
-from flowsync.pipeline.progress import Progress
 from flowsync.pipeline.resolution import Waiting
-from flowsync.pipeline.stage import EndStage, Stage
+from flowsync.pipeline.stage import EndStage, Progress, Stage
 from flowsync.runtime.task_groups import Signal
 from tests.unit.pipeline.actors import Batch, Collect, Feed, Pass, Unit, turns, until
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from flowsync import EndStage, GenericDownloader, Stage, create_pipeline
-from flowsync.pipeline.progress import Meter, Progress
+from flowsync.pipeline.stage import Meter, Progress
 
 
 class Source(Stage):

@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from flowsync.store.partials import claim
+from flowsync.store.staging import claim
 
 
 def test_a_lock_can_be_had_once(tmp_path):

@@ -2,8 +2,7 @@ import os
 
 import pytest
 
-from flowsync.store.partials import claim
-from flowsync.store.staging import remove_dead, staging_folder
+from flowsync.store.staging import claim, remove_dead, staging_folder
 
 
 def test_a_staging_folder_is_private_and_goes_afterwards(tmp_path):

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import flowsync.catalog
-from flowsync.catalog.postgres.statements import split_statements, statement, statement_names
+from flowsync.catalog.postgres.database import split_statements, statement, statement_names
 from flowsync.errors import CatalogError
 
 CATALOG = Path(flowsync.catalog.__file__).parent

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from flowsync.download.http.proxy import Proxy, choose
+from flowsync.download.http.connections import Proxy, choose
 from flowsync.errors import UnsupportedUrlError
 from flowsync.model.remote import Remote
 from flowsync.model.url import origin

@@ -4,8 +4,7 @@ from typing import Any
 
 from flowsync.download.http.redirects import Greeting, Hop, compose, follow, start
 from flowsync.download.transfer.attempt import Tally
-from flowsync.model.fetch import Validators
-from flowsync.model.remote import FetchRequest, Remote
+from flowsync.model.remote import FetchRequest, Remote, Validators
 
 URL = "https://host/a"
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from flowsync.download.http.tls import context
+from flowsync.download.http.connections import context
 from flowsync.errors import DeclarationError
 from flowsync.model.remote import Remote
 from tests.upstream.certificates import Certificates

@@ -15,8 +15,7 @@ from flowsync.download.transfer.response import (
     validators,
 )
 from flowsync.errors import BrokenBodyError, SizeMismatchError, StatusError
-from flowsync.model.fetch import Validators
-from flowsync.model.remote import FetchRequest, Remote
+from flowsync.model.remote import FetchRequest, Remote, Validators
 
 NOON = "Mon, 06 Jan 2025 12:00:00 GMT"
 NOON_SECONDS = 1736164800.0

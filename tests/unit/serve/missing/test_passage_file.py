@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from flowsync.serve.missing.passage_file import PassageFile
-from flowsync.store.partials import Partial, claimed
+from flowsync.store.staging import Partial, claimed
 
 URL, OTHER = "http://host/one", "http://host/two"
 TAG = '"tag"'

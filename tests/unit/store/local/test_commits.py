@@ -9,7 +9,7 @@ import pytest
 from flowsync.errors import StoreError
 from flowsync.model.artifact import StagedArtifact
 from flowsync.runtime.threads import in_thread
-from flowsync.store.local.batch_writer import Commits
+from flowsync.store.local.writer import Commits
 
 
 def artifact(name: str) -> StagedArtifact:
