@@ -61,7 +61,7 @@ from flowsync.pipeline.pipeline import create_pipeline as create_pipeline
 from flowsync.pipeline.stage import EndStage as EndStage
 from flowsync.pipeline.stage import Stage as Stage
 from flowsync.runtime.garbage import collect_rarely as collect_rarely
-from flowsync.runtime.task_groups import task_group as task_group
+from flowsync.runtime.tasks import task_group as task_group
 from flowsync.serve.app import ContentServer as ContentServer
 from flowsync.serve.app import ServerLimits as ServerLimits
 from flowsync.stages.artifact_stages import ArtifactDownloader as ArtifactDownloader

@@ -28,8 +28,7 @@ from typing import Final, TypeAlias
 import msgspec
 
 from flowsync.acquire.single_flight import Key, Shared
-from flowsync.acquire.sources import AcquireContext, ByteSource
-from flowsync.acquire.verified_sink import ByteSink, VerifiedSink
+from flowsync.acquire.sources import AcquireContext, ByteSink, ByteSource, VerifiedSink
 from flowsync.errors import (
     AllSourcesFailedError,
     DeclarationError,
@@ -39,7 +38,7 @@ from flowsync.errors import (
 )
 from flowsync.model.artifact import Artifact, DigestPolicy, StagedArtifact
 from flowsync.model.remote import FetchRequest
-from flowsync.runtime.threads import in_thread
+from flowsync.runtime.tasks import in_thread
 from flowsync.store.staging import Partial, claimed
 
 KEPT_FROM: Final = 8 << 20

@@ -32,7 +32,7 @@ from msgspec.structs import replace
 
 from flowsync.download.transfer.spool import fresh_path
 from flowsync.model.artifact import Artifact, StagedArtifact, StoredArtifact
-from flowsync.runtime.threads import in_thread
+from flowsync.runtime.tasks import in_thread
 
 Key = tuple[str, str]
 """Algorithm and value of a digest."""

@@ -16,8 +16,8 @@ from importlib import import_module
 import click
 import msgspec
 
-from flowsync.cli.formatting import expect_text
 from flowsync.cli.outcome import become_owner, run_command
+from flowsync.cli.output import expect_text
 from flowsync.configuration import Configuration, read_configuration
 from flowsync.engine.home import forget_libpq_environment
 from flowsync.runtime import descriptors

@@ -36,7 +36,7 @@ from flowsync.engine.home import owner_to_become
 from flowsync.errors import FlowsyncError, SettingsError
 from flowsync.runtime import run_as
 from flowsync.runtime.garbage import collect_rarely
-from flowsync.runtime.task_groups import SignalReceivedError
+from flowsync.runtime.tasks import SignalReceivedError
 
 STOPPING: Final = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
 """The signals that ask a command to stop."""

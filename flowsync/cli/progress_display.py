@@ -35,8 +35,16 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from flowsync.cli.formatting import format_bytes, visible, visible_line
-from flowsync.cli.output import complain, complaint, go_on_unheard, note, tell
+from flowsync.cli.output import (
+    complain,
+    complaint,
+    format_bytes,
+    go_on_unheard,
+    note,
+    tell,
+    visible,
+    visible_line,
+)
 from flowsync.model.events import Event, Observer, Reading, SyncEnded, SyncProgressed
 
 LINE_INTERVAL: Final = 5.0

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import click
 
-from flowsync.cli.formatting import one_line
+from flowsync.cli.output import one_line
 from flowsync.configuration import (
     Configuration,
     InstalledKinds,

@@ -18,8 +18,7 @@ from typing import Any
 import msgspec
 
 import flowsync
-from flowsync.cli.formatting import format_bytes
-from flowsync.cli.output import json_text
+from flowsync.cli.output import format_bytes, json_text
 from flowsync.cli.progress_display import Display, display
 from flowsync.configuration import Configuration, UnusableSync, WantedSync, register_alternates
 from flowsync.errors import FlowsyncError, SettingsError

@@ -23,20 +23,24 @@ When a failed try is worth another one, and how long to wait before it.
    ones, or they are wrong) is followed by another one at once and counts for nothing: neither
    upstream nor the caller's patience is to blame.
 5. Holds no connection and no slot while it waits.
+
+The HTTP origin, opened by the first request that needs it.
+
+Decisions: docs/decisions/0011.
 """
 
 import asyncio
 import random
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from os import PathLike, fspath
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from flowsync.download.http.lazy_origin import defer_http
 from flowsync.download.local_files import FileOrigin
 from flowsync.download.pacing.host_limits import HostLimits, Traffic
 from flowsync.download.transfer.attempt import Origin, Tally
@@ -60,7 +64,50 @@ from flowsync.errors import (
 )
 from flowsync.model.remote import Fetched, FetchRequest, Received, Sink
 from flowsync.model.url import redact, scheme
-from flowsync.runtime.task_groups import Visits
+from flowsync.runtime.tasks import Visits
+
+if TYPE_CHECKING:
+    from flowsync.download.http.origin import HttpOrigin
+
+
+@asynccontextmanager
+async def defer_http(product: str, limits: HostLimits) -> AsyncIterator["DeferredHttpOrigin"]:
+    """Give an origin for as long as the block runs. `product` is name and version for the
+    `User-Agent`.
+    """
+    async with AsyncExitStack() as opened:
+        yield DeferredHttpOrigin(product, limits, opened)
+
+
+class DeferredHttpOrigin:
+    """Brings bodies over http and https. Made by `defer_http`, whose block closes what this
+    opens.
+    """
+
+    steady: Final = False
+
+    def __init__(self, product: str, limits: HostLimits, opened: AsyncExitStack) -> None:
+        self._product = product
+        self._limits = limits
+        self._opened = opened
+        self._opening = asyncio.Lock()
+        self._origin: HttpOrigin | None = None
+
+    async def attempt(self, request: FetchRequest, sink: Sink, tally: Tally) -> Received:
+        """Make one try; see `HttpOrigin.attempt`."""
+        origin = self._origin or await self._open()
+        return await origin.attempt(request, sink, tally)
+
+    async def _open(self) -> "HttpOrigin":
+        async with self._opening:
+            if self._origin is not None:
+                return self._origin
+            client = await asyncio.to_thread(import_module, "flowsync.download.http.origin")
+            opening = client.open_http(self._product, self._limits)
+            opened: HttpOrigin = await self._opened.enter_async_context(opening)
+            self._origin = opened
+            return opened
+
 
 _BUSY: Final = frozenset({408, 429})
 _NEVER: Final = frozenset({501, 505, 510})

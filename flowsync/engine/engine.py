@@ -43,7 +43,7 @@ from flowsync.pipeline.budget import Budget
 from flowsync.runtime import descriptors
 from flowsync.runtime.executor import Executor
 from flowsync.runtime.local_processes import LocalProcesses
-from flowsync.runtime.threads import in_thread
+from flowsync.runtime.tasks import in_thread
 from flowsync.stages.context import DownloadWorkers
 from flowsync.stages.remote.download_worker import warm_up
 from flowsync.store.local.store import LocalBlobStore

@@ -15,7 +15,7 @@ with its first batch, but `EngineClosedError` at once, when the engine is not op
 
 from collections.abc import AsyncGenerator, Sequence
 
-from flowsync.catalog.queries import explain as explaining
+from flowsync.catalog.queries import version_units as explaining
 from flowsync.engine.engine import Engine
 from flowsync.engine.operations import ends_with_engine
 from flowsync.model.reports import Explanation

@@ -26,7 +26,7 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from flowsync.errors import PipelineError
-from flowsync.runtime.task_groups import Signal
+from flowsync.runtime.tasks import Signal
 
 
 class _Lender(Protocol):

@@ -7,7 +7,7 @@
    `StageAbortedError`, but `SystemExit` and `KeyboardInterrupt` come out after the clean-up.
 4. A stage that returns while items come to it is an error, because they would be lost. So is a task
    that a stage has left behind (`channel.py`), and an item that such a task puts.
-5. A stage that catches its cancellation is cancelled again after a while (`settling.py`).
+5. A stage that catches its cancellation is cancelled again after a while (`resolution.py`).
 6. What can never move again (`pipeline.py`) is an error that names item and stage.
 
 When a pipeline can never move again: its stages wait for each other, while an item is awaited
@@ -29,10 +29,9 @@ from flowsync.errors import (
     StageEndedEarlyError,
 )
 from flowsync.pipeline.channel import Beginner, Channel, Losses
-from flowsync.pipeline.resolution import Resolvable, Waiting, awaited_items, describe
-from flowsync.pipeline.settling import insist
+from flowsync.pipeline.resolution import Resolvable, Waiting, awaited_items, describe, insist
 from flowsync.pipeline.stage import Progress, Stage, StageStatistics
-from flowsync.runtime.task_groups import STOPS, StoppedError, break_ring, first_come
+from flowsync.runtime.tasks import STOPS, StoppedError, break_ring, first_come
 
 
 class Standstill:

@@ -26,9 +26,8 @@ import msgspec
 from flowsync.errors import PipelineError, RepeatedStageError, UnboundStageError
 from flowsync.model.events import Reading
 from flowsync.pipeline.channel import BatchBuffer, Channel, ChannelStatistics, Losses
-from flowsync.pipeline.resolution import Resolvable, Waiting
-from flowsync.pipeline.settling import Settling
-from flowsync.runtime.task_groups import Signal
+from flowsync.pipeline.resolution import Resolvable, Settling, Waiting
+from flowsync.runtime.tasks import Signal
 
 
 class Meter:

@@ -28,7 +28,7 @@ from typing import Final, Self
 from flowsync.errors import SettingsError
 from flowsync.runtime.executor import Executor, Work, always_wanted
 from flowsync.runtime.process_pool import ProcessPool
-from flowsync.runtime.threads import in_thread
+from flowsync.runtime.tasks import in_thread
 from flowsync.runtime.worker_line import WorkRequest
 
 TRIES: Final = 3

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from concurrent.futures import BrokenExecutor
 
 from flowsync.runtime.spawning import Inherited, WorkerProcess, warm, work_off
-from flowsync.runtime.threads import in_thread
+from flowsync.runtime.tasks import in_thread
 from flowsync.runtime.worker_line import WorkerLine, WorkRequest, open_memory
 
 

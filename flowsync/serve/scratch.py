@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Self
 
-from flowsync.runtime.threads import in_thread
+from flowsync.runtime.tasks import in_thread
 from flowsync.store.port import BlobStore
 
 

@@ -14,11 +14,14 @@
 | neither GET nor HEAD | 405 |
 | a target or a header that cannot be understood | 400 |
 | the database does not answer, or the process may open no more files | 503 |
+
+Grammars of addresses that kinds of source have for themselves, such as `/v2/` for the registry
+of images: what an address below one means, and how its answers are worded.
 """
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Final
 
@@ -32,31 +35,153 @@ from flowsync.engine.engine import Engine
 from flowsync.errors import (
     CatalogError,
     CatalogUnavailableError,
+    DeclarationError,
     FlowsyncError,
     RepositoryNotFoundError,
     StoreError,
     VersionNotFoundError,
 )
-from flowsync.layout import Mount
+from flowsync.layout import (
+    Document,
+    Headers,
+    Layout,
+    Mount,
+    MountRequest,
+    Place,
+    StoredFile,
+    check_headers,
+)
+from flowsync.model.content import type_name
+from flowsync.model.recordable import problem_with_path
+from flowsync.model.repository import HIDDEN
 from flowsync.serve.access import Admit, denial, keep_private, refusal
 from flowsync.serve.files.beside import Beside, moved
-from flowsync.serve.files.lookups import LookUps
+from flowsync.serve.files.lookups import Folders, LookUps, open_stored
 from flowsync.serve.files.sending import SCARCE
-from flowsync.serve.files.stored import Folders, open_stored
-from flowsync.serve.http.answer import Answer, Asked, Flow, Unreadable, plain
-from flowsync.serve.http.conditions import Representation
-from flowsync.serve.http.negotiation import Offer, negotiate
-from flowsync.serve.http.ranges import Slice
-from flowsync.serve.http.target import (
+from flowsync.serve.http.answer import (
+    Answer,
+    Asked,
+    Flow,
+    Offer,
+    Representation,
+    Unreadable,
+    negotiate,
+    plain,
+)
+from flowsync.serve.http.request import (
     Address,
     BadTargetError,
+    Slice,
+    decoded_segments,
     parse_target,
     query_of,
     with_slash,
 )
 from flowsync.serve.metrics import CONTENT_TYPE, Metrics
 from flowsync.serve.missing.missing import Missing
-from flowsync.serve.mounts import Mounts, resolve, worded
+
+_KEPT: Final[tuple[str, ...]] = ("Allow", "Content-Range", "Retry-After", "WWW-Authenticate")
+"""Headers of a refusal that stay, however it is worded."""
+
+_log = logging.getLogger(__name__)
+
+
+class Mounts:
+    """The mounts of one server, and what its kinds say of stored files. Raises `DeclarationError`
+    when two kinds want one prefix.
+    """
+
+    def __init__(self, layouts: Sequence[Layout]) -> None:
+        self._mounts: dict[str, Mount] = {}
+        self._headers = {
+            type_name(each): layout.headers
+            for layout in layouts
+            if layout.headers is not None
+            for each in layout.types
+        }
+        self._lasting = [
+            (layout.lasting, [type_name(each) for each in layout.types])
+            for layout in layouts
+            if layout.lasting is not None
+        ]
+        for mount in (mount for layout in layouts for mount in layout.mounts):
+            if self._mounts.setdefault(mount.prefix, mount) is not mount:
+                raise DeclarationError(f"two kinds of source are mounted at {mount.prefix!r}")
+
+    @property
+    def described(self) -> list[str]:
+        """The types of units whose fields decide about headers."""
+        return sorted(self._headers)
+
+    def find(self, target: str) -> Mount | None:
+        """Return the mount that a target lies below. Raise `BadTargetError` for one that cannot be
+        understood.
+        """
+        if not self._mounts:
+            return None
+        return self._mounts.get(decoded_segments(target)[0])
+
+    def lasting_types(self, path: str) -> list[str]:
+        """Return the types of units whose files at `path` may come from an older version."""
+        return [name for lasts, names in self._lasting if lasts(path) for name in names]
+
+    def headers_of(self, found: ServedFile) -> Headers:
+        """Return what a kind sends with a stored file. Raise `DeclarationError` for what cannot be
+        sent.
+        """
+        headers = self._headers.get(found.type or "")
+        if headers is None or found.type is None:
+            return {}
+        file = StoredFile(
+            relative_path=found.relative_path,
+            type_name=found.type,
+            fields=found.fields,
+            sha256=found.sha256,
+        )
+        own = headers(file)
+        check_headers(own, f"the file {found.relative_path!r}")
+        return own
+
+
+def resolve(mount: Mount, target: str) -> Address | Answer:
+    """Return the place that a target below a mount means, or what is answered at once."""
+    _, *segments = decoded_segments(target)
+    meant = mount.resolve(MountRequest(segments=tuple(segments)))
+    if isinstance(meant, Document):
+        return answer_of(meant)
+    if meant is None or _problem_with(meant) is not None:
+        return plain(404, "nothing has such an address")
+    return Address(
+        repository=meant.repository, number=meant.number, moment=meant.moment, path=meant.path
+    )
+
+
+def answer_of(document: Document) -> Answer:
+    """Return an answer that is a document, not for keeping."""
+    body = document.body if isinstance(document.body, bytes) else b"".join(document.body)
+    headers = {"Content-Type": document.content_type or "text/plain; charset=utf-8"}
+    headers |= {"Cache-Control": "no-store", **document.headers}
+    return Answer(
+        status=document.status, headers=headers, body=body, length=len(body), is_worded=True
+    )
+
+
+def worded(mount: Mount, answer: Answer) -> Answer:
+    """Return an answer as a mount words it."""
+    if mount.refuse is not None and answer.status >= 400 and not answer.is_worded:
+        said = answer.body.decode().strip() if isinstance(answer.body, bytes) else ""
+        kept = {name: answer.headers[name] for name in _KEPT if name in answer.headers}
+        answer = answer_of(mount.refuse(answer.status, said))
+        answer.headers |= kept
+    answer.headers |= mount.headers
+    return answer
+
+
+def _problem_with(place: Place) -> str | None:
+    if place.repository.startswith(HIDDEN) or not place.repository:
+        return "no repository is served under that name"
+    return problem_with_path(place.path.removesuffix("/"))
+
 
 PATIENCE: Final = 5.0
 """Seconds that a request waits for the catalog."""
@@ -65,8 +190,6 @@ _RETRY_AFTER: Final = "5"
 
 _TOLD: Final = 10_000
 """Blobs that cannot be read of which is remembered that the log has them."""
-
-_log = logging.getLogger(__name__)
 
 
 class Site:

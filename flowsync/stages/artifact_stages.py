@@ -31,10 +31,10 @@ from flowsync.errors import (
 from flowsync.model.artifact import StagedArtifact, StoredArtifact, staged_artifact
 from flowsync.model.url import redact
 from flowsync.pipeline.stage import Meter, Stage
-from flowsync.runtime.task_groups import task_group
+from flowsync.runtime.tasks import task_group
 from flowsync.stages.admission import check_declared
 from flowsync.stages.context import BoundStage
-from flowsync.store.failures import store_errors
+from flowsync.store.durability import store_errors
 
 
 class QueryExistingArtifacts(BoundStage):

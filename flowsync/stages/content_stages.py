@@ -29,8 +29,7 @@ from flowsync.model.remote import Remote
 from flowsync.model.url import redact
 from flowsync.pipeline.stage import Stage
 from flowsync.stages.admission import check_declared
-from flowsync.stages.context import BoundStage
-from flowsync.stages.stored_files import bringer
+from flowsync.stages.context import BoundStage, bringer
 
 if TYPE_CHECKING:
     from flowsync.catalog.versions.new_version import NewVersion

@@ -4,16 +4,21 @@ Stages take none of this in their constructor; the pipeline binds them before it
 
 Metadata that upstream's own index names by digest: taken from the store if it is there, and
 fetched otherwise.
+
+Files for stored artifacts that a stage awaits, where the store has no local files.
 """
 
+import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, BinaryIO, Protocol
 
 import msgspec
+from msgspec.structs import replace
 
 from flowsync.acquire.single_flight import SingleFlight
 from flowsync.acquire.sources import Cooling
 from flowsync.catalog.catalog import Catalog
+from flowsync.declare import DeclarativeContent
 from flowsync.digest.hashing import digest_file
 from flowsync.digest.pool import Hasher
 from flowsync.download.fetcher import Backoff
@@ -27,10 +32,11 @@ from flowsync.model.url import redact
 from flowsync.pipeline.budget import Account
 from flowsync.pipeline.stage import Stage
 from flowsync.runtime.executor import Executor
-from flowsync.runtime.threads import in_thread
+from flowsync.runtime.tasks import in_thread
 from flowsync.stages.admission import check_declared
 from flowsync.stages.upstream import UpstreamMemory
 from flowsync.store.port import BlobStore
+from flowsync.store.staging import bring, has_local_files
 
 _PIECE = 1 << 20
 
@@ -196,3 +202,36 @@ class BoundStage(Stage):
         # Asked several times an item.
         found: RunContext = self._context or super().context
         return found
+
+
+Bring = Callable[[DeclarativeContent], Awaitable[None]]
+"""Makes files of the stored bytes of a unit, for those who await it."""
+
+
+def bringer(context: RunContext) -> Bring | None:
+    """Return what makes files of stored bytes in the staging folder of the run; `None` where stored
+    artifacts have files of the store.
+    """
+    if has_local_files(context.store):
+        return None
+
+    async def bring_bytes(content: DeclarativeContent) -> None:
+        lacking = {
+            str(declared.artifact.blake3)
+            for declared in content.d_artifacts
+            if isinstance(declared.artifact, StoredArtifact) and declared.artifact.file is None
+        }
+        # The folder goes with its run; those who ask later are told by `StoredArtifact.open`.
+        if not lacking or not await in_thread(os.path.isdir, context.staging):
+            return
+        files = await bring(context.store, lacking, context.staging)
+        for declared in content.d_artifacts:
+            artifact = declared.artifact
+            if isinstance(artifact, StoredArtifact) and artifact.file is None:
+                name = str(artifact.blake3)
+                # Where the store has lost them stands a file that is not there, so that opening it
+                # says so.
+                file = files.get(name, f"{context.staging}/{name}")
+                declared.artifact = replace(artifact, file=file)
+
+    return bring_bytes

@@ -10,10 +10,10 @@ from flowsync.catalog.versions.planned_changes import PlannedDownload, PlannedUn
 from flowsync.declare import DeclarativeContent
 from flowsync.model.content import repo_key_id
 from flowsync.pipeline.stage import Meter
-from flowsync.runtime.task_groups import task_group
+from flowsync.runtime.tasks import task_group
 from flowsync.stages.artifact_stages import ArtifactDownloader
+from flowsync.stages.context import Bring, bringer
 from flowsync.stages.leave_out import can_come_later
-from flowsync.stages.stored_files import Bring, bringer
 
 if TYPE_CHECKING:
     from flowsync.catalog.versions.planned_changes import Planning

@@ -63,10 +63,8 @@ import msgspec
 from blake3 import blake3
 
 from flowsync.errors import BlobDamagedError, BlobMissingError
-from flowsync.runtime.task_groups import task_group
-from flowsync.runtime.threads import in_thread, opened_in_thread
-from flowsync.store.durability import make_folder
-from flowsync.store.failures import store_errors, without_locks
+from flowsync.runtime.tasks import in_thread, opened_in_thread, task_group
+from flowsync.store.durability import make_folder, store_errors, without_locks
 from flowsync.store.port import BlobStore, StoreUsage
 
 

@@ -20,8 +20,8 @@ from blake3 import blake3
 
 from flowsync.errors import BlobMissingError, StoreError
 from flowsync.model.artifact import StagedArtifact
-from flowsync.runtime.threads import in_thread
-from flowsync.store.failures import store_errors
+from flowsync.runtime.tasks import in_thread
+from flowsync.store.durability import store_errors
 from flowsync.store.port import LARGEST_CHUNK, BlobReader, BlobState, StoreUsage
 from flowsync.store.staging import StagingArea
 

@@ -61,7 +61,7 @@ from flowsync.engine.engine import Engine
 from flowsync.engine.operations import ends_with_engine
 from flowsync.model.content import Content
 from flowsync.model.reports import PruneReport, RemovalReport
-from flowsync.runtime.threads import in_thread
+from flowsync.runtime.tasks import in_thread
 from flowsync.store.port import StoreUsage
 
 PROTECTION: Final = timedelta(hours=24)

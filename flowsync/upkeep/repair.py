@@ -51,7 +51,7 @@ from flowsync.model.artifact import Artifact, DigestPolicy, StagedArtifact
 from flowsync.model.remote import Remote
 from flowsync.model.reports import Kind
 from flowsync.pipeline.stage import Meter
-from flowsync.runtime.task_groups import task_group
+from flowsync.runtime.tasks import task_group
 from flowsync.store.port import LARGEST_CHUNK, BlobState
 from flowsync.upkeep.prune import Pace, digest_at_pace
 

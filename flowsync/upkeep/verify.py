@@ -29,7 +29,7 @@ from flowsync.engine.operations import ends_with_engine, observed
 from flowsync.model.events import Observer
 from flowsync.model.reports import LISTED, Finding, VerifyReport
 from flowsync.pipeline.stage import Progress
-from flowsync.runtime.task_groups import task_group
+from flowsync.runtime.tasks import task_group
 from flowsync.upkeep.prune import Pace
 from flowsync.upkeep.repair import FindRemote, Inspector, Repairer, Suspect
 

@@ -3,11 +3,11 @@ import ast
 from tests.arch.tree import ROOT, modules
 
 CODE = ("flowsync", "bench", "scripts")
-LONGEST_MODULE = 400
+LONGEST_MODULE = 650
 LONGEST_FUNCTION = 70
 
 
-def test_no_module_has_more_than_400_lines() -> None:
+def test_no_module_has_more_than_650_lines() -> None:
     lengths = {str(path): (ROOT / path).read_bytes().count(b"\n") for path, _ in modules(*CODE)}
 
     too_long = {path: length for path, length in lengths.items() if length > LONGEST_MODULE}

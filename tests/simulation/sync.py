@@ -10,8 +10,7 @@ from typing import Final
 import msgspec
 
 from flowsync.download.fetcher import Backoff
-from flowsync.download.pacing.adaptive_limit import AdaptiveLimit
-from flowsync.download.pacing.gate import Gate, Line
+from flowsync.download.pacing.gate import AdaptiveLimit, Gate, Line
 from flowsync.model.remote import Remote
 from tests.simulation.origins import Origin, World
 

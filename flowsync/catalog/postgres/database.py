@@ -58,7 +58,6 @@ from psycopg import AsyncCursor, AsyncServerCursor
 from psycopg.conninfo import make_conninfo
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
-from flowsync.catalog.postgres.database_address import described, expect_fitting, parsed, shown
 from flowsync.catalog.postgres.schema import LockClasses, StoreBinding, lock_classes, migrate
 from flowsync.catalog.postgres.sessions import (
     ASKED,
@@ -66,7 +65,11 @@ from flowsync.catalog.postgres.sessions import (
     Connection,
     Sessions,
     configure_pooled,
+    described,
+    expect_fitting,
+    parsed,
     said,
+    shown,
 )
 from flowsync.errors import (
     CatalogConflictError,
@@ -76,8 +79,7 @@ from flowsync.errors import (
     EngineClosedError,
 )
 from flowsync.model.artifact import Artifact
-from flowsync.runtime.task_groups import Visits
-from flowsync.runtime.threads import finished
+from flowsync.runtime.tasks import Visits, finished
 
 _NAME: Final = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
 _COMMENT: Final = re.compile(r"^\s*--.*$\n?", re.MULTILINE)

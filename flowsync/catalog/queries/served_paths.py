@@ -18,7 +18,7 @@ from msgspec.structs import replace
 
 from flowsync.catalog.postgres.database import Database
 from flowsync.catalog.records.remotes import SOURCE_DIGESTS, decode_headers, recorded_remote
-from flowsync.catalog.versions.lookup import repository_not_found
+from flowsync.catalog.versions.versions import repository_not_found
 from flowsync.errors import CatalogError, VersionNotFoundError
 from flowsync.model.artifact import Artifact, StagedArtifact, StoredArtifact
 from flowsync.model.remote import Remote

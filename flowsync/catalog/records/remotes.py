@@ -33,7 +33,7 @@ import msgspec
 
 from flowsync.catalog.postgres.database import Database, column, digest_columns
 from flowsync.catalog.postgres.sessions import Connection
-from flowsync.catalog.versions.delete_version import locked_connection
+from flowsync.catalog.versions.versions import locked_connection
 from flowsync.errors import CatalogError, DeclarationError
 from flowsync.model.artifact import DECLARABLE, Artifact, StagedArtifact, StoredArtifact
 from flowsync.model.remote import COOL_DOWN, AlternateSource, Remote

@@ -23,8 +23,8 @@ import msgspec
 
 from flowsync.catalog.postgres.database import Database, server_cursor
 from flowsync.catalog.postgres.schema import StoreBinding
-from flowsync.catalog.versions.lookup import LARGEST_NUMBER, repository_not_found
 from flowsync.catalog.versions.new_version import NewVersion
+from flowsync.catalog.versions.versions import LARGEST_NUMBER, repository_not_found
 from flowsync.errors import RunNotFoundError
 from flowsync.model.events import Reading
 from flowsync.model.reports import Run, RunTerms

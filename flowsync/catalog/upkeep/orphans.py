@@ -8,7 +8,7 @@ database says that the row is needed, but this:
    `contents.sql`). So what was found by the versions in the making was touched at the earliest an
    hour before the oldest of them began.
 2. Whoever makes a version holds a lock, shared with others like him, from before his first look-up
-   until his last statement (`delete_version.py`).
+   until his last statement (`versions.py`).
 3. Each batch of removals begins with `prune_cutoff`, which tries to take that lock for itself. If
    it can, nobody has found anything that he has yet to use, whoever opens a version waits for the
    batch, and the protection time is all that counts. If it cannot, nothing is removed that was
@@ -54,8 +54,12 @@ import msgspec
 
 from flowsync.catalog.postgres.database import Database
 from flowsync.catalog.postgres.sessions import Connection
-from flowsync.catalog.versions.delete_version import locked_connection
-from flowsync.catalog.versions.lookup import RepositorySession, find_version, repository_not_found
+from flowsync.catalog.versions.versions import (
+    RepositorySession,
+    find_version,
+    locked_connection,
+    repository_not_found,
+)
 from flowsync.errors import CatalogError, CatalogUnavailableError, VersionKeptError
 from flowsync.model.reports import RemovalReport
 from flowsync.model.repository import HIDDEN

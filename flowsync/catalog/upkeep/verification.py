@@ -20,7 +20,7 @@ import msgspec
 from flowsync.catalog.postgres.database import Database
 from flowsync.catalog.postgres.sessions import Connection
 from flowsync.catalog.records.remotes import decode_headers
-from flowsync.catalog.versions.lookup import find_version
+from flowsync.catalog.versions.versions import find_version
 
 WINDOW: Final = 256
 """Artifacts a window: enough to keep hash workers busy, few enough to lose when a job is killed."""

@@ -18,7 +18,7 @@ from psycopg import AsyncServerCursor
 
 from flowsync.catalog.postgres.database import Database, server_cursor
 from flowsync.catalog.postgres.glob import regular_expression
-from flowsync.catalog.versions.lookup import find_version
+from flowsync.catalog.versions.versions import find_version
 from flowsync.model.repository import (
     BareChange,
     BareUnit,

@@ -16,7 +16,7 @@ leaves rows of a generation that no record names, and the next one that writes r
 Opening a version, and what becomes of it when its context ends.
 
 1. One new version of a repository at a time, over all processes: the repository is locked
-   (`delete_version.py`) before anything is read.
+   (`versions.py`) before anything is read.
 2. What a dead process left unfinished is discarded by the next opening, which cannot begin a
    version beside it. The lock tells dead from slow: who holds no lock has no connection to write
    over.
@@ -68,15 +68,16 @@ import msgspec
 from flowsync.catalog.postgres.database import Database
 from flowsync.catalog.postgres.sessions import Connection
 from flowsync.catalog.records.contents import by_key, key_columns
-from flowsync.catalog.versions.delete_version import locked_connection, retain_versions
 from flowsync.catalog.versions.entries import BATCH_SIZE, unfinished_content_ids
-from flowsync.catalog.versions.lookup import (
+from flowsync.catalog.versions.versions import (
     RepositorySession,
     Start,
     VersionSession,
     find_version,
+    locked_connection,
     next_state,
     repository_not_found,
+    retain_versions,
 )
 from flowsync.errors import (
     CatalogError,
@@ -90,7 +91,7 @@ from flowsync.errors import (
 )
 from flowsync.model.content import CONTENT_ID_SIZE, EMPTY_STATE, Content, root_of
 from flowsync.model.repository import Repository, RepositoryVersion
-from flowsync.runtime.task_groups import task_group
+from flowsync.runtime.tasks import task_group
 
 
 class UpstreamItems:

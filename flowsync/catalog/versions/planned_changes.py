@@ -18,8 +18,8 @@ from typing import Any, Final
 import msgspec
 
 from flowsync.catalog.postgres.database import Database, column
-from flowsync.catalog.versions.lookup import Listed, RepositorySession, find_version, state_after
 from flowsync.catalog.versions.new_version import UpstreamItems
+from flowsync.catalog.versions.versions import Listed, RepositorySession, find_version, state_after
 from flowsync.errors import RepositoryNotFoundError
 from flowsync.model.content import EMPTY_STATE, root_of
 

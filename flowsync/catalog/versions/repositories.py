@@ -4,7 +4,7 @@
    `Repository` value at hand decides its settings.
 2. Only complete versions are seen here; the one in the making belongs to whoever opened it.
 3. What a version holds never changes; it may be deleted, and then the others still hold what they
-   held (`delete_version.py`).
+   held (`versions.py`).
 4. Methods that name a repository raise `RepositoryNotFoundError`, and those that name a version
    `VersionNotFoundError`, when there is none; an iterator does so when its first batch is asked
    for.
@@ -17,20 +17,18 @@ from typing import Any
 
 from flowsync.catalog.postgres.database import Database
 from flowsync.catalog.versions import entries as version_content
-from flowsync.catalog.versions.delete_version import (
-    delete_version,
-    locked_connection,
-    retain_versions,
-)
 from flowsync.catalog.versions.entries import BATCH_SIZE
-from flowsync.catalog.versions.lookup import (
+from flowsync.catalog.versions.new_version import NewVersion, ensure_repository, open_version
+from flowsync.catalog.versions.versions import (
     RepositorySession,
+    delete_version,
     find_latest_versions,
     find_version,
     find_versions,
+    locked_connection,
     repository_not_found,
+    retain_versions,
 )
-from flowsync.catalog.versions.new_version import NewVersion, ensure_repository, open_version
 from flowsync.model.repository import (
     BareChange,
     BareUnit,

@@ -5,10 +5,9 @@ from datetime import timedelta
 import click
 
 from flowsync import library
-from flowsync.cli.formatting import format_bytes
 from flowsync.cli.main import GlobalOptions, load
 from flowsync.cli.outcome import run_async
-from flowsync.cli.output import json_text, tell
+from flowsync.cli.output import format_bytes, json_text, tell
 from flowsync.cli.sync_arguments import Duration
 from flowsync.library import PruneReport
 

@@ -3,10 +3,9 @@
 import click
 
 from flowsync import library
-from flowsync.cli.formatting import format_bytes
 from flowsync.cli.main import GlobalOptions, load
 from flowsync.cli.outcome import run_async
-from flowsync.cli.output import complain, json_text, tell
+from flowsync.cli.output import complain, format_bytes, json_text, tell
 from flowsync.library import ReclaimReport
 
 

@@ -6,10 +6,9 @@ import click
 import msgspec
 
 from flowsync import library
-from flowsync.cli.formatting import describe_unit, format_bytes, visible_line
 from flowsync.cli.main import GlobalOptions, load
 from flowsync.cli.outcome import run_async
-from flowsync.cli.output import is_heard, json_text, tell
+from flowsync.cli.output import describe_unit, format_bytes, is_heard, json_text, tell, visible_line
 from flowsync.errors import VersionNotFoundError
 from flowsync.library import BareUnit, VersionEntry
 

@@ -3,8 +3,7 @@
 import click
 import msgspec
 
-from flowsync.cli.formatting import one_line
-from flowsync.cli.output import json_text, tell, tell_json
+from flowsync.cli.output import json_text, one_line, tell, tell_json
 from flowsync.configuration import InstalledKinds, KindOption, options_of
 from flowsync.kinds import SourceKind
 

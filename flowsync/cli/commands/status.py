@@ -6,10 +6,9 @@ import click
 import msgspec
 
 from flowsync import library
-from flowsync.cli.formatting import format_bytes
 from flowsync.cli.main import GlobalOptions, load
 from flowsync.cli.outcome import run_async
-from flowsync.cli.output import tell, tell_json
+from flowsync.cli.output import format_bytes, tell, tell_json
 from flowsync.configuration import Configuration
 
 

@@ -4,10 +4,9 @@ import click
 import msgspec
 
 from flowsync import library
-from flowsync.cli.formatting import format_bytes
 from flowsync.cli.main import GlobalOptions, load
 from flowsync.cli.outcome import run_async
-from flowsync.cli.output import json_text
+from flowsync.cli.output import format_bytes, json_text
 from flowsync.cli.progress_display import display
 from flowsync.cli.sync_arguments import Rate
 from flowsync.configuration import find_remote, register_alternates

@@ -3,10 +3,9 @@
 import click
 
 from flowsync import library
-from flowsync.cli.formatting import describe_unit, one_line, visible_line
 from flowsync.cli.main import GlobalOptions, load
 from flowsync.cli.outcome import run_async
-from flowsync.cli.output import tell, tell_json
+from flowsync.cli.output import describe_unit, one_line, tell, tell_json, visible_line
 from flowsync.library import Explanation, LeftOutNote, Presence, Removal
 
 

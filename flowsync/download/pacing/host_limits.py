@@ -16,8 +16,7 @@ from typing import Final, Self
 
 import msgspec
 
-from flowsync.download.pacing.adaptive_limit import AdaptiveLimit
-from flowsync.download.pacing.gate import Gate, Line
+from flowsync.download.pacing.gate import AdaptiveLimit, Gate, Line
 from flowsync.download.transfer.attempt import Tally
 from flowsync.errors import (
     BrokenBodyError,

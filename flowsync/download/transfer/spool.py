@@ -27,7 +27,7 @@ from blake3 import blake3
 
 from flowsync.errors import StoreError, StoreFullError, StoreUnwritableError
 from flowsync.model.remote import Fill, Held, Pour
-from flowsync.runtime.threads import in_thread
+from flowsync.runtime.tasks import in_thread
 
 
 class SpoolFile:

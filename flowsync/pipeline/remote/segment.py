@@ -26,7 +26,7 @@ from flowsync.pipeline.remote.protocol import BatchReply, BatchRequest, Codec
 from flowsync.pipeline.stage import Meter, Stage, StageStatistics, summed
 from flowsync.runtime.executor import Executor, Work, ask
 from flowsync.runtime.failures import unpack_error
-from flowsync.runtime.task_groups import task_group
+from flowsync.runtime.tasks import task_group
 
 LARGEST_BATCH: Final = 64
 """Items in a batch at most: many enough to share the cost of a question, few enough that answers

@@ -20,7 +20,7 @@ from flowsync.pipeline.resolution import Resolvable
 from flowsync.pipeline.stage import Progress, Stage
 from flowsync.runtime.executor import Wanted
 from flowsync.runtime.failures import pack_error
-from flowsync.runtime.task_groups import STOPS, task_group
+from flowsync.runtime.tasks import STOPS, task_group
 
 T = TypeVar("T")
 

@@ -6,13 +6,18 @@ from urllib.parse import quote
 
 from flowsync.catalog.queries.served_paths import ServedVersion
 from flowsync.serve.files.generated import Found, Generated, MakingFailedError, NoBaseError
+from flowsync.serve.files.lookups import open_file
 from flowsync.serve.files.new_file import MadeFile
-from flowsync.serve.files.stored import open_file
-from flowsync.serve.http.answer import Answer, Asked, Unreadable, plain
-from flowsync.serve.http.conditions import Representation
-from flowsync.serve.http.negotiation import negotiate, takes_gzip
-from flowsync.serve.http.ranges import Slice
-from flowsync.serve.http.target import Address, version_url
+from flowsync.serve.http.answer import (
+    Answer,
+    Asked,
+    Representation,
+    Unreadable,
+    negotiate,
+    plain,
+    takes_gzip,
+)
+from flowsync.serve.http.request import Address, Slice, version_url
 
 _TRIES: Final = 2
 """Times that a file is made when it is gone before it can be opened."""

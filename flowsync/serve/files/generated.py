@@ -31,11 +31,11 @@ from flowsync.layout import (
     Moved,
     PageRequest,
 )
-from flowsync.runtime.threads import in_thread
+from flowsync.runtime.tasks import in_thread
 from flowsync.serve.files.lookups import Flights
 from flowsync.serve.files.new_file import MadeFile, ScratchFile, ScratchFiles
 from flowsync.serve.files.version_reader import ThreadReader, VersionReading
-from flowsync.serve.http.negotiation import best_type
+from flowsync.serve.http.answer import best_type
 from flowsync.serve.scratch import Scratch
 
 KEPT: Final = 10_000

@@ -27,9 +27,9 @@ import struct
 from contextlib import suppress
 from typing import Final
 
-from flowsync.runtime.threads import in_thread
+from flowsync.runtime.tasks import in_thread
 from flowsync.serve.http.answer import OpenPart, Unreadable
-from flowsync.serve.http.ranges import Slice
+from flowsync.serve.http.request import Slice
 
 _PIECE: Final = 4 << 20
 """Bytes of one call: as much as a connection's buffer takes at most."""

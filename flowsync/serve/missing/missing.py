@@ -51,8 +51,7 @@ from flowsync.errors import (
 )
 from flowsync.model.artifact import Artifact, StagedArtifact, StoredArtifact
 from flowsync.model.remote import COOL_DOWN, Remote
-from flowsync.runtime.task_groups import task_group
-from flowsync.runtime.threads import in_thread, opened_in_thread
+from flowsync.runtime.tasks import in_thread, opened_in_thread, task_group
 from flowsync.serve.access import no_source
 from flowsync.serve.metrics import Metrics
 from flowsync.serve.missing.passage import Passage, PassageReader

@@ -19,8 +19,8 @@ from collections.abc import AsyncGenerator
 from typing import Final
 
 from flowsync.errors import FlowsyncError, SizeMismatchError
-from flowsync.runtime.threads import in_thread
-from flowsync.serve.http.ranges import Slice
+from flowsync.runtime.tasks import in_thread
+from flowsync.serve.http.request import Slice
 from flowsync.serve.missing.passage_file import PassageFile
 from flowsync.store.staging import Partial
 

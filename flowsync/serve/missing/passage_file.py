@@ -20,7 +20,7 @@ from typing import Final
 
 from flowsync.download.transfer.spool import store_error
 from flowsync.serve.files.sending import open_whole
-from flowsync.store.failures import store_errors
+from flowsync.store.durability import store_errors
 from flowsync.store.staging import Partial
 
 LARGEST_IN_MEMORY: Final = 64 << 20

@@ -11,13 +11,12 @@ anew: those may be to blame.
 import asyncio
 from collections.abc import Mapping
 
-from flowsync.acquire.sources import AcquireContext
-from flowsync.acquire.verified_sink import verified_file
+from flowsync.acquire.sources import AcquireContext, verified_file
 from flowsync.errors import IntegrityError, StoreError
 from flowsync.model.artifact import Artifact, StagedArtifact, staged_artifact
 from flowsync.model.remote import Held
 from flowsync.model.url import redact
-from flowsync.runtime.threads import finished, in_thread
+from flowsync.runtime.tasks import finished, in_thread
 from flowsync.serve.missing.passage import Passage
 from flowsync.store.staging import Partial
 

@@ -49,7 +49,7 @@ from flowsync.pipeline.remote.protocol import BatchRequest
 from flowsync.pipeline.remote.segment_worker import answer
 from flowsync.pipeline.stage import Meter
 from flowsync.runtime.executor import Wanted
-from flowsync.runtime.task_groups import task_group
+from flowsync.runtime.tasks import task_group
 from flowsync.stages.artifact_stages import ArtifactDownloader
 from flowsync.stages.remote.codecs import WorkerDeclarationCodec
 

@@ -38,7 +38,7 @@ from flowsync.model.artifact import Artifact, StagedArtifact
 from flowsync.model.remote import Remote
 from flowsync.model.url import scheme
 from flowsync.pipeline.remote.segment import LARGEST_BATCH, HostedSegment, Hosting
-from flowsync.runtime.threads import in_thread
+from flowsync.runtime.tasks import in_thread
 from flowsync.stages.context import BoundStage, DownloadWorkers
 from flowsync.stages.remote.codecs import DeclarationCodec, keep_received
 from flowsync.stages.remote.declarations import is_at_home

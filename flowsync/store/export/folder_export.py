@@ -24,7 +24,8 @@ from typing import BinaryIO, Final
 import msgspec
 
 from flowsync.errors import BlobMissingError, ExportError, StoreError
-from flowsync.runtime.threads import in_thread
+from flowsync.runtime.tasks import in_thread
+from flowsync.store.durability import describe
 from flowsync.store.export.tree import (
     FILE_MODE,
     FOLDER_MODE,
@@ -34,7 +35,6 @@ from flowsync.store.export.tree import (
     publish,
     rename_marker,
 )
-from flowsync.store.failures import describe
 from flowsync.store.port import BlobStore
 from flowsync.store.staging import copy_blob, for_each, has_local_files
 

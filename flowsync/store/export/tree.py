@@ -30,8 +30,7 @@ from typing import Final
 
 from flowsync.errors import ExportError
 from flowsync.store import kernel
-from flowsync.store.durability import flush, flush_tree
-from flowsync.store.failures import export_errors
+from flowsync.store.durability import export_errors, flush, flush_tree
 from flowsync.store.staging import claim
 
 _UNKNOWN: Final = frozenset({errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.EPERM})

@@ -27,8 +27,7 @@ from typing import Final, TypeAlias
 import blake3
 import msgspec
 
-from flowsync.store.durability import flush
-from flowsync.store.failures import describe
+from flowsync.store.durability import describe, flush
 from flowsync.store.port import BlobState, StoreUsage
 
 _log = logging.getLogger(__name__)

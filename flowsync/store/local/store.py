@@ -38,9 +38,8 @@ from uuid import UUID
 
 from flowsync.errors import BlobMissingError, StoreError, StoreUnwritableError
 from flowsync.model.artifact import StagedArtifact
-from flowsync.runtime.threads import in_thread, opened_in_thread
-from flowsync.store.durability import flush, make_folder
-from flowsync.store.failures import store_errors
+from flowsync.runtime.tasks import in_thread, opened_in_thread
+from flowsync.store.durability import flush, make_folder, store_errors
 from flowsync.store.local.shelves import Quarantine, Shelves
 from flowsync.store.local.writer import BatchWriter, Commits, WriteTarget
 from flowsync.store.port import LARGEST_CHUNK, BlobReader, BlobState, StoreUsage

@@ -54,9 +54,8 @@ import msgspec
 from flowsync.errors import StoreError
 from flowsync.model.artifact import StagedArtifact
 from flowsync.runtime.local_processes import LocalProcesses
-from flowsync.runtime.threads import finished, in_thread
-from flowsync.store.durability import Barrier, barriers
-from flowsync.store.failures import go_on_without, store_errors
+from flowsync.runtime.tasks import finished, in_thread
+from flowsync.store.durability import Barrier, barriers, go_on_without, store_errors
 from flowsync.store.local.shelves import Shelves
 
 _READ_ONLY = 0o444

@@ -3,7 +3,7 @@ missing, and the rest is told.
 """
 
 from flowsync.catalog.postgres.database import Database
-from flowsync.catalog.queries.explain import explain
+from flowsync.catalog.queries.version_units import explain
 from flowsync.catalog.versions.repositories import Repositories
 from flowsync.model.reports import Explanation, Presence, Removal, SourceNote
 from flowsync.model.repository import Repository

@@ -8,9 +8,9 @@ from psycopg.conninfo import make_conninfo
 
 from flowsync.catalog.postgres.database import Database
 from flowsync.catalog.postgres.schema import migrate, migrations
-from flowsync.catalog.versions.lookup import AT_ONCE
 from flowsync.catalog.versions.new_version import BESIDE
 from flowsync.catalog.versions.repositories import Repositories
+from flowsync.catalog.versions.versions import AT_ONCE
 from flowsync.errors import RepositoryVersionError
 from flowsync.model.content import EMPTY_STATE, root_of, with_units
 from flowsync.model.repository import Repository

@@ -7,8 +7,8 @@ import re
 import pytest
 
 from flowsync.catalog.postgres.database import Database, statement
-from flowsync.catalog.versions.delete_version import locked_connection
 from flowsync.catalog.versions.repositories import Repositories
+from flowsync.catalog.versions.versions import locked_connection
 from flowsync.model.repository import Repository
 from tests.integration.catalog.units import Shelf
 

@@ -15,7 +15,7 @@ from flowsync import Engine
 from flowsync.serve.app import ContentServer
 from flowsync.serve.files.sending import UnreadableFileError, send_part
 from flowsync.serve.http.answer import OpenPart
-from flowsync.serve.http.ranges import Slice
+from flowsync.serve.http.request import Slice
 from tests.integration.serve.conftest import Client, read_reply, settled
 from tests.integration.sync.conftest import Publish, Sync
 from tests.upstream.server import Upstream

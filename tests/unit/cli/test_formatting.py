@@ -1,6 +1,6 @@
 import pytest
 
-from flowsync.cli.formatting import format_bytes, one_line, visible, visible_line
+from flowsync.cli.output import format_bytes, one_line, visible, visible_line
 
 
 @pytest.mark.parametrize(

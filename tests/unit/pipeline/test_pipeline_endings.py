@@ -18,7 +18,7 @@ from flowsync.errors import (
 )
 from flowsync.pipeline.pipeline import Pipeline, create_pipeline
 from flowsync.pipeline.stage import EndStage, Stage
-from flowsync.runtime.task_groups import task_group
+from flowsync.runtime.tasks import task_group
 from tests.unit.pipeline.actors import (
     CleanUp,
     Collect,

@@ -12,7 +12,7 @@ from flowsync.pipeline.channel import Channel
 from flowsync.pipeline.pipeline import create_pipeline
 from flowsync.pipeline.resolution import Waiting
 from flowsync.pipeline.stage import EndStage, Progress, Stage
-from flowsync.runtime.task_groups import Signal
+from flowsync.runtime.tasks import Signal
 from tests.unit.pipeline.actors import Batch, Collect, Feed, Pass, Unit, turns, until
 
 Start = Callable[..., asyncio.Task[Any]]

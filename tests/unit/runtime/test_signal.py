@@ -1,4 +1,4 @@
-from flowsync.runtime.task_groups import Signal
+from flowsync.runtime.tasks import Signal
 
 
 def test_signal_is_clear_at_first() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from flowsync.runtime.task_groups import task_group
+from flowsync.runtime.tasks import task_group
 from tests.unit.pipeline.actors import Unit, turns
 
 Start = Callable[..., asyncio.Task[Any]]

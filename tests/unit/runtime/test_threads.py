@@ -3,7 +3,7 @@ import threading
 
 import pytest
 
-from flowsync.runtime.threads import in_thread, opened_in_thread
+from flowsync.runtime.tasks import in_thread, opened_in_thread
 
 
 async def test_the_result_and_the_error_of_the_job_come_back():

@@ -2,7 +2,7 @@
 
 import pytest
 
-from flowsync.serve.http.negotiation import best_type, takes_gzip
+from flowsync.serve.http.answer import best_type, takes_gzip
 
 HTML, V1_HTML, V1_JSON = "text/html", "application/vnd.x.v1+html", "application/vnd.x.v1+json"
 

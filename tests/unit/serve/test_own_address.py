@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from flowsync.serve.http.target import Address, version_url
+from flowsync.serve.http.request import Address, version_url
 
 NEWEST = Address(repository="a b")
 

@@ -8,7 +8,7 @@ from flowsync.errors import (
     StoreFullError,
     StoreUnwritableError,
 )
-from flowsync.store.failures import export_errors, store_errors
+from flowsync.store.durability import export_errors, store_errors
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import traceback
 
 import pytest
 
-from flowsync.catalog.postgres.database_address import described, parsed, shown
+from flowsync.catalog.postgres.sessions import described, parsed, shown
 from flowsync.errors import SettingsError
 
 

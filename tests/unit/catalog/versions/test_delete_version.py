@@ -4,7 +4,7 @@ retain.
 
 import pytest
 
-from flowsync.catalog.versions.delete_version import Squash, plan_retention, plan_squash
+from flowsync.catalog.versions.versions import Squash, plan_retention, plan_squash
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flowsync.download.pacing.adaptive_limit import CEILING, FLOOR, START, AdaptiveLimit
+from flowsync.download.pacing.gate import CEILING, FLOOR, START, AdaptiveLimit
 from tests.simulation.origins import Metered, Queueing, Refusing, Shared, Slow
 from tests.simulation.sync import Make, bodies, simulate
 

@@ -5,8 +5,7 @@ from typing import Any
 
 import pytest
 
-from flowsync.download.pacing.adaptive_limit import AdaptiveLimit
-from flowsync.download.pacing.gate import Gate
+from flowsync.download.pacing.gate import AdaptiveLimit, Gate
 from flowsync.model.remote import Remote
 
 

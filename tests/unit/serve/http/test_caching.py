@@ -1,6 +1,6 @@
 import pytest
 
-from flowsync.serve.http.conditions import content_type
+from flowsync.serve.http.answer import content_type
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from flowsync.serve.http.conditions import Representation, Verdict, evaluate, range_counts
+from flowsync.serve.http.answer import Representation, Verdict, evaluate, range_counts
 
 NOW = Representation("abc", datetime(2026, 11, 23, 10, 0, 0, 700000, UTC))
 SAME = "Mon, 23 Nov 2026 10:00:00 GMT"

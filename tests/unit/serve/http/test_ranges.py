@@ -1,6 +1,6 @@
 import pytest
 
-from flowsync.serve.http.ranges import (
+from flowsync.serve.http.request import (
     Slice,
     UnsatisfiableRangeError,
     content_range,

@@ -3,7 +3,7 @@ from urllib.parse import urljoin
 
 import pytest
 
-from flowsync.serve.http.target import NOWHERE, Address, BadTargetError, parse_target, with_slash
+from flowsync.serve.http.request import NOWHERE, Address, BadTargetError, parse_target, with_slash
 
 
 @pytest.mark.parametrize(

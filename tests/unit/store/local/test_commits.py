@@ -8,7 +8,7 @@ import pytest
 
 from flowsync.errors import StoreError
 from flowsync.model.artifact import StagedArtifact
-from flowsync.runtime.threads import in_thread
+from flowsync.runtime.tasks import in_thread
 from flowsync.store.local.writer import Commits
 
 
