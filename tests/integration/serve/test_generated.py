@@ -1,3 +1,5 @@
+import shutil
+
 """What kinds make from versions: files with each other's digests, and pages made when asked for."""
 
 import asyncio
@@ -98,6 +100,7 @@ async def test_a_compressed_file_goes_out_as_gzip_to_who_takes_it(
     assert (again.status, again.headers["vary"]) == (304, "Accept-Encoding")
 
 
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 async def test_curl_unpacks_what_it_asked_for(
     engine: Engine, upstream: Upstream, client: Client, tmp_path: Path
 ) -> None:

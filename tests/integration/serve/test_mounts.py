@@ -1,3 +1,5 @@
+import shutil
+
 """Grammars of addresses that kinds have for themselves, and what they say of stored files."""
 
 import asyncio
@@ -130,6 +132,7 @@ async def test_without_a_mount_the_address_is_nobodys(
     assert (reply.status, "x-protocol" in reply.headers) == (404, False)
 
 
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 async def test_curl_reads_below_a_mount(books: None, client: Client) -> None:
     url = f"http://127.0.0.1:{client.port}/v2/shelf/poems%2Fsongs"
     curl = await asyncio.create_subprocess_exec("curl", "-sSf", url, stdout=asyncio.subprocess.PIPE)
