@@ -1,5 +1,3 @@
-import shutil
-
 """What kinds make from versions: files with each other's digests, and pages made when asked for."""
 
 import asyncio
@@ -7,6 +5,7 @@ import gzip
 import hashlib
 import json
 import logging
+import shutil
 import threading
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta

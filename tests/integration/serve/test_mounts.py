@@ -1,10 +1,9 @@
-import shutil
-
 """Grammars of addresses that kinds have for themselves, and what they say of stored files."""
 
 import asyncio
 import json
 import logging
+import shutil
 from collections.abc import AsyncIterator
 
 import msgspec
