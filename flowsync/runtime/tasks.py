@@ -226,7 +226,8 @@ class Visits:
 
     def leave(self, visit: "Visit") -> None:
         self.going.discard(visit)
-        self._left.set()
+        if self.closed:
+            self._left.set()
 
 
 class Visit:

@@ -111,6 +111,8 @@ def _name(line: bytes) -> bytes:
     return line.partition(b":")[0].rstrip(b" \t").lower()
 
 
+_BOUNDS: Final = dict.fromkeys(("max_line_size", "max_field_size", "max_headers"), LONGEST_HEAD)
+
 _MOST_INTERIM: Final = 16
 """Interim answers (1xx) before the one that counts."""
 
@@ -138,8 +140,8 @@ class AnswerProtocol(ResponseHandler):
     def set_response_params(self, **settings: Any) -> None:
         """Prepare for the answer to the next request."""
         self._head, self._heads_due, self._interim = b"", True, 0
-        bounds = dict.fromkeys(("max_line_size", "max_field_size", "max_headers"), LONGEST_HEAD)
-        super().set_response_params(**{**settings, **bounds})
+        settings.update(_BOUNDS)
+        super().set_response_params(**settings)
 
     def data_received(self, data: bytes) -> None:
         """Take what arrived, or go on with what had arrived where there is no data."""
@@ -239,7 +241,8 @@ def read_head(status: int, reason: str, lines: Collection[tuple[str, str]]) -> H
 
     `lines` are its headers as the client decodes them, with surrogates for bytes that are no UTF-8.
     """
-    reason = clean(reason)[:LONGEST_REASON]
+    if reason != "OK":
+        reason = clean(reason)[:LONGEST_REASON]
     headers = {name.lower(): value for name, value in lines}
     # Nearly every head is clean and says everything once.
     text = "".join([*headers, *headers.values()])

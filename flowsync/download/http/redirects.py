@@ -19,6 +19,7 @@ Decisions: docs/decisions/0011.
 import re
 from base64 import b64encode
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Final, NamedTuple
 from urllib.parse import quote, urljoin, urlsplit
 
@@ -61,10 +62,10 @@ def start(url: str, remote_url: str) -> Hop:
     if isinstance(found, str):
         raise UnsupportedUrlError(redact(url), found)
     sent, target = found
-    if holds_user(url) or holds_user(sent):
+    if holds_user(url) or (sent is not url and holds_user(sent)):
         raise UnsupportedUrlError(redact(url), "holds credentials; a remote has fields for them")
     try:
-        own = origin(remote_url)
+        own = _own_origin(remote_url)
     except ValueError as error:
         raise UnsupportedUrlError(redact(remote_url), f"malformed: {error}") from None
     return Hop(sent, target, _same_party(own, target), True)
@@ -106,6 +107,10 @@ def _look_at(url: str, base: str = "") -> tuple[str, Origin] | str:
         return sent, origin(sent)
     except ValueError as error:
         return f"malformed: {error}"
+
+
+# A remote's URL is looked at for each of its requests.
+_own_origin = lru_cache(maxsize=256)(origin)
 
 
 def _same_party(first: Origin, second: Origin) -> bool:

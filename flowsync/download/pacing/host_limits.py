@@ -162,14 +162,15 @@ class Slot:
         now = host.loop.time()
         if host.line or host.gate.opens_at(remote) > now + _GRAIN:
             await self._wait(remote)
-            now = host.loop.time()
         else:
             host.gate.start(now, remote)
-        if self._room.locked():
-            await self._wait_for_room()
-            now = host.loop.time()
-        else:
+        try:
             await self._room.acquire()
+        except BaseException:
+            host.gate.left()
+            host.let_in(host.loop.time())
+            raise
+        now = host.loop.time()
         self._before = self._tally.taken
         self._started = now
         host.slots.add(self)
@@ -217,15 +218,6 @@ class Slot:
                 host.gate.left()
             elif ticket.waiting:
                 host.line.leave(ticket)
-            host.let_in(host.loop.time())
-            raise
-
-    async def _wait_for_room(self) -> None:
-        host = self._host
-        try:
-            await self._room.acquire()
-        except BaseException:
-            host.gate.left()
             host.let_in(host.loop.time())
             raise
 

@@ -41,6 +41,8 @@ class Inflow:
         self._layers = self._unpackers(encodings)
 
     def _unpackers(self, encodings: Sequence[str]) -> list["_Unpacker"]:
+        if not encodings:
+            return []
         shown = printable(", ".join(encodings), 100)
         if not {"gzip", "x-gzip"}.issuperset(encodings):
             raise RefusedAnswerError(redact(self._url), f"compressed as {shown!r}, not {ENCODINGS}")
@@ -69,7 +71,7 @@ class Inflow:
         """Take note that the answer has ended. Raise `BrokenBodyError` or `SizeMismatchError` when
         the body has not.
         """
-        if not all(layer.ended for layer in self._layers):
+        if self._layers and not all(layer.ended for layer in self._layers):
             raise BrokenBodyError(redact(self._url), "the compressed body is incomplete")
         self._tally.close()
 
@@ -101,8 +103,7 @@ def begin_inflow(
     """Return what takes the bytes of an answer that is a body or the rest of one, and note the
     length and the validator that it promises.
     """
-    codings = answer.transfer_codings(headers)
-    if codings:
+    if "transfer-encoding" in headers and (codings := answer.transfer_codings(headers)):
         shown = printable(", ".join(codings), 100)
         raise RefusedAnswerError(redact(request.url), f"transferred as {shown!r}, as nobody asked")
     encodings = answer.encodings(headers) if request.compressed else []

@@ -136,6 +136,8 @@ def validators(headers: Headers, known: str | None = None) -> Validators:
     """
     if known is not None and "etag" not in headers and "last-modified" not in headers:
         return Validators(known) if known.startswith('"') else Validators(None, known)
+    if known is not None and headers.get("etag") == known:
+        return Validators(known, _modified(headers))
     return Validators(_entity_tag(headers), _modified(headers))
 
 
