@@ -70,11 +70,11 @@ from flowsync.stages.artifact_stages import GenericDownloader as GenericDownload
 from flowsync.stages.artifact_stages import (
     QueryExistingArtifacts as QueryExistingArtifacts,
 )
-from flowsync.stages.artifact_stages import QueryExistingContents as QueryExistingContents
 from flowsync.stages.content_stages import ACSArtifactHandler as ACSArtifactHandler
 from flowsync.stages.content_stages import ContentAssociation as ContentAssociation
 from flowsync.stages.content_stages import ContentSaver as ContentSaver
 from flowsync.stages.content_stages import ContentUnassociation as ContentUnassociation
+from flowsync.stages.content_stages import QueryExistingContents as QueryExistingContents
 from flowsync.stages.content_stages import RemoteArtifactSaver as RemoteArtifactSaver
 from flowsync.stages.content_stages import ResolveContentFutures as ResolveContentFutures
 from flowsync.stages.upstream import UpstreamUnchanged as UpstreamUnchanged

@@ -9,15 +9,7 @@
    (`verified_sink`). Where digests are declared and none of them may vouch, nothing is asked for.
 5. All requests are made in one function, `Acquisition._ask`.
 
-Which artifacts have a partial, and for how long one acquisition holds it.
-
-1. A partial belongs to an artifact with a digest that the policy allows, which tells whether its
-   bytes are right wherever they came from, and with a size of at least `KEPT_FROM`.
-2. It is held for all tries of the artifact, from whatever URL, and given back when the artifact is
-   staged or has failed.
-3. Smaller bodies pay nothing: no file is looked for, no lock taken.
-
-Decisions: docs/decisions/0014.
+Also here: which artifacts have a partial that a later run goes on from.
 """
 
 import time
@@ -40,6 +32,16 @@ from flowsync.model.artifact import Artifact, DigestPolicy, StagedArtifact
 from flowsync.model.remote import FetchRequest
 from flowsync.runtime.tasks import in_thread
 from flowsync.store.staging import Partial, claimed
+
+# Which artifacts have a partial, and for how long one acquisition holds it.
+#
+# 1. A partial belongs to an artifact with a digest that the policy allows, which tells whether its
+#    bytes are right wherever they came from, and with a size of at least `KEPT_FROM`.
+# 2. It is held for all tries of the artifact, from whatever URL, and given back when the artifact
+#    is staged or has failed.
+# 3. Smaller bodies pay nothing: no file is looked for, no lock taken.
+#
+# The reasons stand in docs/decisions/0014.
 
 KEPT_FROM: Final = 8 << 20
 """Bytes from which a body outlives its run."""

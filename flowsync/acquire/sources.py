@@ -10,20 +10,7 @@
 Decided: a remote that fails again after its time is left alone twice as long, up to an hour. Each
 time costs every content that is under way a wait for the time-out.
 
-What it takes to bring bytes: the ports of an engine, and the folder that the bytes go to.
-
-Where the body of an artifact arrives: spooled, hashed, compared with what was declared.
-
-The digests are checked in `finish`, which the fetcher calls while it can still try again: a wrong
-body is a failed try like a broken one. Bodies up to the hasher's inline limit stay in memory and
-are hashed at once; larger ones go to a file. What threads bring past the loop they hash on the way
-and hand on to the disk; other files are hashed by path in another process when they are whole.
-
-With a partial the file is that one, and what another transfer left in it is where this one goes on,
-if it asks the same URL. Other bytes stay until a body begins to arrive in their place. A wrong body
-is thrown away at once, so that no transfer ever goes on from it.
-
-Decisions: docs/decisions/0014.
+Also here: the ports that bring bytes, and the sink in which a body is verified.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -155,6 +142,9 @@ class _Rest(msgspec.Struct, frozen=True):
     length: float
 
 
+# What it takes to bring bytes: the ports of an engine, and the folder that the bytes go to.
+
+
 class Digester(Protocol):
     """Computes digests of files: a `Hasher`, or an `InlineHasher` where there is no crew."""
 
@@ -198,6 +188,21 @@ class AcquirePorts(msgspec.Struct, frozen=True, kw_only=True):
     single_flight: SingleFlight
     cooling: Cooling
     staging: str
+
+
+# Where the body of an artifact arrives: spooled, hashed, compared with what was declared.
+#
+# The digests are checked in `finish`, which the fetcher calls while it can still try again: a wrong
+# body is a failed try like a broken one. Bodies up to the hasher's inline limit stay in memory and
+# are hashed at once; larger ones go to a file. What threads bring past the loop they hash on the
+# way and hand on to the disk; other files are hashed by path in another process when they are
+# whole.
+#
+# With a partial the file is that one, and what another transfer left in it is where this one goes
+# on, if it asks the same URL. Other bytes stay until a body begins to arrive in their place. A
+# wrong body is thrown away at once, so that no transfer ever goes on from it.
+#
+# The reasons stand in docs/decisions/0014.
 
 
 class ByteSink(Sink, Protocol):

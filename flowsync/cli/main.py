@@ -1,11 +1,7 @@
 """The entry point: the `flowsync` command and its sub-commands, each loaded when it is asked for,
 so that `--help` is quick.
 
-Where flowsync keeps its things, as the options and the environment say it. Light, because
-`--help` waits for it.
-
-The settings of one command, and what the program owes them: the identity of the home's owner, an
-environment of its own.
+Also here: where flowsync keeps its things, and the settings of one command.
 """
 
 import os
@@ -22,6 +18,9 @@ from flowsync.configuration import Configuration, read_configuration
 from flowsync.engine.home import forget_libpq_environment
 from flowsync.runtime import descriptors
 
+# Where flowsync keeps its things, as the options and the environment say it. Light, because
+# `--help` waits for it.
+
 
 class GlobalOptions(msgspec.Struct, frozen=True, kw_only=True):
     """The options before the name of a command; `None` leaves the choice to `flowsync.toml` and the
@@ -31,6 +30,10 @@ class GlobalOptions(msgspec.Struct, frozen=True, kw_only=True):
     home: str | None = None
     config: str | None = None
     database_url: str | None = None
+
+
+# The settings of one command, and what the program owes them: the identity of the home's owner, an
+# environment of its own.
 
 
 def load(place: GlobalOptions, environ: MutableMapping[str, str] = os.environ) -> Configuration:

@@ -6,15 +6,7 @@ SIGHUP, Ctrl-C or SIGTERM. Output that could not be written makes a 0 a 1: what 
 done, and not told. An error that flowsync raises on purpose is one line on stderr; anything else is
 a bug and keeps its traceback.
 
-Coroutines that Ctrl-C, SIGTERM and SIGHUP stop: cancelled, cleaned up, and told apart from what
-fails by itself.
-
-The command as the owner of the home: what it makes there belongs to that user, and it may still
-do all that root may.
-
-Root starts the same command again under the other identity, before it has done anything: so threads
-and worker processes have it too. Exports are links into the store where they can be, so they belong
-to the owner as well.
+Also here: coroutines that signals stop, and the command as the owner of its home.
 """
 
 import asyncio
@@ -90,6 +82,9 @@ def _interrupted(number: int) -> int:
     return 128 + number
 
 
+# Coroutines that Ctrl-C, SIGTERM and SIGHUP stop: cancelled, cleaned up, and told apart from what
+# fails by itself.
+
 T = TypeVar("T")
 
 
@@ -146,6 +141,13 @@ async def _interruptible(work: Coroutine[Any, Any, T]) -> T:
             loop.remove_signal_handler(number)
             signal.signal(number, handler)
 
+
+# The command as the owner of the home: what it makes there belongs to that user, and it may still
+# do all that root may.
+#
+# Root starts the same command again under the other identity, before it has done anything: so
+# threads and worker processes have it too. Exports are links into the store where they can be, so
+# they belong to the owner as well.
 
 _TRIAL_SECONDS: Final = 30
 

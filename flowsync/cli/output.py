@@ -7,11 +7,7 @@ r"""The way out: all that commands print goes through here.
    text.
 3. A character that the encoding of the output has not is escaped too.
 
-Numbers, units and messages as people read them.
-
-Words of the command line and of the environment: text, as names, patterns and URLs are.
-
-Arguments are bytes to the system. Those that are no UTF-8 can be a path and nothing else.
+Also here: numbers and units for people, and words that are text.
 """
 
 import errno
@@ -24,6 +20,8 @@ from typing import Any, Final, TextIO
 
 import click
 import msgspec
+
+# Numbers, units and messages as people read them.
 
 _LONGEST_UNIT: Final = 300
 
@@ -77,6 +75,11 @@ def _shown(character: str) -> str:
     # How Python says a byte of a path or an argument that is no text.
     byte = ord(character) - 0xDC00
     return f"\\x{byte:02x}" if 0x80 <= byte <= 0xFF else ascii(character)[1:-1]
+
+
+# Words of the command line and of the environment: text, as names, patterns and URLs are.
+#
+# Arguments are bytes to the system. Those that are no UTF-8 can be a path and nothing else.
 
 
 class Word(click.ParamType[str]):

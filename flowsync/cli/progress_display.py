@@ -4,13 +4,7 @@ Progress and complaints go to stderr, results to stdout. Bars need rich; where i
 or stderr is no terminal that can redraw, a line is written when something ends and every few
 seconds in between. A counter that never counted anything is not shown.
 
-The live display: bars on a terminal, drawn by rich. Loaded only where stderr is a terminal.
-
-1. The bars of the only sync stay when it ends, and its result stands below them.
-2. Of several syncs, each has bars while it goes on. When it ends they go, and its result stands
-   above the others. The last line counts those that ended, the bytes, and the rate.
-3. It is never higher than the terminal: where room is short, each sync has the bar of the counter
-   that is at work, and syncs for which there is none are counted.
+Also here: the bars, drawn by rich where there is a terminal for them.
 """
 
 import sys
@@ -125,6 +119,14 @@ def _line(reading: Reading) -> str:
     state = "" if reading.state == "completed" else f" ({reading.state})"
     return f"{reading.message} {reading.done}{total}{size}{state}"
 
+
+# The live display: bars on a terminal, drawn by rich. Loaded only where stderr is a terminal.
+#
+# 1. The bars of the only sync stay when it ends, and its result stands below them.
+# 2. Of several syncs, each has bars while it goes on. When it ends they go, and its result stands
+#    above the others. The last line counts those that ended, the bytes, and the rate.
+# 3. It is never higher than the terminal: where room is short, each sync has the bar of the counter
+#    that is at work, and syncs for which there is none are counted.
 
 _RATE_SECONDS: Final = 5.0
 """Over how long the rate is taken."""

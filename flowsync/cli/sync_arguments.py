@@ -1,7 +1,5 @@
 """What a command line asks to have synced or planned: the arguments that `flowsync sync` and
 `flowsync plan` share.
-
-Durations and rates as types of click's options.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -175,6 +173,9 @@ def _summaries() -> list[tuple[str, str]]:
     kinds = InstalledKinds()
     about = {name: kind.summary for name, kind in kinds.usable.items()} | kinds.unusable
     return [(name, one_line(text)) for name, text in sorted(about.items())]
+
+
+# Durations and rates as types of click's options.
 
 
 class Duration(click.ParamType[timedelta]):

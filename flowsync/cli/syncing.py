@@ -6,8 +6,6 @@
 3. Alternate sources are asked first as soon as there are any; who records one wants it to be used.
 4. What failed is one line on stderr each: the result of another sync may stand between it and the
    end.
-
-The result of a sync, in words for people and as JSON for machines.
 """
 
 import asyncio
@@ -24,6 +22,8 @@ from flowsync.configuration import Configuration, UnusableSync, WantedSync, regi
 from flowsync.errors import FlowsyncError, SettingsError
 from flowsync.model.repository import SyncResult
 from flowsync.model.url import redact
+
+# The result of a sync, in words for people and as JSON for machines.
 
 
 def as_json(result: SyncResult) -> str:

@@ -1,9 +1,6 @@
 """What overrides, the environment and `flowsync.toml` say together, in this order of precedence.
 
-The remotes of alternate sources, put together from the catalog and the settings file.
-
-The catalog knows where they are and keeps no secret; `[alternate_sources.NAME]` of the file adds
-how to talk to them. A source that the file does not mention is talked to as it is recorded.
+Also here: the remotes of alternate sources.
 """
 
 import os
@@ -145,6 +142,12 @@ def _found_file(given_home: Path | None, environ: Mapping[str, str]) -> Path | N
         return absolute(FILE_NAME, "settings file")
     at_home = (given_home or default_home(environ)) / FILE_NAME
     return at_home if os.path.isfile(at_home) else None
+
+
+# The remotes of alternate sources, put together from the catalog and the settings file.
+#
+# The catalog knows where they are and keeps no secret; `[alternate_sources.NAME]` of the file adds
+# how to talk to them. A source that the file does not mention is talked to as it is recorded.
 
 
 async def register_alternates(engine: "flowsync.Engine", file: SettingsFile) -> bool:

@@ -7,9 +7,7 @@ struct (`SourceKind.options`) says.
    otherwise text. For an option that is a list, a value that is none is an item of it, and the
    values of several texts are joined.
 
-Types of msgspec in words for people who write a settings file. Pure.
-
-Durations and rates as people write them: `24h`, `7d`, `50MB/s`.
+Also here: types in words, and amounts such as `24h` and `50MB/s`.
 """
 
 import math
@@ -26,6 +24,8 @@ from flowsync.errors import SettingsError
 from flowsync.kinds import SourceKind
 from flowsync.model.remote import Remote
 from flowsync.pipeline.stage import Stage
+
+# Types of msgspec in words for people who write a settings file. Pure.
 
 _PLAIN: Final[dict[type[inspect.Type], str]] = {
     inspect.BoolType: "true or false",
@@ -264,6 +264,8 @@ def _all(names: Iterable[str]) -> str:
 def _said(error: Exception) -> str:
     return str(error.__cause__ or error) or repr(error)
 
+
+# Durations and rates as people write them: `24h`, `7d`, `50MB/s`.
 
 _AMOUNT: Final = re.compile(r"(\d+(?:\.\d+)?)\s*([a-z]*)", re.IGNORECASE)
 _SECONDS: Final = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400, "w": 604800}

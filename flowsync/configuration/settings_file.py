@@ -22,8 +22,6 @@
    name file, repository and field.
 4. A field of a repository that is none of flowsync's is an option of its kind. Only for these is
    the kind loaded.
-
-The tables of a settings file, with their fields.
 """
 
 import codecs
@@ -40,6 +38,8 @@ from flowsync.engine.home import absolute
 from flowsync.errors import SettingsError
 from flowsync.model.remote import Policy, Remote
 from flowsync.model.repository import ErrorPolicy
+
+# The tables of a settings file, with their fields.
 
 FROM_ENVIRONMENT: Final = "env:"
 """How a text begins that is taken from an environment variable."""

@@ -11,11 +11,7 @@
 
 Decisions: docs/decisions/0008.
 
-What runs in a hash worker: one batch of paths after the other.
-
-Like `flowsync.digest.hashing`, this module is imported by every worker and stays light: requests
-and replies are pickled. Errors of single files travel back as values and become flowsync errors in
-the parent, so that one unreadable file costs no other its digest.
+Also here: what runs in a hash worker.
 """
 
 import hashlib
@@ -132,6 +128,12 @@ def _feed(descriptor: int, hashes: Iterable[_Hash]) -> int:
         size += count
     return size
 
+
+# What runs in a hash worker: one batch of paths after the other.
+#
+# Like `flowsync.digest.hashing`, this module is imported by every worker and stays light: requests
+# and replies are pickled. Errors of single files travel back as values and become flowsync errors
+# in the parent, so that one unreadable file costs no other its digest.
 
 Request: TypeAlias = tuple[str, frozenset[str]]
 """The path of a file and the algorithms asked for."""

@@ -12,9 +12,6 @@
 6. The hasher may be opened and closed in different tasks.
 
 Decisions: docs/decisions/0008.
-
-Hashing where there is no pool of hash workers: in a process that is itself a worker, one of
-several.
 """
 
 import asyncio
@@ -185,6 +182,10 @@ def _worn_out(path: str, error: BaseException) -> HashingError:
     )
     failure.__cause__ = error
     return failure
+
+
+# Hashing where there is no pool of hash workers: in a process that is itself a worker, one of
+# several.
 
 
 class InlineHasher:

@@ -6,27 +6,8 @@ goes on) > an origin (one try) > pace per host.
 
 Decisions: docs/decisions/0012.
 
-When a failed try is worth another one, and how long to wait before it.
-
-1. Tries again: 408, 429 and 5xx (but for those that say "never"), no connection, a broken body, a
-   time-out, a wrong size, a wrong digest. Everything else gives up at once: other statuses, a
-   certificate that does not hold, a refused redirect, an answer that is refused for what it is, a
-   body over the caller's limit, a file that is not there, a sink that fails; and a wrong size or
-   digest where the origin is steady.
-2. Waits a random time between nothing and a bound that doubles with every failure up to a cap
-   ("full jitter"), so that a thousand waiting requests do not come back at once. What `Retry-After`
-   asks for comes on top, up to the caller's patience, so nobody comes back before the pause that it
-   means for all requests to that upstream (`gate`) is over.
-3. Goes on inside the body where that is possible, otherwise begins again with an empty sink. A body
-   that was whole and wrong is never continued.
-4. A try that went on from bytes of an earlier transfer and made them useless (upstream has other
-   ones, or they are wrong) is followed by another one at once and counts for nothing: neither
-   upstream nor the caller's patience is to blame.
-5. Holds no connection and no slot while it waits.
-
-The HTTP origin, opened by the first request that needs it.
-
-Decisions: docs/decisions/0011.
+Also here: the HTTP origin, opened when it is first asked for, and when a failed try is worth
+another.
 """
 
 import asyncio
@@ -70,6 +51,11 @@ if TYPE_CHECKING:
     from flowsync.download.http.origin import HttpOrigin
 
 
+# The HTTP origin, opened by the first request that needs it.
+#
+# The reasons stand in docs/decisions/0011.
+
+
 @asynccontextmanager
 async def defer_http(product: str, limits: HostLimits) -> AsyncIterator["DeferredHttpOrigin"]:
     """Give an origin for as long as the block runs. `product` is name and version for the
@@ -108,6 +94,24 @@ class DeferredHttpOrigin:
             self._origin = opened
             return opened
 
+
+# When a failed try is worth another one, and how long to wait before it.
+#
+# 1. Tries again: 408, 429 and 5xx (but for those that say "never"), no connection, a broken body, a
+#    time-out, a wrong size, a wrong digest. Everything else gives up at once: other statuses, a
+#    certificate that does not hold, a refused redirect, an answer that is refused for what it is, a
+#    body over the caller's limit, a file that is not there, a sink that fails; and a wrong size or
+#    digest where the origin is steady.
+# 2. Waits a random time between nothing and a bound that doubles with every failure up to a cap
+#    ("full jitter"), so that a thousand waiting requests do not come back at once. What
+#    `Retry-After` asks for comes on top, up to the caller's patience, so nobody comes back before
+#    the pause that it means for all requests to that upstream (`gate`) is over.
+# 3. Goes on inside the body where that is possible, otherwise begins again with an empty sink. A
+#    body that was whole and wrong is never continued.
+# 4. A try that went on from bytes of an earlier transfer and made them useless (upstream has other
+#    ones, or they are wrong) is followed by another one at once and counts for nothing: neither
+#    upstream nor the caller's patience is to blame.
+# 5. Holds no connection and no slot while it waits.
 
 _BUSY: Final = frozenset({408, 429})
 _NEVER: Final = frozenset({501, 505, 510})

@@ -4,20 +4,7 @@ A cluster is made in a temporary folder beside its place and renamed there when 
 durable: a half-made one is never seen. What a killed maker left is removed by the next. All of this
 happens under the lock of the starters.
 
-How much memory there is for the server: that of the machine, or less where a control group
-bounds this process.
-
-A bound of a group holds for all groups below it, so each one from ours up to the root is asked.
-Sources of the formats: cgroups(7), and `memory.max` and `memory.limit_in_bytes` in the kernel's
-admin guide.
-
-How the server is set up for a sync engine.
-
-    buffers, log           128 MB, 1 GB   256 MB, 2 GB   512 MB, 1 GB   512 MB, 2 GB   1 GB, 4 GB
-    CPU, last units            126            119            101            107            94
-    all                       88.8           84.1           78.7           79.9          75.2
-
-Decisions: docs/decisions/0015.
+Also here: how much memory there is, and how the server is set up.
 """
 
 import os
@@ -30,6 +17,13 @@ from typing import Final
 from flowsync.embedded_postgres.binaries import Binaries
 from flowsync.embedded_postgres.ownership import SystemUser
 from flowsync.errors import EmbeddedPostgresError
+
+# How much memory there is for the server: that of the machine, or less where a control group bounds
+# this process.
+#
+# A bound of a group holds for all groups below it, so each one from ours up to the root is asked.
+# Sources of the formats: cgroups(7), and `memory.max` and `memory.limit_in_bytes` in the kernel's
+# admin guide.
 
 _GROUPS: Final = Path("/sys/fs/cgroup")
 
@@ -69,6 +63,14 @@ def _bound(file: Path) -> int | None:
         return None
     return int(found) if found.isdecimal() else None
 
+
+# How the server is set up for a sync engine.
+#
+#     buffers, log           128 MB, 1 GB   256 MB, 2 GB   512 MB, 1 GB   512 MB, 2 GB   1 GB, 4 GB
+#     CPU, last units            126            119            101            107            94
+#     all                       88.8           84.1           78.7           79.9          75.2
+#
+# The reasons stand in docs/decisions/0015.
 
 _MIB: Final = 1 << 20
 

@@ -17,17 +17,7 @@
 6. What was chosen has run `postgres --version` first, so that a refusal of the kernel is known
    before anything is written.
 
-The identity that the programs of PostgreSQL run under, and the two ways to run one: to its end,
-or detached.
-
-1. A program sees a clean environment: no `PG*` variable of the caller leads it elsewhere, no secret
-   of the caller lives on in the server, and its messages are in English, because some are read
-   (`server.py`).
-2. Programs run with `/` as their working folder: the caller's may be unreadable for the account.
-3. Nothing runs between fork and exec in the caller: `run_as.py` says why.
-
-Whether a server that ended without a word had no room on its disk: its words go to a file there,
-and are lost with it.
+Also here: how a program of PostgreSQL is run, and whether a disk had room for it.
 """
 
 import errno
@@ -48,6 +38,15 @@ from flowsync.embedded_postgres.binaries import Binaries
 from flowsync.errors import EmbeddedPostgresError
 from flowsync.runtime import run_as
 from flowsync.runtime.run_as import PASSING
+
+# The identity that the programs of PostgreSQL run under, and the two ways to run one: to its end,
+# or detached.
+#
+# 1. A program sees a clean environment: no `PG*` variable of the caller leads it elsewhere, no
+#    secret of the caller lives on in the server, and its messages are in English, because some are
+#    read (`server.py`).
+# 2. Programs run with `/` as their working folder: the caller's may be unreadable for the account.
+# 3. Nothing runs between fork and exec in the caller: `run_as.py` says why.
 
 # A launch takes 15 ms. It is not bound by the caller's deadline: the script, cut off midway, could
 # not say what it started.
@@ -274,6 +273,9 @@ def _named_uid() -> int:
     uids = [entry.pw_uid for entry in pwd.getpwall() if entry.pw_uid != 0]
     return _LAST_UID if _LAST_UID in uids or not uids else uids[0]
 
+
+# Whether a server that ended without a word had no room on its disk: its words go to a file there,
+# and are lost with it.
 
 _NEEDED: Final = 16 << 20
 """Bytes that a start may take: a segment of the log."""

@@ -10,19 +10,7 @@ left, how it is ended.
 3. Lock files of the dead are left to PostgreSQL, which looks for surviving backends as well; those
    that name a living stranger, or nobody, it would believe for ever, so these are removed.
 
-The two locks that let processes share one server: who is starting it, and who is using it.
-
-1. `starting`: exclusive, one starter at a time.
-2. `Hold`: shared for as long as an instance uses the server, and exclusive for the last one while
-   it stops the server. A starter takes its share before it looks at the server, so nobody stops
-   what it is about to use.
-3. The kernel gives back the locks of the dead, so the count is right after a kill -9. Locks are
-   `flock`, which belongs to an open file and not to a process: instances of one process count too.
-   The folder must be on a local disk.
-4. Files are closed across exec, so no program inherits a lock. They are unlocked before they are
-   closed, because a process forked in between has the same open file and would keep the lock for as
-   long as it lives.
-5. Lock files are never removed: a lock on a removed file excludes nobody.
+Also here: the two locks by which processes share one server.
 """
 
 import errno
@@ -44,6 +32,20 @@ _PID, _FOLDER, _SOCKET_FOLDER = 0, 1, 4
 _FAST_SECONDS = 60.0
 # Without writing out; PostgreSQL itself kills what is left after 5 s.
 _IMMEDIATE_SECONDS = 10.0
+# The two locks that let processes share one server: who is starting it, and who is using it.
+#
+# 1. `starting`: exclusive, one starter at a time.
+# 2. `Hold`: shared for as long as an instance uses the server, and exclusive for the last one while
+#    it stops the server. A starter takes its share before it looks at the server, so nobody stops
+#    what it is about to use.
+# 3. The kernel gives back the locks of the dead, so the count is right after a kill -9. Locks are
+#    `flock`, which belongs to an open file and not to a process: instances of one process count
+#    too. The folder must be on a local disk.
+# 4. Files are closed across exec, so no program inherits a lock. They are unlocked before they are
+#    closed, because a process forked in between has the same open file and would keep the lock for
+#    as long as it lives.
+# 5. Lock files are never removed: a lock on a removed file excludes nobody.
+
 _PAUSE_SECONDS = 0.01
 
 

@@ -5,12 +5,7 @@ locks, the log. Any number of processes, and of instances in a process, share on
 of them owns it: who starts it may leave first. When a holder was killed, the last living one stops
 the server; when all were, the next to come and go does.
 
-From whatever state a cluster is in to a server that is ready.
-
-There are three states and one loop: the server is ready, and that is all; it is busy (recovering,
-or stopping), and is waited for; it is silent, and is started. A server that ends at once is started
-again for 10 s when the reason passes by itself: backends of a killed server live on for a moment
-and hold its memory. Any other reason is an error at once, in the server's own words.
+Also here: the way from any state of a cluster to a ready server.
 """
 
 import os
@@ -35,6 +30,13 @@ from flowsync.embedded_postgres.cluster import (
 from flowsync.embedded_postgres.ownership import SystemUser, lack_of_room
 from flowsync.embedded_postgres.postmaster import Hold, starting
 from flowsync.errors import EmbeddedPostgresError
+
+# From whatever state a cluster is in to a server that is ready.
+#
+# There are three states and one loop: the server is ready, and that is all; it is busy (recovering,
+# or stopping), and is waited for; it is silent, and is started. A server that ends at once is
+# started again for 10 s when the reason passes by itself: backends of a killed server live on for a
+# moment and hold its memory. Any other reason is an error at once, in the server's own words.
 
 _SILENCE = "nobody listens"
 _RETRY_SECONDS = 10.0

@@ -6,25 +6,7 @@
    refuses the home of another user.
 2. Its path is valid UTF-8, because paths stand in results and cross to worker processes.
 
-Signs of life of a sync: whether it receives anything, told from what its pipeline, its counters
-and the fetcher know already.
-
-A sync without one for a while is quiet. How long that is depends on what it does: an upstream that
-has not answered its first request says more than a pause between two files, and a stage that works
-on what it has may do so for a while.
-
-The variables of the environment that libpq reads, whatever a connection string says.
-
-libpq falls back on a `PG…` variable for each parameter that a connection string leaves out. A few
-it reads in any case: a service that is named but not defined is an error, and so is a time zone
-that does not exist.
-
-Room on the disk that is kept for what frees room: on a full disk a database can neither start
-nor remove a row.
-
-The reserve is a file in the home whose blocks are taken. Every engine makes it when there is room
-enough: a disk that is nearly full is left to the store. What frees space gives the reserve up
-first, and afterwards takes what it did not need, or all of it.
+Also here: signs of life of a sync, libpq's variables, and the room that is kept on the disk.
 """
 
 import math
@@ -137,6 +119,13 @@ def _is_utf8(path: Path) -> bool:
     return True
 
 
+# Signs of life of a sync: whether it receives anything, told from what its pipeline, its counters
+# and the fetcher know already.
+#
+# A sync without one for a while is quiet. How long that is depends on what it does: an upstream
+# that has not answered its first request says more than a pause between two files, and a stage that
+# works on what it has may do so for a while.
+
 UNANSWERED: Final = 0.05
 """Seconds that a first request may go without an answer, while the loop has time to notice one."""
 
@@ -206,6 +195,12 @@ def is_sign(last: tuple[int, int], found: tuple[int, int]) -> bool:
     return found[0] != last[0] or not last[1] <= found[1] < last[1] + LEAST
 
 
+# The variables of the environment that libpq reads, whatever a connection string says.
+#
+# libpq falls back on a `PG…` variable for each parameter that a connection string leaves out. A few
+# it reads in any case: a service that is named but not defined is an error, and so is a time zone
+# that does not exist.
+
 _OF_LIBPQ: Final = re.compile(r"PG[A-Z]+")
 """All of them have such names (PostgreSQL documentation, libpq, "Environment Variables")."""
 
@@ -217,6 +212,13 @@ def forget_libpq_environment(environ: MutableMapping[str, str] = os.environ) -> 
     for name in [name for name in environ if _OF_LIBPQ.fullmatch(name)]:
         del environ[name]
 
+
+# Room on the disk that is kept for what frees room: on a full disk a database can neither start nor
+# remove a row.
+#
+# The reserve is a file in the home whose blocks are taken. Every engine makes it when there is room
+# enough: a disk that is nearly full is left to the store. What frees space gives the reserve up
+# first, and afterwards takes what it did not need, or all of it.
 
 EMBEDDED_BYTES: Final = 48 << 20
 """For an embedded server: three segments of its log. One is taken by a start after a crash, the

@@ -9,24 +9,7 @@
    `EngineClosedError`, or `SyncTimeoutError` at its deadline. Once it has `settled`, in its last
    step, nothing ends it any more.
 
-The tie between a catalog and the store of its bytes: each holds the same id, and an engine
-refuses what does not match.
-
-A store without an id is taken as the catalog's own only when that is safe:
-
-| the catalog names a store | the store has an id | taken when |
-|---|---|---|
-| yes | the same | always |
-| yes | another | never |
-| yes | no | it holds recorded bytes; it is empty and none are recorded; the database is in it |
-| no | yes | it holds recorded bytes, or has the id of the catalog |
-| no | no | it holds recorded bytes; it is empty and nothing is recorded |
-
-A new store of a catalog in which nothing is recorded gets a new id, so that the one before is known
-for another.
-
-Tells observers how far a sync is, a few times a second, from the plain counters of its
-stages.
+Also here: the tie between a catalog and its store, and what observers are told.
 """
 
 import asyncio
@@ -203,6 +186,20 @@ def ends_with_engine(
     return run
 
 
+# The tie between a catalog and the store of its bytes: each holds the same id, and an engine
+# refuses what does not match.
+#
+# A store without an id is taken as the catalog's own only when that is safe:
+#
+# | the catalog names a store | the store has an id | taken when | |---|---|---| | yes | the same |
+# always | | yes | another | never | | yes | no | it holds recorded bytes; it is empty and none are
+# recorded; the database is in it | | no | yes | it holds recorded bytes, or has the id of the
+# catalog | | no | no | it holds recorded bytes; it is empty and nothing is recorded |
+#
+# A new store of a catalog in which nothing is recorded gets a new id, so that the one before is
+# known for another.
+
+
 class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     """What speaks for or against a store: whether it has blobs at all, whether the catalog records
     any, and whether it has one of these.
@@ -306,6 +303,8 @@ def _mismatch(
         f"write {binding.expected} into {store.identity_place}"
     )
 
+
+# Tells observers how far a sync is, a few times a second, from the plain counters of its stages.
 
 _log = logging.getLogger(__name__)
 

@@ -8,12 +8,7 @@
    too.
 4. No attribute and no text ever holds a secret: URLs come in already redacted.
 
-Text that came from outside, made fit to be shown, recorded and sent on.
-
-What cannot be shown (a surrogate, a control character, a sign that turns the direction of text)
-neither fits a database nor belongs on a terminal.
-
-The errors of transfers, a part of the tree of `error_tree.py`, with the same rules.
+Also here: text from outside, made fit to be shown.
 """
 
 from collections.abc import Sequence
@@ -311,6 +306,11 @@ class ExportError(FlowsyncError):
     """A version cannot be written out as a folder of files."""
 
 
+# Text that came from outside, made fit to be shown, recorded and sent on.
+#
+# What cannot be shown (a surrogate, a control character, a sign that turns the direction of text)
+# neither fits a database nor belongs on a terminal.
+
 REPLACEMENT: Final = "\ufffd"
 
 
@@ -330,6 +330,8 @@ def _shown(character: str) -> str:
         return character
     return " " if character in "\t\r\n" else REPLACEMENT
 
+
+# The errors of transfers, a part of the tree of `error_tree.py`, with the same rules.
 
 LONGEST_URL: Final = 4096
 """Characters of a URL that an error shows. A redirect may lead to one of 60 000."""

@@ -1,7 +1,4 @@
-"""Where everything of an engine is, how large it is, and what repositories there are.
-
-The records of syncs: how far each came, how it ended, and what it left out.
-"""
+"""Where everything of an engine is, how large it is, and what repositories there are."""
 
 from collections.abc import AsyncGenerator
 from datetime import datetime
@@ -57,6 +54,9 @@ def _database(engine: Engine) -> str:
     if engine.embedded is None:
         return engine.catalog.database.shown
     return f"embedded PostgreSQL {engine.embedded.version} in {engine.embedded.data_folder}"
+
+
+# The records of syncs: how far each came, how it ended, and what it left out.
 
 
 @ends_with_engine

@@ -5,12 +5,7 @@ closed meanwhile, `RepositoryNotFoundError` when no repository has the name, and
 `VersionNotFoundError` when no complete version has the number. The name of a hidden repository is
 found, and not listed.
 
-What versions hold, how two of them differ, and why a path is in one or is not.
-
-What may be large comes in batches, in lists of at most some thousand, so that memory does not grow
-with the version; an empty batch never comes. Close an iterator that is left early
-(`contextlib.aclosing`): until then it holds a connection. An iterator raises what is said of it
-with its first batch, but `EngineClosedError` at once, when the engine is not open.
+Also here: what versions hold, and how two of them differ.
 """
 
 from collections.abc import AsyncGenerator, Sequence
@@ -124,6 +119,14 @@ async def unprotect_version(engine: Engine, name: str, number: int) -> None:
     `RepositoryNotFoundError` or `VersionNotFoundError`.
     """
     await engine.catalog.repositories.protect_version(name, number, protected=False)
+
+
+# What versions hold, how two of them differ, and why a path is in one or is not.
+#
+# What may be large comes in batches, in lists of at most some thousand, so that memory does not
+# grow with the version; an empty batch never comes. Close an iterator that is left early
+# (`contextlib.aclosing`): until then it holds a connection. An iterator raises what is said of it
+# with its first batch, but `EngineClosedError` at once, when the engine is not open.
 
 
 def entries(

@@ -4,12 +4,6 @@
 has its bytes at hand, verified, with every digest that is kept. `StoredArtifact` is recorded in the
 catalog and its blob is durable. The state is the type (style, principle 5): a stage asks
 `isinstance`, never a flag.
-
-Digest algorithms: which are known, how long they are, which are allowed.
-
-The known ones are the six of the Stages API and BLAKE3, which names the blobs. A
-digest is a lower-case hexadecimal string. The allowed set is a value that the engine hands down,
-never a global: the default refuses md5 and sha1, as the original does.
 """
 
 import io
@@ -22,6 +16,12 @@ from typing import BinaryIO, Final
 import msgspec
 
 from flowsync.errors import BlobMissingError, DeclarationError, StoreError, UnsupportedDigestError
+
+# Digest algorithms: which are known, how long they are, which are allowed.
+#
+# The known ones are the six of the Stages API and BLAKE3, which names the blobs. A digest is a
+# lower-case hexadecimal string. The allowed set is a value that the engine hands down, never a
+# global: the default refuses md5 and sha1, as the original does.
 
 HEX_LENGTHS: Final[dict[str, int]] = {
     "sha256": 64,

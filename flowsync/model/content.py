@@ -17,36 +17,7 @@ A content type is a subclass of `Content` that names its natural key:
    by them, and keeps them together.
 4. Keys are made of str, int, bytes, bool, None and tuples or lists of these.
 
-The ids of units: what makes a stored unit the same as a declared one.
-
-1. A stored unit never changes. So its id covers all that is declared of it: natural key, other
-   fields, paths and digests. What is declared otherwise is another unit, and equal ids mean equal
-   content, in one catalog as on two machines.
-2. Where the natural key fixes all of this, the id is that of the key. It does so if the type has no
-   other fields, the unit has one artifact, and the key has the artifact's path and its strongest
-   declared digest; or if the unit has no artifact at all.
-3. What counts is what was declared, not what was found: an id does not depend on whether the bytes
-   are here. Only of an artifact without any digest the bytes count, if they came with the sync, or
-   else the size and the first URL: nothing else says that two upstreams have the same.
-
-One digest for a set of units, which follows the set as it changes.
-
-1. The state of a set is 1024 numbers of 16 bits. Each unit stands for 1024 such numbers of its own,
-   the first 2048 bytes of BLAKE3 (in its extendable form) over its id; those of a set are the sums
-   of its units', lane by lane, without carry. That is LtHash16-1024
-   (https://eprint.iacr.org/2019/227) over BLAKE3.
-2. So the order of units does not matter, adding and removing one undo each other, and a change
-   costs what it changes, not the size of the set.
-3. The root is BLAKE3 over the state, whose lanes are little-endian. Equal sets have equal roots on
-   every machine. The functions trust their caller that no unit is added twice, nor removed where it
-   is absent.
-
-The sums are taken in few large integers: all lanes at once, of which every other one is masked out
-into fields of 32 bits, where it has room for the carry of 65536 units; the sum of the others is
-what remains of the plain sum. That costs 7 to 9 µs a unit on a busy machine, of which BLAKE3 has
-half (`bench/model/bench_content_set.py`).
-
-Decisions: docs/decisions/0005.
+Also here: the ids of units, and the digest of a set of them.
 """
 
 from collections.abc import Callable, Sequence
@@ -248,6 +219,18 @@ def _no_id(content: Content, which: str, error: Exception) -> DeclarationError:
     return DeclarationError(f"cannot compute the id of {which} of {name}: {error}")
 
 
+# The ids of units: what makes a stored unit the same as a declared one.
+#
+# 1. A stored unit never changes. So its id covers all that is declared of it: natural key, other
+#    fields, paths and digests. What is declared otherwise is another unit, and equal ids mean equal
+#    content, in one catalog as on two machines.
+# 2. Where the natural key fixes all of this, the id is that of the key. It does so if the type has
+#    no other fields, the unit has one artifact, and the key has the artifact's path and its
+#    strongest declared digest; or if the unit has no artifact at all.
+# 3. What counts is what was declared, not what was found: an id does not depend on whether the
+#    bytes are here. Only of an artifact without any digest the bytes count, if they came with the
+#    sync, or else the size and the first URL: nothing else says that two upstreams have the same.
+
 _STRONGEST_FIRST: Final = ("sha256", "sha512", "sha384", "blake3", "sha224", "sha1", "md5")
 """The first of these that is declared stands for the bytes. The order must never change: ids follow
 from it.
@@ -321,6 +304,25 @@ def _declared(artifact: Artifact) -> tuple[str, str | None]:
             return algorithm, digest
     return "", None
 
+
+# One digest for a set of units, which follows the set as it changes.
+#
+# 1. The state of a set is 1024 numbers of 16 bits. Each unit stands for 1024 such numbers of its
+#    own, the first 2048 bytes of BLAKE3 (in its extendable form) over its id; those of a set are
+#    the sums of its units', lane by lane, without carry. That is LtHash16-1024
+#    (https://eprint.iacr.org/2019/227) over BLAKE3.
+# 2. So the order of units does not matter, adding and removing one undo each other, and a change
+#    costs what it changes, not the size of the set.
+# 3. The root is BLAKE3 over the state, whose lanes are little-endian. Equal sets have equal roots
+#    on every machine. The functions trust their caller that no unit is added twice, nor removed
+#    where it is absent.
+#
+# The sums are taken in few large integers: all lanes at once, of which every other one is masked
+# out into fields of 32 bits, where it has room for the carry of 65536 units; the sum of the others
+# is what remains of the plain sum. That costs 7 to 9 µs a unit on a busy machine, of which BLAKE3
+# has half (`bench/model/bench_content_set.py`).
+#
+# The reasons stand in docs/decisions/0005.
 
 STATE_SIZE: Final = 2048
 """Bytes of a state."""

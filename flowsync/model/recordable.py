@@ -8,16 +8,7 @@
 It is asked once a unit. Fields of short plain text are looked at as they are; for others, one
 encoding and one decoding tell. What looks odd is looked at in full.
 
-The paths at which artifacts belong to content: relative, and given back by file systems and URLs
-as they were. Pure.
-
-A path is valid Unicode of at most 2048 bytes without control characters. Its segments, between
-slashes, have at most 255 bytes; none is empty, `.` or `..`. So it neither leads out of the folder
-it is put in nor means the same as another path. Paths that nest (a file where another path needs a
-folder) are found by the catalog, which sees all of them.
-
-Text that every part of flowsync can hold: the catalog's database takes neither NUL nor lone
-surrogates.
+Also here: the paths of artifacts.
 """
 
 import re
@@ -38,6 +29,14 @@ from flowsync.model.content import (
     repo_key_id,
     type_name,
 )
+
+# The paths at which artifacts belong to content: relative, and given back by file systems and URLs
+# as they were. Pure.
+#
+# A path is valid Unicode of at most 2048 bytes without control characters. Its segments, between
+# slashes, have at most 255 bytes; none is empty, `.` or `..`. So it neither leads out of the folder
+# it is put in nor means the same as another path. Paths that nest (a file where another path needs
+# a folder) are found by the catalog, which sees all of them.
 
 LONGEST_PATH: Final = 2048
 """Bytes of a path. More would fit neither the catalog's indexes nor, below some folder, the
@@ -99,6 +98,10 @@ def _problem_with_length(path: str) -> str | None:
     if max(map(len, encoded.split(b"/"))) > LONGEST_SEGMENT:
         return f"has a segment of more than {LONGEST_SEGMENT} bytes"
     return None
+
+
+# Text that every part of flowsync can hold: the catalog's database takes neither NUL nor lone
+# surrogates.
 
 
 def problem_with_text(text: object) -> str | None:

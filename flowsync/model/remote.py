@@ -6,13 +6,7 @@ and a `Fetcher` brings what it asks for, by HTTP or from local files.
 
 Decisions: docs/decisions/0005.
 
-Alternate sources: places that have the same bytes, asked before upstream is.
-
-What a fetcher brings, and where it puts a body.
-
-Metadata comes as a file, a `Fetched`. The body of an artifact goes piece by piece into a `Sink`:
-the sink chooses where the bytes live, and hashes them in the same pass. What is asked of a fetcher
-names a remote, so it stands in `remote.py`.
+Also here: what a fetcher brings, and alternate sources.
 """
 
 import math
@@ -28,6 +22,12 @@ from flowsync.errors.error_tree import printable
 from flowsync.model.recordable import problem_with_text
 from flowsync.model.repository import HIDDEN, is_strong, proving_tag
 from flowsync.model.url import holds_user, redact, scheme, why_unsendable
+
+# What a fetcher brings, and where it puts a body.
+#
+# Metadata comes as a file, a `Fetched`. The body of an artifact goes piece by piece into a `Sink`:
+# the sink chooses where the bytes live, and hashes them in the same pass. What is asked of a
+# fetcher names a remote, so it stands in `remote.py`.
 
 
 class Validators(msgspec.Struct, frozen=True):
@@ -438,6 +438,9 @@ def _check_proxy(remote: Remote) -> None:
         )
     if any(given) and remote.proxy_url is None:
         raise DeclarationError(f"remote {remote.name!r}: proxy credentials need a proxy_url")
+
+
+# Alternate sources: places that have the same bytes, asked before upstream is.
 
 
 def remote_name(name: str, kind: str) -> str:

@@ -1,11 +1,6 @@
 """Runs as they are recorded: what a sync was asked to do, how far it came, how it ended.
 
-What a sync would do: the answer to "what if", and the promise that a planned sync keeps or
-breaks off.
-
-Why a path is in a version, or is not: which version, run, source or failure decided it.
-
-What clean-up, verification and reclaiming report. Sizes are bytes.
+Also here: what a sync would do, why a path is in a version, and what clean-up reports.
 """
 
 from datetime import datetime
@@ -62,6 +57,10 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     left_out: int
 
 
+# What a sync would do: the answer to "what if", and the promise that a planned sync keeps or breaks
+# off.
+
+
 class SyncPlan(msgspec.Struct, frozen=True, kw_only=True):
     """What a sync of `repository` would do now, without having done any of it.
 
@@ -98,6 +97,9 @@ class SyncPlan(msgspec.Struct, frozen=True, kw_only=True):
     def changes(self) -> bool:
         """Whether the sync would make a version."""
         return self.root != self.base_root
+
+
+# Why a path is in a version, or is not: which version, run, source or failure decided it.
 
 
 class SourceNote(msgspec.Struct, frozen=True, kw_only=True):
@@ -165,6 +167,8 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     removal: Removal | None
     failure: LeftOutNote | None
 
+
+# What clean-up, verification and reclaiming report. Sizes are bytes.
 
 LISTED = 1000
 """Findings that a report lists at most; with more, the counts say what there is to say."""

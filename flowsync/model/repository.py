@@ -1,15 +1,6 @@
 """Repositories and their versions, as values. Reading and changing them is the catalog's work.
 
-When an entity tag proves that a body is still the same. Pure.
-
-1. Only a strong tag stands for bytes. A weak one (`W/"…"`) says that another body would do as well,
-   and a date says nothing: a body may be replaced by one with the same date, or an older one.
-2. Most servers make tags of files out of date and size. Such a tag is taken at its word, but not
-   while the body is young: it might change again within the second that the tag tells apart. Then
-   the answer's own `Date` is less than two seconds behind `Last-Modified`. Tags of 32 hexadecimal
-   digits or more are taken for digests, which age does not matter to.
-3. An answer "not modified" counts only for the tag that was asked for. Servers may compare tags
-   weakly, and then name the one that they mean.
+Also here: when an entity tag proves that a body is the same.
 """
 
 import re
@@ -221,6 +212,18 @@ class SyncResult(msgspec.Struct, kw_only=True, frozen=True):
     seconds: float = 0.0
     error: str | None = None
 
+
+# When an entity tag proves that a body is still the same. Pure.
+#
+# 1. Only a strong tag stands for bytes. A weak one (`W/"…"`) says that another body would do as
+#    well, and a date says nothing: a body may be replaced by one with the same date, or an older
+#    one.
+# 2. Most servers make tags of files out of date and size. Such a tag is taken at its word, but not
+#    while the body is young: it might change again within the second that the tag tells apart. Then
+#    the answer's own `Date` is less than two seconds behind `Last-Modified`. Tags of 32 hexadecimal
+#    digits or more are taken for digests, which age does not matter to.
+# 3. An answer "not modified" counts only for the tag that was asked for. Servers may compare tags
+#    weakly, and then name the one that they mean.
 
 YOUNG: Final = 2.0
 """Seconds in which the date of a body may hide a further change."""

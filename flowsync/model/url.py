@@ -1,9 +1,6 @@
 """URLs as text: how they may be shown, and whom they lead to.
 
 Decisions: docs/decisions/0005.
-
-What may stand in a header line that is sent. Names are tokens; values hold no control characters
-(RFC 9110, 5.5).
 """
 
 import re
@@ -109,6 +106,9 @@ def _shown(character: str) -> str:
         raw = character.encode(errors="surrogatepass")
     return "".join(f"%{byte:02X}" for byte in raw)
 
+
+# What may stand in a header line that is sent. Names are tokens; values hold no control characters
+# (RFC 9110, 5.5).
 
 _NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VALUE: Final = re.compile(r"[^\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]*")

@@ -19,31 +19,7 @@
 
 Decisions: docs/decisions/0006.
 
-Decides when a batch is due; holds no loop and no clock.
-
-1. A batch is due when it has reached its minimum, when the stream has ended, when someone awaits an
-   item in it, or when the budget presses. An empty batch is never due.
-2. While others are about to give back what the budget lacks, it does not press, and the minimum is
-   another one, until there is a lull: what rests then is not kept by whoever begins next.
-3. A batch never holds more than `maxsize` items; what is left in the channel waits for the next
-   one.
-4. An awaited item releases the whole batch, not only itself.
-
-Tasks that a stage leaves behind: begun by it, still going on when it has returned, and able to
-put.
-
-1. Who began a task is told by its context, which tasks, timers and threads of asyncio hand on. A
-   task of other code that merely knows the stage is none of its own.
-2. What a task can do is told by what its frames hold: the stage itself, one of its methods, or a
-   closure, a `partial` or a list with one of these in it. Of a task that holds none of
-   them, such as one that keeps a pool of connections, nothing is lost.
-3. It is looked for once, when a stage returns; nothing is written down for an item.
-
-Items that could not be handed on: the one record of them, which pipeline, channels and stages
-share.
-
-A task that puts an item may be one that nobody awaits, so raising there is not enough. What is
-noted here fails the pipeline, or, after its end, the completion of the version that it made.
+Also here: when a batch is due, and what a stage leaves behind.
 """
 
 import asyncio
@@ -59,6 +35,16 @@ import msgspec
 
 from flowsync.errors import PipelineError, StageEndedEarlyError
 from flowsync.pipeline.resolution import Resolvable
+
+# Decides when a batch is due; holds no loop and no clock.
+#
+# 1. A batch is due when it has reached its minimum, when the stream has ended, when someone awaits
+#    an item in it, or when the budget presses. An empty batch is never due.
+# 2. While others are about to give back what the budget lacks, it does not press, and the minimum
+#    is another one, until there is a lull: what rests then is not kept by whoever begins next.
+# 3. A batch never holds more than `maxsize` items; what is left in the channel waits for the next
+#    one.
+# 4. An awaited item releases the whole batch, not only itself.
 
 T = TypeVar("T")
 
@@ -136,6 +122,16 @@ class BatchBuffer(Generic[T]):
         self._items, self._armed, self._urgent, self._patient = [], 0, False, True
         return items
 
+
+# Tasks that a stage leaves behind: begun by it, still going on when it has returned, and able to
+# put.
+#
+# 1. Who began a task is told by its context, which tasks, timers and threads of asyncio hand on. A
+#    task of other code that merely knows the stage is none of its own.
+# 2. What a task can do is told by what its frames hold: the stage itself, one of its methods, or a
+#    closure, a `partial` or a list with one of these in it. Of a task that holds none of them, such
+#    as one that keeps a pool of connections, nothing is lost.
+# 3. It is looked for once, when a stage returns; nothing is written down for an item.
 
 _began_by: ContextVar[object] = ContextVar("flowsync_began_by")
 
@@ -241,6 +237,13 @@ def _closed_over(function: FunctionType) -> Iterator[Any]:
         except ValueError:
             # A name that has no value yet.
             continue
+
+
+# Items that could not be handed on: the one record of them, which pipeline, channels and stages
+# share.
+#
+# A task that puts an item may be one that nobody awaits, so raising there is not enough. What is
+# noted here fails the pipeline, or, after its end, the completion of the version that it made.
 
 
 class Losses:

@@ -10,10 +10,7 @@
 5. A stage that catches its cancellation is cancelled again after a while (`resolution.py`).
 6. What can never move again (`pipeline.py`) is an error that names item and stage.
 
-When a pipeline can never move again: its stages wait for each other, while an item is awaited
-that none of them can bring.
-
-Decisions: docs/decisions/0006.
+Also here: when a pipeline can never move again.
 """
 
 import asyncio
@@ -32,6 +29,11 @@ from flowsync.pipeline.channel import Beginner, Channel, Losses
 from flowsync.pipeline.resolution import Resolvable, Waiting, awaited_items, describe, insist
 from flowsync.pipeline.stage import Progress, Stage, StageStatistics
 from flowsync.runtime.tasks import STOPS, StoppedError, break_ring, first_come
+
+# When a pipeline can never move again: its stages wait for each other, while an item is awaited
+# that none of them can bring.
+#
+# The reasons stand in docs/decisions/0006.
 
 
 class Standstill:

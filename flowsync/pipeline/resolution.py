@@ -12,18 +12,7 @@ beginning.
 5. An item belongs to the first pipeline that it enters until that one ends: a stage may send it
    through an inner pipeline.
 
-Which items a task waits for, itself or through tasks that it waits for in turn.
-
-It is found by looking at the coroutines of the task, when nothing moves any more: an item that was
-never put is known to no pipeline, and who awaits it can be told in no other way. Nothing is written
-down while things go well.
-
-Waiting until all that a stage has put is settled: stored, or left out.
-
-Memory holds the items that are under way, whose number the channels bound, and those that were left
-out. The last item is awaited first: what releases its batches releases those of the others.
-
-Cancelling what goes on although it was cancelled, again and again, until it has ended.
+Also here: which items a task waits for, and waiting until all is settled.
 """
 
 import asyncio
@@ -227,6 +216,12 @@ class Resolvable:
         return [waiter for waiter in waiters or () if not waiter.done()]
 
 
+# Which items a task waits for, itself or through tasks that it waits for in turn.
+#
+# It is found by looking at the coroutines of the task, when nothing moves any more: an item that
+# was never put is known to no pipeline, and who awaits it can be told in no other way. Nothing is
+# written down while things go well.
+
 _FOLLOWED: Final = (asyncio.Future, asyncio.TaskGroup, Coroutine, Generator, AsyncGenerator)
 _LISTS: Final = (list, tuple, set, frozenset, dict)
 
@@ -276,6 +271,11 @@ def _awaitables(held: Any, depth: int = 2) -> Iterator[Any]:
             yield from _awaitables(each, depth - 1)
 
 
+# Waiting until all that a stage has put is settled: stored, or left out.
+#
+# Memory holds the items that are under way, whose number the channels bound, and those that were
+# left out. The last item is awaited first: what releases its batches releases those of the others.
+
 _LOOKED_AT: Final = 4096
 """Items from which those that are settled are forgotten."""
 
@@ -318,6 +318,8 @@ async def _settled(item: Resolvable) -> None:
     except Exception:  # noqa: BLE001 - it was left out, which is to be settled too
         return
 
+
+# Cancelling what goes on although it was cancelled, again and again, until it has ended.
 
 _log = logging.getLogger(__name__)
 

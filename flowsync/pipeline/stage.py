@@ -8,12 +8,7 @@
 3. `None` cannot be put: in the Stages API it marks the end. Here the end is the closing of the
    channel, which happens when `run` returns.
 
-Plain counters that stages advance and observers read; nothing is formatted or sent on the way.
-
-A stage asks for a meter by a stable code and advances it; whoever shows progress reads all meters a
-few times a second. Advancing is two integer additions, so it may be done per item.
-
-What passed through the stages of a pipeline.
+Also here: the counters that stages advance.
 """
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
@@ -28,6 +23,11 @@ from flowsync.model.events import Reading
 from flowsync.pipeline.channel import BatchBuffer, Channel, ChannelStatistics, Losses
 from flowsync.pipeline.resolution import Resolvable, Settling, Waiting
 from flowsync.runtime.tasks import Signal
+
+# Plain counters that stages advance and observers read; nothing is formatted or sent on the way.
+#
+# A stage asks for a meter by a stable code and advances it; whoever shows progress reads all meters
+# a few times a second. Advancing is two integer additions, so it may be done per item.
 
 
 class Meter:
@@ -101,6 +101,9 @@ class Progress:
     def read(self) -> tuple[Reading, ...]:
         """Return all meters as they stand."""
         return tuple(meter.read() for meter in self._meters.values())
+
+
+# What passed through the stages of a pipeline.
 
 
 class StageStatistics(msgspec.Struct, frozen=True, kw_only=True):

@@ -12,11 +12,6 @@ terminal.
    process group is the parent's alone to handle, even while the worker's interpreter starts.
 
 Decisions: docs/decisions/0007.
-
-What a worker process does: makes sure that it can be ended, and ends with its parent; then does
-work after work that comes over its line.
-
-Each worker imports this module when it starts, so it is light: no event loop, no msgspec.
 """
 
 import io
@@ -123,6 +118,11 @@ def _close(descriptors: Iterable[int]) -> None:
     for descriptor in descriptors:
         os.close(descriptor)
 
+
+# What a worker process does: makes sure that it can be ended, and ends with its parent; then does
+# work after work that comes over its line.
+#
+# Each worker imports this module when it starts, so it is light: no event loop, no msgspec.
 
 REQUEST: Final = struct.Struct("!QQ?")
 """What goes before a request: the bytes of the pickled work, those of the request itself, and

@@ -9,24 +9,7 @@
 3. `SystemExit` and `KeyboardInterrupt` come out as themselves once all tasks have ended, instead of
    breaking the loop off.
 
-A level that others react to: set or clear, with callbacks on the change to set.
-
-`batches()` reads the level to decide and is woken by the edge, so that a signal which stays set
-never makes it spin.
-
-A program that was asked to stop.
-
-It stands on the ground floor, because all that takes care of foreign code must let it pass.
-
-Tasks at work in something that can be closed under them: closing ends their work there with an
-error that says so.
-
-A task that waits inside is cancelled, and its cancellation turns into the error where its visit
-ends; a cancellation from elsewhere goes through.
-
-The way from the event loop into a thread or a process and back, for work on files.
-
-Decisions: docs/decisions/0007.
+Also here: a level that others react to, visits that closing ends, and the way into threads.
 """
 
 import asyncio
@@ -140,6 +123,12 @@ def _first_of(errors: list[BaseException]) -> BaseException:
     return first
 
 
+# A level that others react to: set or clear, with callbacks on the change to set.
+#
+# `batches()` reads the level to decide and is woken by the edge, so that a signal which stays set
+# never makes it spin.
+
+
 class Signal:
     """One bit with an audience. Belongs to one loop; calls its subscribers synchronously, they must
     only wake someone.
@@ -174,6 +163,11 @@ class Signal:
         self._subscribers.remove(wake)
 
 
+# A program that was asked to stop.
+#
+# It stands on the ground floor, because all that takes care of foreign code must let it pass.
+
+
 class SignalReceivedError(BaseException):
     """The user or the system asked the program to stop, by the signal of that number.
 
@@ -185,6 +179,12 @@ class SignalReceivedError(BaseException):
         super().__init__(number)
         self.number = number
 
+
+# Tasks at work in something that can be closed under them: closing ends their work there with an
+# error that says so.
+#
+# A task that waits inside is cancelled, and its cancellation turns into the error where its visit
+# ends; a cancellation from elsewhere goes through.
 
 PATIENCE: Final = 5.0
 """Seconds that closing waits for those who are inside: they have only to let go."""
@@ -278,6 +278,10 @@ class Visit:
         if isinstance(error, Exception):
             raise self._visits.error() from error
 
+
+# The way from the event loop into a thread or a process and back, for work on files.
+#
+# The reasons stand in docs/decisions/0007.
 
 R = TypeVar("R")
 

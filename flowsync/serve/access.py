@@ -1,15 +1,5 @@
 """Who may read what: the question a server puts before it looks anything up, so that nobody learns
 from an answer what there is.
-
-Why bytes cannot be had, and the status that tells it.
-
-| what happened | answer |
-|---|---|
-| no source of the bytes is recorded | 404; 503 when they are here and cannot be read |
-| every source failed, or all of them gave wrong bytes lately | 502 |
-| the only failures were time-outs | 504 |
-| the server's disk cannot take the body | 503 |
-| any of these when some bytes had been sent already | the connection is broken off |
 """
 
 from collections.abc import Callable, Sequence
@@ -81,6 +71,13 @@ def keep_private(answer: Answer) -> Answer:
         answer.headers["Cache-Control"] = kept.replace(_PUBLIC, _PRIVATE, 1)
     return answer
 
+
+# Why bytes cannot be had, and the status that tells it.
+#
+# | what happened | answer | |---|---| | no source of the bytes is recorded | 404; 503 when they are
+# here and cannot be read | | every source failed, or all of them gave wrong bytes lately | 502 | |
+# the only failures were time-outs | 504 | | the server's disk cannot take the body | 503 | | any of
+# these when some bytes had been sent already | the connection is broken off |
 
 _REASONS: Final = {
     404: "no source of this file is known",

@@ -10,26 +10,7 @@ which HTTP server it is.
 4. Closing stops accepting, lets running answers end for `grace` seconds, and breaks off the rest.
 5. Several processes may serve one home, with `share_port` also on one address (`app.py`).
 
-Where a server listens, and who may listen there beside it: only processes of the same home.
-
-1. Without `shared`, an address that is in use is an error, whoever uses it.
-2. With it, each process holds a locked file, named by its socket, in a folder of the home before it
-   listens. Once it listens, every other socket that listens at the port must have such a file in
-   that folder. So of two homes that begin at once at least one gives up.
-
-Decisions: docs/decisions/0016.
-
-The open connections of a server: how many there may be, and how long one may keep the server
-waiting for a request.
-
-1. Over the limit a connection is told so and closed; those that are open go on. The limit leaves
-   descriptors for files, whatever was asked for. The log has a line when it is reached first.
-2. From the moment it is open, and again from the end of each answer, a connection has `idle`
-   seconds until its next request is there whole. So neither a silent client nor one that sends its
-   headers letter by letter keeps a place for ever. While it is answered, the sender bounds its
-   stalls.
-
-Knows no HTTP server: a connection is any object, with the transport that ends it.
+Also here: where a server listens, and its open connections.
 """
 
 import asyncio
@@ -72,6 +53,15 @@ from flowsync.serve.missing.missing import FindRemote, Missing
 from flowsync.serve.scratch import Scratch
 from flowsync.serve.site import PATIENCE, Mounts, Site
 from flowsync.store.staging import claim
+
+# Where a server listens, and who may listen there beside it: only processes of the same home.
+#
+# 1. Without `shared`, an address that is in use is an error, whoever uses it.
+# 2. With it, each process holds a locked file, named by its socket, in a folder of the home before
+#    it listens. Once it listens, every other socket that listens at the port must have such a file
+#    in that folder. So of two homes that begin at once at least one gives up.
+#
+# The reasons stand in docs/decisions/0016.
 
 _BACKLOG: Final = 1024
 _TABLES: Final = ("/proc/net/tcp", "/proc/net/tcp6")
@@ -197,6 +187,18 @@ def _release(path: str, lock: int) -> None:
         os.unlink(path)
     os.close(lock)
 
+
+# The open connections of a server: how many there may be, and how long one may keep the server
+# waiting for a request.
+#
+# 1. Over the limit a connection is told so and closed; those that are open go on. The limit leaves
+#    descriptors for files, whatever was asked for. The log has a line when it is reached first.
+# 2. From the moment it is open, and again from the end of each answer, a connection has `idle`
+#    seconds until its next request is there whole. So neither a silent client nor one that sends
+#    its headers letter by letter keeps a place for ever. While it is answered, the sender bounds
+#    its stalls.
+#
+# Knows no HTTP server: a connection is any object, with the transport that ends it.
 
 REFUSAL: Final = (
     b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nRetry-After: 5\r\n"

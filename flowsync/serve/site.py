@@ -15,8 +15,7 @@
 | a target or a header that cannot be understood | 400 |
 | the database does not answer, or the process may open no more files | 503 |
 
-Grammars of addresses that kinds of source have for themselves, such as `/v2/` for the registry
-of images: what an address below one means, and how its answers are worded.
+Also here: the grammars of addresses that kinds have.
 """
 
 import asyncio
@@ -79,6 +78,9 @@ from flowsync.serve.http.request import (
 )
 from flowsync.serve.metrics import CONTENT_TYPE, Metrics
 from flowsync.serve.missing.missing import Missing
+
+# Grammars of addresses that kinds of source have for themselves, such as `/v2/` for the registry of
+# images: what an address below one means, and how its answers are worded.
 
 _KEPT: Final[tuple[str, ...]] = ("Allow", "Content-Range", "Retry-After", "WWW-Authenticate")
 """Headers of a refusal that stay, however it is worded."""

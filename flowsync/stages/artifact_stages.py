@@ -1,13 +1,5 @@
-"""Finds the artifacts whose bytes are already stored, so that they are not downloaded.
-
-Finds the content units that the catalog already holds.
-
-Downloads the artifacts whose bytes are not here yet.
-
-The frame of stages that fetch something for each content: bounded concurrency, completion order,
-cancellation.
-
-Stores the bytes of new artifacts and records them.
+"""The stages of artifacts, in the order of a sync: those whose bytes are stored are found, others
+are downloaded, and what came is stored and recorded.
 """
 
 import asyncio
@@ -109,32 +101,8 @@ def _is_to_be_verified(declared: DeclarativeArtifact) -> bool:
     return declared.wants_download or declared.remote is not None
 
 
-class QueryExistingContents(BoundStage):
-    """Marks the units that are stored as saved; it saves nothing.
-
-    Here the id of a unit is fixed. It covers all that is declared (`model/content.py`), so a
-    stored unit has the declared fields, paths and digests. The links of a stored unit are kept on
-    its declaration, so that the saver knows what to fill without asking. One catalog call a batch;
-    order is kept.
-    """
-
-    hands_on = True
-
-    async def run(self) -> None:
-        """Look the units of each batch up."""
-        async for batch in self.batches():
-            await self._mark_stored(batch)
-            await self.put_all(batch)
-
-    async def _mark_stored(self, batch: list[DeclarativeContent]) -> None:
-        wanted = {item.fix_id(): item for item in batch if not item.saved}
-        if not wanted:
-            return
-        found = await self.context.catalog.contents.find(wanted)
-        for item in batch:
-            known = found.get(item.content_id)
-            if known is not None and not item.saved:
-                item.saved, item.known_links = True, known
+# The frame of stages that fetch something for each content: bounded concurrency, completion order,
+# cancellation.
 
 
 class GenericDownloader(BoundStage):
@@ -196,6 +164,9 @@ class GenericDownloader(BoundStage):
                 await self.put(item)
         finally:
             slots.release()
+
+
+# Downloads the artifacts whose bytes are not here yet.
 
 
 class ArtifactDownloader(GenericDownloader):
@@ -294,6 +265,8 @@ def _sources(declared: DeclarativeArtifact) -> list[ByteSource]:
         own,
     ]
 
+
+# Stores the bytes of new artifacts and records them.
 
 SMALLEST_BATCH = 200
 """Contents a batch waits for: each batch costs two flushes of the file system, whatever its size

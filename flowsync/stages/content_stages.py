@@ -1,14 +1,5 @@
-"""Saves new content units and links them to their artifacts.
-
-Tells those who await a content unit that it is stored.
-
-Records where the artifacts of content can be fetched from.
-
-Adds alternate content sources to artifacts, before they are downloaded.
-
-Puts content into the new version, and says what of the old one was not seen again.
-
-Takes content out of the new version that upstream no longer has.
+"""The stages of content, in the order of a sync: stored units are found, new ones saved and
+linked, it is recorded where their artifacts come from, and the new version gets what is in it.
 """
 
 import inspect
@@ -33,6 +24,37 @@ from flowsync.stages.context import BoundStage, bringer
 
 if TYPE_CHECKING:
     from flowsync.catalog.versions.new_version import NewVersion
+
+
+class QueryExistingContents(BoundStage):
+    """Marks the units that are stored as saved; it saves nothing.
+
+    Here the id of a unit is fixed. It covers all that is declared (`model/content.py`), so a
+    stored unit has the declared fields, paths and digests. The links of a stored unit are kept on
+    its declaration, so that the saver knows what to fill without asking. One catalog call a batch;
+    order is kept.
+    """
+
+    hands_on = True
+
+    async def run(self) -> None:
+        """Look the units of each batch up."""
+        async for batch in self.batches():
+            await self._mark_stored(batch)
+            await self.put_all(batch)
+
+    async def _mark_stored(self, batch: list[DeclarativeContent]) -> None:
+        wanted = {item.fix_id(): item for item in batch if not item.saved}
+        if not wanted:
+            return
+        found = await self.context.catalog.contents.find(wanted)
+        for item in batch:
+            known = found.get(item.content_id)
+            if known is not None and not item.saved:
+                item.saved, item.known_links = True, known
+
+
+# Saves new content units and links them to their artifacts.
 
 
 class ContentSaver(BoundStage):
@@ -171,6 +193,9 @@ def _links_to_fill(item: DeclarativeContent) -> list[Link]:
     ]
 
 
+# Tells those who await a content unit that it is stored.
+
+
 class ResolveContentFutures(BoundStage):
     """Resolves each item and hands it on. A resolved unit is stored, but not yet part of the new
     version. Order is kept.
@@ -191,6 +216,8 @@ class ResolveContentFutures(BoundStage):
                 item.resolve()
             await self.put_all(batch)
 
+
+# Records where the artifacts of content can be fetched from.
 
 _log = logging.getLogger(__name__)
 
@@ -287,6 +314,9 @@ def _mismatch(offer: _Offer) -> DeclarationError:
     )
 
 
+# Adds alternate content sources to artifacts, before they are downloaded.
+
+
 class ACSArtifactHandler(BoundStage):
     """Puts the URLs that alternate sources have for the same digest in front of an artifact's own.
 
@@ -333,6 +363,9 @@ def _add(declared: DeclarativeArtifact, remote: Remote, urls: list[str]) -> None
         declared.alternates.append(Source(remote, urls))
 
 
+# Puts content into the new version, and says what of the old one was not seen again.
+
+
 class UnseenContent(msgspec.Struct, frozen=True):
     """All units of the version that the stream did not contain: a description, not a list, so it is
     small whatever their number.
@@ -372,6 +405,8 @@ class ContentAssociation(Stage):
         )
         return [item for content_id, item in items.items() if content_id in added]
 
+
+# Takes content out of the new version that upstream no longer has.
 
 GUARDED_FROM = 100
 """Units that a version must have for its removals to be suspicious. Small repositories change

@@ -2,10 +2,7 @@
 
 Stages take none of this in their constructor; the pipeline binds them before it starts.
 
-Metadata that upstream's own index names by digest: taken from the store if it is there, and
-fetched otherwise.
-
-Files for stored artifacts that a stage awaits, where the store has no local files.
+Also here: metadata that is taken from the store, and files of stored artifacts.
 """
 
 import os
@@ -37,6 +34,9 @@ from flowsync.stages.admission import check_declared
 from flowsync.stages.upstream import UpstreamMemory
 from flowsync.store.port import BlobStore
 from flowsync.store.staging import bring, has_local_files
+
+# Metadata that upstream's own index names by digest: taken from the store if it is there, and
+# fetched otherwise.
 
 _PIECE = 1 << 20
 
@@ -203,6 +203,8 @@ class BoundStage(Stage):
         found: RunContext = self._context or super().context
         return found
 
+
+# Files for stored artifacts that a stage awaits, where the store has no local files.
 
 Bring = Callable[[DeclarativeContent], Awaitable[None]]
 """Makes files of the stored bytes of a unit, for those who await it."""

@@ -21,15 +21,7 @@ folders, the log says so once, and the batch goes on.
 
 Decisions: docs/decisions/0009.
 
-The translation of what the operating system refuses into the errors of the store and of exports.
-
-Decisions: docs/decisions/0009.
-
-What file systems lack, and how that is told: once a process for each of them, in the log.
-
-A file system that cannot flush, or cannot change modes, is used all the same: what is written there
-is as right as anywhere, but may be lost with the power. One without locks cannot be used: the error
-says which it is.
+Also here: errors of the operating system, and what file systems lack.
 """
 
 import errno
@@ -45,6 +37,10 @@ from typing import Final, Protocol
 from flowsync.errors import ExportError, StoreError, StoreFullError, StoreUnwritableError
 from flowsync.runtime.descriptors import how_to_raise
 from flowsync.store import kernel
+
+# The translation of what the operating system refuses into the errors of the store and of exports.
+#
+# The reasons stand in docs/decisions/0009.
 
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _FORBIDDEN: Final = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
@@ -86,6 +82,12 @@ def _kind(error: OSError, otherwise: type[StoreError]) -> type[StoreError]:
         return StoreFullError
     return StoreUnwritableError if error.errno in _FORBIDDEN else otherwise
 
+
+# What file systems lack, and how that is told: once a process for each of them, in the log.
+#
+# A file system that cannot flush, or cannot change modes, is used all the same: what is written
+# there is as right as anywhere, but may be lost with the power. One without locks cannot be used:
+# the error says which it is.
 
 _log = logging.getLogger(__name__)
 

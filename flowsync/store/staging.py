@@ -11,35 +11,7 @@
 The lock is a file beside the folder, not the folder itself, because network file systems lock only
 what is open for writing.
 
-Blobs as files of this machine, whatever the store is.
-
-1. A copy is made of bytes whose BLAKE3 is the name of the blob, or not at all.
-2. Copies are made some at a time. Memory holds a chunk of each.
-3. What opens and writes files runs in threads.
-
-Partials: bodies that outlive the run that fetched them, so that the next one goes on from the
-bytes that are there.
-
-1. A partial lies in `<staging>/partial/`, beside the folders of runs and on their file system: its
-   bytes under the digest that is wanted, and beside them a record of where they came from.
-2. Whoever uses one holds a claim on it, by a lock on the record, until the process ends at the
-   latest. So no two ever write one file; who does not get the claim does without.
-3. What the file holds is what counts, its length above all. The record is written when the file is
-   still empty, so bytes never stand beside the record of others; only a machine that loses power
-   may mix them, and then the digest, without which there is no partial, tells.
-4. A body that is whole and not stored yet lies in its run's folder under a name that tells which it
-   is. When the folder is removed with its run, or after it, such a body becomes a partial again.
-5. Kept is only what can be continued or is whole, and only where the file system has as much room
-   left: a disk that fills up gets its room back, as from everything else in staging. What nobody
-   touched for `LIFETIME` goes when a store is opened.
-
-Decisions: docs/decisions/0010.
-
-File locks that say whether the process that made something is still alive.
-
-The kernel drops a lock when the last process that holds it ends, however it ends; so a lock that
-can be had belongs to nobody living. The lock file is removed by its owner: whoever gets hold of one
-that was removed in the meantime has got nothing.
+Also here: locks on files, partials, and blobs as files of this machine.
 """
 
 import fcntl
@@ -66,6 +38,12 @@ from flowsync.errors import BlobDamagedError, BlobMissingError
 from flowsync.runtime.tasks import in_thread, opened_in_thread, task_group
 from flowsync.store.durability import make_folder, store_errors, without_locks
 from flowsync.store.port import BlobStore, StoreUsage
+
+# File locks that say whether the process that made something is still alive.
+#
+# The kernel drops a lock when the last process that holds it ends, however it ends; so a lock that
+# can be had belongs to nobody living. The lock file is removed by its owner: whoever gets hold of
+# one that was removed in the meantime has got nothing.
 
 
 def claim(path: str, flags: int = 0, mode: int = 0o600, *, access: int = os.O_RDWR) -> int | None:
@@ -104,6 +82,25 @@ def lock(fd: int, kind: int, path: str) -> bool:
         raise without_locks(path, error) from error
     return True
 
+
+# Partials: bodies that outlive the run that fetched them, so that the next one goes on from the
+# bytes that are there.
+#
+# 1. A partial lies in `<staging>/partial/`, beside the folders of runs and on their file system:
+#    its bytes under the digest that is wanted, and beside them a record of where they came from.
+# 2. Whoever uses one holds a claim on it, by a lock on the record, until the process ends at the
+#    latest. So no two ever write one file; who does not get the claim does without.
+# 3. What the file holds is what counts, its length above all. The record is written when the file
+#    is still empty, so bytes never stand beside the record of others; only a machine that loses
+#    power may mix them, and then the digest, without which there is no partial, tells.
+# 4. A body that is whole and not stored yet lies in its run's folder under a name that tells which
+#    it is. When the folder is removed with its run, or after it, such a body becomes a partial
+#    again.
+# 5. Kept is only what can be continued or is whole, and only where the file system has as much room
+#    left: a disk that fills up gets its room back, as from everything else in staging. What nobody
+#    touched for `LIFETIME` goes when a store is opened.
+#
+# The reasons stand in docs/decisions/0010.
 
 LIFETIME: Final = 7 * 24 * 3600.0
 """Seconds that a partial is kept without anybody adding to it."""
@@ -431,6 +428,12 @@ def _discard(folder: str, lock: int) -> None:
     finally:
         os.close(lock)
 
+
+# Blobs as files of this machine, whatever the store is.
+#
+# 1. A copy is made of bytes whose BLAKE3 is the name of the blob, or not at all.
+# 2. Copies are made some at a time. Memory holds a chunk of each.
+# 3. What opens and writes files runs in threads.
 
 COPIES_AT_ONCE: Final = 32
 """Blobs that are copied at a time."""

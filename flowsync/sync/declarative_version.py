@@ -5,14 +5,7 @@ download, artifact save, content look-up, content save, sources, futures, associ
 mirror un-association. No change means no version: `create()` returns `None`, and the number is used
 again.
 
-One run of a sync, from the lock on the repository to the record of how it ended.
-
-1. It waits for its turn among the syncs of its engine (`turns`).
-2. The repository is held by a database lock from before anything is read until the version is
-   complete or discarded.
-3. Whatever happens, the run record says how it ended, unless the database itself is gone.
-4. What upstream looked like is remembered with the completion of the version, and before the lock
-   is free: who waited for it may be skipped.
+Also here: one run, from the lock on the repository to the record of how it ended.
 """
 
 import asyncio
@@ -55,13 +48,13 @@ from flowsync.stages.artifact_stages import (
     ArtifactDownloader,
     ArtifactSaver,
     QueryExistingArtifacts,
-    QueryExistingContents,
 )
 from flowsync.stages.content_stages import (
     ACSArtifactHandler,
     ContentAssociation,
     ContentSaver,
     ContentUnassociation,
+    QueryExistingContents,
     RemoteArtifactSaver,
     ResolveContentFutures,
 )
@@ -79,6 +72,15 @@ from flowsync.sync.run_context import (
     remotes_of,
     run_context,
 )
+
+# One run of a sync, from the lock on the repository to the record of how it ended.
+#
+# 1. It waits for its turn among the syncs of its engine (`turns`).
+# 2. The repository is held by a database lock from before anything is read until the version is
+#    complete or discarded.
+# 3. Whatever happens, the run record says how it ended, unless the database itself is gone.
+# 4. What upstream looked like is remembered with the completion of the version, and before the lock
+#    is free: who waited for it may be skipped.
 
 
 class SyncRun:

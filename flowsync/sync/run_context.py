@@ -1,14 +1,7 @@
 """What a run, or the plan of one, needs around its pipeline: the ports of the engine, the remotes
 of its stages, what the last sync saw.
 
-How a sync is to be done, and the records of that.
-
-Keeps the record of a run while it goes on: who makes it, how far it is every few seconds, and
-how it ended.
-
-The stages count and list; here is looked at that a few times a minute, and written in one
-statement. A database that cannot be told does not end the run: what it cannot be told of the
-progress is told the next time, and if it is gone, the sync will notice by itself.
+Also here: how a sync is to be done, and the record that is kept of it.
 """
 
 import asyncio
@@ -36,6 +29,8 @@ from flowsync.pipeline.budget import Account
 from flowsync.pipeline.stage import Progress, Stage
 from flowsync.stages.context import KeepGroups, RunContext
 from flowsync.stages.upstream import Items, UpstreamMemory, UpstreamRecord, options_digest
+
+# How a sync is to be done, and the records of that.
 
 
 class SyncOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -176,6 +171,13 @@ def _record(details: Any) -> UpstreamRecord | None:
     except msgspec.ValidationError:
         return None
 
+
+# Keeps the record of a run while it goes on: who makes it, how far it is every few seconds, and how
+# it ended.
+#
+# The stages count and list; here is looked at that a few times a minute, and written in one
+# statement. A database that cannot be told does not end the run: what it cannot be told of the
+# progress is told the next time, and if it is gone, the sync will notice by itself.
 
 _log = logging.getLogger(__name__)
 

@@ -34,15 +34,7 @@ store's lock without holding a connection.
 Memory holds one window of ids. A transaction covers one window, and the store's lock at most some
 hundreds of removals.
 
-Removing what was recorded and is not wanted any more: whole repositories, and the records of old
-runs.
-
-Without `apply`, both only say what would go.
-
-A rate that is kept: so many bytes a second, over all who read.
-
-Whoever has read something says how much and waits until that much time is due. So a first piece is
-never waited for, and a pause is not saved up for a rush.
+Also here: the removal of repositories and alternate sources, and a rate that is kept.
 """
 
 import asyncio
@@ -215,6 +207,12 @@ async def _ids(engine: Engine, units: Sequence[Content | bytes]) -> list[bytes]:
     ]
 
 
+# Removing what was recorded and is not wanted any more: whole repositories, and the records of old
+# runs.
+#
+# Without `apply`, both only say what would go.
+
+
 async def remove_repository(
     engine: Engine, name: str, *, apply: bool = False, wait: bool = True
 ) -> RemovalReport:
@@ -243,6 +241,12 @@ async def remove_runs(
     `RepositoryNotFoundError` when there is no such repository.
     """
     return await engine.catalog.runs.remove(older_than, repository, apply=apply)
+
+
+# A rate that is kept: so many bytes a second, over all who read.
+#
+# Whoever has read something says how much and waits until that much time is due. So a first piece
+# is never waited for, and a pause is not saved up for a rush.
 
 
 class Pace:

@@ -6,22 +6,7 @@ first body that has the recorded size and digests is taken (`flowsync.acquire`).
 other bytes today is no source. Who the remote is, with its credentials, the caller knows; for one
 that the caller does not know, what the catalog records of it is used, which is all but secrets.
 
-The inspection of blobs: one window of artifacts against what stands in the store.
-
-1. What stands under a name is looked at first, the whole window in one trip to a thread; what is
-   missing or has another size is not read.
-2. The others are hashed by path in the hash workers, all of a window at once. Where a rate is to be
-   kept, blobs beyond a chunk of the store are read in chunks instead, by a thread of this process;
-   and so are all blobs of a store without local files, `READ_AT_ONCE` at a time.
-3. What is suspected is looked at once more under the store's lock for removing: clean-up may have
-   removed the artifact meanwhile, or a sync may have put the right bytes in the place of damaged
-   ones. What is damaged is then moved to the quarantine, so that from the moment it is known nobody
-   serves or exports it: it is missing.
-4. Damaged is what was read to its end and has other bytes. What cannot be looked at (permissions, a
-   failing disk, too few descriptors) stays where it is: nothing is known of its bytes, and whatever
-   stands in the way may go away.
-5. Right bytes that lie in the quarantine, because they were taken for damaged, go back to their
-   name.
+Also here: the inspection of blobs.
 """
 
 import asyncio
@@ -179,6 +164,23 @@ class Repairer:
             self._remotes[name] = given
         return given is not None
 
+
+# The inspection of blobs: one window of artifacts against what stands in the store.
+#
+# 1. What stands under a name is looked at first, the whole window in one trip to a thread; what is
+#    missing or has another size is not read.
+# 2. The others are hashed by path in the hash workers, all of a window at once. Where a rate is to
+#    be kept, blobs beyond a chunk of the store are read in chunks instead, by a thread of this
+#    process; and so are all blobs of a store without local files, `READ_AT_ONCE` at a time.
+# 3. What is suspected is looked at once more under the store's lock for removing: clean-up may have
+#    removed the artifact meanwhile, or a sync may have put the right bytes in the place of damaged
+#    ones. What is damaged is then moved to the quarantine, so that from the moment it is known
+#    nobody serves or exports it: it is missing.
+# 4. Damaged is what was read to its end and has other bytes. What cannot be looked at (permissions,
+#    a failing disk, too few descriptors) stays where it is: nothing is known of its bytes, and
+#    whatever stands in the way may go away.
+# 5. Right bytes that lie in the quarantine, because they were taken for damaged, go back to their
+#    name.
 
 READ_AT_ONCE: Final = 32
 """Blobs that are read in chunks at a time."""

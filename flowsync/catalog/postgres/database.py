@@ -15,33 +15,7 @@ psycopg says of statements becomes our errors.
 
 Decisions: docs/decisions/0002.
 
-What is done again when it met another transaction, or its connection broke.
-
-1. A deadlock or a serialisation failure ends one of those that met: nothing of it was done, and the
-   other goes on. It is done again a few times, each time after a random wait, so that the same ones
-   do not meet again.
-2. A connection that breaks leaves open whether the work was done. It is done again once: the pool
-   has looked at its connections by then, and one that breaks twice is worth an error.
-3. So only what may be done twice is given to `repeated`: work whose second run finds or leaves the
-   same rows as its first, and gives the same answer. Nothing in a session of its own is repeated
-   (`Database.dedicated`): its locks and temporary tables went with the connection.
-
-Reading what may be large in batches, so that memory does not grow with it.
-
-The SQL of the catalog: named statements, kept in the `.sql` files of the folder `statements`.
-
-A file holds statements of one subject. Each begins with a line `-- name: find_artifacts`, goes on
-with comment lines that say what it does, and ends with a semicolon. The names are unique across
-files. Parameters are written `%(name)s`; where a measurement preferred one wire format, `%(name)b`
-asks for binary and `%(name)t` for text.
-
-Statements come out as bytes without their comments: short texts are what psycopg caches the
-translation of.
-
-Batches as columns: what `unnest` makes rows of.
-
-A column of nothing but NULL is sent empty, because `unnest` fills short columns up: most upstreams
-declare one digest of six, and the driver and the server handle every element of what is sent.
+Also here: the named statements, batches as columns, what is done again, and cursors of the server.
 """
 
 import asyncio
@@ -80,6 +54,16 @@ from flowsync.errors import (
 )
 from flowsync.model.artifact import Artifact
 from flowsync.runtime.tasks import Visits, finished
+
+# The SQL of the catalog: named statements, kept in the `.sql` files of the folder `statements`.
+#
+# A file holds statements of one subject. Each begins with a line `-- name: find_artifacts`, goes on
+# with comment lines that say what it does, and ends with a semicolon. The names are unique across
+# files. Parameters are written `%(name)s`; where a measurement preferred one wire format,
+# `%(name)b` asks for binary and `%(name)t` for text.
+#
+# Statements come out as bytes without their comments: short texts are what psycopg caches the
+# translation of.
 
 _NAME: Final = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
 _COMMENT: Final = re.compile(r"^\s*--.*$\n?", re.MULTILINE)
@@ -126,6 +110,12 @@ def _load() -> dict[str, bytes]:
     return found
 
 
+# Batches as columns: what `unnest` makes rows of.
+#
+# A column of nothing but NULL is sent empty, because `unnest` fills short columns up: most
+# upstreams declare one digest of six, and the driver and the server handle every element of what is
+# sent.
+
 V = TypeVar("V")
 
 
@@ -145,6 +135,17 @@ def digest_columns(
         columns[algorithm] = [None if value is None else bytes.fromhex(value) for value in values]
     return columns
 
+
+# What is done again when it met another transaction, or its connection broke.
+#
+# 1. A deadlock or a serialisation failure ends one of those that met: nothing of it was done, and
+#    the other goes on. It is done again a few times, each time after a random wait, so that the
+#    same ones do not meet again.
+# 2. A connection that breaks leaves open whether the work was done. It is done again once: the pool
+#    has looked at its connections by then, and one that breaks twice is worth an error.
+# 3. So only what may be done twice is given to `repeated`: work whose second run finds or leaves
+#    the same rows as its first, and gives the same answer. Nothing in a session of its own is
+#    repeated (`Database.dedicated`): its locks and temporary tables went with the connection.
 
 T = TypeVar("T")
 
@@ -401,6 +402,9 @@ def _cancellations() -> int:
     """
     task = asyncio.current_task()
     return 0 if task is None else task.cancelling()
+
+
+# Reading what may be large in batches, so that memory does not grow with it.
 
 
 @asynccontextmanager

@@ -8,11 +8,7 @@
    both are told apart from a broken database.
 3. A start that finds everything applied makes one query and takes no lock.
 
-What tells one catalog from another: an id of its own, after which its locks are named, and the
-id of the store with its bytes.
-
-Two catalogs may live in two schemas of one database, where advisory locks are common to all. So the
-first number of each lock comes from the id of the catalog.
+Also here: the id of a catalog.
 """
 
 import hashlib
@@ -118,6 +114,13 @@ async def _applied(connection: AsyncConnection[Any]) -> dict[int, bytes]:
         return {}
     cursor = await connection.execute("SELECT number, digest FROM schema_version")
     return dict(await cursor.fetchall())
+
+
+# What tells one catalog from another: an id of its own, after which its locks are named, and the id
+# of the store with its bytes.
+#
+# Two catalogs may live in two schemas of one database, where advisory locks are common to all. So
+# the first number of each lock comes from the id of the catalog.
 
 
 class LockClasses(msgspec.Struct, frozen=True, kw_only=True):

@@ -11,26 +11,7 @@ next borrower because what costs is a new one.
 
 Decisions: docs/decisions/0002.
 
-What flowsync asks of every session, so that sessions are alike whatever server, database, user
-and environment say.
-
-1. What texts and times look like, how transactions behave, and that no limit of time ends a
-   statement, a transaction or a session.
-2. Client and server look after connections that are silent, so that a machine that vanished loses
-   its locks within half a minute.
-3. What a user may want to choose is left to them: `search_path`, `synchronous_commit`, memory.
-
-Where a database is: a connection text, taken apart by the rules of libpq, and shown without any
-secret.
-
-1. A text is a URL or `key=value`. It may name several servers.
-2. A password that is not percent-encoded moves the borders of a URL, so that its parts pass for
-   host, port or database. A text in which that may have happened is refused, and nothing of it is
-   shown but its scheme.
-3. Only servers and the database are ever shown.
-
-What a server and its database must be like, looked up in what the server tells of itself when a
-session begins: no question is asked.
+Also here: what each session is asked for, where a database is, and what its server must be like.
 """
 
 import asyncio
@@ -48,6 +29,15 @@ from psycopg.pq import TransactionStatus
 from psycopg.types.numeric import Int8BinaryDumper, Int8Dumper
 
 from flowsync.errors import CatalogUnavailableError, SettingsError, UnfitDatabaseError
+
+# What flowsync asks of every session, so that sessions are alike whatever server, database, user
+# and environment say.
+#
+# 1. What texts and times look like, how transactions behave, and that no limit of time ends a
+#    statement, a transaction or a session.
+# 2. Client and server look after connections that are silent, so that a machine that vanished loses
+#    its locks within half a minute.
+# 3. What a user may want to choose is left to them: `search_path`, `synchronous_commit`, memory.
 
 _SILENT: Final = 15
 _PAUSE: Final = 5
@@ -270,6 +260,15 @@ def said(error: psycopg.Error) -> str:
     return error.diag.message_primary or " ".join(str(error).split())
 
 
+# Where a database is: a connection text, taken apart by the rules of libpq, and shown without any
+# secret.
+#
+# 1. A text is a URL or `key=value`. It may name several servers.
+# 2. A password that is not percent-encoded moves the borders of a URL, so that its parts pass for
+#    host, port or database. A text in which that may have happened is refused, and nothing of it is
+#    shown but its scheme.
+# 3. Only servers and the database are ever shown.
+
 _URL: Final = re.compile(r"(postgres(?:ql)?)://([^/]*)(.*)", re.DOTALL)
 _ENCODE: Final = "in its user and password, percent-encode '@', '/', '#', '?' and '%'"
 
@@ -353,6 +352,9 @@ def _is_torn(conninfo: str, settings: Mapping[str, Any]) -> bool:
     path = rest.partition("?")[0]
     return "@" in path or (":" in authority and "@" in rest)
 
+
+# What a server and its database must be like, looked up in what the server tells of itself when a
+# session begins: no question is asked.
 
 _OLDEST: Final = 15
 """The oldest major version that the statements of the catalog are written for."""

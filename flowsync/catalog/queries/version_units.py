@@ -4,11 +4,7 @@ pages are made from.
 All of a type come out of a server-side cursor in batches. A group is small, so it comes at once,
 over a pooled connection. A version that is deleted while it is read is read to its end.
 
-Why a path is in a version, or is not, out of what is recorded anyway: memberships, sources, and
-what runs left out.
-
-What a deleted version decided is told of the version that took its rows over. What upstream says of
-a path now, nobody asks here.
+Also here: why a path is in a version or not.
 """
 
 import re
@@ -111,6 +107,12 @@ def _by_path(row: UnitRow) -> tuple[str, bytes]:
     # As a database orders them by code point.
     return str(row.relative_path), row.content_id
 
+
+# Why a path is in a version, or is not, out of what is recorded anyway: memberships, sources, and
+# what runs left out.
+#
+# What a deleted version decided is told of the version that took its rows over. What upstream says
+# of a path now, nobody asks here.
 
 _ID: Final = re.compile("[0-9a-f]{32}")
 

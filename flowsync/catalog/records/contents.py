@@ -10,18 +10,7 @@
    before if it had any; no other artifact ever takes its place. No row is written that does not
    change.
 
-The artifacts that are recorded: looked up by digest, saved in batches.
-
-1. One statement answers a whole batch. `touched_at` says when an artifact was last needed, to the
-   hour; clean-up leaves alone what was needed lately. A row that was not needed lately is found
-   only once it is held: clean-up may be about to remove it, and then it is not found.
-2. Artifacts of a batch are inserted in the order of sha256, and rows held in the order of their
-   ids, after all inserting: syncs that save or find the same ones wait for each other but never
-   deadlock.
-3. A digest that a stored artifact lacks is added when the same bytes come with it again, so that
-   they are found by it the next time.
-
-Decisions: docs/decisions/0004.
+Also here: the artifacts that are recorded.
 """
 
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
@@ -180,6 +169,19 @@ def _columns(links: Sequence[Link]) -> dict[str, list[Any]]:
         "artifact_ids": column(link.artifact_id for link in links),
     }
 
+
+# The artifacts that are recorded: looked up by digest, saved in batches.
+#
+# 1. One statement answers a whole batch. `touched_at` says when an artifact was last needed, to the
+#    hour; clean-up leaves alone what was needed lately. A row that was not needed lately is found
+#    only once it is held: clean-up may be about to remove it, and then it is not found.
+# 2. Artifacts of a batch are inserted in the order of sha256, and rows held in the order of their
+#    ids, after all inserting: syncs that save or find the same ones wait for each other but never
+#    deadlock.
+# 3. A digest that a stored artifact lacks is added when the same bytes come with it again, so that
+#    they are found by it the next time.
+#
+# The reasons stand in docs/decisions/0004.
 
 _ALGORITHMS: Final = tuple(HEX_LENGTHS)
 """The digests in the order of the statements' columns."""

@@ -12,16 +12,7 @@
 
 Decisions: docs/decisions/0004.
 
-What belongs to an alternate source beside its record: the hidden repositories of what it lists,
-and its remote.
-
-1. Whoever drops something holds the locks of all hidden repositories of the source, taken in the
-   order of their ids. So no refresh is under way meanwhile, whose sources are recorded before its
-   version is complete.
-2. Dropping is one transaction. Units and bytes stay: clean-up finds out whether anything else needs
-   them.
-
-Decisions: docs/decisions/0004.
+Also here: what belongs to an alternate source.
 """
 
 import re
@@ -281,6 +272,18 @@ def _may_be_recorded(name: str, value: str) -> bool:
 def decode_headers(headers: str | None) -> dict[str, str]:
     """Return the headers of a source as they are recorded."""
     return {} if headers is None else msgspec.json.decode(headers, type=dict[str, str])
+
+
+# What belongs to an alternate source beside its record: the hidden repositories of what it lists,
+# and its remote.
+#
+# 1. Whoever drops something holds the locks of all hidden repositories of the source, taken in the
+#    order of their ids. So no refresh is under way meanwhile, whose sources are recorded before its
+#    version is complete.
+# 2. Dropping is one transaction. Units and bytes stay: clean-up finds out whether anything else
+#    needs them.
+#
+# The reasons stand in docs/decisions/0004.
 
 
 class AlternateSources:

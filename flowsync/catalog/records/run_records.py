@@ -11,7 +11,7 @@ ended.
 
 Decisions: docs/decisions/0004.
 
-Which store a catalog has its bytes in, as the catalog records it.
+Also here: which store the catalog has its bytes in.
 """
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
@@ -195,6 +195,8 @@ def _run(row: Sequence[Any]) -> Run:
         left_out=left_out,
     )
 
+
+# Which store a catalog has its bytes in, as the catalog records it.
 
 _SAMPLE = 50
 

@@ -27,22 +27,7 @@ fails, at a foreign key; no version ever loses a unit, because `repository_conte
 
 Decisions: docs/decisions/0004.
 
-The release of stored bytes: links of a repository's versions become what they would be had the
-bytes never been fetched.
-
-The rules by which a running sync keeps what it found are those of `orphans.py`, with no protection
-time: while no version is in the making, all may go that the versions allow; while one is, nothing
-that was touched since an hour before it began.
-
-Links are held before their artifacts, as syncs do. Then the artifacts are judged once more, and
-none can gain a link any more.
-
-Removing a whole repository: its versions, its runs, and what it remembers of upstream.
-
-1. It is done under the repository's lock, in one transaction: no sync is under way, and none
-   begins.
-2. A protected version protects its repository.
-3. Units, artifacts and blobs stay. Clean-up removes those that no other repository needs.
+Also here: the release of stored bytes, and the removal of a whole repository.
 """
 
 from collections.abc import AsyncIterator, Sequence
@@ -212,6 +197,16 @@ def _protection(database: Database, older_than: timedelta) -> dict[str, Any]:
     return {"lock": database.locks.repositories, "older_than": older_than}
 
 
+# The release of stored bytes: links of a repository's versions become what they would be had the
+# bytes never been fetched.
+#
+# The rules by which a running sync keeps what it found are those of `orphans.py`, with no
+# protection time: while no version is in the making, all may go that the versions allow; while one
+# is, nothing that was touched since an hour before it began.
+#
+# Links are held before their artifacts, as syncs do. Then the artifacts are judged once more, and
+# none can gain a link any more.
+
 _AT_ONCE: Final = timedelta(0)
 
 
@@ -300,6 +295,14 @@ def _verdict(row: Sequence[Any]) -> Release:
         sourceless=sourceless,
         busy=busy,
     )
+
+
+# Removing a whole repository: its versions, its runs, and what it remembers of upstream.
+#
+# 1. It is done under the repository's lock, in one transaction: no sync is under way, and none
+#    begins.
+# 2. A protected version protects its repository.
+# 3. Units, artifacts and blobs stay. Clean-up removes those that no other repository needs.
 
 
 async def measure_removal(database: Database, name: str) -> tuple[int, RemovalReport]:

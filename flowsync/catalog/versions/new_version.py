@@ -6,56 +6,7 @@
    removed and added again keeps its old row.
 3. What a sync has declared is kept in a temporary table of the connection, not in memory.
 
-What syncs of a repository saw of upstream item by item, over the session that holds the
-repository, so that nobody else writes it.
-
-What is written belongs to a generation. It counts from when the record of a sync
-(`repository.last_sync`) names that generation, which is when the sync is complete; a sync that died
-leaves rows of a generation that no record names, and the next one that writes removes them.
-
-Opening a version, and what becomes of it when its context ends.
-
-1. One new version of a repository at a time, over all processes: the repository is locked
-   (`versions.py`) before anything is read.
-2. What a dead process left unfinished is discarded by the next opening, which cannot begin a
-   version beside it. The lock tells dead from slow: who holds no lock has no connection to write
-   over.
-3. The number is used up only by completion. A version that failed, was cancelled or changed nothing
-   leaves its number to the next one.
-4. At the end, versions that the repository does not retain are deleted, also when no version was
-   made: the last time may have been prevented from it. Should that fail, the version that was
-   completed stays.
-
-Decisions: docs/decisions/0003.
-
-The completion of a version: the one commit that makes it visible, after its units have been
-found able to coexist (`new_version.py`).
-
-A version that neither adds nor removes anything is not completed. What is remembered of upstream is
-written all the same, over the session that holds the repository: whoever waited for it finds it.
-That nothing changes is looked at again after additions have replaced older units, because content
-that was added on top of a base may lead back to the latest version.
-
-Decisions: docs/decisions/0003.
-
-The rules that the units of a version must keep, checked when it is about to be completed.
-
-1. Of two units with the same natural key or the same repository key, the one that this version adds
-   replaces the one that was there; two that are both added are an error.
-2. At one path there are, as far as is known, the same bytes, however many units share them; and no
-   path lies below another path. Bytes are the same when the artifact is, or when a digest is,
-   stored or declared by upstream; units whose bytes nothing is known of cannot share a path.
-3. Added units are of the types that the repository allows. What a repository held before its types
-   were narrowed stays.
-4. Only additions are looked at, against the whole: what was there together before goes on to be.
-   The cost follows the change.
-
-Additions are what the version has and its start has not, so that what is added on top of a base
-replaces what the base has. They are put into temporary tables: the planner would take the rows of a
-number it has never seen for a handful (`bench/catalog/bench_versions.py`). Large ones are analysed;
-of small ones their size on the disk tells it enough.
-
-Decisions: docs/decisions/0003.
+Also here: its opening, the rules that its units must keep, and the commit that completes it.
 """
 
 import asyncio
@@ -92,6 +43,13 @@ from flowsync.errors import (
 from flowsync.model.content import CONTENT_ID_SIZE, EMPTY_STATE, Content, root_of
 from flowsync.model.repository import Repository, RepositoryVersion
 from flowsync.runtime.tasks import task_group
+
+# What syncs of a repository saw of upstream item by item, over the session that holds the
+# repository, so that nobody else writes it.
+#
+# What is written belongs to a generation. It counts from when the record of a sync
+# (`repository.last_sync`) names that generation, which is when the sync is complete; a sync that
+# died leaves rows of a generation that no record names, and the next one that writes removes them.
 
 
 class UpstreamItems:
@@ -306,6 +264,25 @@ def _the_one(unit: Content, found: Sequence[tuple[bytes, bool]]) -> list[bytes]:
     return same
 
 
+# The rules that the units of a version must keep, checked when it is about to be completed.
+#
+# 1. Of two units with the same natural key or the same repository key, the one that this version
+#    adds replaces the one that was there; two that are both added are an error.
+# 2. At one path there are, as far as is known, the same bytes, however many units share them; and
+#    no path lies below another path. Bytes are the same when the artifact is, or when a digest is,
+#    stored or declared by upstream; units whose bytes nothing is known of cannot share a path.
+# 3. Added units are of the types that the repository allows. What a repository held before its
+#    types were narrowed stays.
+# 4. Only additions are looked at, against the whole: what was there together before goes on to be.
+#    The cost follows the change.
+#
+# Additions are what the version has and its start has not, so that what is added on top of a base
+# replaces what the base has. They are put into temporary tables: the planner would take the rows of
+# a number it has never seen for a handful (`bench/catalog/bench_versions.py`). Large ones are
+# analysed; of small ones their size on the disk tells it enough.
+#
+# The reasons stand in docs/decisions/0003.
+
 ANALYZED_FROM: Final = 2000
 """Rows from which a temporary table is analysed. With 1000 of 100 000 units changed, it made no
 difference (`bench/catalog/bench_versions.py`).
@@ -416,6 +393,16 @@ def _listed(shown: Sequence[str], count: int) -> str:
     return ", ".join(shown) + (f" and {more} more" if more else "")
 
 
+# The completion of a version: the one commit that makes it visible, after its units have been found
+# able to coexist (`new_version.py`).
+#
+# A version that neither adds nor removes anything is not completed. What is remembered of upstream
+# is written all the same, over the session that holds the repository: whoever waited for it finds
+# it. That nothing changes is looked at again after additions have replaced older units, because
+# content that was added on top of a base may lead back to the latest version.
+#
+# The reasons stand in docs/decisions/0003.
+
 BESIDE: Final = 20_000
 """Changes from which a second connection is worth what it costs: some ms on either side."""
 
@@ -500,6 +487,21 @@ async def _count_changes(session: VersionSession) -> tuple[int, int]:
     ((added, removed),) = await session.fetch("count_changes")
     return int(added), int(removed)
 
+
+# Opening a version, and what becomes of it when its context ends.
+#
+# 1. One new version of a repository at a time, over all processes: the repository is locked
+#    (`versions.py`) before anything is read.
+# 2. What a dead process left unfinished is discarded by the next opening, which cannot begin a
+#    version beside it. The lock tells dead from slow: who holds no lock has no connection to write
+#    over.
+# 3. The number is used up only by completion. A version that failed, was cancelled or changed
+#    nothing leaves its number to the next one.
+# 4. At the end, versions that the repository does not retain are deleted, also when no version was
+#    made: the last time may have been prevented from it. Should that fail, the version that was
+#    completed stays.
+#
+# The reasons stand in docs/decisions/0003.
 
 _PATIENCE: Final = 1.0
 """Seconds that undoing an unfinished version may take before it is left to the next opening."""

@@ -1,48 +1,7 @@
 """Finding a complete version by its repository's name and its number, with errors that say which of
 the two is missing.
 
-The roots of versions: one digest of the set of units that each holds (`model/content.py`).
-
-1. A version gets its root with its completion, from the state of its predecessor and the units that
-   its rows add and remove: the cost follows the change, and memory is flat. What a version started
-   from does not matter, because its rows tell the difference to its predecessor in any case.
-2. No version's root ever changes: deletion changes which rows say what a version holds, not what it
-   holds.
-3. Versions of a flowsync that knew no roots get them when they are first looked at, all of a
-   repository at once, in one pass over its rows.
-
-Decisions: docs/decisions/0003.
-
-The session in which versions are made or deleted: the connection that holds the repository's
-lock, and what is written over it.
-
-Deleting versions, one by one or those that a repository does not retain.
-
-1. Every other version keeps exactly its units, and with them its root. What a deleted version added
-   or removed is told by the next one from then on, which is counted anew; what the newest ones
-   added goes, and what they removed comes back.
-2. The last complete version cannot be deleted, nor can one that is protected. Retention leaves
-   protected ones alone and does not count them.
-3. All is one transaction under the repository's lock, for any number of versions at once: the cost
-   follows the rows of the units that they changed.
-4. A number is never used again, also when the newest version is deleted. So a sync that remembers
-   the version it led to cannot take another one for it, and is not skipped as long as the latest
-   version is any other (`stages/upstream.py`).
-
-With numbers mapped to the next kept one, a row [added, removed) holds for just the kept versions
-that it held for before. What is left to do: rows that became empty vanish, and rows of one unit
-that now touch become one, or the unit would count as removed and added in one version.
-
-The lock of a repository: one at a time changes its versions, over all processes.
-
-It is a session lock of PostgreSQL, held by a connection of its own. Waiting for it costs nothing
-and can be cancelled. Who lost the connection lost the lock, and can write no more: whatever a
-holder writes goes over that connection.
-
-Whoever holds it tells clean-up so, by a second lock that all holders share, before anything is
-looked up (`orphans.py`).
-
-Decisions: docs/decisions/0002.
+Also here: the session in which versions change, roots, the lock of a repository, and deletion.
 """
 
 import asyncio
@@ -65,6 +24,9 @@ from flowsync.errors import (
 )
 from flowsync.model.content import EMPTY_STATE, root_of, with_units, without_units
 from flowsync.model.repository import RepositoryVersion
+
+# The session in which versions are made or deleted: the connection that holds the repository's
+# lock, and what is written over it.
 
 
 class Start(msgspec.Struct, frozen=True, kw_only=True):
@@ -153,6 +115,19 @@ class VersionSession(RepositorySession):
         self.number = number
         self._bound["number"] = number
 
+
+# The roots of versions: one digest of the set of units that each holds (`model/content.py`).
+#
+# 1. A version gets its root with its completion, from the state of its predecessor and the units
+#    that its rows add and remove: the cost follows the change, and memory is flat. What a version
+#    started from does not matter, because its rows tell the difference to its predecessor in any
+#    case.
+# 2. No version's root ever changes: deletion changes which rows say what a version holds, not what
+#    it holds.
+# 3. Versions of a flowsync that knew no roots get them when they are first looked at, all of a
+#    repository at once, in one pass over its rows.
+#
+# The reasons stand in docs/decisions/0003.
 
 _BATCH: Final = 500
 """Units a batch."""
@@ -346,6 +321,17 @@ def _version(name: str, row: Sequence[Any]) -> RepositoryVersion:
     )
 
 
+# The lock of a repository: one at a time changes its versions, over all processes.
+#
+# It is a session lock of PostgreSQL, held by a connection of its own. Waiting for it costs nothing
+# and can be cancelled. Who lost the connection lost the lock, and can write no more: whatever a
+# holder writes goes over that connection.
+#
+# Whoever holds it tells clean-up so, by a second lock that all holders share, before anything is
+# looked up (`orphans.py`).
+#
+# The reasons stand in docs/decisions/0002.
+
 _SCRATCH: Final = (
     "create_seen",
     "create_base",
@@ -374,6 +360,24 @@ async def locked_connection(
                 f"repository {name!r} is busy: another version of it is being made, or deleted"
             )
         yield connection
+
+
+# Deleting versions, one by one or those that a repository does not retain.
+#
+# 1. Every other version keeps exactly its units, and with them its root. What a deleted version
+#    added or removed is told by the next one from then on, which is counted anew; what the newest
+#    ones added goes, and what they removed comes back.
+# 2. The last complete version cannot be deleted, nor can one that is protected. Retention leaves
+#    protected ones alone and does not count them.
+# 3. All is one transaction under the repository's lock, for any number of versions at once: the
+#    cost follows the rows of the units that they changed.
+# 4. A number is never used again, also when the newest version is deleted. So a sync that remembers
+#    the version it led to cannot take another one for it, and is not skipped as long as the latest
+#    version is any other (`stages/upstream.py`).
+#
+# With numbers mapped to the next kept one, a row [added, removed) holds for just the kept versions
+# that it held for before. What is left to do: rows that became empty vanish, and rows of one unit
+# that now touch become one, or the unit would count as removed and added in one version.
 
 
 class Squash(msgspec.Struct, frozen=True):

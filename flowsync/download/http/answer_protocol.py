@@ -8,20 +8,7 @@
 3. What the parser finds wrong is named. Its own errors quote the answer, which may hold signed URLs
    and cookies.
 
-Where the head of an answer ends, and what it says about the length of the body, said once. Pure.
-
-Intermediaries repeat `Content-Length`, join it into a list, or leave it beside `Transfer-Encoding`.
-RFC 9112 (6.3) says what such an answer means; the client's parser refuses them all. A head that
-contradicts itself stays as it came, and is refused.
-
-What the head of an answer says, as text that every part may keep. Pure; the only way in for it.
-
-1. A name is in lower case; a value is printable. Bytes that are no UTF-8 are read as Latin-1, as
-   HTTP once had it; what cannot be shown is replaced.
-2. A header that comes several times counts once where the values are equal; others are joined with
-   commas (RFC 9110, 5.3).
-3. Where a redirect leads is kept as it came: it is encoded for the wire, byte for byte, and never
-   shown as it is. Several places are none.
+Also here: where a head ends and what it says, as text and as the length of the body.
 """
 
 import re
@@ -33,6 +20,12 @@ from aiohttp import http_exceptions
 from aiohttp.client_proto import ResponseHandler
 
 from flowsync.errors.error_tree import printable
+
+# Where the head of an answer ends, and what it says about the length of the body, said once. Pure.
+#
+# Intermediaries repeat `Content-Length`, join it into a list, or leave it beside
+# `Transfer-Encoding`. RFC 9112 (6.3) says what such an answer means; the client's parser refuses
+# them all. A head that contradicts itself stays as it came, and is refused.
 
 LONGEST_HEAD: Final = 1 << 16
 """Bytes of a status line with all header lines. Signed URLs alone take nine thousand."""
@@ -219,6 +212,15 @@ def _fault(error: BaseException | None = None) -> str:
     found = _PHRASE.match(getattr(error, "message", ""))
     return "it is malformed" if found is None else f"it is malformed: {found[1]}"
 
+
+# What the head of an answer says, as text that every part may keep. Pure; the only way in for it.
+#
+# 1. A name is in lower case; a value is printable. Bytes that are no UTF-8 are read as Latin-1, as
+#    HTTP once had it; what cannot be shown is replaced.
+# 2. A header that comes several times counts once where the values are equal; others are joined
+#    with commas (RFC 9110, 5.3).
+# 3. Where a redirect leads is kept as it came: it is encoded for the wire, byte for byte, and never
+#    shown as it is. Several places are none.
 
 LONGEST_REASON: Final = 200
 """Characters of a status line's phrase, which is shown in errors."""

@@ -5,13 +5,7 @@ A large body that goes to a file as it comes takes the tap, because the client's
 a copy, a wake-up and a future for every piece, and the loop is what all transfers share. Encrypted,
 chunked, compressed and bandwidth-limited bodies come by the client.
 
-What the HTTP client raises, said in errors of ours: with the URL redacted, and without a text
-that may hold a secret.
-
-The client raises more than it says: its own errors, those of the system, and those of the codecs
-and parsers below it for a host or a header that upstream sent. All of them are failures of that
-source. Only what the system said is kept as a cause; the rest may hold headers of the request or
-quote the answer.
+Also here: what the HTTP client raises, said in errors of ours.
 """
 
 from collections.abc import Callable
@@ -38,6 +32,14 @@ from flowsync.errors import (
 )
 from flowsync.model.remote import FetchRequest, Fill, Remote
 from flowsync.model.url import redact
+
+# What the HTTP client raises, said in errors of ours: with the URL redacted, and without a text
+# that may hold a secret.
+#
+# The client raises more than it says: its own errors, those of the system, and those of the codecs
+# and parsers below it for a host or a header that upstream sent. All of them are failures of that
+# source. Only what the system said is kept as a cause; the rest may hold headers of the request or
+# quote the answer.
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -15,25 +15,7 @@
 
 Decisions: docs/decisions/0011.
 
-TLS contexts from what a remote says: own CA, client certificate, or no validation at all.
-
-Whatever is set, the system's CAs are trusted too, because a proxy that inspects TLS and the
-upstream behind it have different ones. A key that is locked by a pass phrase is an error and never
-a question on the terminal. Of PEM text only what stands between the marks counts: files of CAs have
-comments in every language.
-
-Which proxy a request goes through: the remote's own, else, where the remote asks for it, the
-environment's.
-
-Decisions: docs/decisions/0011.
-
-Which hosts the environment's proxy is not for: what `NO_PROXY` says. Pure.
-
-Entries are divided by commas or blanks; case does not count. An entry is `*` for all; a name for
-that host and all below it, with a dot before it or not; `*.name` for those below it only; an
-address, also in brackets; a network in CIDR form; each of the first four with `:port` for that port
-only. This is what curl, Go and Python's libraries take, where one of them takes it; an entry that
-cannot be understood excepts nothing.
+Also here: TLS contexts, and which proxy a request goes through.
 """
 
 import asyncio
@@ -266,6 +248,13 @@ def _request_target(target: Target) -> str:
     return "/"
 
 
+# TLS contexts from what a remote says: own CA, client certificate, or no validation at all.
+#
+# Whatever is set, the system's CAs are trusted too, because a proxy that inspects TLS and the
+# upstream behind it have different ones. A key that is locked by a pass phrase is an error and
+# never a question on the terminal. Of PEM text only what stands between the marks counts: files of
+# CAs have comments in every language.
+
 _PEM: Final = "-----BEGIN"
 _BLOCK: Final = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----.*?-----END \1-----", re.DOTALL)
 _LONGEST_NAME: Final = 100
@@ -391,6 +380,14 @@ def _no_password() -> str:
     raise ValueError("the key is locked by a pass phrase")
 
 
+# Which hosts the environment's proxy is not for: what `NO_PROXY` says. Pure.
+#
+# Entries are divided by commas or blanks; case does not count. An entry is `*` for all; a name for
+# that host and all below it, with a dot before it or not; `*.name` for those below it only; an
+# address, also in brackets; a network in CIDR form; each of the first four with `:port` for that
+# port only. This is what curl, Go and Python's libraries take, where one of them takes it; an entry
+# that cannot be understood excepts nothing.
+
 _Address = IPv4Address | IPv6Address
 
 
@@ -461,6 +458,12 @@ def _ascii(host: str) -> str:
         return host if host.isascii() else host.encode("idna").decode("ascii")
     except UnicodeError:
         return host
+
+
+# Which proxy a request goes through: the remote's own, else, where the remote asks for it, the
+# environment's.
+#
+# The reasons stand in docs/decisions/0011.
 
 
 class Proxy(msgspec.Struct, frozen=True):

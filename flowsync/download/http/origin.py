@@ -27,9 +27,7 @@ from typing import Final
 import aiohttp
 import msgspec
 
-from flowsync.download.http import body, connections
-from flowsync.download.http import redirects as headers
-from flowsync.download.http import redirects as route
+from flowsync.download.http import body, connections, redirects
 from flowsync.download.http.body import bring, understand
 from flowsync.download.http.connections import Connections, Proxy, Reply, Target
 from flowsync.download.http.redirects import Hop
@@ -58,7 +56,7 @@ class _Setup(msgspec.Struct, frozen=True, kw_only=True):
     `stamp` is that of `files` as they were before they were read.
     """
 
-    greeting: headers.Greeting
+    greeting: redirects.Greeting
     timeout: aiohttp.ClientTimeout
     ssl: SSLContext | bool
     files: tuple[str, ...]
@@ -103,26 +101,26 @@ class HttpOrigin:
         """
         remote = request.remote
         setup = self._setup(remote) or await self._new_setup(remote)
-        hop = route.start(request.url, remote.url)
-        for _ in range(route.MAX_REDIRECTS + 1):
+        hop = redirects.start(request.url, remote.url)
+        for _ in range(redirects.MAX_REDIRECTS + 1):
             async with (
                 self._limits.slot(hop.origin, request, tally) as slot,
                 _within(remote, hop),
             ):
                 reply = await self._send(request, setup, hop, tally)
                 try:
-                    if reply.head.status not in route.REDIRECTS:
+                    if reply.head.status not in redirects.REDIRECTS:
                         return await _receive(reply, hop, request, sink, tally, slot)
                 finally:
                     reply.release()
             hop = understand(
-                hop.url, route.follow, hop, reply.head.location, same_party=request.same_origin
+                hop.url, redirects.follow, hop, reply.head.location, same_party=request.same_origin
             )
-        reason = f"redirects more than {route.MAX_REDIRECTS} times"
+        reason = f"redirects more than {redirects.MAX_REDIRECTS} times"
         raise RedirectError(redact(request.url), reason)
 
     async def _send(self, request: FetchRequest, setup: _Setup, hop: Hop, tally: Tally) -> Reply:
-        sent = headers.compose(setup.greeting, request, hop, tally)
+        sent = redirects.compose(setup.greeting, request, hop, tally)
         through = connections.choose(request.remote, hop.origin)
         if through is not None and through.authorization is not None and hop.origin[0] == "http":
             sent.append(("Proxy-Authorization", through.authorization))
@@ -140,7 +138,7 @@ class HttpOrigin:
         raise body.unanswered(url, found, request.remote) from cause
 
     async def _answer(
-        self, target: Target, sent: headers.Headers, setup: _Setup
+        self, target: Target, sent: redirects.Headers, setup: _Setup
     ) -> Reply | Exception:
         # Returned and not raised: what is raised while another error is handled carries it along.
         try:
@@ -179,7 +177,7 @@ class HttpOrigin:
             _log.warning("the certificates read before are used on: %s", error)
             return msgspec.structs.replace(before, stamp=stamp)
         return _Setup(
-            greeting=headers.Greeting(self._agent, remote),
+            greeting=redirects.Greeting(self._agent, remote),
             timeout=aiohttp.ClientTimeout(
                 total=None, connect=remote.connect_timeout, sock_read=remote.stall_timeout
             ),

@@ -11,9 +11,7 @@ are may go along. Pure.
    percent-encoded, so signed URLs survive; bytes of a redirect that are no UTF-8 stay the same
    bytes. What is looked at is what goes over the wire: no two readings of one URL.
 
-What a request says: who we are, what the remote wants said, which bytes are wanted. Pure.
-
-Decisions: docs/decisions/0011.
+Also here: what a request says.
 """
 
 import re
@@ -136,6 +134,10 @@ def _with_ascii_host(url: str) -> str:
     port = "" if parts.port is None else f":{parts.port}"
     return parts._replace(netloc=f"{host}{port}").geturl()
 
+
+# What a request says: who we are, what the remote wants said, which bytes are wanted. Pure.
+#
+# The reasons stand in docs/decisions/0011.
 
 Headers = list[tuple[str, str]]
 

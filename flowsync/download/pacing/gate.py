@@ -12,40 +12,8 @@ done elsewhere.
 
 Decisions: docs/decisions/0013.
 
-The order in which those who wait for one upstream are let in. Pure.
-
-1. The largest first: a large body that begins last is what all others have to be waited for.
-2. Before them, what has no known size: metadata, on which everything else depends.
-3. Every fourth turn is that of whoever has waited longest, so nobody waits for ever.
-
-A turn costs O(log n). Whoever leaves the line is only marked; what is marked goes when it comes to
-the front, or with the last who waits.
-
-An account that keeps to so much a second. Pure: it says when, whoever asks does the waiting.
-
-Each piece that is taken moves the moment at which the account is level again by its size divided by
-the rate, so pieces are spaced evenly and nothing has to be refilled or looked at again. An account
-that lay idle lets a little more through at once, as much as its credit says.
-
-How many requests at a time one upstream can take, learned from its answers. Pure: times come as
-arguments.
-
-1. It rises by one and a half with each answer, so it is two and a half times as high after a round
-   trip, until requests are refused or more of them bring no more.
-2. A refusal is a sign of overload: a status, a time-out, a connection that fails. The first one of
-   a moment lowers the limit a little; further ones, of requests that were under way then, lower it
-   to as many as are still under way: those are what the upstream did take.
-3. Then it holds. Now and then it probes a little higher, or half the way to what was refused last
-   where that is far. A probe that is refused, or does not pay, falls back to where it began, and
-   the next one comes after twice as long; one that pays is followed by a probe of twice the step.
-   Where `Retry-After` makes refusals dear, cuts that follow each other grow and probes are rarer
-   still.
-4. Below one it is a part of the time: one request, then a rest. Between whole numbers, starts are
-   spaced.
-5. Where requests queue up at the upstream, so that fewer would bring as much, it sinks, and comes
-   back if that was wrong.
-
-Decisions: docs/decisions/0013.
+Also here: the limit that is learned from answers, the order of those who wait, and a rate that is
+kept.
 """
 
 import heapq
@@ -54,6 +22,26 @@ from collections import deque
 from typing import Final, Generic, NamedTuple, TypeVar
 
 from flowsync.model.remote import Remote
+
+# How many requests at a time one upstream can take, learned from its answers. Pure: times come as
+# arguments.
+#
+# 1. It rises by one and a half with each answer, so it is two and a half times as high after a
+#    round trip, until requests are refused or more of them bring no more.
+# 2. A refusal is a sign of overload: a status, a time-out, a connection that fails. The first one
+#    of a moment lowers the limit a little; further ones, of requests that were under way then,
+#    lower it to as many as are still under way: those are what the upstream did take.
+# 3. Then it holds. Now and then it probes a little higher, or half the way to what was refused last
+#    where that is far. A probe that is refused, or does not pay, falls back to where it began, and
+#    the next one comes after twice as long; one that pays is followed by a probe of twice the step.
+#    Where `Retry-After` makes refusals dear, cuts that follow each other grow and probes are rarer
+#    still.
+# 4. Below one it is a part of the time: one request, then a rest. Between whole numbers, starts are
+#    spaced.
+# 5. Where requests queue up at the upstream, so that fewer would bring as much, it sinks, and comes
+#    back if that was wrong.
+#
+# The reasons stand in docs/decisions/0013.
 
 START: Final = 16.0
 """What most upstreams take."""
@@ -349,6 +337,15 @@ class AdaptiveLimit:
         return True
 
 
+# The order in which those who wait for one upstream are let in. Pure.
+#
+# 1. The largest first: a large body that begins last is what all others have to be waited for.
+# 2. Before them, what has no known size: metadata, on which everything else depends.
+# 3. Every fourth turn is that of whoever has waited longest, so nobody waits for ever.
+#
+# A turn costs O(log n). Whoever leaves the line is only marked; what is marked goes when it comes
+# to the front, or with the last who waits.
+
 _FAIR: Final = 4
 
 T = TypeVar("T")
@@ -412,6 +409,13 @@ class Line(Generic[T]):
         if not self._count:
             self._by_size.clear()
             self._by_age.clear()
+
+
+# An account that keeps to so much a second. Pure: it says when, whoever asks does the waiting.
+#
+# Each piece that is taken moves the moment at which the account is level again by its size divided
+# by the rate, so pieces are spaced evenly and nothing has to be refilled or looked at again. An
+# account that lay idle lets a little more through at once, as much as its credit says.
 
 
 class Spacing:

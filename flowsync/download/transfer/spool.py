@@ -7,10 +7,6 @@
    with.
 3. `discard` leaves nothing behind, also when a write is under way in its thread; so does `restart`.
    `keep` leaves the file, for someone to go on from.
-
-The file of a spool: written, hashed, closed and removed in threads.
-
-Decisions: docs/decisions/0012.
 """
 
 import asyncio
@@ -28,6 +24,10 @@ from blake3 import blake3
 from flowsync.errors import StoreError, StoreFullError, StoreUnwritableError
 from flowsync.model.remote import Fill, Held, Pour
 from flowsync.runtime.tasks import in_thread
+
+# The file of a spool: written, hashed, closed and removed in threads.
+#
+# The reasons stand in docs/decisions/0012.
 
 
 class SpoolFile:

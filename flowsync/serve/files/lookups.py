@@ -5,17 +5,7 @@ One request alone waits for nothing. Of many at once, each costs its share of a 
 pooled connection instead of one of each (`bench/serving`). At most `LANES` questions are at the
 database at a time.
 
-Work that several requests wait for: begun once a key, in a task that belongs to the server and
-not to a request.
-
-1. Whoever asks while it is under way joins it; whoever asks when it has ended begins anew.
-2. A request that ends, however it ends, stops nothing; the server's end does.
-3. A failure is told to all who wait, and to nobody when nobody waits.
-
-Opens a part of a blob to be sent: from its file where the store has local ones, or as it comes
-from the store.
-
-Answers for folders: the page of one, as HTML or JSON, and the list of all repositories.
+Also here: work that several requests wait for, and the answers for files and folders.
 """
 
 import asyncio
@@ -117,6 +107,13 @@ class LookUps:
             return [CatalogError(f"looking up paths: {failure!r}")] * len(questions)
 
 
+# Work that several requests wait for: begun once a key, in a task that belongs to the server and
+# not to a request.
+#
+# 1. Whoever asks while it is under way joins it; whoever asks when it has ended begins anew.
+# 2. A request that ends, however it ends, stops nothing; the server's end does.
+# 3. A failure is told to all who wait, and to nobody when nobody waits.
+
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 
@@ -184,6 +181,10 @@ def _heard(future: asyncio.Future[Any]) -> None:
         future.exception()
 
 
+# Opens a part of a blob to be sent: from its file where the store has local ones, or as it comes
+# from the store.
+
+
 async def open_file(path: str, size: int, part: Slice) -> bytes | OpenPart | Unreadable:
     """Return the part of a file, as `open_part` does in a thread."""
     return await opened_in_thread(open_part, path, size, part, close=_close)
@@ -239,6 +240,8 @@ def _close(body: bytes | OpenPart | Unreadable) -> None:
     if isinstance(body, OpenPart):
         body.file.close()
 
+
+# Answers for folders: the page of one, as HTML or JSON, and the list of all repositories.
 
 VERSIONS_SHOWN: Final = 20
 """Versions to choose from on a page, the newest."""

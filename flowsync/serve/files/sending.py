@@ -7,15 +7,6 @@
 3. A client that takes nothing for `stall` seconds is given up.
 
 Decisions: docs/decisions/0016.
-
-Opens what goes out of a file. Blocks the caller, so it belongs in a thread.
-
-One job opens, compares the size, and reads what is small: a request for a small file costs one way
-into a thread and back, and no file is left open for it. What is large stays in the file and goes
-out from there.
-
-What cannot be opened or read is as good as missing, whatever the reason. Only what is scarce,
-such as descriptors, says nothing of the file.
 """
 
 import asyncio
@@ -128,6 +119,15 @@ def _tell(room: "asyncio.Future[None]") -> None:
     if not room.done():
         room.set_result(None)
 
+
+# Opens what goes out of a file. Blocks the caller, so it belongs in a thread.
+#
+# One job opens, compares the size, and reads what is small: a request for a small file costs one
+# way into a thread and back, and no file is left open for it. What is large stays in the file and
+# goes out from there.
+#
+# What cannot be opened or read is as good as missing, whatever the reason. Only what is scarce,
+# such as descriptors, says nothing of the file.
 
 SMALL: Final = 64 * 1024
 """Bytes up to which a part is read at once (bench/serving)."""

@@ -5,29 +5,7 @@ A body is bytes, or a part of an open file, which goes out without passing throu
 memory, or a flow that comes piece by piece. Who sends the answer closes the file or the flow, in
 any case.
 
-What a request for a file gets: the whole, a part, or word that it has it already. Values in, an
-answer without its body out.
-
-What a client prefers, by `Accept` and `Accept-Encoding` (RFC 9110, section 12). Text in, a
-choice out.
-
-What cannot be understood counts as not said. A client that takes none of what there is gets the
-first: it can tell by the type that it got something else, and many send lists that are too short.
-
-What the conditions of a request come to (RFC 9110, section 13). Headers and validators in, a
-verdict out.
-
-1. The order is that of the RFC: `If-Match`, or without it `If-Unmodified-Since`; then
-   `If-None-Match`, or without it `If-Modified-Since`.
-2. Entity tags are strong, because they are digests of the bytes. `If-None-Match` compares weakly,
-   so that the tag of a proxy that compressed the body still matches; `If-Match` and `If-Range`
-   compare strongly.
-3. A date that cannot be understood is no condition; nor, with `If-Range`, does it match.
-
-How long what is served may be kept, and what it is: the headers that depend on the address
-alone.
-
-Decisions: docs/decisions/0016.
+Also here: conditions, what caches may keep, codings, and what of a file is sent.
 """
 
 import re
@@ -121,6 +99,16 @@ def plain(status: int, text: str, **headers: str) -> Answer:
     )
 
 
+# What the conditions of a request come to (RFC 9110, section 13). Headers and validators in, a
+# verdict out.
+#
+# 1. The order is that of the RFC: `If-Match`, or without it `If-Unmodified-Since`; then
+#    `If-None-Match`, or without it `If-Modified-Since`.
+# 2. Entity tags are strong, because they are digests of the bytes. `If-None-Match` compares weakly,
+#    so that the tag of a proxy that compressed the body still matches; `If-Match` and `If-Range`
+#    compare strongly.
+# 3. A date that cannot be understood is no condition; nor, with `If-Range`, does it match.
+
 Verdict = Literal["go on", "not modified", "failed"]
 
 _TAG: Final = re.compile(r'(W/)?"([^"]*)"')
@@ -199,6 +187,10 @@ def _seconds(moment: datetime) -> datetime:
     return moment.astimezone(UTC).replace(microsecond=0)
 
 
+# How long what is served may be kept, and what it is: the headers that depend on the address alone.
+#
+# The reasons stand in docs/decisions/0016.
+
 REVALIDATE: Final = "public, no-cache"
 
 _TYPES: Final = MimeTypes()
@@ -223,6 +215,10 @@ def content_type(path: str) -> str:
     if encoding is not None:
         return _PACKED.get(encoding, "application/octet-stream")
     return kind or "application/octet-stream"
+
+
+# What a request for a file gets: the whole, a part, or word that it has it already. Values in, an
+# answer without its body out.
 
 
 class Offer(msgspec.Struct, frozen=True, kw_only=True):
@@ -281,6 +277,12 @@ def negotiate(
     described["Content-Range"] = content_range(part, size)
     return Offer(answer=Answer(status=206, headers=described, length=part.count), part=part)
 
+
+# What a client prefers, by `Accept` and `Accept-Encoding` (RFC 9110, section 12). Text in, a choice
+# out.
+#
+# What cannot be understood counts as not said. A client that takes none of what there is gets the
+# first: it can tell by the type that it got something else, and many send lists that are too short.
 
 _LONGEST: Final = 64
 """Entries of a list that count."""

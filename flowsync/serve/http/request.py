@@ -17,22 +17,7 @@ values out.
    and is nobody's to read here.
 5. A moment needs a time zone. In a URL, `+` may stand as it is.
 
-The address of a version as its client would write it, for pages that hold addresses. Text in,
-text out.
-
-What a server is called is set where it is started. Where it is not, it is what the client calls it:
-the `Host` of its request, if that can be one.
-
-Which bytes of a body a `Range` header asks for (RFC 9110, section 14). Text in, a slice out.
-
-1. One range of bytes is answered: from and to, from on, or the last so many. An end behind the
-   body's is the body's.
-2. Several ranges at once are not answered as such: the whole body is, which the RFC allows and
-   every client understands.
-3. Units other than bytes do not count.
-4. A range that begins behind the body, or that cannot be understood, is refused with the size, so
-   that the client can do better.
-5. Positions count as numbers, however many digits they have.
+Also here: the address of a version, and which bytes a `Range` asks for.
 """
 
 import re
@@ -206,6 +191,12 @@ def _version(selector: str) -> tuple[int | None, datetime | None]:
         return None, None
 
 
+# The address of a version as its client would write it, for pages that hold addresses. Text in,
+# text out.
+#
+# What a server is called is set where it is started. Where it is not, it is what the client calls
+# it: the `Host` of its request, if that can be one.
+
 _HOST: Final = re.compile(
     r"(?:[A-Za-z0-9](?:[A-Za-z0-9._-]{0,253})|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?", re.ASCII
 )
@@ -231,6 +222,17 @@ def _selector(address: Address) -> str:
         return f"@{quote(address.moment.isoformat(), safe=':+')}"
     return ""
 
+
+# Which bytes of a body a `Range` header asks for (RFC 9110, section 14). Text in, a slice out.
+#
+# 1. One range of bytes is answered: from and to, from on, or the last so many. An end behind the
+#    body's is the body's.
+# 2. Several ranges at once are not answered as such: the whole body is, which the RFC allows and
+#    every client understands.
+# 3. Units other than bytes do not count.
+# 4. A range that begins behind the body, or that cannot be understood, is refused with the size, so
+#    that the client can do better.
+# 5. Positions count as numbers, however many digits they have.
 
 _RANGE: Final = re.compile(r"([0-9]*)\s*-\s*([0-9]*)", re.ASCII)
 

@@ -17,10 +17,7 @@ store.
 5. That something cannot be stored is logged and is no client's concern: he gets his bytes.
 6. What is answered when the bytes cannot be had stands in `access.py`.
 
-Which process fetches what, of all that serve one home: a claim is a locked file, and whoever
-dies loses his.
-
-Decisions: docs/decisions/0016.
+Also here: which process fetches what.
 """
 
 import asyncio
@@ -58,6 +55,11 @@ from flowsync.serve.missing.passage import Passage, PassageReader
 from flowsync.serve.missing.passage_sink import PassageSink
 from flowsync.serve.scratch import Scratch
 from flowsync.store.staging import bring, claim
+
+# Which process fetches what, of all that serve one home: a claim is a locked file, and whoever dies
+# loses his.
+#
+# The reasons stand in docs/decisions/0016.
 
 _FIRST_WAIT: Final = 0.01
 _LONGEST_WAIT: Final = 0.25

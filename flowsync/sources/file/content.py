@@ -1,11 +1,4 @@
-"""The content type of the file source.
-
-What a served version of files has beside them: a `PULP_MANIFEST`, from which another flowsync,
-or the original, can sync.
-
-The lines are in order of path. A file of which neither digest nor size is known is left out: nobody
-could serve it either.
-"""
+"""The content type of the file source."""
 
 from flowsync import Content, GeneratedFiles, Layout, NewFiles, VersionReader
 from flowsync.sources.file.manifest import MANIFEST_NAME
@@ -22,6 +15,13 @@ class FileContent(Content):
 
     relative_path: str
     sha256: str
+
+
+# What a served version of files has beside them: a `PULP_MANIFEST`, from which another flowsync, or
+# the original, can sync.
+#
+# The lines are in order of path. A file of which neither digest nor size is known is left out:
+# nobody could serve it either.
 
 
 def write_manifest(version: VersionReader, files: NewFiles) -> None:

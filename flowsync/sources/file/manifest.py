@@ -9,13 +9,6 @@ beginning does not count. The format is that of the Pulp project's file plugin.
 `./x` and `a/./x` mean `x` and `a/x`, as they do to file systems and in URLs; tools such as `find`
 write them. Other paths that could lead out of the folder they are put in, or that a file system or
 a URL would not give back as they were, are refused by name.
-
-Reads a manifest from disk in blocks of whole lines, however long it is. Blocks the caller, so it
-belongs in a thread.
-
-`survey` reads it once before anything is declared, and refuses it when two lines contradict each
-other. It keeps 8 bytes a line: a hash of its path. Lines whose hashes are equal are then read again
-and compared; equal ones are one line.
 """
 
 import codecs
@@ -153,6 +146,13 @@ def _plain(path: str) -> str:
     kept = [segment for segment in others[:-1] if segment != "."] + others[-1:]
     return "/".join(kept if first == "." and others else [first, *kept])
 
+
+# Reads a manifest from disk in blocks of whole lines, however long it is. Blocks the caller, so it
+# belongs in a thread.
+#
+# `survey` reads it once before anything is declared, and refuses it when two lines contradict each
+# other. It keeps 8 bytes a line: a hash of its path. Lines whose hashes are equal are then read
+# again and compared; equal ones are one line.
 
 BLOCK: Final = 32 * 1024
 """Bytes read and parsed in one go: some 300 lines, about 2 ms of the loop's time with all that is

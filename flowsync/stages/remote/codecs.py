@@ -8,11 +8,6 @@ side, one for the worker's.
 3. Each worker gets its share of the requests that a remote allows at a time. Where the number is to
    be learned, each learns its own.
 4. A lease stays with the pipeline; so does whatever awaits an item.
-
-Bodies that came from workers which share no files with this machine.
-
-The worker compared them with what was declared; here they are compared with what the worker found,
-because of the way that they came. What is not the same is as good as not fetched.
 """
 
 import os
@@ -52,6 +47,11 @@ from flowsync.stages.remote.declared_messages import (
     pack_artifact,
     unpack_artifact,
 )
+
+# Bodies that came from workers which share no files with this machine.
+#
+# The worker compared them with what was declared; here they are compared with what the worker
+# found, because of the way that they came. What is not the same is as good as not fetched.
 
 
 def keep_received(artifacts: Sequence[StagedArtifact], folder: str) -> list[StagedArtifact | None]:

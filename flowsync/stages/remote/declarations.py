@@ -3,12 +3,6 @@
 Content of any class crosses that another process can find by its name and that msgspec can encode.
 In `extra_data`, what is no JSON-like value arrives as msgspec sees it: a tuple as a list, a struct
 as a dict; on the way back what did not change stays as it was.
-
-Names of classes by which another process finds them: `module:qualified.name`.
-
-Classes of the caller's main script have no such name: workers do not run it
-(`flowsync.runtime.spawning`). Whoever can do without a worker asks `is_at_home` first; `reference`
-refuses them.
 """
 
 import sys
@@ -26,6 +20,12 @@ from flowsync.model.artifact import Artifact
 from flowsync.model.content import Content
 from flowsync.model.remote import Remote
 from flowsync.stages.remote.declared_messages import WireDeclared, WireRemote, WireSource, WireUnit
+
+# Names of classes by which another process finds them: `module:qualified.name`.
+#
+# Classes of the caller's main script have no such name: workers do not run it
+# (`flowsync.runtime.spawning`). Whoever can do without a worker asks `is_at_home` first;
+# `reference` refuses them.
 
 
 def is_at_home(kind: type) -> bool:

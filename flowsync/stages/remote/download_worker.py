@@ -13,15 +13,7 @@ Decided: what is kept between two batches is the module's, because nothing else 
 between two calls of a plain function. Each thread has its own: that of a cluster's worker may be
 one of several, and an event loop belongs to a thread.
 
-The downloader of a worker: does what can be done without waiting long, and leaves the rest to
-the process that sent it.
-
-A batch comes back as a whole, and its worker is busy as long, so one artifact that cannot be had,
-or not yet, would hold up all others: upstream answers late, or asks to try again in a minute. So a
-batch is over when nothing arrived for `QUIET_SECONDS`, and after `BATCH_SECONDS` in any case.
-Contents that are not done then are given up and put on as they came; what was complete of them
-stays. The pipeline's own `ArtifactDownloader` begins their downloads anew, where they hold up
-nobody.
+Also here: the downloader that waits for nothing long.
 """
 
 import asyncio
@@ -52,6 +44,16 @@ from flowsync.runtime.executor import Wanted
 from flowsync.runtime.tasks import task_group
 from flowsync.stages.artifact_stages import ArtifactDownloader
 from flowsync.stages.remote.codecs import WorkerDeclarationCodec
+
+# The downloader of a worker: does what can be done without waiting long, and leaves the rest to the
+# process that sent it.
+#
+# A batch comes back as a whole, and its worker is busy as long, so one artifact that cannot be had,
+# or not yet, would hold up all others: upstream answers late, or asks to try again in a minute. So
+# a batch is over when nothing arrived for `QUIET_SECONDS`, and after `BATCH_SECONDS` in any case.
+# Contents that are not done then are given up and put on as they came; what was complete of them
+# stays. The pipeline's own `ArtifactDownloader` begins their downloads anew, where they hold up
+# nobody.
 
 QUIET_SECONDS: Final = 3.0
 """More than a healthy upstream takes to answer, also one that is far away."""

@@ -11,11 +11,7 @@
 4. A folder that holds anything and no marker is never replaced. This is asked before the work, and
    again of what the swap took away: if somebody put another folder there meanwhile, it is put back.
 
-The exchange of two folders, so that nobody ever sees a half of either.
-
-`renameat2(RENAME_EXCHANGE)` does it in one atomic step. A file system, or a sandbox, that cannot
-(network file systems, mostly) gets three renames; for an instant between them the name is free, and
-a process killed just then leaves it free, with both folders beside it.
+Also here: the exchange of two folders.
 """
 
 import errno
@@ -32,6 +28,12 @@ from flowsync.errors import ExportError
 from flowsync.store import kernel
 from flowsync.store.durability import export_errors, flush, flush_tree
 from flowsync.store.staging import claim
+
+# The exchange of two folders, so that nobody ever sees a half of either.
+#
+# `renameat2(RENAME_EXCHANGE)` does it in one atomic step. A file system, or a sandbox, that cannot
+# (network file systems, mostly) gets three renames; for an instant between them the name is free,
+# and a process killed just then leaves it free, with both folders beside it.
 
 _UNKNOWN: Final = frozenset({errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.EPERM})
 

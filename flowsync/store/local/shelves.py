@@ -4,13 +4,6 @@ A blob stands at `<root>/ab/abcd…`, the folder named by the first two of its 6
 there by rename only, whole and read-only.
 
 Decisions: docs/decisions/0010.
-
-The folder aside in which damaged blobs are kept: out of reach of those who serve or export,
-within reach of a person who wants to know what happened.
-
-It holds one thing a name, the last that was found there. It is made with the first damage. A blob
-that is whole again takes its damaged copy away, and what turns out to be right after all goes back
-to its name: it was put here by mistake.
 """
 
 import errno
@@ -192,6 +185,13 @@ def digest_of(fd: int) -> str:
         hasher.update(chunk)
     return hasher.hexdigest()
 
+
+# The folder aside in which damaged blobs are kept: out of reach of those who serve or export,
+# within reach of a person who wants to know what happened.
+#
+# It holds one thing a name, the last that was found there. It is made with the first damage. A blob
+# that is whole again takes its damaged copy away, and what turns out to be right after all goes
+# back to its name: it was put here by mistake.
 
 Identity: TypeAlias = tuple[int, ...]
 """What tells a file from another one that takes its name later."""

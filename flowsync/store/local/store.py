@@ -5,21 +5,7 @@ one file system, so that a rename moves bytes from one to the other. Several pro
 same root open. Crash-only: opening removes the staging folders of dead processes and old partials,
 and nothing else ever needs repair.
 
-The id of a store: one line in a file of its folder, which says what the store is called in the
-catalog of its bytes.
-
-Reads blobs that are files, a chunk a job of a thread.
-
-The lock between those who store and record blobs and those who remove them.
-
-1. Any number may store and record at once, in any number of processes; whoever removes is alone.
-2. Whoever stores holds the lock from before it looks which blobs are there until they are recorded.
-   So whoever removes knows that each blob is either recorded or of no use to anybody.
-3. Removing is never starved: who wants to remove stops the turnstile that everybody passes on the
-   way in, and waits only for those inside.
-4. The kernel gives the lock of a killed process back.
-
-Decisions: docs/decisions/0010.
+Also here: the lock of those who store against those who remove, the id of a store, and its reader.
 """
 
 import asyncio
@@ -44,6 +30,17 @@ from flowsync.store.local.shelves import Quarantine, Shelves
 from flowsync.store.local.writer import BatchWriter, Commits, WriteTarget
 from flowsync.store.port import LARGEST_CHUNK, BlobReader, BlobState, StoreUsage
 from flowsync.store.staging import StagingArea, lock
+
+# The lock between those who store and record blobs and those who remove them.
+#
+# 1. Any number may store and record at once, in any number of processes; whoever removes is alone.
+# 2. Whoever stores holds the lock from before it looks which blobs are there until they are
+#    recorded. So whoever removes knows that each blob is either recorded or of no use to anybody.
+# 3. Removing is never starved: who wants to remove stops the turnstile that everybody passes on the
+#    way in, and waits only for those inside.
+# 4. The kernel gives the lock of a killed process back.
+#
+# The reasons stand in docs/decisions/0010.
 
 _FIRST_PAUSE: Final = 0.001
 _LONGEST_PAUSE: Final = 0.02
@@ -125,6 +122,10 @@ async def _wait_for(take: Callable[..., bool], *arguments: object) -> None:
             pause = min(2 * pause, _LONGEST_PAUSE)
 
 
+# The id of a store: one line in a file of its folder, which says what the store is called in the
+# catalog of its bytes.
+
+
 def identity_file(root: str) -> str:
     """Return where the id of the store in the folder is kept."""
     return f"{root}/identity"
@@ -159,6 +160,9 @@ def write_identity(root: str, identity: UUID) -> None:
             os.unlink(fresh)
             raise
         flush(root)
+
+
+# Reads blobs that are files, a chunk a job of a thread.
 
 
 @asynccontextmanager

@@ -9,32 +9,7 @@
 4. A failed batch removes its scratch files and leaves staged files to the run they belong to, so it
    can be tried again.
 
-What runs in the store's worker process: one batch of artifacts after the other, made durable;
-and the site at which both sides write.
-
-Who writes the batches of an open store: a thread, or a worker process for batches of small
-files.
-
-1. A small file costs six system calls, each of which gives the interpreter lock away and waits to
-   have it back. Beside a loop that is busy downloading these waits take about as long as the calls,
-   and they come out of the loop's time too. A process has a lock of its own.
-2. The process starts when the store has written `START_AFTER` files in batches that are worth it,
-   and only then: few files never pay for it. It starts while a thread goes on writing.
-3. What crosses are the bodies, packed once, `MOST_BYTES` a batch, through memory that both
-   processes see; large bodies keep a thread in few calls anyway. Staged files cross as paths.
-4. A worker that dies loses nothing: a batch can always be written again (`Writer.persist`), and a
-   thread does it at once. The next worker starts after as many files as the first.
-
-Decided: a process writes the batches (docs/decisions/0009).
-
-Batches of several syncs that become durable together: what comes while another is written waits,
-and goes with all that waits.
-
-One batch alone waits for nothing. Of many at once, each costs its share of the flushes instead of
-flushes of its own. What fails together is tried again one by one, so that a batch fails for reasons
-of its own only.
-
-Decisions: docs/decisions/0009.
+Also here: what runs in the worker process, who writes, and batches that become durable together.
 """
 
 import asyncio
@@ -174,6 +149,10 @@ def _remove(paths: Iterable[str]) -> None:
             continue
 
 
+# What runs in the store's worker process: one batch of artifacts after the other, made durable; and
+# the site at which both sides write.
+
+
 class WriteTarget(msgspec.Struct, frozen=True):
     """Where an open store writes: the root of its shelves, the folder of all staging, and a private
     folder on the same file system.
@@ -231,6 +210,20 @@ def _writer(site: WriteTarget) -> Writer:
         own = tempfile.mkdtemp(dir=site.scratch)
     return msgspec.structs.replace(site, scratch=own).writer()
 
+
+# Who writes the batches of an open store: a thread, or a worker process for batches of small files.
+#
+# 1. A small file costs six system calls, each of which gives the interpreter lock away and waits to
+#    have it back. Beside a loop that is busy downloading these waits take about as long as the
+#    calls, and they come out of the loop's time too. A process has a lock of its own.
+# 2. The process starts when the store has written `START_AFTER` files in batches that are worth it,
+#    and only then: few files never pay for it. It starts while a thread goes on writing.
+# 3. What crosses are the bodies, packed once, `MOST_BYTES` a batch, through memory that both
+#    processes see; large bodies keep a thread in few calls anyway. Staged files cross as paths.
+# 4. A worker that dies loses nothing: a batch can always be written again (`Writer.persist`), and a
+#    thread does it at once. The next worker starts after as many files as the first.
+#
+# Decided: a process writes the batches (docs/decisions/0009).
 
 START_AFTER: Final = 1000
 """Files after which a worker starts. Chosen, not measured: a thread writes them in half a second or
@@ -299,6 +292,15 @@ def _is_large(artifacts: Sequence[StagedArtifact]) -> bool:
         return False
     return sum(len(artifact.body) for artifact in artifacts if artifact.body) <= MOST_BYTES
 
+
+# Batches of several syncs that become durable together: what comes while another is written waits,
+# and goes with all that waits.
+#
+# One batch alone waits for nothing. Of many at once, each costs its share of the flushes instead of
+# flushes of its own. What fails together is tried again one by one, so that a batch fails for
+# reasons of its own only.
+#
+# The reasons stand in docs/decisions/0009.
 
 _MOST: Final = 2000
 """Blobs from which on no further batch joins."""
