@@ -5,8 +5,8 @@ words for people: nothing is waited for but metadata.
 from collections.abc import Sequence
 
 import flowsync
+from flowsync.cli.display import Display, display
 from flowsync.cli.output import format_bytes
-from flowsync.cli.progress_display import Display, display
 from flowsync.cli.syncing import SyncFlags, about, declare_sync, tell_bug
 from flowsync.configuration import Configuration, UnusableSync, WantedSync
 from flowsync.errors import FlowsyncError

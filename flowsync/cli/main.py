@@ -1,21 +1,15 @@
 """The entry point: the `flowsync` command and its sub-commands, each loaded when it is asked for,
 so that `--help` is quick.
-
-Also here: where flowsync keeps its things, and the settings of one command.
 """
 
-import os
 import sys
-from collections.abc import MutableMapping
 from importlib import import_module
 
 import click
 import msgspec
 
-from flowsync.cli.outcome import become_owner, run_command
+from flowsync.cli.outcome import run_command
 from flowsync.cli.output import expect_text
-from flowsync.configuration import Configuration, read_configuration
-from flowsync.engine.home import forget_libpq_environment
 from flowsync.runtime import descriptors
 
 # Where flowsync keeps its things, as the options and the environment say it. Light, because
@@ -30,26 +24,6 @@ class GlobalOptions(msgspec.Struct, frozen=True, kw_only=True):
     home: str | None = None
     config: str | None = None
     database_url: str | None = None
-
-
-# The settings of one command, and what the program owes them: the identity of the home's owner, an
-# environment of its own.
-
-
-def load(place: GlobalOptions, environ: MutableMapping[str, str] = os.environ) -> Configuration:
-    """Put the options over the settings of file and environment. Raise `SettingsError` that names
-    file and field.
-
-    Root becomes the owner of the home first (`outcome.py`).
-    """
-    configuration = read_configuration(
-        home=place.home, config=place.config, database_url=place.database_url, environ=environ
-    )
-    become_owner(configuration.home)
-    if configuration.database_url is None:
-        # The environment is this program's own, and only a server of the user's is looked up in it.
-        forget_libpq_environment(environ)
-    return configuration
 
 
 _COMMANDS = {

@@ -5,8 +5,8 @@ from typing import Any
 
 import msgspec
 
+from flowsync.cli.display import has_something_to_tell
 from flowsync.cli.output import format_bytes, json_text, one_line, visible_line
-from flowsync.cli.progress_display import has_something_to_tell
 from flowsync.model.events import Reading
 from flowsync.model.reports import Run
 from flowsync.model.repository import LeftOut

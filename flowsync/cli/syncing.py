@@ -16,8 +16,8 @@ from typing import Any
 import msgspec
 
 import flowsync
+from flowsync.cli.display import Display, display
 from flowsync.cli.output import format_bytes, json_text
-from flowsync.cli.progress_display import Display, display
 from flowsync.configuration import Configuration, UnusableSync, WantedSync, register_alternates
 from flowsync.errors import FlowsyncError, SettingsError
 from flowsync.model.repository import SyncResult

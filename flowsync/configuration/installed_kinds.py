@@ -11,7 +11,7 @@ from typing import Final
 from flowsync.configuration.kind_options import check_kind
 from flowsync.errors import SettingsError
 from flowsync.kinds import SourceKind
-from flowsync.runtime.tasks import SignalReceivedError
+from flowsync.runtime.signal_received import SignalReceivedError
 
 GROUP: Final = "flowsync.sources"
 

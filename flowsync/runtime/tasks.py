@@ -163,23 +163,6 @@ class Signal:
         self._subscribers.remove(wake)
 
 
-# A program that was asked to stop.
-#
-# It stands on the ground floor, because all that takes care of foreign code must let it pass.
-
-
-class SignalReceivedError(BaseException):
-    """The user or the system asked the program to stop, by the signal of that number.
-
-    No `Exception`: what runs meanwhile, such as the import of a plugin, does not take it for a
-    failure of its own.
-    """
-
-    def __init__(self, number: int) -> None:
-        super().__init__(number)
-        self.number = number
-
-
 # Tasks at work in something that can be closed under them: closing ends their work there with an
 # error that says so.
 #

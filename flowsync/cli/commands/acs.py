@@ -8,9 +8,10 @@ import click
 import msgspec
 
 from flowsync import library
-from flowsync.cli.main import GlobalOptions, load
-from flowsync.cli.outcome import run_async
+from flowsync.cli.interruption import run_async
+from flowsync.cli.main import GlobalOptions
 from flowsync.cli.output import complain, tell, tell_json
+from flowsync.cli.settings import load
 from flowsync.configuration import (
     InstalledKinds,
     alternate_first_stage,

@@ -3,9 +3,10 @@
 import click
 
 from flowsync import library
-from flowsync.cli.main import GlobalOptions, load
-from flowsync.cli.outcome import run_async
+from flowsync.cli.interruption import run_async
+from flowsync.cli.main import GlobalOptions
 from flowsync.cli.output import tell, tell_json
+from flowsync.cli.settings import load
 from flowsync.library import RepositoryVersion
 
 

@@ -7,9 +7,10 @@ import click
 import msgspec
 
 from flowsync import library
-from flowsync.cli.main import GlobalOptions, load
-from flowsync.cli.outcome import run_async
+from flowsync.cli.interruption import run_async
+from flowsync.cli.main import GlobalOptions
 from flowsync.cli.output import describe_unit, is_heard, json_text, tell, visible_line
+from flowsync.cli.settings import load
 from flowsync.library import BareChange, Change, VersionEntry
 
 _SIGNS = {"added": "+", "removed": "-", "changed": "~"}

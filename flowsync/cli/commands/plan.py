@@ -5,9 +5,10 @@ from pathlib import Path
 import click
 
 from flowsync.cli.dry_run_report import plan_all
-from flowsync.cli.main import GlobalOptions, load
-from flowsync.cli.outcome import run_async
+from flowsync.cli.interruption import run_async
+from flowsync.cli.main import GlobalOptions
 from flowsync.cli.output import tell_json
+from flowsync.cli.settings import load
 from flowsync.cli.sync_arguments import (
     SourcesCommand,
     asked_syncs,

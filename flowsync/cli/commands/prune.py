@@ -5,9 +5,10 @@ from datetime import timedelta
 import click
 
 from flowsync import library
-from flowsync.cli.main import GlobalOptions, load
-from flowsync.cli.outcome import run_async
+from flowsync.cli.interruption import run_async
+from flowsync.cli.main import GlobalOptions
 from flowsync.cli.output import format_bytes, json_text, tell
+from flowsync.cli.settings import load
 from flowsync.cli.sync_arguments import Duration
 from flowsync.library import PruneReport
 

@@ -6,8 +6,8 @@ from datetime import timedelta
 import click
 
 from flowsync import library
-from flowsync.cli.main import GlobalOptions, load
-from flowsync.cli.outcome import run_async
+from flowsync.cli.interruption import run_async
+from flowsync.cli.main import GlobalOptions
 from flowsync.cli.output import json_text, tell
 from flowsync.cli.run_report import (
     HEADER,
@@ -17,6 +17,7 @@ from flowsync.cli.run_report import (
     left_out_as_json,
     left_out_as_text,
 )
+from flowsync.cli.settings import load
 from flowsync.cli.sync_arguments import Duration
 
 

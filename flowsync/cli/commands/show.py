@@ -6,9 +6,10 @@ import click
 import msgspec
 
 from flowsync import library
-from flowsync.cli.main import GlobalOptions, load
-from flowsync.cli.outcome import run_async
+from flowsync.cli.interruption import run_async
+from flowsync.cli.main import GlobalOptions
 from flowsync.cli.output import describe_unit, format_bytes, is_heard, json_text, tell, visible_line
+from flowsync.cli.settings import load
 from flowsync.errors import VersionNotFoundError
 from flowsync.library import BareUnit, VersionEntry
 

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import click
 
-from flowsync.cli.main import GlobalOptions, load
-from flowsync.cli.outcome import run_async
+from flowsync.cli.interruption import run_async
+from flowsync.cli.main import GlobalOptions
+from flowsync.cli.settings import load
 from flowsync.cli.sync_arguments import SourcesCommand, asked_syncs, sync_arguments
 from flowsync.cli.syncing import SyncFlags, sync_all
 from flowsync.configuration import UnusableSync, WantedSync, read_plan_file, syncs_of_plan

@@ -4,10 +4,11 @@ import click
 import msgspec
 
 from flowsync import library
-from flowsync.cli.main import GlobalOptions, load
-from flowsync.cli.outcome import run_async
+from flowsync.cli.display import display
+from flowsync.cli.interruption import run_async
+from flowsync.cli.main import GlobalOptions
 from flowsync.cli.output import format_bytes, json_text
-from flowsync.cli.progress_display import display
+from flowsync.cli.settings import load
 from flowsync.cli.sync_arguments import Rate
 from flowsync.configuration import find_remote, register_alternates
 from flowsync.library import Finding, VerifyReport

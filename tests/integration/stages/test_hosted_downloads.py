@@ -198,9 +198,7 @@ async def test_wrong_bytes_fail_the_sync_as_in_process(
     assert caught.value.algorithm == "sha256"
     assert caught.value.found == hashlib.sha256(b"other bits").hexdigest()
     notes = caught.value.__notes__
-    assert any(
-        note.startswith("in worker process ") and "verified_sink.py" in note for note in notes
-    )
+    assert any(note.startswith("in worker process ") and "sources.py" in note for note in notes)
     assert any("HostedDownloads" in note for note in notes)
     assert staged_files(tmp_path) == []
 

@@ -5,7 +5,7 @@ import io
 import pytest
 from rich.console import Console
 
-from flowsync.cli.progress_display import Bars
+from flowsync.cli.bars import Bars
 from flowsync.model.events import Reading, SyncEnded, SyncProgressed
 from flowsync.model.repository import SyncResult
 

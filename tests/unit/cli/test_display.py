@@ -2,7 +2,7 @@
 
 import pytest
 
-from flowsync.cli.progress_display import Lines, has_something_to_tell
+from flowsync.cli.display import Lines, has_something_to_tell
 from flowsync.model.events import Reading, SyncProgressed, SyncStarted
 
 

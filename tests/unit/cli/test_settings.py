@@ -1,6 +1,7 @@
 import pytest
 
-from flowsync.cli.main import GlobalOptions, load
+from flowsync.cli.main import GlobalOptions
+from flowsync.cli.settings import load
 
 
 @pytest.mark.parametrize(("database_url", "left"), [(None, False), ("postgresql://db/", True)])

@@ -4,7 +4,7 @@ import pytest
 
 from flowsync.configuration import InstalledKinds
 from flowsync.errors import SettingsError
-from flowsync.runtime.tasks import SignalReceivedError
+from flowsync.runtime.signal_received import SignalReceivedError
 from tests.unit.configuration.conftest import Install
 
 HOME = SignalReceivedError.__module__
