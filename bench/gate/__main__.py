@@ -13,8 +13,8 @@ count (`bench.counts`) by more than 2 %.
 3. What only one side has is listed and not compared. A bench that changed together with the code is
    compared all the same: it says so by its ratio.
 
-Left out unless asked for by name: `digest`, `download/bench_pacing.py`, `serving`, and what starts
-whole syncs (`syncs`). Files lie in memory, so no figure hangs on the disk (`surroundings.py`).
+Left out unless asked for by name: `serving`, and what starts whole syncs (`syncs`). Files lie in
+memory, so no figure hangs on the disk (`surroundings.py`).
 """
 
 import argparse
@@ -29,9 +29,7 @@ from bench.gate.surroundings import surroundings
 from bench.gate.verdict import MORE, SLOWER, Turn, Verdict, as_text, judge, judge_turns
 
 FILES: Final = (
-    "bench/model/bench_content_set.py",
     "bench/pipeline/bench_batch.py",
-    "bench/pipeline/bench_budget.py",
     "bench/pipeline/bench_hops.py",
     "bench/stages/bench_crossing.py",
     "bench/store/bench_persist.py::bench_persist",

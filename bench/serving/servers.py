@@ -9,13 +9,10 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from urllib.parse import urljoin
 
 import uvloop
-from aiohttp import ClientSession
 
 from flowsync import DeclarativeVersion, Engine, Remote, Repository
-from flowsync.model.remote import Policy
 from flowsync.sources.file import FileFirstStage
 
 MANIFEST = "PULP_MANIFEST"
@@ -44,26 +41,15 @@ def aiohttp(tree: Path) -> Iterator[str]:
 
 
 @contextmanager
-def flowsync(
-    home: Path, conninfo: str, upstream: str, policy: Policy = "immediate"
-) -> Iterator[str]:
+def flowsync(home: Path, conninfo: str, upstream: str) -> Iterator[str]:
     """Sync the folder at the URL `upstream` into a new home, serve it, and give the URL of the
     repository's root.
     """
-    uvloop.run(_sync(home, conninfo, upstream, policy))
+    uvloop.run(_sync(home, conninfo, upstream))
     place = ["--home", str(home), "--database-url", conninfo]
     command = [sys.executable, "-m", "flowsync", *place, "serve", "--bind", "127.0.0.1:0"]
     with _running(command) as url:
         yield f"{url}files/"
-
-
-async def idle(url: str) -> None:
-    """Wait until the flowsync that has this URL brings nothing any more."""
-    async with ClientSession() as session:
-        while True:
-            async with session.get(urljoin(url, "/-/metrics")) as metrics:
-                if b"flowsync_serve_running_fetches 0\n" in await metrics.read():
-                    return
 
 
 @contextmanager
@@ -78,8 +64,8 @@ def _running(command: Sequence[str]) -> Iterator[str]:
             process.terminate()
 
 
-async def _sync(home: Path, conninfo: str, upstream: str, policy: Policy) -> None:
+async def _sync(home: Path, conninfo: str, upstream: str) -> None:
     async with Engine(home, database_url=conninfo) as engine:
-        remote = Remote(name="files", url=f"{upstream}{MANIFEST}", policy=policy)
+        remote = Remote(name="files", url=f"{upstream}{MANIFEST}")
         stage = FileFirstStage(remote)
         await DeclarativeVersion(stage, Repository(name="files"), engine=engine).acreate()

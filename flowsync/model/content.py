@@ -320,7 +320,7 @@ def _declared(artifact: Artifact) -> tuple[str, str | None]:
 # The sums are taken in few large integers: all lanes at once, of which every other one is masked
 # out into fields of 32 bits, where it has room for the carry of 65536 units; the sum of the others
 # is what remains of the plain sum. That costs 7 to 9 µs a unit on a busy machine, of which BLAKE3
-# has half (`bench/model/bench_content_set.py`).
+# has half.
 #
 # The reasons stand in docs/decisions/0005.
 
