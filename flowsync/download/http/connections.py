@@ -33,6 +33,7 @@ from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 import msgspec
+from aiohttp.client_proto import ResponseHandler
 from multidict import CIMultiDict
 from yarl import URL
 
@@ -165,7 +166,11 @@ class Connections:
         except TimeoutError as error:
             raise aiohttp.ConnectionTimeoutError("connecting took too long") from error
         try:
-            return await _ask(connection, head, limits.sock_read)
+            protocol = _ask(connection, head, limits.sock_read)
+            message, content = await protocol.read()
+            while 100 <= message.code < 200 and message.code != 101:
+                message, content = await protocol.read()
+            return Reply(connection, message, content)
         except BaseException:
             connection.close()
             raise
@@ -196,9 +201,10 @@ class Connections:
         return template
 
 
-async def _ask(
+def _ask(
     connection: aiohttp.connector.Connection, head: bytes, stall_timeout: float | None
-) -> Reply:
+) -> ResponseHandler:
+    """Send a request, and return what its answer will come from."""
     protocol, transport = connection.protocol, connection.transport
     if protocol is None or transport is None or transport.is_closing():
         raise aiohttp.ClientConnectionResetError("the connection was closed before it was used")
@@ -210,10 +216,7 @@ async def _ask(
     )
     transport.write(head)
     protocol.start_timeout()
-    message, content = await protocol.read()
-    while 100 <= message.code < 200 and message.code != 101:
-        message, content = await protocol.read()
-    return Reply(connection, message, content)
+    return protocol
 
 
 def _head(target: Target, host: str, headers: Sequence[tuple[str, str]]) -> bytes:

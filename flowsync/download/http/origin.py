@@ -131,22 +131,15 @@ class HttpOrigin:
             proxy=None if through is None else through.url,
             proxy_headers=_tunnel_headers(through, hop.origin),
         )
-        found = await self._answer(target, sent, setup)
-        if isinstance(found, Reply):
-            return found
-        url, cause = redact(hop.url), body.cause_of(found)
-        raise body.unanswered(url, found, request.remote) from cause
-
-    async def _answer(
-        self, target: Target, sent: redirects.Headers, setup: _Setup
-    ) -> Reply | Exception:
-        # Returned and not raised: what is raised while another error is handled carries it along.
         try:
             return await self._connections.get(target, sent, setup.timeout)
         except FlowsyncError:
             raise
         except Exception as error:  # noqa: BLE001 -- the codecs below may raise anything
-            return error
+            found = error
+        # Not raised above: what is raised while another error is handled carries it along.
+        url, cause = redact(hop.url), body.cause_of(found)
+        raise body.unanswered(url, found, request.remote) from cause
 
     def _setup(self, remote: Remote) -> _Setup | None:
         found = self._setups.get(_settings(remote))
