@@ -49,7 +49,8 @@ def is_ordinary(data: bytes) -> bool:
     lower = data[:end].lower()
     if lower.count(_LENGTH) != 1 or _CODING in lower:
         return False
-    stated = _COMMON.search(lower)
+    # It stands there once: found without the expression, which goes byte by byte.
+    stated = _COMMON.match(lower, max(0, lower.find(_LENGTH) - 1))
     return stated is not None and len(data) - end <= int(stated[1])
 
 
