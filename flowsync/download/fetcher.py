@@ -12,13 +12,13 @@ another.
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from os import PathLike, fspath
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -79,9 +79,16 @@ class DeferredHttpOrigin:
         self._opening = asyncio.Lock()
         self._origin: HttpOrigin | None = None
 
-    async def attempt(self, request: FetchRequest, sink: Sink, tally: Tally) -> Received:
+    def attempt(
+        self, request: FetchRequest, sink: Sink, tally: Tally
+    ) -> Coroutine[Any, Any, Received]:
         """Make one try; see `HttpOrigin.attempt`."""
-        origin = self._origin or await self._open()
+        if self._origin is not None:
+            return self._origin.attempt(request, sink, tally)
+        return self._first_attempt(request, sink, tally)
+
+    async def _first_attempt(self, request: FetchRequest, sink: Sink, tally: Tally) -> Received:
+        origin = await self._open()
         return await origin.attempt(request, sink, tally)
 
     async def _open(self) -> "HttpOrigin":

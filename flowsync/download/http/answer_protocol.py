@@ -7,6 +7,8 @@
    would pass for the answer to the next request.
 3. What the parser finds wrong is named. Its own errors quote the answer, which may hold signed URLs
    and cookies.
+4. A connection has one timer, which looks at the clock when it rings. The client's way, a new one
+   for every read, costs as much as the read.
 
 Also here: where a head ends and what it says, as text and as the length of the body.
 """
@@ -47,7 +49,8 @@ def is_ordinary(data: bytes) -> bool:
     lower = data[:end].lower()
     if lower.count(_LENGTH) != 1 or _CODING in lower:
         return False
-    stated = _COMMON.search(lower)
+    # It stands there once: found without the expression, which goes byte by byte.
+    stated = _COMMON.match(lower, max(0, lower.find(_LENGTH) - 1))
     return stated is not None and len(data) - end <= int(stated[1])
 
 
@@ -111,6 +114,9 @@ _feed_data: Final = ResponseHandler.feed_data
 
 _BOUNDS: Final = dict.fromkeys(("max_line_size", "max_field_size", "max_headers"), LONGEST_HEAD)
 
+_GRAIN: Final = 0.001
+"""Seconds by which timers of the loop may come early."""
+
 _MOST_INTERIM: Final = 16
 """Interim answers (1xx) before the one that counts."""
 
@@ -134,6 +140,8 @@ class AnswerProtocol(ResponseHandler):
     _head: bytes = b""
     _heads_due: bool = False
     _interim: int = 0
+    _silent_at: float | None = None
+    _alarm_at: float = 0.0
 
     def set_response_params(self, **settings: Any) -> None:
         """Prepare for the answer to the next request."""
@@ -180,6 +188,44 @@ class AnswerProtocol(ResponseHandler):
             if self._payload is not None and not self._payload.is_eof():
                 self._payload.set_exception(aiohttp.ClientPayloadError(str(exc)))
         super().set_exception(exc, *cause)
+
+    def resume_reading(self, resume_parser: bool = True) -> None:
+        """Go on after a pause. The client asks for it after every read of a body; without a pause
+        the parser holds nothing back.
+        """
+        if self._reading_paused or not resume_parser:
+            super().resume_reading(resume_parser)
+
+    def _reschedule_timeout(self) -> None:
+        timeout = self._read_timeout
+        if not timeout:
+            self._drop_timeout()
+            return
+        self._silent_at = due = self._loop.time() + timeout
+        if self._read_timeout_handle is None:
+            self._set_alarm(due)
+        elif due < self._alarm_at:
+            self._read_timeout_handle.cancel()
+            self._set_alarm(due)
+
+    def _drop_timeout(self) -> None:
+        self._silent_at = None
+        if self._should_close or self._connection_lost_called or self.transport is None:
+            super()._drop_timeout()
+
+    def _set_alarm(self, due: float) -> None:
+        self._alarm_at = due
+        self._read_timeout_handle = self._loop.call_at(due, self._ring)
+
+    def _ring(self) -> None:
+        self._read_timeout_handle = None
+        due = self._silent_at
+        if due is None:
+            return
+        if self._loop.time() < due - _GRAIN:
+            self._set_alarm(due)
+        else:
+            self._on_read_timeout()
 
     def _take_head(self, data: bytes) -> bytes:
         """Take bytes of a head, and return those behind it."""

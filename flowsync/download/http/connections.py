@@ -33,6 +33,8 @@ from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 import msgspec
+from aiohttp.client_proto import ResponseHandler
+from aiohttp.client_reqrep import ConnectionKey
 from multidict import CIMultiDict
 from yarl import URL
 
@@ -46,7 +48,7 @@ from flowsync.model.remote import Remote
 from flowsync.model.url import Origin, origin, redact
 
 _READ_BUFFER: Final = 1 << 18
-_TEMPLATES: Final = 1024
+_PARTIES: Final = 1024
 """How many parties' connection settings are kept: a bound for daemons that follow redirects to ever
 new hosts.
 """
@@ -68,6 +70,16 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     ssl: SSLContext | bool
     proxy: str | None = None
     proxy_headers: Mapping[str, str] | None = None
+
+
+class _Party(NamedTuple):
+    """Whom to connect to, in the client's words. `key` is that of its free connections, or `None`
+    behind a proxy.
+    """
+
+    request: aiohttp.ClientRequest
+    host: str
+    key: ConnectionKey | None
 
 
 class Reply:
@@ -134,7 +146,7 @@ class Connections:
         self._connector = connector
         loop = asyncio.get_running_loop()
         connector._factory = partial(AnswerProtocol, loop)  # type: ignore[assignment]
-        self._templates: dict[tuple[Origin, SSLContext | bool], aiohttp.ClientRequest] = {}
+        self._parties: dict[tuple[Origin, SSLContext | bool], _Party] = {}
 
     async def get(
         self,
@@ -158,24 +170,33 @@ class Connections:
         headers: Sequence[tuple[str, str]],
         limits: aiohttp.ClientTimeout,
     ) -> Reply:
-        request = self._request(target)
-        head = _head(target, request.headers["Host"], headers)
+        party = self._party(target)
+        head = _head(target, party.host, headers)
+        connection = None
+        if party.key is not None:
+            # What is free, without the way through `connect`, which makes the key anew.
+            connection = await self._connector._get(party.key, [])
+        if connection is None:
+            try:
+                connection = await self._connector.connect(party.request, [], limits)
+            except TimeoutError as error:
+                raise aiohttp.ConnectionTimeoutError("connecting took too long") from error
         try:
-            connection = await self._connector.connect(request, [], limits)
-        except TimeoutError as error:
-            raise aiohttp.ConnectionTimeoutError("connecting took too long") from error
-        try:
-            return await _ask(connection, head, limits.sock_read)
+            protocol = _ask(connection, head, limits.sock_read)
+            message, content = await protocol.read()
+            while 100 <= message.code < 200 and message.code != 101:
+                message, content = await protocol.read()
+            return Reply(connection, message, content)
         except BaseException:
             connection.close()
             raise
 
-    def _request(self, target: Target) -> aiohttp.ClientRequest:
+    def _party(self, target: Target) -> "_Party":
         """Return what tells the connector whom to connect to. Behind a proxy it is made anew,
         because the connector writes into it.
         """
         if target.proxy is not None:
-            return aiohttp.ClientRequest(
+            request = aiohttp.ClientRequest(
                 "GET",
                 URL(target.url, encoded=True),
                 loop=asyncio.get_running_loop(),
@@ -183,22 +204,25 @@ class Connections:
                 proxy=URL(target.proxy),
                 proxy_headers=CIMultiDict(target.proxy_headers or {}),
             )
+            return _Party(request, request.headers["Host"], None)
         key = target.origin, target.ssl
-        template = self._templates.get(key)
-        if template is None:
-            if len(self._templates) >= _TEMPLATES:
-                self._templates.clear()
+        party = self._parties.get(key)
+        if party is None:
+            if len(self._parties) >= _PARTIES:
+                self._parties.clear()
             url = URL(target.url, encoded=True)
-            template = aiohttp.ClientRequest(
+            request = aiohttp.ClientRequest(
                 "GET", url, loop=asyncio.get_running_loop(), ssl=target.ssl
             )
-            self._templates[key] = template
-        return template
+            party = _Party(request, request.headers["Host"], request.connection_key)
+            self._parties[key] = party
+        return party
 
 
-async def _ask(
+def _ask(
     connection: aiohttp.connector.Connection, head: bytes, stall_timeout: float | None
-) -> Reply:
+) -> ResponseHandler:
+    """Send a request, and return what its answer will come from."""
     protocol, transport = connection.protocol, connection.transport
     if protocol is None or transport is None or transport.is_closing():
         raise aiohttp.ClientConnectionResetError("the connection was closed before it was used")
@@ -210,19 +234,18 @@ async def _ask(
     )
     transport.write(head)
     protocol.start_timeout()
-    message, content = await protocol.read()
-    while 100 <= message.code < 200 and message.code != 101:
-        message, content = await protocol.read()
-    return Reply(connection, message, content)
+    return protocol
 
 
 def _head(target: Target, host: str, headers: Sequence[tuple[str, str]]) -> bytes:
     lines = [f"GET {_request_target(target)} HTTP/1.1", f"Host: {host}"]
     lines += [f"{name}: {value}" for name, value in headers]
-    text = "\n".join(lines)
-    if text.count("\n") >= len(lines) or "\r" in text or "\0" in text:
+    lines += ["", ""]
+    text = "\r\n".join(lines)
+    ends = len(lines) - 1
+    if text.count("\n") != ends or text.count("\r") != ends or "\0" in text:
         raise DeclarationError(f"a header of a request to {host} holds a line end or a zero byte")
-    head = _encoded(f"{text}\n\n".replace("\n", "\r\n"))
+    head = _encoded(text)
     if head is None:
         raise DeclarationError(f"a header of a request to {host} is no text that can be sent")
     return head
@@ -240,12 +263,11 @@ def _request_target(target: Target) -> str:
     if target.proxy is not None and target.origin[0] == "http":
         return target.url
     rest = target.url.partition("://")[2]
-    for position, character in enumerate(rest):
-        if character == "/":
-            return rest[position:]
-        if character == "?":
-            return f"/{rest[position:]}"
-    return "/"
+    authority, _, path = rest.partition("/")
+    before, question, _ = authority.partition("?")
+    if question:
+        return f"/{rest[len(before) :]}"
+    return f"/{path}"
 
 
 # TLS contexts from what a remote says: own CA, client certificate, or no validation at all.

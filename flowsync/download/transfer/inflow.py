@@ -59,7 +59,11 @@ class Inflow:
         """Bring bytes to the sink. Raise `BrokenBodyError`, `SizeMismatchError` or
         `OversizedBodyError`.
         """
-        await self._unpack(chunk, len(self._layers))
+        if self._layers:
+            await self._unpack(chunk, len(self._layers))
+        else:
+            self._tally.add(len(chunk))
+            await self._sink.write(chunk)
 
     def direct(self, size: int) -> Fill | None:
         """Return how `size` bytes can get into the sink past this inflow, if they can. They are
@@ -75,14 +79,11 @@ class Inflow:
             raise BrokenBodyError(redact(self._url), "the compressed body is incomplete")
         self._tally.close()
 
-    async def _put(self, chunk: bytes) -> None:
-        self._tally.add(len(chunk))
-        await self._sink.write(chunk)
-
     async def _unpack(self, chunk: bytes, layers: int) -> None:
         """Bring bytes to the sink that the first `layers` encodings cover."""
         if not layers:
-            await self._put(chunk)
+            self._tally.add(len(chunk))
+            await self._sink.write(chunk)
             return
         unpacker = self._layers[layers - 1]
         unpacker.feed(chunk)
