@@ -60,6 +60,8 @@ from flowsync.model.url import redact as redact
 from flowsync.pipeline.pipeline import create_pipeline as create_pipeline
 from flowsync.pipeline.stage import EndStage as EndStage
 from flowsync.pipeline.stage import Stage as Stage
+from flowsync.runtime.executor import Executor as Executor
+from flowsync.runtime.futures_executor import FuturesExecutor as FuturesExecutor
 from flowsync.runtime.garbage import collect_rarely as collect_rarely
 from flowsync.runtime.tasks import task_group as task_group
 from flowsync.serve.app import ContentServer as ContentServer

@@ -1,5 +1,6 @@
-"""What tests of adapters need: the suite that every blob store passes, and a store in memory.
+"""What tests of adapters need: the suites that every blob store and every executor passes, and a
+store in memory.
 
-The suite, `blob_store_contract`, needs pytest and pytest-asyncio, which flowsync does not install;
-the store, `memory_store`, needs neither.
+The suites, `blob_store_contract` and `executor_contract`, need pytest and pytest-asyncio, which
+flowsync does not install; the store, `memory_store`, needs neither.
 """

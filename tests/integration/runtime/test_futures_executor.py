@@ -18,8 +18,8 @@ import pytest
 from flowsync.errors import WorkersLostError
 from flowsync.runtime.executor import ask
 from flowsync.runtime.futures_executor import FuturesExecutor
-from tests.contract.executor import ExecutorContract, MortalContract
-from tests.contract.work import echo
+from flowsync.testing.executor_contract import ExecutorContract, MortalContract
+from flowsync.testing.executor_work import echo
 
 
 class TestThreads(ExecutorContract):

@@ -17,8 +17,8 @@ from flowsync.errors import SettingsError, WorkersLostError
 from flowsync.runtime.executor import Wanted, ask
 from flowsync.runtime.garbage import NEW_OBJECTS
 from flowsync.runtime.local_processes import LocalProcesses
-from tests.contract.executor import ExecutorContract, MortalContract, appear
-from tests.contract.work import (
+from flowsync.testing.executor_contract import ExecutorContract, MortalContract, appear
+from flowsync.testing.executor_work import (
     LONG,
     begin_and_wait,
     block,
@@ -35,7 +35,7 @@ ASKING = """
 import asyncio, sys
 from flowsync.runtime.executor import ask
 from flowsync.runtime.local_processes import LocalProcesses
-from tests.contract.work import warm_up
+from flowsync.testing.executor_work import warm_up
 from tests.integration.runtime.test_local_processes import reply_at_length
 
 async def main(folder):

@@ -18,7 +18,7 @@ from flowsync import Artifact, DeclarativeContent, Engine, Remote, StoredArtifac
 from flowsync.errors import SettingsError, WorkersLostError
 from flowsync.runtime.executor import Work
 from flowsync.runtime.futures_executor import FuturesExecutor
-from tests.contract.work import echo
+from flowsync.testing.executor_work import echo
 from tests.integration.stages.conftest import declare, declare_artifact, remote, sync
 from tests.integration.stages.test_hosted_downloads import (
     body,

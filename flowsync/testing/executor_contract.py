@@ -1,11 +1,14 @@
-"""What every executor does. The test file of an adapter subclasses `ExecutorContract` and gives
-`executor`, with two workers; `MortalContract` where workers can be killed.
+"""What every executor does, as tests.
 
-class TestLocalProcesses(ExecutorContract, MortalContract):
-    @pytest.fixture
-    async def executor(self):
-        async with LocalProcesses(2, warm_up) as executor:
-            yield executor
+The test file of an adapter subclasses `ExecutorContract` and gives the fixture `executor`, which
+has two workers that can import `flowsync.testing.executor_work`; `MortalContract` besides where
+workers can be killed. It needs pytest, and pytest-asyncio in the mode "auto".
+
+    class TestLocalProcesses(ExecutorContract, MortalContract):
+        @pytest.fixture
+        async def executor(self):
+            async with LocalProcesses(2, warm_up) as executor:
+                yield executor
 """
 
 import asyncio
@@ -17,7 +20,7 @@ import pytest
 
 from flowsync.errors import WorkerError, WorkersLostError
 from flowsync.runtime.executor import Executor, ask
-from tests.contract.work import (
+from flowsync.testing.executor_work import (
     OddError,
     be_shy,
     begin_and_wait,
