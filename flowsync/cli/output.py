@@ -165,7 +165,7 @@ def tell(text: str) -> None:
 
 
 def is_heard() -> bool:
-    """Say whether anybody still reads what is printed; a long listing ends early when not."""
+    """Say whether a reader is left of what is printed; a long listing ends early when not."""
     outlet = _outlet()
     return outlet is None or outlet.lost is None
 

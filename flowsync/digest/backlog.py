@@ -26,7 +26,7 @@ BATCH_DIGESTS: Final = 128
 
 
 class Job:
-    """One path that someone awaits. `size` is in bytes; `was_lost` says that it was on its way when
+    """One path that a task awaits. `size` is in bytes; `was_lost` says that it was on its way when
     a worker died.
     """
 

@@ -28,7 +28,7 @@ from flowsync.runtime import descriptors
 from flowsync.runtime.local_processes import TRIES, LocalProcesses
 
 INLINE_LIMIT: Final = 128 * 1024
-"""Bytes up to which a body in memory is better hashed by whoever holds it."""
+"""Bytes up to which a body in memory is better hashed by its holder."""
 
 _MAX_WORKERS = 8
 _INSTEAD = "hash workers cannot be had, hashing goes on in threads, which takes longer"
@@ -96,7 +96,7 @@ class Hasher:
         return answer
 
     async def close(self) -> None:
-        """End the workers and wait for them. Whoever still awaits a digest gets a `HashingError`.
+        """End the workers and wait for them. What still awaits a digest gets a `HashingError`.
         Closing twice is closing once.
         """
         self._closed = True

@@ -224,7 +224,7 @@ async def open_fetcher(
     `scratch_folder` exists and takes the files of `download`. `allowed_roots` bounds `file://`
     URLs; `None` allows what the process can read. `user_agent` is a product with its version;
     without it, flowsync's own. `backoff` sets the waits between tries, and its patience how long an
-    upstream may ask everybody to wait. `share` is the number of processes that divide what an
+    upstream may ask all to wait. `share` is the number of processes that divide what an
     upstream takes.
     """
     backoff = backoff or Backoff()

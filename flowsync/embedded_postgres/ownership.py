@@ -1,6 +1,6 @@
 """Who runs PostgreSQL: the rules that choose the account. PostgreSQL itself refuses to run as root.
 
-1. An existing cluster is run by whoever owns it: root's by root inside a user namespace, any other
+1. An existing cluster is run by its owner: root's by root inside a user namespace, any other
    by its owner.
 2. A plain user runs it as themselves. For one without a name (a container started with a bare user
    number) the cluster is made inside a user namespace, or by an account with a name if the caller
@@ -81,8 +81,8 @@ class SystemUser(msgspec.Struct, frozen=True, kw_only=True):
             os.chown(path, *self.owner, follow_symlinks=False)
 
     def give_whole(self, folder: Path) -> None:
-        """Make all that is in the folder the account's own. The folder goes last: whoever is killed
-        before that finds it as it was.
+        """Make all that is in the folder the account's own. The folder goes last: a process that is
+        killed before that finds it as it was.
         """
         owner = self.owner or (os.geteuid(), os.getegid())
         for place, _, names in os.walk(folder, topdown=False):

@@ -1,8 +1,8 @@
 """The server's process as seen from outside: where it listens, which process it is, what a dead one
 left, how it is ended.
 
-1. A process id in a file is a rumour: after a reboot or a restart of a container it is someone
-   else's. A process is a server of this cluster when its command line says so; no other is ever
+1. A process id in a file is a rumour: after a reboot or a restart of a container it is another's.
+   A process is a server of this cluster when its command line says so; no other is ever
    signalled. (The command line is readable for all; `cwd` and `exe` need rights that containers
    lack.)
 2. What the file says about the socket counts only when the file names this very folder: a copy of a
@@ -81,7 +81,7 @@ def is_alive(pid: int) -> bool:
 
 
 def running_pid(cluster: Path) -> int | None:
-    """Return the process id of the cluster's server: whoever listens, or, when nobody does yet,
+    """Return the process id of the cluster's server: the one that listens, or, when none does yet,
     whom the file names.
     """
     for pid in (listener(socket_folder(cluster)), _recorded_pid(cluster / "postmaster.pid")):

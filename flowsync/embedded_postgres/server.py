@@ -1,4 +1,4 @@
-"""The embedded PostgreSQL: started or joined by whoever needs it, stopped by the last.
+"""The embedded PostgreSQL: started or joined where it is needed, stopped by the last.
 
 The folder holds everything: the cluster in a folder that names its major version (`pg18`), the
 locks, the log. Any number of processes, and of instances in a process, share one server, and none
@@ -153,9 +153,9 @@ class EmbeddedPostgres:
     """One holder of the server in a folder, from `start` to `stop`. May be used from several
     threads at once.
 
-    `settings` are parameters of PostgreSQL that win over flowsync's; they count for whoever starts
-    the server, not for who joins it. `binaries` is the folder with `postgres` and `initdb`; without
-    it they are looked for.
+    `settings` are parameters of PostgreSQL that win over flowsync's; they count for the one that
+    starts the server, not for who joins it. `binaries` is the folder with `postgres` and `initdb`;
+    without it they are looked for.
     """
 
     def __init__(
@@ -191,7 +191,7 @@ class EmbeddedPostgres:
         return cluster_folder(self.folder, major)
 
     def is_running(self) -> bool:
-        """Tell whether the server accepts connections, whoever started it. Starts nothing."""
+        """Tell whether the server accepts connections, whatever started it. Starts nothing."""
         return sockets.listener(postmaster.socket_folder(self.data_folder)) is not None
 
     def conninfo(self, database: str = "postgres") -> str:

@@ -1,6 +1,6 @@
 """Artifacts: the bytes behind content, in the three states of their life.
 
-`Artifact` is what someone declares: a size and some digests, perhaps a local file. `StagedArtifact`
+`Artifact` is what is declared: a size and some digests, perhaps a local file. `StagedArtifact`
 has its bytes at hand, verified, with every digest that is kept. `StoredArtifact` is recorded in the
 catalog and its blob is durable. The state is the type (style, principle 5): a stage asks
 `isinstance`, never a flag.

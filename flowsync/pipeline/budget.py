@@ -6,13 +6,13 @@
 2. Either limit may be missing. With neither, nothing ever waits, but the books are kept.
 3. When nothing is in flight, a lease is always granted: one oversized item passes alone and cannot
    block the pipeline.
-4. While somebody waits there is `pressure`, so that the stage at the far end releases its batches
+4. While a task waits there is `pressure`, so that the stage at the far end releases its batches
    early.
 5. While one run is `relieving` it, the far end of another may gather more instead, until the `lull`
    that follows.
 6. Waiters are served in the order in which they came.
 
-Whoever needs several leases before he can give back any of them must take them as one: two
+A task that needs several leases before it can give back any of them must take them as one: two
 half-served takers would wait for each other.
 
 Decisions: docs/decisions/0006.
@@ -100,7 +100,7 @@ class Budget:
                 self.lull.set()
 
     def waits_for_relief(self) -> bool:
-        """Say whether somebody waits for a share while others are about to give theirs back."""
+        """Say whether a task waits for a share while others are about to give theirs back."""
         return bool(self.pressure) and self._relievers > 0
 
     def _grant_now(self, size: int, items: int) -> bool:

@@ -38,10 +38,10 @@ from flowsync.pipeline.resolution import Resolvable
 
 # Decides when a batch is due; holds no loop and no clock.
 #
-# 1. A batch is due when it has reached its minimum, when the stream has ended, when someone awaits
+# 1. A batch is due when it has reached its minimum, when the stream has ended, when a task awaits
 #    an item in it, or when the budget presses. An empty batch is never due.
 # 2. While others are about to give back what the budget lacks, it does not press, and the minimum
-#    is another one, until there is a lull: what rests then is not kept by whoever begins next.
+#    is another one, until there is a lull: what rests then is not kept by what begins next.
 # 3. A batch never holds more than `maxsize` items; what is left in the channel waits for the next
 #    one.
 # 4. An awaited item releases the whole batch, not only itself.
@@ -102,7 +102,7 @@ class BatchBuffer(Generic[T]):
             self._patient = False
 
     def arm(self, wake: Callable[[], None]) -> None:
-        """Have `wake` called when someone begins to await an item that rests here."""
+        """Have `wake` called when a task begins to await an item that rests here."""
 
         def awaited() -> None:
             self._urgent = True

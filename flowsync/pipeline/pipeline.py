@@ -73,7 +73,7 @@ class Standstill:
             if not (waits or self._stands_still(number)):
                 return None
         return "; ".join(
-            f"someone awaits {describe(items, partial(self._named, awaited))}, {why}"
+            f"a task awaits {describe(items, partial(self._named, awaited))}, {why}"
             for items, why in (
                 (known, "which a stage dropped without calling resolve(), or holds while it waits"),
                 (strays, "which was never put"),
@@ -111,7 +111,7 @@ def _each_once(items: Iterable[Resolvable]) -> list[Resolvable]:
 
 
 STALL_TIMEOUT = 300.0
-"""Seconds without any movement, with someone awaiting a dropped item, after which a pipeline is
+"""Seconds without any movement, with a task awaiting a dropped item, after which a pipeline is
 given up.
 """
 
@@ -138,7 +138,7 @@ async def create_pipeline(
 class Pipeline:
     """One run of a list of stages. `statistics` may be read while it runs and afterwards.
 
-    `resolves_on_request` says that its stages resolve items only when somebody awaits them, so that
+    `resolves_on_request` says that its stages resolve items only when a task awaits them, so that
     nobody may wait for all of them.
     """
 

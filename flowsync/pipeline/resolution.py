@@ -6,8 +6,8 @@ beginning.
 2. An item that is awaited before it enters a buffer says so (`awaited`), one that is awaited inside
    a buffer wakes it (`arm`); either way the batch is released at once, so that nobody waits for a
    batch to fill which only they could fill.
-3. When a pipeline ends, well or badly, whoever awaits an item of it, then or later, gets an error
-   instead of waiting for ever.
+3. When a pipeline ends, well or badly, a task that awaits an item of it, then or later, gets an
+   error instead of waiting for ever.
 4. After `resolve`, an item is like any other: stages behind the resolver batch it normally.
 5. An item belongs to the first pipeline that it enters until that one ends: a stage may send it
    through an inner pipeline.
@@ -36,8 +36,8 @@ _SHOWN: Final = 3
 
 
 class Waiting:
-    """The items of one pipeline that somebody awaits; empty most of the time, whatever the number
-    of items. With `on_request` items are resolved only when somebody awaits them.
+    """The items of one pipeline that a task awaits; empty most of the time, whatever the number
+    of items. With `on_request` items are resolved only when a task awaits them.
     """
 
     __slots__ = ("_end", "_items", "on_request")
@@ -56,7 +56,7 @@ class Waiting:
         return self._end is not None
 
     def add(self, item: "Resolvable") -> None:
-        """Remember that somebody awaits `item`. Raise `ItemDroppedError` when the pipeline has
+        """Remember that a task awaits `item`. Raise `ItemDroppedError` when the pipeline has
         ended.
         """
         if self.ended:
@@ -142,7 +142,7 @@ class Resolvable:
 
     @property
     def awaited(self) -> bool:
-        """Whether somebody awaits the item, which is not resolved then; such an item must not rest
+        """Whether a task awaits the item, which is not resolved then; such an item must not rest
         in a buffer.
         """
         return self._waiters is not None
@@ -192,7 +192,7 @@ class Resolvable:
                 waiting.add(self)
 
     def arm(self, wake: Callable[[], None] | None) -> None:
-        """Call `wake` as soon as somebody awaits the item; `None` disarms."""
+        """Call `wake` as soon as a task awaits the item; `None` disarms."""
         self._wake = wake
 
     def _add_waiter(self) -> asyncio.Future[Any]:

@@ -26,7 +26,7 @@ from flowsync.runtime.tasks import Signal
 
 # Plain counters that stages advance and observers read; nothing is formatted or sent on the way.
 #
-# A stage asks for a meter by a stable code and advances it; whoever shows progress reads all meters
+# A stage asks for a meter by a stable code and advances it; what shows progress reads all meters
 # a few times a second. Advancing is two integer additions, so it may be done per item.
 
 
@@ -206,7 +206,7 @@ class Stage:
         """Yield lists of items: as many as can be had without waiting, but at least `minsize` and
         at most `maxsize`.
 
-        A smaller list comes at the end of the stream, when someone awaits an item in it (see
+        A smaller list comes at the end of the stream, when a task awaits an item in it (see
         `resolution`), or while `pressure` is set; an empty one never. `maxsize` defaults to 2000,
         or `minsize` if that is larger.
 

@@ -25,7 +25,7 @@ Work: TypeAlias = Callable[[bytes, Wanted], bytes]
 
 
 class Executor(Protocol):
-    """Does work elsewhere. Used from one event loop. Whoever opens one closes it."""
+    """Does work elsewhere. Used from one event loop. Its opener closes it."""
 
     @property
     def workers(self) -> int:

@@ -131,7 +131,7 @@ def _first_of(errors: list[BaseException]) -> BaseException:
 
 class Signal:
     """One bit with an audience. Belongs to one loop; calls its subscribers synchronously, they must
-    only wake someone.
+    only wake a task.
     """
 
     __slots__ = ("_subscribers", "_value")

@@ -1,3 +1,3 @@
 """Read-only HTTP over versions: what is stored goes out from the store, what is not is fetched when
-somebody asks for it.
+it is asked for.
 """

@@ -56,7 +56,7 @@ from flowsync.store.staging import claim
 
 # Where a server listens, and who may listen there beside it: only processes of the same home.
 #
-# 1. Without `shared`, an address that is in use is an error, whoever uses it.
+# 1. Without `shared`, an address that is in use is an error, whatever uses it.
 # 2. With it, each process holds a locked file, named by its socket, in a folder of the home before
 #    it listens. Once it listens, every other socket that listens at the port must have such a file
 #    in that folder. So of two homes that begin at once at least one gives up.
@@ -305,7 +305,7 @@ class ContentServer:
     credentials. An empty `host` means all addresses. `share_port` lets other processes of the same
     home listen at the same address. `url` is what clients call the server, where pages hold
     addresses; without it, it is what a request's `Host` says. `admit` says who may read what;
-    without it everybody may read all.
+    without it every client may read all.
     """
 
     def __init__(

@@ -287,7 +287,7 @@ class ArtifactSaver(BoundStage):
 
     Expects declared content whose artifacts were downloaded, or have a local file of the caller's,
     which is copied and never moved. Bytes are durable before they are recorded. One store call and
-    one catalog call a batch; order is kept; the leases of the batch are given back. Whoever wants
+    one catalog call a batch; order is kept; the leases of the batch are given back. What wants
     the same bytes gets them from here while they are recorded, and afterwards (`single_flight`).
 
     Raises `UnreadableFileError` or `IntegrityError` for a local file that cannot be read or is not

@@ -148,7 +148,7 @@ async def _call(outcome: Awaitable[None] | None) -> None:
 async def _adopt(
     transaction: ContentTransaction, batch: list[DeclarativeContent], taken: set[bytes]
 ) -> None:
-    """Treat units that someone else saved between the look-up and the insert as stored ones."""
+    """Treat units that another sync saved between the look-up and the insert as stored ones."""
     if not taken:
         return
     found = await transaction.find(taken)

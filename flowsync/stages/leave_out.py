@@ -20,7 +20,7 @@ class LeaveOut(BoundStage):
     bytes (`"defer"`), and records it either way.
 
     What the repository has of a skipped unit's natural or repository key stays in it, also in a
-    mirror: upstream still has that, and only its newest bytes could not be had. Whoever awaits a
+    mirror: upstream still has that, and only its newest bytes could not be had. What awaits a
     skipped unit gets its failure. Order is kept.
 
     What could not be verified later either is skipped, not deferred: an artifact with forbidden

@@ -24,11 +24,11 @@ class PlanContent(ArtifactDownloader):
     plan's pipeline.
 
     Expects declared content whose stored artifacts were looked up. One catalog call a batch. Only
-    what someone awaits is downloaded, verified, into the run's staging folder, so that a first
+    what a task awaits is downloaded, verified, into the run's staging folder, so that a first
     stage can read it and go on; nothing of it is stored. All else is resolved at once.
 
     Raises what an `ArtifactDownloader` raises. Content that a sync would leave out is not counted,
-    and whoever awaits it gets its failure.
+    and what awaits it gets its failure.
     """
 
     hands_on = True

@@ -4,7 +4,7 @@
    as long as it lives.
 2. The lock is taken before the folder is made and removed after the folder is gone; so a folder
    whose lock can be had is of the dead, and a folder without one does not occur.
-3. Only the dead are tidied away, by whoever opens the store next.
+3. Only the dead are tidied away, by the next opening of the store.
 4. What a run has not stored goes with its folder, except large bodies that are whole
    (`flowsync.store.staging`).
 
@@ -42,8 +42,8 @@ from flowsync.store.port import BlobStore, StoreUsage
 # File locks that say whether the process that made something is still alive.
 #
 # The kernel drops a lock when the last process that holds it ends, however it ends; so a lock that
-# can be had belongs to nobody living. The lock file is removed by its owner: whoever gets hold of
-# one that was removed in the meantime has got nothing.
+# can be had belongs to nobody living. The lock file is removed by its owner: a process that gets
+# hold of one that was removed in the meantime has got nothing.
 
 
 def claim(path: str, flags: int = 0, mode: int = 0o600, *, access: int = os.O_RDWR) -> int | None:
@@ -88,7 +88,7 @@ def lock(fd: int, kind: int, path: str) -> bool:
 #
 # 1. A partial lies in `<staging>/partial/`, beside the folders of runs and on their file system:
 #    its bytes under the digest that is wanted, and beside them a record of where they came from.
-# 2. Whoever uses one holds a claim on it, by a lock on the record, until the process ends at the
+# 2. A user of one holds a claim on it, by a lock on the record, until the process ends at the
 #    latest. So no two ever write one file; who does not get the claim does without.
 # 3. What the file holds is what counts, its length above all. The record is written when the file
 #    is still empty, so bytes never stand beside the record of others; only a machine that loses
@@ -103,7 +103,7 @@ def lock(fd: int, kind: int, path: str) -> bool:
 # The reasons stand in docs/decisions/0010.
 
 LIFETIME: Final = 7 * 24 * 3600.0
-"""Seconds that a partial is kept without anybody adding to it."""
+"""Seconds that a partial is kept without a byte being added."""
 
 _FOLDER: Final = "partial"
 _RECORD: Final = ".json"
@@ -164,7 +164,7 @@ class Partial:
         Raise `OSError`.
         """
         self.empty()
-        stream = open(self.path, "xb", opener=_open_private)  # noqa: SIM115 -- closed by whoever writes
+        stream = open(self.path, "xb", opener=_open_private)  # noqa: SIM115 -- closed by the writer
         if validator is not None:
             try:
                 record = Record(_source(url), validator)
@@ -273,7 +273,7 @@ def remove_old(parent: str) -> None:
 
 
 def _claim(folder: str, name: str, size: int | None) -> Partial | None:
-    """Claim a partial; `None` when another has it, or when the file system refuses: whoever wanted
+    """Claim a partial; `None` when another has it, or when the file system refuses: what wanted
     it finds out more by writing elsewhere.
     """
     record = f"{folder}/{name}{_RECORD}"
@@ -408,7 +408,7 @@ def _size(folder: str) -> int:
 
 
 def _claim_new(parent: str) -> tuple[str, int]:
-    # Someone who tidies may get the lock between its creation and our claim. Then this one is
+    # What tidies may get the lock between its creation and our claim. Then this one is
     # theirs; take another.
     while True:
         folder = f"{parent}/{secrets.token_hex(8)}"

@@ -1,7 +1,7 @@
 """The plan of a sync: its first stage and its look-ups, and instead of the rest, what they would
 lead to.
 
-1. Nothing is changed that anybody can see: no repository, version, run, unit or source is recorded.
+1. Nothing is changed that others can see: no repository, version, run, unit or source is recorded.
    Content that the first stage waits for, to read it, is downloaded into a folder that goes with
    the plan; no other content is. What the look-ups find is spared by clean-up for another while, as
    in a sync.

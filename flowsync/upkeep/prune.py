@@ -28,7 +28,7 @@ is about to use. Who could meet, and why nothing is lost:
 8. A verification is about to report a blob as missing. It asks, under the same lock, whether the
    artifact is still recorded.
 
-Locks are taken in one order: the store's, a database connection, rows. Whoever stores takes the
+Locks are taken in one order: the store's, a database connection, rows. A writer takes the
 store's lock without holding a connection.
 
 Memory holds one window of ids. A transaction covers one window, and the store's lock at most some
@@ -245,7 +245,7 @@ async def remove_runs(
 
 # A rate that is kept: so many bytes a second, over all who read.
 #
-# Whoever has read something says how much and waits until that much time is due. So a first piece
+# A reader says how much and waits until that much time is due. So a first piece
 # is never waited for, and a pause is not saved up for a rush.
 
 

@@ -7,7 +7,7 @@ fetched again.
 2. Each path that loses its bytes has a source to fetch them from again; an artifact of which one
    path has none is refused and listed.
 3. What remains is what an on-demand sync would have made: the version is what it was, its content
-   is fetched by the next sync with the policy immediate, or when somebody asks for it.
+   is fetched by the next sync with the policy immediate, or when it is asked for.
 4. Beside running syncs, and killed at any moment, it behaves like clean-up (`prune.py`): records
    first, then blobs, under the store's lock. What a running sync may be using stays and is counted.
 """
@@ -79,7 +79,7 @@ async def _drop(engine: Engine, scope: Scope, free: Sequence[Release], tally: "_
         # What cannot be removed is without a record now: clean-up tries again.
         refused = await engine.store.remove([blob.name for blob in blobs])
     tally.count(len(blobs), sum(blob.size for blob in blobs if blob.name not in refused))
-    # What somebody took hold of between the two looks.
+    # What was taken hold of between the two looks.
     tally.busy += len(free) - len(blobs)
 
 

@@ -397,7 +397,7 @@ def _cancellations() -> int:
     """Return how often the running task was asked to end.
 
     The pool waits with `asyncio.wait_for`, which in Python 3.11 forgets a cancellation that comes
-    in the moment in which what it waits for is there: the task would go on, and whoever cancelled
+    in the moment in which what it waits for is there: the task would go on, and what cancelled
     it would wait for ever.
     """
     task = asyncio.current_task()

@@ -1,7 +1,7 @@
 """Sessions of the server: how each is set up, and those outside the pool, which are kept for the
 next borrower because what costs is a new one.
 
-1. Any number may be lent at once: whoever waits for a lock in one must not keep others from getting
+1. Any number may be lent at once: what waits for a lock in one must not keep others from getting
    theirs.
 2. What a borrower leaves in a session ends with the loan, however that ends: locks, settings and
    what is in temporary tables. A session that cannot be cleared is closed, and so is one within a

@@ -120,7 +120,7 @@ def own_policy(sources: Sequence[ServingSource]) -> str:
 
 
 class Serving:
-    """Look-ups for whoever serves versions; part of a `Catalog`. Any number of tasks may use it at
+    """Look-ups for servers of versions; part of a `Catalog`. Any number of tasks may use it at
     once.
     """
 

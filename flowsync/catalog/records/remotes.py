@@ -1,7 +1,7 @@
 """The remotes that are recorded, and where each artifact of content can be fetched from.
 
 1. No credential is recorded. Which settings of a remote are kept is a list of names here, not all
-   but some: a setting that `Remote` gains is left out until someone has thought about it. URLs are
+   but some: a setting that `Remote` gains is left out until it is thought about. URLs are
    recorded whole: they are what is fetched.
 2. A source is one (unit, path, remote): all its URLs in order, with the size and the digests that
    upstream declared. It needs the unit's link at that path. A batch is one statement, sorted by
@@ -277,7 +277,7 @@ def decode_headers(headers: str | None) -> dict[str, str]:
 # What belongs to an alternate source beside its record: the hidden repositories of what it lists,
 # and its remote.
 #
-# 1. Whoever drops something holds the locks of all hidden repositories of the source, taken in the
+# 1. What drops something holds the locks of all hidden repositories of the source, taken in the
 #    order of their ids. So no refresh is under way meanwhile, whose sources are recorded before its
 #    version is complete.
 # 2. Dropping is one transaction. Units and bytes stay: clean-up finds out whether anything else

@@ -50,7 +50,7 @@ class Runs:
         self._database = database
 
     async def start(self, version: NewVersion, actor: str, terms: RunTerms) -> RunKey:
-        """Record that a run begins which makes `version`; it counts as alive as long as somebody
+        """Record that a run begins which makes `version`; it counts as alive as long as something
         has that version in hand.
         """
         ((run, number, _),) = await version._session.fetch(

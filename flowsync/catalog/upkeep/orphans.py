@@ -7,23 +7,24 @@ database says that the row is needed, but this:
 1. What a look-up gives was touched less than an hour before, or is touched by it (`artifacts.sql`,
    `contents.sql`). So what was found by the versions in the making was touched at the earliest an
    hour before the oldest of them began.
-2. Whoever makes a version holds a lock, shared with others like him, from before his first look-up
+2. The maker of a version holds a lock, shared with other makers, from before its first look-up
    until his last statement (`versions.py`).
 3. Each batch of removals begins with `prune_cutoff`, which tries to take that lock for itself. If
-   it can, nobody has found anything that he has yet to use, whoever opens a version waits for the
-   batch, and the protection time is all that counts. If it cannot, nothing is removed that was
-   touched later than an hour before the oldest version in the making was begun, whatever the
+   it can, no maker has found anything that it has yet to use; the one that opens a version waits
+   for the batch, and the protection time is all that counts. If it cannot, nothing is removed that
+   was touched later than an hour before the oldest version in the making was begun, whatever the
    protection time.
 4. Rows are held before they are removed, and looked at once more then, by statements of their own:
    a membership or a link that was made before is seen, and none can be made any more, because its
    foreign key would have to share the row. A look-up that comes meanwhile waits for the row, and
    does not find it (rule 1 needs that: it is not touched any more).
-5. Rows are held in the order units, links, artifacts, each by key, as syncs do; rows that somebody
-   else holds are passed over. So nobody deadlocks.
+5. Rows are held in the order units, links, artifacts, each by key, as syncs do; rows that others
+   hold are passed over. So nobody deadlocks.
 
-What the rules leave to the protection time is whoever holds ids outside of a version: a caller who
-adds units by id, or a process that stores bytes for a client and links them afterwards. At worst he
-fails, at a foreign key; no version ever loses a unit, because `repository_content` refers to it.
+What the rules leave to the protection time is a caller that holds ids outside of a version: a
+caller who adds units by id, or a process that stores bytes for a client and links them afterwards.
+At worst he fails, at a foreign key; no version ever loses a unit, because `repository_content`
+refers to it.
 
 Decisions: docs/decisions/0004.
 

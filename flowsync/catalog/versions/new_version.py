@@ -91,7 +91,7 @@ its fields are the same.
 
 
 class NewVersion:
-    """The next version of a repository, in the hands of whoever opened it until the context ends.
+    """The next version of a repository, in the hands of its opener until the context ends.
 
     It starts as a copy of the latest version, or of a base. `number` is its own number, `previous`
     that of the latest complete version, which has `present_before` units. `info` is recorded with
@@ -101,7 +101,7 @@ class NewVersion:
 
     `last_sync` is what the last successful sync saw of upstream. `this_sync` is asked at the end,
     with the number at which the repository is left, what is to be remembered instead, if anything;
-    it is written before anybody else can have the repository.
+    it is written before another can have the repository.
 
     Several tasks may use it at once; their statements take turns. Methods that change it raise
     `ImmutableVersionError` after the context has ended. A unit is given as its id, or as a
@@ -195,7 +195,7 @@ class NewVersion:
 
     @property
     def items(self) -> UpstreamItems:
-        """What is remembered of upstream item by item, for whoever makes the version."""
+        """What is remembered of upstream item by item, for the maker of the version."""
         return UpstreamItems(self._changeable())
 
     def content_ids(self, batch_size: int = BATCH_SIZE) -> AsyncGenerator[list[bytes], None]:
@@ -397,9 +397,9 @@ def _listed(shown: Sequence[str], count: int) -> str:
 # able to coexist (`new_version.py`).
 #
 # A version that neither adds nor removes anything is not completed. What is remembered of upstream
-# is written all the same, over the session that holds the repository: whoever waited for it finds
-# it. That nothing changes is looked at again after additions have replaced older units, because
-# content that was added on top of a base may lead back to the latest version.
+# is written all the same, over the session that holds the repository: the one that waited for it
+# finds it. That nothing changes is looked at again after additions have replaced older units,
+# because content that was added on top of a base may lead back to the latest version.
 #
 # The reasons stand in docs/decisions/0003.
 

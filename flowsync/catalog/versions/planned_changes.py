@@ -1,4 +1,4 @@
-"""What a sync would change, worked out on the side: nothing that anybody else could see is written.
+"""What a sync would change, worked out on the side: nothing that others could see is written.
 
 1. The stream is kept in temporary tables of a session of its own, so memory does not grow with it,
    and what was planned goes with the tables.
@@ -84,7 +84,7 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Planning:
-    """One plan in the making, in the hands of whoever opened it."""
+    """One plan in the making, in the hands of its opener."""
 
     def __init__(self, session: RepositorySession) -> None:
         self._session = session

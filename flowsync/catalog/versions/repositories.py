@@ -2,7 +2,7 @@
 
 1. A repository comes into being with its first use, with a complete and empty version 0; the
    `Repository` value at hand decides its settings.
-2. Only complete versions are seen here; the one in the making belongs to whoever opened it.
+2. Only complete versions are seen here; the one in the making belongs to its opener.
 3. What a version holds never changes; it may be deleted, and then the others still hold what they
    held (`versions.py`).
 4. Methods that name a repository raise `RepositoryNotFoundError`, and those that name a version
@@ -51,7 +51,7 @@ class Repositories:
         query when there is nothing to do.
 
         When it is to retain fewer versions than before, the surplus is deleted, after waiting for
-        whoever makes a version of it.
+        the maker of a version of it.
         """
         repository_id, changed = await ensure_repository(self._database, repository)
         if changed and repository.retain_versions is not None:

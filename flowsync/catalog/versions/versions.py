@@ -49,7 +49,7 @@ class Start(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RepositorySession:
-    """The one connection over which the versions of a repository are changed; made by whoever took
+    """The one connection over which the versions of a repository are changed; made by the holder of
     the lock (`versions.py`), and of no use after it.
 
     The statements get the id of the `repository` as a parameter besides their own.
@@ -225,7 +225,7 @@ def _changed(state: bytes, changes: Sequence[tuple[int, bytes, bool]]) -> bytes:
 
 
 async def _set_root(database: Database, repository_id: int, number: int, state: bytes) -> None:
-    # Committed one by one: whoever holds several of these rows at once could meet a deletion that
+    # Committed one by one: a holder of several of these rows at once could meet a deletion that
     # holds others.
     params = {
         "repository": repository_id,
@@ -327,7 +327,7 @@ def _version(name: str, row: Sequence[Any]) -> RepositoryVersion:
 # and can be cancelled. Who lost the connection lost the lock, and can write no more: whatever a
 # holder writes goes over that connection.
 #
-# Whoever holds it tells clean-up so, by a second lock that all holders share, before anything is
+# Its holder tells clean-up so, by a second lock that all holders share, before anything is
 # looked up (`orphans.py`).
 #
 # The reasons stand in docs/decisions/0002.
@@ -348,7 +348,7 @@ async def locked_connection(
     """Lend a connection that holds the lock of a repository until the block ends, and has the
     scratch tables of a version (`new_version.sql`), empty.
 
-    Raise `RepositoryBusyError` when somebody else has it and `wait` is false.
+    Raise `RepositoryBusyError` when another has it and `wait` is false.
     """
     key = {"lock": database.locks.repositories, "repository": repository_id}
     entering = database.dedicated("enter_session", *_SCRATCH, leaving="empty_scratch")

@@ -19,7 +19,7 @@ def command(place: GlobalOptions, name: str, folder: str, number: int | None) ->
 
     FOLDER appears whole, in one step. It may be missing, empty, or an earlier export, which is
     replaced; anything else is left alone. Files are hard links to the store where that is possible,
-    and copies otherwise. They are read-only, and everybody may read them (modes 444, and 755 for
+    and copies otherwise. They are read-only, and every user may read them (modes 444, and 755 for
     folders), whatever the umask is.
     """
     if not folder:

@@ -6,7 +6,7 @@
 2. The loop only waits until something has arrived. It is woken for half a mebibyte or the rest, not
    for every packet; what comes more slowly is moved twice a second.
 3. What moves the bytes never waits for the network, and moves a few mebibytes at most. So the
-   threads are shared by any number of bodies, and whoever cancels a transfer can wait for its
+   threads are shared by any number of bodies, and what cancels a transfer can wait for its
    thread.
 
 Decisions: docs/decisions/0011.

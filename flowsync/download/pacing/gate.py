@@ -341,9 +341,9 @@ class AdaptiveLimit:
 #
 # 1. The largest first: a large body that begins last is what all others have to be waited for.
 # 2. Before them, what has no known size: metadata, on which everything else depends.
-# 3. Every fourth turn is that of whoever has waited longest, so nobody waits for ever.
+# 3. Every fourth turn is that of the one that has waited longest, so none waits for ever.
 #
-# A turn costs O(log n). Whoever leaves the line is only marked; what is marked goes when it comes
+# A turn costs O(log n). One that leaves the line is only marked; what is marked goes when it comes
 # to the front, or with the last who waits.
 
 _FAIR: Final = 4
@@ -367,7 +367,7 @@ class Line(Generic[T]):
     __slots__ = ("_by_age", "_by_size", "_count", "_joined", "_turn")
 
     def __init__(self) -> None:
-        # Of the same size, whoever came first; tickets are never compared.
+        # Of the same size, first come, first served; tickets are never compared.
         self._by_size: list[tuple[float, int, Ticket[T]]] = []
         self._by_age: deque[Ticket[T]] = deque()
         self._count = 0
@@ -388,7 +388,7 @@ class Line(Generic[T]):
         return ticket
 
     def first(self) -> Ticket[T]:
-        """Return whose turn it is. There must be someone."""
+        """Return whose turn it is. There must be one."""
         if self._turn % _FAIR == _FAIR - 1:
             while not self._by_age[0].waiting:
                 self._by_age.popleft()
@@ -411,7 +411,7 @@ class Line(Generic[T]):
             self._by_age.clear()
 
 
-# An account that keeps to so much a second. Pure: it says when, whoever asks does the waiting.
+# An account that keeps to so much a second. Pure: it says when, the caller does the waiting.
 #
 # Each piece that is taken moves the moment at which the account is level again by its size divided
 # by the rate, so pieces are spaced evenly and nothing has to be refilled or looked at again. An

@@ -2,11 +2,11 @@
 decide about.
 
 An upstream is a scheme, a host and a port. A request is let in when the gate is open for its
-remote; those that wait are let in in the order of the line. Whoever is next holds up all behind it,
+remote; those that wait are let in in the order of the line. The next one holds up all behind it,
 so the most modest remote in the line counts, and nobody starves.
 
-A slot is held for one try only: whoever backs off, or hashes, holds none. How the try ended is what
-the gate learns from.
+A slot is held for one try only: a task that backs off, or hashes, holds none. How the try ended is
+what the gate learns from.
 """
 
 import asyncio
@@ -93,8 +93,8 @@ class _Host:
         self._alarm_at = 0.0
 
     def let_in(self, now: float) -> None:
-        """Start whoever's turn it is as long as the gate is open. Whoever was cancelled meanwhile
-        steps out.
+        """Start those whose turn it is as long as the gate is open. A task that was cancelled
+        meanwhile steps out.
         """
         while self.line:
             ticket = self.line.first()

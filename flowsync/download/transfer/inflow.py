@@ -67,7 +67,7 @@ class Inflow:
 
     def direct(self, size: int) -> Fill | None:
         """Return how `size` bytes can get into the sink past this inflow, if they can. They are
-        then to be counted by whoever brings them.
+        then to be counted by what brings them.
         """
         return None if self._layers else self._sink.direct(self._tally.taken + size)
 

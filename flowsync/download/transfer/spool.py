@@ -6,7 +6,7 @@
 2. A spool holds two blocks at most beyond what its file has, and nothing of what a thread fills it
    with.
 3. `discard` leaves nothing behind, also when a write is under way in its thread; so does `restart`.
-   `keep` leaves the file, for someone to go on from.
+   `keep` leaves the file, for a later run to go on from.
 """
 
 import asyncio
@@ -193,9 +193,9 @@ class Spool:
     """Holds one body: in `body` up to `memory_limit` bytes, beyond that in the file `path` in
     `folder`. A limit of 0 means always a file.
 
-    Made and discarded by whoever wants the body; used by one task at a time. `finish` sets either
-    `body` or `path`, and `digests`, in hexadecimal, of the `algorithms`. `size` counts the bytes
-    taken so far. `held` is what a subclass has of the body before it comes.
+    Made and discarded by the task that wants the body; used by one task at a time. `finish` sets
+    either `body` or `path`, and `digests`, in hexadecimal, of the `algorithms`. `size` counts the
+    bytes taken so far. `held` is what a subclass has of the body before it comes.
 
     Raises `StoreFullError`, `StoreUnwritableError` or `StoreError` where the file system refuses.
     After that, and when its user is cancelled, `discard` is due.
@@ -319,7 +319,7 @@ class Spool:
 
 
 async def _to_the_end(closing: asyncio.Future[None]) -> None:
-    # Also if whoever waits is cancelled: the file is nobody's before it is closed.
+    # Also if the task that waits is cancelled: the file is no one's before it is closed.
     try:
         await asyncio.shield(closing)
     except asyncio.CancelledError:

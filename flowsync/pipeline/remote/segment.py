@@ -2,7 +2,7 @@
 worker processes.
 
 1. Items go over in batches and come back merged into the very objects that the pipeline holds, so
-   whoever awaits one gets its outcome.
+   a task that awaits one gets its outcome.
 2. A batch is what can be had without waiting, shared out over the workers: an item that waits,
    awaited or not, never waits for others to come.
 3. Batches are put on as they are answered. The next is taken only when there is a slot: with the

@@ -70,7 +70,7 @@ async def answer(
     except Exception as error:  # noqa: BLE001 -- raised again by the pipeline that sent the batch
         found = BatchReply(failure=pack_error(error))
     except STOPS as stop:
-        # What stops a process is meant for the worker at most; whoever sent the batch gets an
+        # What stops a process is meant for the worker at most; the sender of the batch gets an
         # error.
         found = BatchReply(failure=pack_error(WorkerError(f"a worker was stopped by {stop!r}")))
     return msgspec.msgpack.encode(found)

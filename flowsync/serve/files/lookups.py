@@ -88,7 +88,7 @@ class LookUps:
                     if not answer.done():
                         answer.set_result(one)
         finally:
-            # In the same step in which nothing was waiting any more: whoever comes next opens a
+            # In the same step in which nothing was waiting any more: what comes next opens a
             # lane.
             self._lanes -= 1
 
@@ -110,7 +110,7 @@ class LookUps:
 # Work that several requests wait for: begun once a key, in a task that belongs to the server and
 # not to a request.
 #
-# 1. Whoever asks while it is under way joins it; whoever asks when it has ended begins anew.
+# 1. A request while it is under way joins it; one after it has ended begins anew.
 # 2. A request that ends, however it ends, stops nothing; the server's end does.
 # 3. A failure is told to all who wait, and to nobody when nobody waits.
 
@@ -147,7 +147,7 @@ class Flights(Generic[K, V]):
         return future
 
     def stop(self) -> None:
-        """Cancel all that is under way; whoever owns the group waits for it."""
+        """Cancel all that is under way; the owner of the group waits for it."""
         for task in self._tasks:
             task.cancel()
 

@@ -282,7 +282,9 @@ def content_range(part: Slice, size: int) -> str:
 
 
 def unsatisfied_range(size: int) -> str:
-    """Return the value of `Content-Range` that tells the size to whoever asked for too much."""
+    """Return the value of `Content-Range` that tells the size to a client that asked for
+    too much.
+    """
     return f"bytes */{size}"
 
 

@@ -1,10 +1,10 @@
 """Brings what is missing: once for all who ask, from the best source that has it, and into the
 store.
 
-1. All requests for the same missing bytes share one passage, in one task of the server's; so
-   whoever leaves stops nothing, and a thousand clients are one request to upstream. With the syncs
-   of its engine the server shares what either is fetching (`single_flight`), unless that takes a
-   sync longer than `FOLLOWED`. Over processes a claim makes servers wait for each other
+1. All requests for the same missing bytes share one passage, in one task of the server's; so a
+   client that leaves stops nothing, and a thousand clients are one request to upstream. With the
+   syncs of its engine the server shares what either is fetching (`single_flight`), unless that
+   takes a sync longer than `FOLLOWED`. Over processes a claim makes servers wait for each other
    (`missing.py`); who waited finds the bytes stored.
 2. Bytes that are here already, under another path or by another process, are linked and not
    fetched.
@@ -56,8 +56,8 @@ from flowsync.serve.missing.passage_sink import PassageSink
 from flowsync.serve.scratch import Scratch
 from flowsync.store.staging import bring, claim
 
-# Which process fetches what, of all that serve one home: a claim is a locked file, and whoever dies
-# loses his.
+# Which process fetches what, of all that serve one home: a claim is a locked file, and a process
+# that dies loses his.
 #
 # The reasons stand in docs/decisions/0016.
 
@@ -68,7 +68,7 @@ _NONE: Final = -1
 
 @asynccontextmanager
 async def claimed(folder: str, name: str) -> AsyncIterator[None]:
-    """Hold the claim on `name` while the block runs, after waiting for whoever has it. Where no
+    """Hold the claim on `name` while the block runs, after waiting for its holder. Where no
     file can be made, go without one.
     """
     path = f"{folder}/{name}.claim"

@@ -24,7 +24,7 @@ from flowsync.stages.remote.declared_messages import WireDeclared, WireRemote, W
 # Names of classes by which another process finds them: `module:qualified.name`.
 #
 # Classes of the caller's main script have no such name: workers do not run it
-# (`flowsync.runtime.spawning`). Whoever can do without a worker asks `is_at_home` first;
+# (`flowsync.runtime.spawning`). What can do without a worker asks `is_at_home` first;
 # `reference` refuses them.
 
 
@@ -71,7 +71,7 @@ def _find(module: ModuleType, qualified: str) -> type:
 
 
 Numbers = Mapping[int, int]
-"""Numbers of remotes by their `id()`; whoever holds this holds the remotes."""
+"""Numbers of remotes by their `id()`; its holder keeps the remotes alive."""
 
 Remotes = Mapping[int, Remote]
 """Remotes by their number."""

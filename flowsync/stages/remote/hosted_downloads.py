@@ -11,7 +11,7 @@ Workers do what costs the main process most a byte: many small artifacts. What p
 3. Content whose bytes are being fetched already: it gets its share there. This stage leads the
    flight of what it sends (`single_flight`), so the same bytes are fetched once over all workers
    and all syncs of the engine.
-4. Content of the main script's own classes, which workers do not know. Whoever writes a script has
+4. Content of the main script's own classes, which workers do not know. The author of a script has
    done nothing wrong; a warning says so.
 5. What a worker on another machine cannot reach, where workers do not share this one's files:
    `file://` URLs, and remotes whose certificates are files.

@@ -41,7 +41,7 @@ from flowsync.store.staging import copy_blob, for_each, has_local_files
 Entry = tuple[str, str]
 """A relative path in the exported folder, and the name of the blob."""
 
-# Another file system; a full inode; a file of someone else under protected_hardlinks; no links on
+# Another file system; a full inode; a file of another user under protected_hardlinks; no links on
 # this file system.
 _NO_LINK: Final = frozenset(
     {errno.EXDEV, errno.EMLINK, errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS}

@@ -6,10 +6,10 @@
    name, the marker takes another one, with 16 hexadecimal digits. It says that the folder was made
    here and may be replaced whole, and while the folder is being built its lock says that the
    builder lives. Siblings whose lock can be had are left-overs and are removed.
-3. Files are read-only, and everybody may read them and enter the folders, whatever the umask is.
+3. Files are read-only, and every user may read them and enter the folders, whatever the umask is.
    Who may come so far is what the folder above says.
 4. A folder that holds anything and no marker is never replaced. This is asked before the work, and
-   again of what the swap took away: if somebody put another folder there meanwhile, it is put back.
+   again of what the swap took away: if another folder was put there meanwhile, it is put back.
 
 Also here: the exchange of two folders.
 """
@@ -70,7 +70,7 @@ FILE_MODE: Final = 0o444
 """The mode of all files: that of blobs, which is also that of links to them."""
 
 FOLDER_MODE: Final = 0o755
-"""The mode of all folders: whoever reaches the exported folder may read it, such as a web
+"""The mode of all folders: a user who reaches the exported folder may read it, such as a web
 server.
 """
 
@@ -160,7 +160,9 @@ def _exchange_checked(folder: str, target: str) -> None:
     exchange(folder, target, aside)
     if not _may_go(folder):
         exchange(folder, target, aside)
-        raise ExportError(f"cannot export to {target}: somebody else put a folder there meanwhile")
+        raise ExportError(
+            f"cannot export to {target}: another program put a folder there meanwhile"
+        )
 
 
 def _may_go(folder: str) -> bool:
@@ -188,7 +190,7 @@ def _markers(folder: str) -> list[str]:
 
 
 def _claim_new(target: str) -> tuple[str, int]:
-    # Someone who tidies may remove the folder between its creation and our claim. Then take
+    # What tidies may remove the folder between its creation and our claim. Then take
     # another.
     while True:
         folder = _sibling(target)

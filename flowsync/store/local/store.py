@@ -33,10 +33,10 @@ from flowsync.store.staging import StagingArea, lock
 
 # The lock between those who store and record blobs and those who remove them.
 #
-# 1. Any number may store and record at once, in any number of processes; whoever removes is alone.
-# 2. Whoever stores holds the lock from before it looks which blobs are there until they are
-#    recorded. So whoever removes knows that each blob is either recorded or of no use to anybody.
-# 3. Removing is never starved: who wants to remove stops the turnstile that everybody passes on the
+# 1. Any number may store and record at once, in any number of processes; a remover is alone.
+# 2. A writer holds the lock from before it looks which blobs are there until they are
+#    recorded. So a remover knows that each blob is either recorded or of no use.
+# 3. Removing is never starved: who wants to remove stops the turnstile that all pass on the
 #    way in, and waits only for those inside.
 # 4. The kernel gives the lock of a killed process back.
 #
@@ -58,7 +58,7 @@ class Guard:
 
     @asynccontextmanager
     async def storing(self) -> AsyncIterator[None]:
-        """Keep removers out while the block runs. Whoever is inside must not ask for `removing`."""
+        """Keep removers out while the block runs. A task inside must not ask for `removing`."""
         turnstile, room = _Lock(self._turnstile), _Lock(self._room)
         try:
             await _wait_for(_enter, turnstile, room)

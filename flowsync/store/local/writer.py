@@ -4,8 +4,8 @@
    all, barrier, remove what is left over.
 2. Blobs that were there already pass the second barrier too: another process may have renamed them
    a moment ago and not be through yet.
-3. Only files below the store's own staging are moved or removed. A path elsewhere is somebody's own
-   file and is refused.
+3. Only files below the store's own staging are moved or removed. A path elsewhere is its maker's
+   own file and is refused.
 4. A failed batch removes its scratch files and leaves staged files to the run they belong to, so it
    can be tried again.
 
@@ -243,7 +243,7 @@ Chosen, not measured.
 
 class BatchWriter:
     """Writes at one site. Several tasks of one loop may have it write at once; closed once, by
-    whoever opened the store.
+    the opener of the store.
     """
 
     def __init__(self, site: WriteTarget) -> None:
@@ -348,7 +348,7 @@ class Commits:
                 taken = self._take()
                 await self._write(taken)
         except asyncio.CancelledError:
-            # The loop ends, and everybody with it.
+            # The loop ends, and all that wait with it.
             for batch in (*taken, *self._waiting):
                 batch.durable.cancel()
             raise
@@ -370,7 +370,7 @@ class Commits:
                     await self._write([batch])
             else:
                 batches[0].durable.set_exception(error)
-                # Whoever was cancelled meanwhile does not ask.
+                # A task that was cancelled meanwhile does not ask.
                 batches[0].durable.exception()
         else:
             for batch in batches:

@@ -217,7 +217,7 @@ async def test_first_stage_that_awaits_a_dropped_item_stalls_the_pipeline(
             [first(3), Batch(10), Drop(), Resolve(), EndStage()], stall_timeout=SOON
         )
 
-    assert "someone awaits unit 0" in str(raised.value)
+    assert "a task awaits unit 0" in str(raised.value)
     assert "dropped without calling resolve()" in str(raised.value)
 
 
@@ -234,7 +234,7 @@ async def test_stage_that_awaits_an_item_it_has_not_read_yet_stalls_the_pipeline
                 await units[8].resolution()
                 await self.put(item)
 
-    with pytest.raises(PipelineStalledError, match="someone awaits unit 8"):
+    with pytest.raises(PipelineStalledError, match="a task awaits unit 8"):
         await create_pipeline(
             [Feed(units), Pass(), Ahead(), Resolve(), EndStage()], maxsize, stall_timeout=SOON
         )
@@ -249,7 +249,7 @@ async def test_stage_behind_the_resolver_that_awaits_a_dropped_item_stalls_the_p
             async for _ in self.items():
                 await lost.resolution()
 
-    with pytest.raises(PipelineStalledError, match="someone awaits unit lost"):
+    with pytest.raises(PipelineStalledError, match="a task awaits unit lost"):
         await create_pipeline(
             [Feed([lost, arrives]), Drop(lambda item: item is arrives), Resolve(), Behind()],
             stall_timeout=SOON,

@@ -296,7 +296,7 @@ async def test_stage_that_awaits_an_item_that_was_never_put_is_told(way: str) ->
         with pytest.raises(PipelineStalledError) as raised:
             await create_pipeline([Awaits(way), Pass(), Resolve(), EndStage()], stall_timeout=SOON)
 
-    assert "someone awaits unit lost (in stage Awaits), which was never put" in str(raised.value)
+    assert "a task awaits unit lost (in stage Awaits), which was never put" in str(raised.value)
 
 
 async def test_stage_that_awaits_what_it_has_to_hand_on_is_told() -> None:

@@ -42,7 +42,7 @@ def test_a_folder_that_was_put_there_during_the_swap_is_put_back(target):
         pass
 
     with new_tree(f"{target}-other", b"{}") as folder:
-        with pytest.raises(ExportError, match="somebody else put a folder there"):
+        with pytest.raises(ExportError, match="another program put a folder there"):
             tree._exchange_checked(folder, target)
         assert os.listdir(folder) == [MARKER]
 
