@@ -13,7 +13,12 @@ import msgspec
 import flowsync
 from flowsync import library
 from flowsync.configuration.kind_options import first_stage, read_options
-from flowsync.configuration.settings_file import SettingsFile, expect_expanded, read_settings_file
+from flowsync.configuration.settings_file import (
+    ServeSettings,
+    SettingsFile,
+    expect_expanded,
+    read_settings_file,
+)
 from flowsync.configuration.wanted_syncs import (
     NO_OVERRIDES,
     Overrides,
@@ -71,6 +76,14 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
             spends_reserve=spends_reserve,
             **{name: limit for name, limit in limits.items() if limit is not None},
         )
+
+    def serve(self) -> ServeSettings:
+        """Return how versions are served. Raise `SettingsError` when that waits for an environment
+        variable that is not set.
+        """
+        settings = self.file.settings.serve
+        expect_expanded([settings.bind, settings.url], f"{self.file.path}: serve")
+        return settings
 
     def wanted_syncs(
         self, names: Sequence[str] = (), overrides: Overrides = NO_OVERRIDES

@@ -38,6 +38,7 @@ from flowsync.engine.home import absolute
 from flowsync.errors import SettingsError
 from flowsync.model.remote import Policy, Remote
 from flowsync.model.repository import ErrorPolicy
+from flowsync.model.url import holds_user, origin, redact
 
 # The tables of a settings file, with their fields.
 
@@ -95,6 +96,19 @@ class AlternateSourceSettings(
     options: dict[str, Any] = {}
 
 
+class ServeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How versions are served: where to listen unless `--bind` says it, and what clients call the
+    server, which pages that hold addresses need behind a proxy.
+    """
+
+    bind: str | None = None
+    url: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.url is not None and not self.url.startswith(FROM_ENVIRONMENT):
+            _check_own_url(self.url)
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What the file says besides its repositories and alternate sources.
 
@@ -112,6 +126,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     in_flight_items: AtLeastOne | None = None
     allowed_roots: list[str] | None = None
     defaults: DefaultSettings = msgspec.field(default_factory=DefaultSettings)
+    serve: ServeSettings = msgspec.field(default_factory=ServeSettings)
 
 
 def _check_duration(field: str, value: str | float | None) -> None:
@@ -121,6 +136,18 @@ def _check_duration(field: str, value: str | float | None) -> None:
         seconds_of(value)
     except ValueError as error:
         raise ValueError(f"{field}: {error}") from error
+
+
+def _check_own_url(url: str) -> None:
+    try:
+        leads_to = origin(url)
+    except ValueError as error:
+        raise ValueError(f"url: {redact(url)!r} is malformed: {error}") from None
+    if leads_to[0] not in {"http", "https"} or holds_user(url) or "?" in url or "#" in url:
+        raise ValueError(
+            f"url: must be what clients call the server, such as https://mirror.example.org/, "
+            f"found {redact(url)!r}"
+        )
 
 
 T = TypeVar("T")

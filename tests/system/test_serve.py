@@ -19,9 +19,12 @@ from tests.upstream.server import Upstream
 LARGE = b"0123456789abcdef" * (1 << 20)
 
 
-def serving(flowsync: CommandLine, bind: str = "127.0.0.1:0", *options: str) -> tuple[Running, str]:
-    """Start a server; return it with its URL."""
-    running = flowsync.start("serve", "--bind", bind, *options)
+def serving(
+    flowsync: CommandLine, bind: str | None = "127.0.0.1:0", *options: str
+) -> tuple[Running, str]:
+    """Start a server; return it with its URL. Without `bind` the settings say where it listens."""
+    where = [] if bind is None else ["--bind", bind]
+    running = flowsync.start("serve", *where, *options)
     assert running.process.stdout is not None
     line = running.process.stdout.readline().decode()
     found = re.search(r"http://\S+", line)
@@ -178,6 +181,46 @@ def has_ipv6() -> bool:
     except OSError:
         return False
     return True
+
+
+def test_the_settings_say_where_to_listen_and_the_command_line_wins(flowsync: CommandLine) -> None:
+    port, other = free_port(), free_port()
+    settings = flowsync.folder / "flowsync.toml"
+    settings.write_text(
+        f'[serve]\nbind = "127.0.0.1:{port}"\nurl = "https://mirror.example.org/"\n'
+    )
+
+    urls = []
+    for bind in (None, f"127.0.0.1:{other}"):
+        running, url = serving(flowsync, bind)
+        urls.append(url)
+        assert running.stop(signal.SIGTERM).status == 0
+
+    assert urls == [f"http://127.0.0.1:{port}/", f"http://127.0.0.1:{other}/"]
+
+
+@pytest.mark.parametrize(
+    ("serve", "word"),
+    [
+        ('bind = "nowhere:port"', "serve.bind must be HOST:PORT"),
+        ('bind = "env:NOT_SET"', "NOT_SET is not set"),
+        ('url = "ftp://mirror.example.org/"', "what clients call the server"),
+        ('url = "https://me:pw@mirror.example.org/"', "what clients call the server"),
+        ('url = "mirror"', "malformed"),
+        ("port = 1", "unknown field `port`"),
+    ],
+)
+def test_serve_settings_that_cannot_be_used_are_named(
+    flowsync: CommandLine, serve: str, word: str
+) -> None:
+    (flowsync.folder / "flowsync.toml").write_text(f"[serve]\n{serve}\n")
+
+    done = flowsync.run("serve")
+
+    assert done.status == 2
+    assert word in done.err
+    assert "flowsync.toml" in done.err
+    assert "pw" not in done.err
 
 
 @pytest.mark.parametrize(

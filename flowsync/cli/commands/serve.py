@@ -25,11 +25,10 @@ _BIND: Final = re.compile(
 @click.command("serve")
 @click.option(
     "--bind",
-    default=_DEFAULT,
-    show_default=True,
     metavar="[HOST:]PORT",
     help="Where to listen: HOST:PORT, [IPV6]:PORT, :PORT for all addresses, or PORT for this "
-    "machine alone. Port 0 takes a free one.",
+    "machine alone. Port 0 takes a free one. By default what [serve] of the settings says, or "
+    f"{_DEFAULT}.",
 )
 @click.option(
     "--share-port",
@@ -37,7 +36,7 @@ _BIND: Final = re.compile(
     help="Let several processes that serve this home listen at one address.",
 )
 @click.pass_obj
-def command(place: GlobalOptions, bind: str, share_port: bool) -> None:
+def command(place: GlobalOptions, bind: str | None, share_port: bool) -> None:
     """Serve all repositories over HTTP, read-only, until stopped.
 
     \b
@@ -49,12 +48,14 @@ def command(place: GlobalOptions, bind: str, share_port: bool) -> None:
     Credentials of the settings file are read once, at the start. It has no encryption and asks
     nobody who they are: let a proxy do that. SIGTERM and Ctrl-C let running answers end.
     """  # noqa: D301 - the \b is meant: click does not wrap the paragraph behind it
-    host, port = _split(bind)
-    run_until_stopped(_serve(place, host, port, share_port=share_port))
+    at = None if bind is None else _split(bind, "--bind")
+    run_until_stopped(_serve(place, at, share_port=share_port))
 
 
-async def _serve(place: GlobalOptions, host: str, port: int, *, share_port: bool) -> None:
+async def _serve(place: GlobalOptions, at: tuple[str, int] | None, *, share_port: bool) -> None:
     configuration = load(place)
+    settings = configuration.serve()
+    host, port = at or _split(settings.bind or _DEFAULT, f"{configuration.file.path}: serve.bind")
     async with configuration.engine() as engine:
         await register_alternates(engine, configuration.file)
         kinds = InstalledKinds()
@@ -68,6 +69,7 @@ async def _serve(place: GlobalOptions, host: str, port: int, *, share_port: bool
                 kinds=[*kinds.usable.values()],
                 find_remote=find_remote(configuration.file),
                 share_port=share_port and port != 0,
+                url=settings.url,
             )
             async with server:
                 for address, number in server.addresses:
@@ -79,11 +81,11 @@ async def _serve(place: GlobalOptions, host: str, port: int, *, share_port: bool
             ) from error
 
 
-def _split(bind: str) -> tuple[str, int]:
+def _split(bind: str, where: str) -> tuple[str, int]:
     """Return host and port; the host is empty where all addresses are meant."""
     found = _BIND.fullmatch(bind)
     if found is None or int(found["port"]) > 65535:
-        raise click.UsageError(f"--bind must be HOST:PORT, :PORT or PORT, found {bind!r}")
+        raise click.UsageError(f"{where} must be HOST:PORT, :PORT or PORT, found {bind!r}")
     if found["colon"] is None:
         return _LOOPBACK, int(found["port"])
     return found["ipv6"] or found["host"] or "", int(found["port"])
