@@ -39,6 +39,7 @@ _COMMANDS = {
     "export": "Write a version out as a folder of files.",
     "serve": "Serve versions over HTTP, read-only.",
     "rollback": "Make a new version that equals an old one.",
+    "promote": "Make a new version that equals one of another repository.",
     "delete": "Delete a version; all others stay as they are.",
     "remove": "Remove a repository with all its versions and runs.",
     "protect": "Protect a version from deletion.",

@@ -14,6 +14,7 @@ from flowsync.library.version_history import ensure_repository as ensure_reposit
 from flowsync.library.version_history import entries as entries
 from flowsync.library.version_history import explain as explain
 from flowsync.library.version_history import latest_versions as latest_versions
+from flowsync.library.version_history import promote as promote
 from flowsync.library.version_history import protect_version as protect_version
 from flowsync.library.version_history import repository as repository
 from flowsync.library.version_history import repository_names as repository_names

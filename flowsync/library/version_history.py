@@ -13,6 +13,7 @@ from collections.abc import AsyncGenerator, Sequence
 from flowsync.catalog.queries import version_units as explaining
 from flowsync.engine.engine import Engine
 from flowsync.engine.operations import ends_with_engine
+from flowsync.errors import DeclarationError
 from flowsync.model.reports import Explanation
 from flowsync.model.repository import (
     BareChange,
@@ -87,6 +88,29 @@ async def roll_back(
         # Once the last step has begun, closing the engine waits for it.
         return await engine.catalog.repositories.roll_back(
             name, number, wait=wait, settle=operation.settle
+        )
+
+
+async def promote(
+    engine: Engine, source: str, target: str, *, number: int | None = None, wait: bool = True
+) -> RepositoryVersion | None:
+    """Make a new version of repository `target` that holds what version `number` of `source` holds,
+    the latest unless a number is given; return `None`, and make none, when the latest version of
+    `target` holds that already. No upstream is asked, and no byte moves.
+
+    A `target` that does not exist is made. Its next sync brings it forward to its own upstream.
+    Raise `DeclarationError` for one repository as both or a `target` that cannot be a name,
+    `RepositoryNotFoundError`, `VersionNotFoundError`, `DisallowedContentError` when `target` does
+    not allow a type of `source`, and `RepositoryBusyError` when something else makes or deletes a
+    version of `target` and `wait` is false.
+    """
+    if source == target:
+        raise DeclarationError(
+            f"{source!r} cannot be promoted to itself; roll it back to one of its versions instead"
+        )
+    async with engine.operations.endable() as operation:
+        return await engine.catalog.repositories.promote(
+            source, number, target, wait=wait, settle=operation.settle
         )
 
 

@@ -22,6 +22,7 @@ COMMANDS = [
     "export",
     "serve",
     "rollback",
+    "promote",
     "delete",
     "remove",
     "protect",

@@ -36,6 +36,26 @@ def test_rolled_back_repository_equals_the_old_version_until_the_next_sync(
     assert roots[1] != roots[2]
 
 
+def test_a_promoted_version_is_exported_from_the_other_repository_byte_for_byte(
+    flowsync: CommandLine, upstream: Upstream
+) -> None:
+    sync_both(flowsync, upstream)
+
+    first = flowsync.run("promote", "files@1", "stable")
+    again = flowsync.run("promote", "files@1", "stable", "--json")
+    wrong = flowsync.run("promote", "files@last", "stable")
+    missing = flowsync.run("promote", "files@9", "stable")
+    exported = flowsync.run("export", "stable", "out")
+
+    assert first.out == (
+        "stable: version 1: holds what files@1 holds; 2 added, 0 removed, 2 units present\n"
+    )
+    assert again.objects[0]["version"] is None
+    assert (wrong.status, missing.status, exported.status) == (2, 1, 0)
+    found = {path.name: path.read_bytes() for path in (flowsync.folder / "out").iterdir()}
+    assert {name: found[name] for name in FIRST} == FIRST
+
+
 def test_protected_version_is_deleted_only_once_it_is_not_protected_any_more(
     flowsync: CommandLine, upstream: Upstream
 ) -> None:

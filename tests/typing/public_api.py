@@ -227,6 +227,7 @@ async def read(engine: Engine, name: str) -> None:
 
 async def change(engine: Engine, name: str) -> None:
     assert_type(await library.roll_back(engine, name, 1), RepositoryVersion | None)
+    assert_type(await library.promote(engine, name, name), RepositoryVersion | None)
     assert_type(await library.delete_version(engine, name, 1), RepositoryVersion | None)
     await library.protect_version(engine, name, 2)
     remote = Remote(name="near", url="file:///media/dvd/")

@@ -200,6 +200,29 @@ class Repositories:
             version.this_sync = lambda _: settle()
         return version.completed
 
+    async def promote(
+        self,
+        source: str,
+        number: int | None,
+        target: str,
+        *,
+        wait: bool = True,
+        settle: Callable[[], None] = lambda: None,
+    ) -> RepositoryVersion | None:
+        """Make a new version of `target` that holds what version `number` of `source` holds (the
+        latest without one); return `None`, and make none, when its latest version does already. A
+        `target` that does not exist is made. `settle` is called when the last step begins.
+        """
+        promoted = await self.version(source, number)
+        row = await self._database.fetch_one("find_repository", {"name": target})
+        repository = Repository(name=target) if row is None else await self.repository(target)
+        info = {"promoted_from": f"{source}@{promoted.number}"}
+        async with self.new_version(
+            repository, wait=wait, base=(source, promoted.number), info=info
+        ) as version:
+            version.this_sync = lambda _: settle()
+        return version.completed
+
     async def delete_version(
         self, name: str, number: int, *, wait: bool = True
     ) -> RepositoryVersion | None:

@@ -12,6 +12,8 @@ import pytest
 from flowsync import Content, DeclarativeContent, DeclarativeVersion, Engine, library
 from flowsync.errors import (
     AlternateSourceNotFoundError,
+    DeclarationError,
+    DisallowedContentError,
     EngineClosedError,
     RepositoryBusyError,
     RepositoryNotFoundError,
@@ -23,6 +25,7 @@ from flowsync.model.remote import Remote
 from flowsync.model.repository import Repository
 from flowsync.pipeline.stage import Stage
 from flowsync.sources.file import FileFirstStage
+from flowsync.upkeep.prune import remove_repository
 from tests.integration.catalog.waiting import lock_waiters
 from tests.integration.sync.conftest import Publish, Sync
 from tests.upstream.behaviours import Status
@@ -167,6 +170,60 @@ async def test_rolling_back_makes_a_version_or_none(engine: Engine) -> None:
 
 
 @pytest.mark.usefixtures("two_versions")
+async def test_a_version_is_promoted_to_another_repository(engine: Engine) -> None:
+    made = await library.promote(engine, "files", "stable", number=1)
+    again = await library.promote(engine, "files", "stable", number=1)
+    newer = await library.promote(engine, "files", "stable")
+
+    assert made is not None
+    assert made.info["promoted_from"] == "files@1"
+    assert made.root == (await library.version(engine, "files", 1)).root
+    assert again is None
+    assert newer is not None
+    assert newer.root == (await library.version(engine, "files")).root
+    assert [each.number for each in await library.versions(engine, "stable")] == [0, 1, 2]
+
+
+@pytest.mark.usefixtures("two_versions")
+async def test_what_was_promoted_stays_when_its_origin_goes(engine: Engine) -> None:
+    promoted = await library.promote(engine, "files", "stable", number=1)
+    await library.delete_version(engine, "files", 1)
+    await remove_repository(engine, "files")
+
+    kept = await library.version(engine, "stable")
+
+    assert promoted is not None
+    assert kept.root == promoted.root
+    assert len(await collected(library.entries(engine, "stable"))) == 2
+
+
+@pytest.mark.usefixtures("two_versions")
+async def test_what_cannot_be_promoted_makes_no_repository(engine: Engine) -> None:
+    with pytest.raises(RepositoryNotFoundError):
+        await library.promote(engine, "nowhere", "stable")
+    with pytest.raises(VersionNotFoundError):
+        await library.promote(engine, "files", "stable", number=7)
+    with pytest.raises(DeclarationError, match="roll it back"):
+        await library.promote(engine, "files", "files", number=1)
+    with pytest.raises(DeclarationError):
+        await library.promote(engine, "files", "a/b")
+
+    assert await library.repository_names(engine) == ["files"]
+
+
+@pytest.mark.usefixtures("two_versions")
+async def test_a_repository_takes_only_types_that_it_allows(engine: Engine) -> None:
+    await library.ensure_repository(
+        engine, Repository(name="stable", allowed_types=frozenset({"other"}))
+    )
+
+    with pytest.raises(DisallowedContentError):
+        await library.promote(engine, "files", "stable")
+
+    assert [each.number for each in await library.versions(engine, "stable")] == [0]
+
+
+@pytest.mark.usefixtures("two_versions")
 async def test_a_protected_version_is_deleted_only_when_it_is_unprotected(engine: Engine) -> None:
     await library.protect_version(engine, "files", 1)
     with pytest.raises(VersionKeptError):
@@ -265,6 +322,7 @@ READS: list[Callable[[Engine], Coroutine[Any, Any, Any]]] = [
     library.status,
     library.runs,
     lambda engine: library.roll_back(engine, "files", 1),
+    lambda engine: library.promote(engine, "files", "stable"),
     lambda engine: library.delete_version(engine, "files", 1),
     lambda engine: collected(library.entries(engine, "files")),
     lambda engine: collected(library.left_out(engine, 1)),
