@@ -9,9 +9,11 @@
 unexport PYTHONDONTWRITEBYTECODE
 
 PYTHON := .venv/bin/python
-# Workers of a test run. Modules stay together (loadscope): what a module shares is made once.
+# Workers of a test run. Modules stay together (loadscope): what a module shares is made once. They
+# begin in the order of tests/conftest.py, long ones first.
 JOBS ?= 2
-PYTEST := -m pytest -n $(JOBS) --dist loadscope --max-worker-restart 0
+PYTEST := -m pytest -n $(JOBS) --dist loadscope --no-loadscope-reorder \
+	--max-worker-restart 0
 SLOWEST := --durations 15
 # More words for pytest: make test ARGS="-k manifest -x"
 ARGS ?=
