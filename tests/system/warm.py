@@ -2,8 +2,8 @@
 command, in a session, folder and environment of its own.
 
 Importing is most of what a short command costs, and is the same each time. Whatever looks at the
-start of the interpreter (closed descriptors, other variables, a prefix) starts afresh; so does
-every command where `FLOWSYNC_TEST_FRESH` is set.
+start of the interpreter (closed descriptors, variables that it reads then, a prefix) starts afresh;
+so does every command where `FLOWSYNC_TEST_FRESH` is set.
 
 `python -m tests.system.warm SOCKET` is that process. A client connects, sends arguments, folder,
 environment and umask with two descriptors for the output, and gets the process id, and in the end
