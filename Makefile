@@ -23,6 +23,7 @@ LIVES ?= 200
 KILLS ?= 200
 READS ?= 100000
 ANSWERS ?= 20000
+CLOSINGS ?= 50
 UNITS ?= 1000000
 # The revision that bench-gate compares with.
 BASE ?= HEAD~1
@@ -99,10 +100,11 @@ bench-gate: setup ## Compare with BASE=HEAD~1, in turns, and fail on what became
 soak: setup ## Random faults, kills and memory at size, then tests with I/O ROUNDS=10 times
 	@FLOWSYNC_TEST_FRESH=1 FLOWSYNC_FAULTS=$(FAULTS) FLOWSYNC_LIVES=$(LIVES) FLOWSYNC_KILLS=$(KILLS) \
 		FLOWSYNC_READS=$(READS) FLOWSYNC_ANSWERS=$(ANSWERS) FLOWSYNC_UNITS=$(UNITS) \
-		FLOWSYNC_SEED=$$(date +%s) \
+		FLOWSYNC_CLOSINGS=$(CLOSINGS) FLOWSYNC_SEED=$$(date +%s) \
 		$(PYTHON) $(PYTEST) --timeout 0 -o faulthandler_timeout=0 -v \
 		tests/integration/faults tests/integration/serve/test_changing_upstream.py \
 		tests/integration/sync/test_redeclaring_random.py \
+		tests/integration/sync/test_closing.py \
 		tests/integration/download/test_answers_random.py \
 		tests/system/test_kills.py tests/system/test_memory.py $(ARGS)
 	@for round in $$(seq $(ROUNDS)); do \

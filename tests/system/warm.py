@@ -113,6 +113,8 @@ def main() -> None:
         request = serve(listener)
     if request is not None:
         sys.argv[1:] = map(os.fsdecode, request.arguments)
+        # What a command of root's starts again as the owner of the home.
+        sys.orig_argv[1:] = ["-m", "flowsync", *sys.argv[1:]]
         sys.path[0] = os.fsdecode(request.folder)
         runpy.run_module("flowsync", run_name="__main__", alter_sys=True)
 
