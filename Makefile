@@ -9,9 +9,11 @@
 unexport PYTHONDONTWRITEBYTECODE
 
 PYTHON := .venv/bin/python
-# Workers of a test run. Modules stay together (loadscope): what a module shares is made once.
+# Workers of a test run. Modules stay together (loadscope): what a module shares is made once. They
+# begin in the order of tests/conftest.py, long ones first.
 JOBS ?= 2
-PYTEST := -m pytest -n $(JOBS) --dist loadscope --max-worker-restart 0
+PYTEST := -m pytest -n $(JOBS) --dist loadscope --no-loadscope-reorder \
+	--max-worker-restart 0
 SLOWEST := --durations 15
 # More words for pytest: make test ARGS="-k manifest -x"
 ARGS ?=
@@ -21,6 +23,7 @@ LIVES ?= 200
 KILLS ?= 200
 READS ?= 100000
 ANSWERS ?= 20000
+CLOSINGS ?= 50
 UNITS ?= 1000000
 # The revision that bench-gate compares with.
 BASE ?= HEAD~1
@@ -97,10 +100,11 @@ bench-gate: setup ## Compare with BASE=HEAD~1, in turns, and fail on what became
 soak: setup ## Random faults, kills and memory at size, then tests with I/O ROUNDS=10 times
 	@FLOWSYNC_TEST_FRESH=1 FLOWSYNC_FAULTS=$(FAULTS) FLOWSYNC_LIVES=$(LIVES) FLOWSYNC_KILLS=$(KILLS) \
 		FLOWSYNC_READS=$(READS) FLOWSYNC_ANSWERS=$(ANSWERS) FLOWSYNC_UNITS=$(UNITS) \
-		FLOWSYNC_SEED=$$(date +%s) \
+		FLOWSYNC_CLOSINGS=$(CLOSINGS) FLOWSYNC_SEED=$$(date +%s) \
 		$(PYTHON) $(PYTEST) --timeout 0 -o faulthandler_timeout=0 -v \
 		tests/integration/faults tests/integration/serve/test_changing_upstream.py \
 		tests/integration/sync/test_redeclaring_random.py \
+		tests/integration/sync/test_closing.py \
 		tests/integration/download/test_answers_random.py \
 		tests/system/test_kills.py tests/system/test_memory.py $(ARGS)
 	@for round in $$(seq $(ROUNDS)); do \

@@ -2,11 +2,13 @@
 
 The server is that of `FLOWSYNC_TEST_DATABASE_URL` (whose user may create databases), or else an
 embedded one that all workers of a run share and the last one stops. A database is a copy of a
-template that was migrated once a worker.
+template that was migrated once a worker. A server whose data may be lost lies in memory where there
+is room: hundreds of databases of 300 files each are made and dropped.
 """
 
 import os
 import shutil
+import tempfile
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,10 +29,61 @@ time.
 """
 
 
+MEMORY = Path("/dev/shm")
+ROOM = 4 << 30
+"""Bytes that must be free in memory, and in the file system that lies there."""
+
+IN_MEMORY = pytest.StashKey[str]()
+"""The folder in memory of this run, in all its workers."""
+
+PREFIX = "flowsync-tests-"
+
+
+def take_memory(config: pytest.Config) -> None:
+    """Make the folder in memory for this run, if there is room, and remove it at the run's end; a
+    worker takes that of its run. What killed runs left is removed: a server that misses its folder
+    ends by itself.
+    """
+    given = getattr(config, "workerinput", None)
+    if given is not None:
+        folder = str(given.get(PREFIX, ""))
+    else:
+        for left in MEMORY.glob(f"{PREFIX}{os.geteuid()}-*"):
+            if not Path("/proc", left.name.split("-")[3]).exists():
+                shutil.rmtree(left, ignore_errors=True)
+        folder = _new_folder() if _has_room() else ""
+        if folder:
+            config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
+    config.stash[IN_MEMORY] = folder
+
+
+def _new_folder() -> str:
+    folder = tempfile.mkdtemp(prefix=f"{PREFIX}{os.geteuid()}-{os.getpid()}-", dir=MEMORY)
+    # An account that runs the server for root passes through it.
+    Path(folder).chmod(0o711)
+    return folder
+
+
+def _has_room() -> bool:
+    try:
+        system = os.statvfs(MEMORY)
+        lines = Path("/proc/meminfo").read_text().splitlines()
+    except OSError:
+        return False
+    (available,) = [int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")]
+    return (
+        os.access(MEMORY, os.W_OK)
+        and system.f_bavail * system.f_frsize >= ROOM
+        and available << 10 >= ROOM
+    )
+
+
 @contextmanager
-def running_postgres(session: pytest.TempPathFactory, settings: Mapping[str, str]) -> Iterator[str]:
+def running_postgres(
+    session: pytest.TempPathFactory, settings: Mapping[str, str], memory: str = ""
+) -> Iterator[str]:
     """Yield the conninfo of a running server. Embedded servers of equal settings are one server, in
-    all workers of a run.
+    all workers of a run. It lies in the folder in memory, if one is named.
     """
     given = os.environ.get("FLOWSYNC_TEST_DATABASE_URL")
     if given:
@@ -38,7 +91,7 @@ def running_postgres(session: pytest.TempPathFactory, settings: Mapping[str, str
         return
     worker = "PYTEST_XDIST_WORKER" in os.environ
     base = session.getbasetemp().parent if worker else session.getbasetemp()
-    folder = Path(base, "postgres-reckless" if settings else "postgres")
+    folder = Path(memory or base, "postgres-reckless" if settings else "postgres")
     server = EmbeddedPostgres(folder, settings=settings)
     server.start()
     try:
@@ -51,9 +104,12 @@ def running_postgres(session: pytest.TempPathFactory, settings: Mapping[str, str
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def postgres(
+    tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config
+) -> Iterator[str]:
     """Give the conninfo of the server's own database, from which others are made."""
-    with running_postgres(tmp_path_factory, RECKLESS) as conninfo:
+    memory = pytestconfig.stash.get(IN_MEMORY, "")
+    with running_postgres(tmp_path_factory, RECKLESS, memory) as conninfo:
         yield conninfo
 
 

@@ -40,6 +40,10 @@ class Done(msgspec.Struct, frozen=True, kw_only=True):
         return [line for line in self.err.splitlines() if line.startswith("flowsync: ")]
 
 
+EARLY = ("PYTHON", "LC_", "LANG", "LD_", "TZ", "MALLOC_")
+"""Beginnings of the names of variables that the interpreter or its libraries read as they start."""
+
+
 class CommandLine:
     """`flowsync` with one home and one database, run in `folder`, where `flowsync.toml` would
     stand. Without `database_url`, the embedded one.
@@ -95,12 +99,17 @@ class CommandLine:
     def run(self, *arguments: str, env: Mapping[str, str] | None = None) -> Done:
         """Run a command to its end."""
         plain = {name: text for name, text in self.environment.items() if "FLOWSYNC_" not in name}
-        interpreter = None if env or self._prefix else warm.interpreter(plain)
+        early = any(name.startswith(EARLY) for name in env or {})
+        interpreter = None if early or self._prefix else warm.interpreter(plain)
         if interpreter is None:
             return self.start(*arguments, env=env or {}).wait()
         began = time.monotonic()
         pid, status, out, err = warm.run(
-            interpreter, list(arguments), self.folder, self.environment, timeout=50.0
+            interpreter,
+            list(arguments),
+            self.folder,
+            self.environment | dict(env or {}),
+            timeout=50.0,
         )
         done = Done(
             status=status, out=out.decode(), err=err.decode(), seconds=time.monotonic() - began

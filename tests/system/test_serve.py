@@ -106,25 +106,28 @@ def test_processes_of_one_home_share_an_address_when_told_to(
 
 
 @pytest.mark.parametrize("options", [(), ("--share-port",)])
-@pytest.mark.parametrize("beside", [(), ("--share-port",)])
-@pytest.mark.parametrize("host", ["127.0.0.1", ""])
 def test_a_port_in_use_is_an_error(
-    host: str,
-    options: tuple[str, ...],
-    beside: tuple[str, ...],
-    flowsync: CommandLine,
-    other: CommandLine,
+    options: tuple[str, ...], flowsync: CommandLine, other: CommandLine
 ) -> None:
-    """Also when flowsync itself uses it, with the same home or with another one."""
+    """Also when flowsync itself uses it, with the same home or with another one, at the same
+    address or at all.
+    """
     port = free_port()
     running, _ = serving(flowsync, f"127.0.0.1:{port}", *options)
 
-    done = [other.run("serve", "--bind", f"{host}:{port}", *beside)]
-    if not (options and beside):
-        done.append(flowsync.run("serve", "--bind", f"{host}:{port}", *beside))
+    done = {
+        (who, host, *beside): each.run("serve", "--bind", f"{host}:{port}", *beside)
+        for host in ("127.0.0.1", "")
+        for beside in ((), ("--share-port",))
+        for who, each in (("other", other), ("same", flowsync))
+        if who == "other" or not (options and beside)
+    }
+    still = running.process.poll()
     running.stop(signal.SIGTERM)
 
-    for each in done:
+    assert still is None
+    assert len(done) == (6 if options else 8)
+    for (_, host, *_), each in done.items():
         assert (each.status, each.out) == (1, "")
         assert f"cannot listen at {host}:{port}: " in each.err
 
@@ -226,7 +229,9 @@ def test_serve_settings_that_cannot_be_used_are_named(
 @pytest.mark.parametrize(
     "bind", ["", "host", "host:", "host:99999", "::1:80", "[::1]", "http://h:80", "h:8x", "h:٣"]
 )
-def test_an_address_that_is_none_is_wrong_usage(flowsync: CommandLine, bind: str) -> None:
+def test_an_address_that_is_none_is_wrong_usage(tmp_path: Path, bind: str) -> None:
+    flowsync = CommandLine(tmp_path, database_url="postgresql://nobody@127.0.0.1:1/none")
+
     done = flowsync.run("serve", "--bind", bind)
 
     assert done.status == 2

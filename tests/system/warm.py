@@ -2,8 +2,8 @@
 command, in a session, folder and environment of its own.
 
 Importing is most of what a short command costs, and is the same each time. Whatever looks at the
-start of the interpreter (closed descriptors, other variables, a prefix) starts afresh; so does
-every command where `FLOWSYNC_TEST_FRESH` is set.
+start of the interpreter (closed descriptors, variables that it reads then, a prefix) starts afresh;
+so does every command where `FLOWSYNC_TEST_FRESH` is set.
 
 `python -m tests.system.warm SOCKET` is that process. A client connects, sends arguments, folder,
 environment and umask with two descriptors for the output, and gets the process id, and in the end
@@ -113,6 +113,8 @@ def main() -> None:
         request = serve(listener)
     if request is not None:
         sys.argv[1:] = map(os.fsdecode, request.arguments)
+        # What a command of root's starts again as the owner of the home.
+        sys.orig_argv[1:] = ["-m", "flowsync", *sys.argv[1:]]
         sys.path[0] = os.fsdecode(request.folder)
         runpy.run_module("flowsync", run_name="__main__", alter_sys=True)
 

@@ -187,4 +187,8 @@ async def test_a_repository_that_has_such_a_name_can_be_used(
 async def test_names_of_alternate_sources_are_free_of_these_rules(
     repositories: Repositories,
 ) -> None:
-    await repositories.ensure(Repository(name="acs:dvd:" + "x" * 300 + ".v3"))
+    name = "acs:dvd:" + "x" * 300 + ".v3"
+
+    await repositories.ensure(Repository(name=name))
+
+    assert (await repositories.version(name)).number == 0

@@ -66,4 +66,5 @@ async def test_migrations_of_one_schema_do_not_wait_for_those_of_another(
         )
         database = Database(make_conninfo(empty_conninfo, options="-c search_path=two"))
         await database.open()
+        assert await database.fetch("repository_names") == []
         await database.close()

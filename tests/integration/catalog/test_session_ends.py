@@ -78,5 +78,6 @@ async def test_limits_of_time_that_the_database_sets_do_not_reach_sessions(conni
         async with lent as connection:
             await connection.execute("SELECT pg_sleep(0.5)")
             await asyncio.sleep(0.5)
-            await connection.execute("SELECT 1")
+            cursor = await connection.execute("SELECT 1")
+            assert await cursor.fetchone() == (1,)
     await database.close()

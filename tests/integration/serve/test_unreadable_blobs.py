@@ -169,6 +169,8 @@ async def test_an_answer_goes_on_when_its_blob_cannot_be_read_to_its_end(
 
     os.chmod(blob, 0o600)
     os.truncate(blob, 40 * len(LARGE))
+    # Until here nothing is read ahead, so that the blob ends while it is sent.
+    reader._limit = 1 << 20  # type: ignore[attr-defined]
     received = await reader.readexactly(len(body) - 5)
     writer.write(b"GET /files/a HTTP/1.1\r\nHost: h\r\n\r\n")
     again = await read_reply(reader)

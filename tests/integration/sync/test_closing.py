@@ -26,6 +26,9 @@ from tests.integration.sync.conftest import Publish, Sync, paths
 from tests.upstream.behaviours import Hang, Hold, Status
 from tests.upstream.server import Upstream
 
+CLOSINGS = int(os.environ.get("FLOWSYNC_CLOSINGS", "10"))
+"""How many times an engine is closed under load, evenly over half a second; `make soak` has 50."""
+
 HANGS = 20
 """Seconds after which what should have ended is given up."""
 
@@ -232,7 +235,7 @@ async def test_nothing_is_left_of_an_engine_that_is_closed_under_load(
     upstream: Upstream,
     file_sync: Sync,
 ) -> None:
-    """Fifty times, at another moment each."""
+    """Many times, at another moment each."""
     url = publish({f"file-{number}": b"%d" % number * 5000 for number in range(40)})
     slow = upstream.put("/slow", b"")
     upstream.always("/slow", Hang())
@@ -246,15 +249,15 @@ async def test_nothing_is_left_of_an_engine_that_is_closed_under_load(
             )
             for where, name in ((url, "one"), (slow, "two"), (url, "three"), (slow, "four"))
         ]
-        await asyncio.sleep(number / 100)
+        await asyncio.sleep(number / CLOSINGS / 2)
         await closing.close(drain=0.01 * (number % 3))
         return {type(await task) for task in tasks}
 
-    await once(60)
+    await once(CLOSINGS + 1)
     connected = await sessions(engine)
     tasks, files, processes = len(asyncio.all_tasks()), open_files(), children()
     found: set[type] = set()
-    for number in range(50):
+    for number in range(CLOSINGS):
         found |= await once(number)
     async with asyncio.timeout(HANGS):
         while len(open_files()) > len(files):  # noqa: ASYNC110 - the upstream closes its ends in its own time

@@ -116,12 +116,14 @@ def test_no_descriptor_stays_open(tmp_path: Path) -> None:
     assert os.listdir("/dev/fd") == before
 
 
-def test_equal_digests_verify() -> None:
-    verify("source", {"sha256": ABC["sha256"], "md5": ABC["md5"]}, ABC)
+@pytest.mark.parametrize("known", [{}, {"sha256": ABC["sha256"], "md5": ABC["md5"]}])
+def test_equal_digests_verify_and_one_different_does_not(known: dict[str, str]) -> None:
+    """The first is the control: what is said of the second is said of its wrong digest alone."""
+    verify("source", known, ABC)
 
-
-def test_nothing_expected_verifies() -> None:
-    verify("source", {}, EMPTY)
+    with pytest.raises(DigestMismatchError) as caught:
+        verify("source", {**known, "sha1": EMPTY["sha256"][:40]}, ABC)
+    assert caught.value.algorithm == "sha1"
 
 
 def test_different_digest_names_source_algorithm_and_both_values() -> None:
@@ -137,6 +139,10 @@ def test_expected_digest_that_was_not_computed_vouches_for_nothing() -> None:
     found = {name: ABC[name] for name in ("sha256", "blake3")}
 
     verify("source", {"md5": "0" * 32, "sha256": ABC["sha256"]}, found)
+
+    with pytest.raises(DigestMismatchError) as caught:
+        verify("source", {"md5": "0" * 32, "sha256": EMPTY["sha256"]}, found)
+    assert caught.value.algorithm == "sha256"
 
 
 def test_body_of_which_no_expected_digest_was_computed_is_not_verified() -> None:

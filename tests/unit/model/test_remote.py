@@ -153,11 +153,14 @@ def test_remote_that_no_run_has_bound_says_how_to_bind_it() -> None:
         remote().get_downloader(url="http://host/index")
 
 
-def test_remote_can_be_bound_again_to_the_same_engine() -> None:
+async def test_remote_can_be_bound_again_to_the_same_engine() -> None:
     upstream, fetcher = remote(), Recorder()
     upstream.bind(fetcher)
 
     upstream.bind(fetcher)
+
+    await upstream.get_downloader(url="http://host/index").run()
+    assert fetcher.requests == [FetchRequest(url="http://host/index", remote=upstream)]
 
 
 def test_remote_of_an_open_engine_is_refused_by_another() -> None:

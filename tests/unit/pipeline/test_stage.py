@@ -104,7 +104,7 @@ async def test_item_awaited_before_it_came_releases_the_batch(start: Start) -> N
     await until(lambda: stage.seen == [["a", awaited]])
 
     stage.source.close()
-    await reading
+    assert await reading == [["a", awaited]]
 
 
 @settings(max_examples=60, deadline=None)
