@@ -23,7 +23,7 @@ LIVES ?= 200
 KILLS ?= 200
 READS ?= 100000
 ANSWERS ?= 20000
-CLOSINGS ?= 50
+CLOSINGS ?= 200
 UNITS ?= 1000000
 # The revision that bench-gate compares with.
 BASE ?= HEAD~1

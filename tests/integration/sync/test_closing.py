@@ -26,8 +26,8 @@ from tests.integration.sync.conftest import Publish, Sync, paths
 from tests.upstream.behaviours import Hang, Hold, Status
 from tests.upstream.server import Upstream
 
-CLOSINGS = int(os.environ.get("FLOWSYNC_CLOSINGS", "10"))
-"""How many times an engine is closed under load, evenly over half a second; `make soak` has 50."""
+CLOSINGS = int(os.environ.get("FLOWSYNC_CLOSINGS", "50"))
+"""How many times an engine is closed under load, evenly over half a second."""
 
 HANGS = 20
 """Seconds after which what should have ended is given up."""
