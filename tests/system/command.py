@@ -40,6 +40,11 @@ class Done(msgspec.Struct, frozen=True, kw_only=True):
         return [line for line in self.err.splitlines() if line.startswith("flowsync: ")]
 
 
+OURS = {"LINES", "PYTEST_CURRENT_TEST"}
+"""What the readline library and pytest export to what the process of the tests starts. With the
+name of the test no environment would be that of the warm interpreter.
+"""
+
 EARLY = ("PYTHON", "LC_", "LANG", "LD_", "TZ", "MALLOC_")
 """Beginnings of the names of variables that the interpreter or its libraries read as they start."""
 
@@ -60,11 +65,10 @@ class CommandLine:
         self.folder = folder
         self.home = folder / "home" if home is None else home
         self._prefix = list(prefix)
-        # The readline library exports LINES to what the process of the tests starts.
         inherited = {
             name: value
             for name, value in os.environ.items()
-            if not name.startswith("FLOWSYNC_") and name != "LINES"
+            if not name.startswith("FLOWSYNC_") and name not in OURS
         }
         self.environment = inherited | {
             "FLOWSYNC_HOME": str(self.home),
@@ -98,9 +102,8 @@ class CommandLine:
 
     def run(self, *arguments: str, env: Mapping[str, str] | None = None) -> Done:
         """Run a command to its end."""
-        plain = {name: text for name, text in self.environment.items() if "FLOWSYNC_" not in name}
         early = any(name.startswith(EARLY) for name in env or {})
-        interpreter = None if early or self._prefix else warm.interpreter(plain)
+        interpreter = None if early or self._prefix else self.warm_interpreter()
         if interpreter is None:
             return self.start(*arguments, env=env or {}).wait()
         began = time.monotonic()
@@ -116,6 +119,11 @@ class CommandLine:
         )
         assert left_behind(pid) == []
         return done
+
+    def warm_interpreter(self) -> warm.Interpreter | None:
+        """Return the interpreter that commands are forked from, if this environment may have it."""
+        plain = {name: text for name, text in self.environment.items() if "FLOWSYNC_" not in name}
+        return warm.interpreter(plain)
 
     def run_all(self, *commands: tuple[str, ...]) -> list[Done]:
         """Run several commands side by side, and return how they ended in the given order."""
