@@ -6,7 +6,7 @@
 3. Sources are asked in turn, each with its own remote and headers. Those that failed lately come
    last (`sources`).
 4. A body counts when its size and all its digests that may vouch for it are those declared
-   (`verified_sink`). Where digests are declared and none of them may vouch, nothing is asked for.
+   (`sources.py`). Where digests are declared and none of them may vouch, nothing is asked for.
 5. All requests are made in one function, `Acquisition._ask`.
 
 Also here: which artifacts have a partial that a later run goes on from.

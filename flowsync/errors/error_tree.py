@@ -1,7 +1,7 @@
 """The one tree of errors that flowsync raises.
 
 1. Every error that a caller may act on is a `FlowsyncError`; adapters translate what the libraries
-   below them raise and keep it as `__cause__`. The branch of transfers is in `error_tree.py`.
+   below them raise and keep it as `__cause__`.
 2. The class says the kind, the attributes hold the facts, the text is built from them once: what
    was being done, to what, what was found.
 3. Where the Stages API document promises a built-in class (`ValueError`), the error is that class
@@ -331,7 +331,7 @@ def _shown(character: str) -> str:
     return " " if character in "\t\r\n" else REPLACEMENT
 
 
-# The errors of transfers, a part of the tree of `error_tree.py`, with the same rules.
+# The errors of transfers, with the same rules.
 
 LONGEST_URL: Final = 4096
 """Characters of a URL that an error shows. A redirect may lead to one of 60 000."""

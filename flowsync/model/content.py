@@ -10,7 +10,7 @@ A content type is a subclass of `Content` that names its natural key:
 
 1. The id of a key is computed, never looked up: 128 bits of BLAKE3 over the canonical MessagePack
    of the type's name and the natural key. Two machines and two runs give the same key the same id,
-   and equal keys of two types never meet. Of which unit it is the id says `content.py`.
+   and equal keys of two types never meet. Which unit it is says `unit_id`.
 2. Of two units with one natural key, or with one `repo_key`, a repository version holds the newer.
    An empty `repo_key` asks for nothing more.
 3. Units with one `group_key` belong together: those of one project, of one image. A version is read

@@ -27,7 +27,7 @@ from flowsync.model.url import holds_user, redact, scheme, why_unsendable
 #
 # Metadata comes as a file, a `Fetched`. The body of an artifact goes piece by piece into a `Sink`:
 # the sink chooses where the bytes live, and hashes them in the same pass. What is asked of a
-# fetcher names a remote, so it stands in `remote.py`.
+# fetcher names a remote, so it stands further down.
 
 
 class Validators(msgspec.Struct, frozen=True):
@@ -51,7 +51,7 @@ class Fetched(msgspec.Struct, frozen=True, kw_only=True):
     conditional request found nothing newer (`not_modified`). `digests` holds sha256 and what was
     expected.
     `proof` is the entity tag by which the next request may find out that the body is still the
-    same, if upstream gave one that proves it (`sameness`).
+    same, if upstream gave one that proves it (`model/repository.py`).
     """
 
     url: str

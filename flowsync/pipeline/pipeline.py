@@ -8,7 +8,7 @@
 4. A stage that returns while items come to it is an error, because they would be lost. So is a task
    that a stage has left behind (`channel.py`), and an item that such a task puts.
 5. A stage that catches its cancellation is cancelled again after a while (`resolution.py`).
-6. What can never move again (`pipeline.py`) is an error that names item and stage.
+6. What can never move again (`Standstill`) is an error that names item and stage.
 
 Also here: when a pipeline can never move again.
 """

@@ -8,7 +8,7 @@ which HTTP server it is.
 3. An answer ends when its client goes away, also while it waits for upstream; what it waits for
    goes on (`missing.py`).
 4. Closing stops accepting, lets running answers end for `grace` seconds, and breaks off the rest.
-5. Several processes may serve one home, with `share_port` also on one address (`app.py`).
+5. Several processes may serve one home, with `share_port` also on one address (`listening`).
 
 Also here: where a server listens, and its open connections.
 """

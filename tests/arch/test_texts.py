@@ -108,3 +108,32 @@ def test_modules_that_are_named_are_here() -> None:
     }
 
     assert gone == set()
+
+
+def test_no_module_sends_its_reader_to_itself() -> None:
+    own = [
+        path
+        for path, text in texts().items()
+        if path.startswith("flowsync/") and f"`{path.rpartition('/')[2]}`" in text
+    ]
+
+    assert own == []
+
+
+def test_rooms_and_modules_of_the_maps_are_here() -> None:
+    """The last column of the glossary, and what begins a line or a box in the architecture."""
+    glossary = (ROOT / "docs/glossary.md").read_text()
+    architecture = (ROOT / "docs/architecture.md").read_text()
+    rows = [row.split("|") for row in glossary.splitlines() if row.count("|") == 4]
+    named = [name for row in rows for name in re.findall(r"`([a-z_/]+)`", row[3])]
+    named += re.findall(r"^([a-z]+/[a-z_]+(?:/[a-z_]+)*)", architecture, re.MULTILINE)
+    named += re.findall(r"\[\"([a-z_]+/[a-z_/]+)\.py", architecture)
+
+    gone = {
+        name
+        for name in named
+        if not ((ROOT / "flowsync" / name).is_dir() or (ROOT / f"flowsync/{name}.py").is_file())
+    }
+
+    assert len(named) > 50
+    assert gone == set()

@@ -1,10 +1,10 @@
 """The database: a pool of connections, sessions beside it (`sessions.py`), and the place where what
 psycopg says of statements becomes our errors.
 
-1. Statements run by name (`database.py`), prepared on their third use on a connection, with
+1. Statements run by name (`statement`), prepared on their third use on a connection, with
    binary results.
 2. `fetch`, `fetch_one` and `execute` take a pooled connection for one statement, which is one round
-   trip. They do it again where that may help (`database.py`), so what they run must come to the
+   trip. They do it again where that may help (`repeated`), so what they run must come to the
    same when it is run twice. `transaction` holds a connection for several statements; `dedicated`
    lends one outside the pool, for what lives and dies with its session: advisory locks, temporary
    tables.

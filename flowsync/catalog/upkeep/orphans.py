@@ -201,7 +201,7 @@ def _protection(database: Database, older_than: timedelta) -> dict[str, Any]:
 # The release of stored bytes: links of a repository's versions become what they would be had the
 # bytes never been fetched.
 #
-# The rules by which a running sync keeps what it found are those of `orphans.py`, with no
+# The rules by which a running sync keeps what it found are those of the whole module, with no
 # protection time: while no version is in the making, all may go that the versions allow; while one
 # is, nothing that was touched since an hour before it began.
 #

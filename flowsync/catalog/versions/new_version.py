@@ -394,7 +394,7 @@ def _listed(shown: Sequence[str], count: int) -> str:
 
 
 # The completion of a version: the one commit that makes it visible, after its units have been found
-# able to coexist (`new_version.py`).
+# able to coexist (`Coexistence`).
 #
 # A version that neither adds nor removes anything is not completed. What is remembered of upstream
 # is written all the same, over the session that holds the repository: the one that waited for it

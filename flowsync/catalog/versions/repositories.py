@@ -29,6 +29,7 @@ from flowsync.catalog.versions.versions import (
     repository_not_found,
     retain_versions,
 )
+from flowsync.errors import RepositoryNotFoundError
 from flowsync.model.repository import (
     BareChange,
     BareUnit,
@@ -192,13 +193,10 @@ class Repositories:
         The next sync brings the repository forward again: what it remembers of upstream led to
         another version, so it is not skipped.
         """
-        repository = await self.repository(name)
         info = {"rolled_back_to": number}
-        async with self.new_version(
-            repository, wait=wait, base=(name, number), info=info
-        ) as version:
-            version.this_sync = lambda _: settle()
-        return version.completed
+        return await self._equal(
+            await self.repository(name), (name, number), info, wait=wait, settle=settle
+        )
 
     async def promote(
         self,
@@ -209,17 +207,30 @@ class Repositories:
         wait: bool = True,
         settle: Callable[[], None] = lambda: None,
     ) -> RepositoryVersion | None:
-        """Make a new version of `target` that holds what version `number` of `source` holds (the
-        latest without one); return `None`, and make none, when its latest version does already. A
-        `target` that does not exist is made. `settle` is called when the last step begins.
+        """Make a new version of `target` as `roll_back` does, that holds what version `number` of
+        `source` holds (the latest without one). A `target` that does not exist is made.
         """
         promoted = await self.version(source, number)
-        row = await self._database.fetch_one("find_repository", {"name": target})
-        repository = Repository(name=target) if row is None else await self.repository(target)
+        try:
+            repository = await self.repository(target)
+        except RepositoryNotFoundError:
+            repository = Repository(name=target)
         info = {"promoted_from": f"{source}@{promoted.number}"}
-        async with self.new_version(
-            repository, wait=wait, base=(source, promoted.number), info=info
-        ) as version:
+        return await self._equal(
+            repository, (source, promoted.number), info, wait=wait, settle=settle
+        )
+
+    async def _equal(
+        self,
+        repository: Repository,
+        base: tuple[str, int],
+        info: dict[str, Any],
+        *,
+        wait: bool,
+        settle: Callable[[], None],
+    ) -> RepositoryVersion | None:
+        """Make a version of the repository that holds what `base` holds, or none."""
+        async with self.new_version(repository, wait=wait, base=base, info=info) as version:
             version.this_sync = lambda _: settle()
         return version.completed
 
@@ -227,7 +238,7 @@ class Repositories:
         self, name: str, number: int, *, wait: bool = True
     ) -> RepositoryVersion | None:
         """Delete a version and return the one that tells its changes from now on; see
-        `deletion.delete_version`.
+        `versions.delete_version`.
         """
         return await delete_version(self._database, name, number, wait=wait)
 

@@ -50,7 +50,7 @@ class Start(msgspec.Struct, frozen=True, kw_only=True):
 
 class RepositorySession:
     """The one connection over which the versions of a repository are changed; made by the holder of
-    the lock (`versions.py`), and of no use after it.
+    the lock (`locked_connection`), and of no use after it.
 
     The statements get the id of the `repository` as a parameter besides their own.
     """

@@ -1,12 +1,12 @@
 """The HTTP origin: one try at a body over HTTP. Only this module and its parts know the HTTP
-client: `connections`, `body`, `client_errors`.
+client: `answer_protocol`, `connections`, `body`.
 
 1. Bodies arrive as they are stored upstream: `Accept-Encoding: identity`, and nothing is unpacked
    unless the request allows compression.
 2. A try that follows a broken one asks for the rest with `Range` and `If-Range`. Whatever comes
    instead of that rest begins the body again, unless it says that there is none.
 3. Whatever a try raises because of what upstream sent is a `TransferError`, with the URL redacted
-   (`client_errors`). What the sink raises, and what a remote's own settings bring about, stays what
+   (`body`). What the sink raises, and what a remote's own settings bring about, stays what
    it is.
 4. A slot of the host is held from sending the request until the last byte of the answer, for each
    redirect anew. Where the remote limits bytes, the next ones are read when they may come; until

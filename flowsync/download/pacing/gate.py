@@ -2,7 +2,7 @@
 done elsewhere.
 
 1. Fewer requests run than the limit of the next one's remote allows: its own number, or what was
-   learned of the upstream (`adaptive`).
+   learned of the upstream (`AdaptiveLimit`).
 2. A remote's rate of requests is kept by spacing their starts, its rate of bytes by letting nothing
    start while bytes are ahead of it. All remotes with a rate share one account, in which each
    request counts by its own remote's rate.

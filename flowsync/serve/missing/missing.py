@@ -5,7 +5,7 @@ store.
    client that leaves stops nothing, and a thousand clients are one request to upstream. With the
    syncs of its engine the server shares what either is fetching (`single_flight`), unless that
    takes a sync longer than `FOLLOWED`. Over processes a claim makes servers wait for each other
-   (`missing.py`); who waited finds the bytes stored.
+   (`claimed`); who waited finds the bytes stored.
 2. Bytes that are here already, under another path or by another process, are linked and not
    fetched.
 3. Sources are tried as everywhere (`flowsync.acquire`): alternate ones, then by priority, those

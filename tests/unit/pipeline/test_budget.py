@@ -1,5 +1,6 @@
 import asyncio
 import gc
+import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -305,13 +306,19 @@ async def test_lease_that_the_collector_finds_in_another_thread_is_given_back_in
     assert in_flight(budget) == (1, 2)
 
 
-async def test_lease_forgotten_when_its_loop_is_gone_is_no_error() -> None:
+async def test_lease_forgotten_when_its_loop_is_gone_is_no_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     def take_in_another_loop() -> Lease:
         return asyncio.run(Budget(items=1).acquire(1))
 
+    raised: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", raised.append)
     lease = await asyncio.to_thread(take_in_another_loop)
 
     del lease
+
+    assert raised == []
 
 
 @pytest.mark.parametrize("limits", [{"size": -1}, {"items": -1}])

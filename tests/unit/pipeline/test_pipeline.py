@@ -35,7 +35,11 @@ async def test_pipeline_holds_one_item_between_stages_unless_told_otherwise() ->
 
 
 async def test_empty_list_of_stages_is_a_no_op() -> None:
+    before = asyncio.all_tasks()
+
     await create_pipeline([])
+
+    assert asyncio.all_tasks() == before
 
 
 async def test_items_may_be_of_any_class() -> None:
@@ -305,3 +309,5 @@ async def test_no_task_is_left_when_a_pipeline_has_ended() -> None:
 
     await create_pipeline([Feed(range(5)), Batch(2), EndStage()])
     await until(lambda: asyncio.all_tasks() == before)
+
+    assert asyncio.all_tasks() == before
