@@ -6,6 +6,8 @@
    the version through a `VersionReader`, batch by batch.
 3. Paths are those below a version, without a slash at the beginning. What matches paths is called
    in the server's loop for every request: it must be pure and quick.
+
+One module: they are one contract, which a kind fills in.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -27,7 +29,7 @@ Headers = Mapping[str, str]
 
 
 class UnitFile(msgspec.Struct, frozen=True, kw_only=True):
-    """A file of a unit. `sha256` and `size` (bytes) are `None` while nobody knows them."""
+    """A file of a unit. `sha256` and `size` (bytes) are `None` while they are not known."""
 
     relative_path: str
     sha256: str | None

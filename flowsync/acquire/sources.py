@@ -10,7 +10,8 @@
 Decided: a remote that fails again after its time is left alone twice as long, up to an hour. Each
 time costs every content that is under way a wait for the time-out.
 
-Also here: the ports that bring bytes, and the sink in which a body is verified.
+Also here: the ports that bring bytes, and the sink in which a body is verified. The loop in
+`acquire.py` uses all three and nothing else does.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

@@ -1,3 +1,3 @@
 """The command line: the edge that reads settings, wires the engine, and talks to a person or a
-machine. Nobody imports it.
+machine. No other room imports it.
 """

@@ -35,7 +35,7 @@ def run_until_stopped(work: Coroutine[Any, Any, None]) -> None:
     """Run a coroutine that goes on until Ctrl-C or SIGTERM comes: for it, that is the way to end
     well.
 
-    A SIGHUP raises `SignalReceivedError`: the terminal is gone, and nobody meant it to end.
+    A SIGHUP raises `SignalReceivedError`: the terminal is gone, and it was not meant to end.
     """
     try:
         run_async(work)

@@ -163,7 +163,7 @@ async def _run(
 
 
 def tell_bug(shown: Display, what: str, error: Exception) -> None:
-    """Say that something failed in a way that nobody meant, and where."""
+    """Say that something failed in a way that was not meant, and where."""
     shown.complain(f"{what} failed by a bug: {error!r}")
     shown.note("".join(traceback.format_exception(error)).rstrip("\n"))
 

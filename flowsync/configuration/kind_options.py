@@ -7,7 +7,8 @@ struct (`SourceKind.options`) says.
    otherwise text. For an option that is a list, a value that is none is an item of it, and the
    values of several texts are joined.
 
-Also here: types in words, and amounts such as `24h` and `50MB/s`.
+Also here: types in words, and amounts such as `24h` and `50MB/s`. The words are those in which the
+errors of options speak.
 """
 
 import math

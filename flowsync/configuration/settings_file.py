@@ -14,14 +14,16 @@
     [alternate_sources.near]
     remote = { token = "env:NEAR_TOKEN" }
 
+    [serve]
+    bind = ":8080"
+
 1. A text value that begins with `env:` is taken from that environment variable, so that no secret
    needs to stand in the file. A variable that is not set is an error where its value is needed: a
    command that only looks at versions needs no password of an upstream.
 2. Relative paths are relative to the file.
-3. Every field is checked when the file is read, also of repositories that nobody asks for. Errors
+3. Every field is checked when the file is read, also of repositories that are not asked for. Errors
    name file, repository and field.
-4. A field of a repository that is none of flowsync's is an option of its kind. Only for these is
-   the kind loaded.
+4. `options` of a repository are those of its kind. Only for them is the kind loaded.
 """
 
 import codecs

@@ -75,13 +75,13 @@ class Backlog:
         self._jobs.extendleft(reversed(list(jobs)))
 
     def first(self) -> Job | None:
-        """Return the job that leaves next, or `None` when nobody waits."""
+        """Return the job that leaves next, or `None` when none waits."""
         while self._jobs and self._jobs[0].waiter.done():
             self._jobs.popleft()
         return self._jobs[0] if self._jobs else None
 
     def take(self) -> list[Job]:
-        """Remove and return the next batch; empty when nobody waits."""
+        """Remove and return the next batch; empty when none waits."""
         batch: list[Job] = []
         size = digests = 0
         while job := self.first():

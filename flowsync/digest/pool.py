@@ -120,7 +120,7 @@ class Hasher:
                 sent = self._processes.submit(
                     digest_batch,
                     pack_batch([job.request for job in batch]),
-                    # What may have killed a worker has two more to kill, and nobody beside it.
+                    # What may have killed a worker has two more to kill, and no job beside it.
                     tries=TRIES - 1 if first.was_lost else 1,
                     alone=first.was_lost,
                 )

@@ -7,7 +7,7 @@ goes on) > an origin (one try) > pace per host.
 Decisions: docs/decisions/0012.
 
 Also here: the HTTP origin, opened when it is first asked for, and when a failed try is worth
-another.
+another. They are one transfer, from the outside to the try.
 """
 
 import asyncio
@@ -111,7 +111,7 @@ class DeferredHttpOrigin:
 #    digest where the origin is steady.
 # 2. Waits a random time between nothing and a bound that doubles with every failure up to a cap
 #    ("full jitter"), so that a thousand waiting requests do not come back at once. What
-#    `Retry-After` asks for comes on top, up to the caller's patience, so nobody comes back before
+#    `Retry-After` asks for comes on top, up to the caller's patience, so no try comes before
 #    the pause that it means for all requests to that upstream (`gate`) is over.
 # 3. Goes on inside the body where that is possible, otherwise begins again with an empty sink. A
 #    body that was whole and wrong is never continued.

@@ -179,7 +179,7 @@ def _real_path(url: str, roots: Sequence[Path] | None) -> str:
 
 def _open(url: str, real: str) -> FileIO:
     try:
-        # Not blocking: opening a pipe nobody writes to must not hang before it is refused.
+        # Not blocking: opening a pipe without a writer must not hang before it is refused.
         descriptor = os.open(real, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         raise UnreadableFileError(redact(url), f"cannot be read: {error.strerror}") from error

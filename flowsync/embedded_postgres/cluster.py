@@ -86,7 +86,7 @@ SETTINGS = {
     "unix_socket_permissions": "0700",
     # Several engines with a pool each.
     "max_connections": "100",
-    # A sync loads in bulk. Nobody replicates this server, so a load into a table made in the same
+    # A sync loads in bulk. This server is not replicated, so a load into a table made in the same
     # transaction skips the log (WAL).
     "wal_level": "minimal",
     "max_wal_senders": "0",

@@ -148,7 +148,7 @@ def owner_of(cluster: Path, binaries: Binaries) -> SystemUser:
 
 def choose_account(binaries: Binaries, folder: Path) -> SystemUser:
     """Return who shall make and run a new cluster in the folder. Raises `EmbeddedPostgresError`
-    with every refusal when nobody can.
+    with every refusal when no account can.
     """
     caller = os.geteuid()
     if caller != 0 and _has_name(caller):
@@ -171,7 +171,7 @@ def able(account: SystemUser, cluster: Path, binaries: Binaries) -> SystemUser:
     """Return who can run the existing cluster, whose server is stopped: its owner, as a rule.
 
     A cluster of root's is given to another account where the kernel permits no user namespace.
-    Raises `EmbeddedPostgresError` when nobody can run it.
+    Raises `EmbeddedPostgresError` when no account can run it.
     """
     if os.geteuid() != 0 or account.owner or _refusal("namespace", account, binaries) is None:
         return account

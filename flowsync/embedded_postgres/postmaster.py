@@ -36,7 +36,7 @@ _IMMEDIATE_SECONDS = 10.0
 #
 # 1. `starting`: exclusive, one starter at a time.
 # 2. `Hold`: shared for as long as an instance uses the server, and exclusive for the last one while
-#    it stops the server. A starter takes its share before it looks at the server, so nobody stops
+#    it stops the server. A starter takes its share before it looks at the server, so none stops
 #    what it is about to use.
 # 3. The kernel gives back the locks of the dead, so the count is right after a kill -9. Locks are
 #    `flock`, which belongs to an open file and not to a process: instances of one process count
@@ -44,7 +44,7 @@ _IMMEDIATE_SECONDS = 10.0
 # 4. Files are closed across exec, so no program inherits a lock. They are unlocked before they are
 #    closed, because a process forked in between has the same open file and would keep the lock for
 #    as long as it lives.
-# 5. Lock files are never removed: a lock on a removed file excludes nobody.
+# 5. Lock files are never removed: a lock on a removed file excludes nothing.
 
 _PAUSE_SECONDS = 0.01
 

@@ -129,7 +129,7 @@ def conninfo(socket_folder: Path, database: str) -> str:
 
 
 def listener(socket_folder: Path) -> int | None:
-    """Return the process id that accepts connections there, none when nobody does.
+    """Return the process id that accepts connections there, or `None` when there is none.
 
     It is the kernel's word, not that of a file. 0 stands for a process in a container that cannot
     be seen into.

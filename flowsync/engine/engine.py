@@ -7,6 +7,8 @@
 3. Without a database URL it starts the embedded PostgreSQL in its home, or joins one that another
    process started there.
 4. Nothing here reads the environment, but `from_environment`, which says so.
+
+One module: it opens, holds and closes what a process owns, in one order.
 """
 
 import asyncio

@@ -9,7 +9,8 @@
    `EngineClosedError`, or `SyncTimeoutError` at its deadline. Once it has `settled`, in its last
    step, nothing ends it any more.
 
-Also here: the tie between a catalog and its store, and what observers are told.
+Also here: the tie between a catalog and its store, and what observers are told. Each operation is
+checked, entered and told of here.
 """
 
 import asyncio

@@ -8,7 +8,7 @@
    too.
 4. No attribute and no text ever holds a secret: URLs come in already redacted.
 
-Also here: text from outside, made fit to be shown.
+Also here: text from outside, made fit to be shown. One tree is read in one place.
 """
 
 from collections.abc import Sequence

@@ -17,7 +17,8 @@ A content type is a subclass of `Content` that names its natural key:
    by them, and keeps them together.
 4. Keys are made of str, int, bytes, bool, None and tuples or lists of these.
 
-Also here: the ids of units, and the digest of a set of them.
+Also here: the ids of units, and the digest of a set of them. The id and the digest follow from the
+key, field by field.
 """
 
 from collections.abc import Callable, Sequence

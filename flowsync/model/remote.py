@@ -6,7 +6,7 @@ and a `Fetcher` brings what it asks for, by HTTP or from local files.
 
 Decisions: docs/decisions/0005.
 
-Also here: what a fetcher brings, and alternate sources.
+Also here: what a fetcher brings, and alternate sources. Each names the others in its types.
 """
 
 import math

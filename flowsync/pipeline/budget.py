@@ -104,7 +104,7 @@ class Budget:
         return bool(self.pressure) and self._relievers > 0
 
     def _grant_now(self, size: int, items: int) -> bool:
-        """Take a share if it fits and nobody waits; say whether that worked."""
+        """Take a share if it fits and nothing waits; say whether that worked."""
         if self._waiters or not self._fits(size, items):
             return False
         self._take(size, items)
@@ -157,7 +157,7 @@ class Budget:
     def _call_soon(self, give_back: Callable[[int, int], None], size: int, items: int) -> None:
         # Comes from the garbage collector: in any thread, and in the middle of anything.
         if self._loop is not None:
-            with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            with suppress(RuntimeError):  # the loop is closed: nothing waits any more
                 self._loop.call_soon_threadsafe(give_back, size, items)
 
     def _serve(self) -> None:

@@ -10,7 +10,7 @@
 4. Any number of tasks may send, and they are served in the order in which they came; one task
    receives at a time.
 5. An item that cannot be sent any more is noted as lost (`Losses`), because the task that sends it
-   may be one that nobody awaits.
+   may be one that nothing awaits.
 6. After `break_off`, sending and waiting to receive raise `CancelledError`: the pipeline ends, also
    where a stage has caught its cancellation.
 7. An item is in the channel when `send` returns, and is not when it raises, cancelled or otherwise.
@@ -19,7 +19,8 @@
 
 Decisions: docs/decisions/0006.
 
-Also here: when a batch is due, and what a stage leaves behind.
+Also here: when a batch is due, and what a stage leaves behind. A batch is a view of the channel's
+items, and what is left behind ends in it.
 """
 
 import asyncio
@@ -242,7 +243,7 @@ def _closed_over(function: FunctionType) -> Iterator[Any]:
 # Items that could not be handed on: the one record of them, which pipeline, channels and stages
 # share.
 #
-# A task that puts an item may be one that nobody awaits, so raising there is not enough. What is
+# A task that puts an item may be one that nothing awaits, so raising there is not enough. What is
 # noted here fails the pipeline, or, after its end, the completion of the version that it made.
 
 
@@ -322,7 +323,7 @@ class Channel(Generic[T]):
     # --- the sending end ---
 
     def offer(self, item: T) -> bool:
-        """Put the item in if there is room right now and nobody queues for it; say whether that
+        """Put the item in if there is room right now and nothing queues for it; say whether that
         worked.
         """
         if self._free < 1 or not self._open:

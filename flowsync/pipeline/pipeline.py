@@ -10,7 +10,8 @@
 5. A stage that catches its cancellation is cancelled again after a while (`resolution.py`).
 6. What can never move again (`Standstill`) is an error that names item and stage.
 
-Also here: when a pipeline can never move again.
+Also here: when a pipeline can never move again. Only the pipeline sees all stages, so only it can
+tell.
 """
 
 import asyncio
@@ -139,7 +140,7 @@ class Pipeline:
     """One run of a list of stages. `statistics` may be read while it runs and afterwards.
 
     `resolves_on_request` says that its stages resolve items only when a task awaits them, so that
-    nobody may wait for all of them.
+    nothing may wait for all of them.
     """
 
     def __init__(

@@ -2,9 +2,9 @@
 beginning.
 
 1. Each who awaits an item has a future of his own: a waiter that is cancelled or times out harms
-   nobody, and when the last has gone the item is like one that nobody ever awaited.
+   nobody, and when the last has gone the item is like one that was never awaited.
 2. An item that is awaited before it enters a buffer says so (`awaited`), one that is awaited inside
-   a buffer wakes it (`arm`); either way the batch is released at once, so that nobody waits for a
+   a buffer wakes it (`arm`); either way the batch is released at once, so that nothing waits for a
    batch to fill which only they could fill.
 3. When a pipeline ends, well or badly, a task that awaits an item of it, then or later, gets an
    error instead of waiting for ever.
@@ -12,7 +12,8 @@ beginning.
 5. An item belongs to the first pipeline that it enters until that one ends: a stage may send it
    through an inner pipeline.
 
-Also here: which items a task waits for, and waiting until all is settled.
+Also here: which items a task waits for, and waiting until all is settled. Who waits for what is
+told from the items alone.
 """
 
 import asyncio
@@ -64,7 +65,7 @@ class Waiting:
         self._items[id(item)] = item
 
     def discard(self, item: "Resolvable") -> None:
-        """Forget `item`: it has an outcome, or nobody awaits it any more."""
+        """Forget `item`: it has an outcome, or it is not awaited any more."""
         self._items.pop(id(item), None)
 
     def tasks(self) -> set[asyncio.Task[Any] | None]:
@@ -132,7 +133,7 @@ class Resolvable:
 
     @property
     def failed(self) -> bool:
-        """Whether `fail` was called, also when nobody awaited the item."""
+        """Whether `fail` was called, also when nothing awaited the item."""
         return self._failed
 
     @property
@@ -170,7 +171,7 @@ class Resolvable:
     def resolve(self) -> None:
         """Give everyone who awaits the item its present outcome. Calling it again changes nothing.
 
-        A stage that drops an item calls this, so that nobody waits for it in vain.
+        A stage that drops an item calls this, so that nothing waits for it in vain.
         """
         self._resolved = True
         if self._waiters is not None:

@@ -8,7 +8,7 @@
 3. `None` cannot be put: in the Stages API it marks the end. Here the end is the closing of the
    channel, which happens when `run` returns.
 
-Also here: the counters that stages advance.
+Also here: the counters that stages advance. A stage advances them where it hands items on.
 """
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
@@ -289,7 +289,7 @@ class Stage:
             await settling.wait()
 
     def meter(self, code: str, message: str, total: int | None = None) -> Meter:
-        """Return a counter that observers of the run see; outside a run, one that nobody sees."""
+        """Return a counter that observers of the run see; outside a run, one that is not seen."""
         if self._progress is None:
             return Meter(code, message, total)
         return self._progress.meter(code, message, total)

@@ -89,6 +89,6 @@ async def ask(executor: Executor, work: Work, request: bytes) -> bytes:
 
 
 def _retrieve(reply: "asyncio.Future[bytes]") -> None:
-    # The error of a reply that nobody waits for any more.
+    # The error of a reply that nothing waits for any more.
     if not reply.cancelled():
         reply.exception()

@@ -4,9 +4,9 @@ one of the standard library.
 1. What the work raises comes back as a reply. So what a future raises, or that it was cancelled
    unasked, says that the workers are lost: no class of a cluster's client need be known here.
 2. The future of a task that goes on cannot be cancelled, and such a task is not told. It is waited
-   for where it writes files of this machine; elsewhere it works for nobody until it ends.
+   for where it writes files of this machine; elsewhere it works on in vain until it ends.
 3. Workers are trusted. Requests hold the credentials of remotes, and replies are unpickled: the way
-   to workers on other machines is encrypted and authenticated, or nobody else can reach it.
+   to workers on other machines is encrypted and authenticated, or out of reach of others.
 """
 
 import asyncio
@@ -79,7 +79,7 @@ class FuturesExecutor(Executor):
     def _returned(
         self, loop: asyncio.AbstractEventLoop, reply: "asyncio.Future[bytes]", sent: _Sent
     ) -> None:
-        # In a thread of the executor. A loop that is closed has nobody who waits.
+        # In a thread of the executor. A loop that is closed has no one who waits.
         with suppress(RuntimeError):
             loop.call_soon_threadsafe(self._hand_over, reply, sent)
 

@@ -1,7 +1,7 @@
 """Worker processes from their start to the first death among them.
 
 1. Each worker has a line of its own (`flowsync.runtime.worker_line`). No pipe is shared, and no
-   semaphore: a worker that dies ends its line, and nobody waits for what it took along.
+   semaphore: a worker that dies ends its line, and nothing waits for what it took along.
 2. A pool is lost when one of its workers dies. `LocalProcesses` starts another one.
 3. A line takes one request at a time. Where there is one worker it takes two, so that the worker
    has its next work as soon as it has replied.
@@ -93,7 +93,7 @@ class ProcessPool:
         return False
 
     def lose(self, reason: str) -> None:
-        """Kill the workers, and let nobody wait for them any more. What they do must bear that: it
+        """Kill the workers, and let nothing wait for them any more. What they do must bear that: it
         is what happens in a crash anyway.
         """
         if self.lost:

@@ -9,7 +9,8 @@
 3. `SystemExit` and `KeyboardInterrupt` come out as themselves once all tasks have ended, instead of
    breaking the loop off.
 
-Also here: a level that others react to, visits that closing ends, and the way into threads.
+Also here: a level that others react to, visits that closing ends, and the way into threads. All of
+them are about a task and its end.
 """
 
 import asyncio

@@ -4,7 +4,7 @@ for what is large, and for what is not wanted any more.
 1. A request is a header, the pickled work, and bytes. More than `IN_LINE` of those are written into
    the shared memory, if that is free, and only their number goes through the socket: so a busy loop
    need not come back for every piece that a socket takes.
-2. The kernel ends the line when the worker dies, however it dies, because nobody else has the
+2. The kernel ends the line when the worker dies, however it dies, because no other process has the
    worker's end. What was on its way is lost as a whole: half a message is never taken for one.
 3. Replies come in the order of the requests.
 """
@@ -95,7 +95,7 @@ class WorkerLine(asyncio.Protocol):
         """Tell the worker that a reply is not wanted any more; say whether it was asked for it."""
         if request not in self.asked:
             return False
-        request.tries = 1  # nobody wants it done again
+        request.tries = 1  # it is not wanted again
         number = self._sent - len(self.asked) + self.asked.index(request) + 1
         os.pwrite(self._memory, NUMBER.pack(number), NUMBER.size * (number % 2))
         return True

@@ -1,5 +1,5 @@
-"""Who may read what: the question a server puts before it looks anything up, so that nobody learns
-from an answer what there is.
+"""Who may read what: the question a server puts before it looks anything up, so that a client does
+not learn from an answer what there is.
 """
 
 from collections.abc import Callable, Sequence

@@ -10,7 +10,8 @@ which HTTP server it is.
 4. Closing stops accepting, lets running answers end for `grace` seconds, and breaks off the rest.
 5. Several processes may serve one home, with `share_port` also on one address (`listening`).
 
-Also here: where a server listens, and its open connections.
+Also here: where a server listens, and its open connections. They are the edge at which a client is
+met.
 """
 
 import asyncio

@@ -15,7 +15,7 @@
 | a target or a header that cannot be understood | 400 |
 | the database does not answer, or the process may open no more files | 503 |
 
-Also here: the grammars of addresses that kinds have.
+Also here: the grammars of addresses that kinds have. A mount answers in the place of the site.
 """
 
 import asyncio

@@ -22,7 +22,7 @@ from flowsync.pipeline.stage import Stage
 _LONGEST_SHOWN: Final = 300
 _ARTIFACTS: Final = frozenset({Artifact, StagedArtifact, StoredArtifact})
 _PLAIN_URL: Final = re.compile(r"[!-?A-~]+")
-"""URLs of printable ASCII in which nobody can be named: nearly all."""
+"""URLs of printable ASCII in which no user can be named: nearly all."""
 
 _LAST_LINE: Final = (1 << 31) - 1
 

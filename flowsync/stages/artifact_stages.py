@@ -1,5 +1,7 @@
 """The stages of artifacts, in the order of a sync: those whose bytes are stored are found, others
 are downloaded, and what came is stored and recorded.
+
+One module: each goes on where the one before ends; none is used alone.
 """
 
 import asyncio

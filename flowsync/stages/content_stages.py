@@ -1,5 +1,7 @@
 """The stages of content, in the order of a sync: stored units are found, new ones saved and
 linked, it is recorded where their artifacts come from, and the new version gets what is in it.
+
+One module: each goes on where the one before ends; none is used alone.
 """
 
 import inspect

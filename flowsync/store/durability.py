@@ -21,7 +21,8 @@ folders, the log says so once, and the batch goes on.
 
 Decisions: docs/decisions/0009.
 
-Also here: errors of the operating system, and what file systems lack.
+Also here: errors of the operating system, and what file systems lack. What a barrier means depends
+on both.
 """
 
 import errno

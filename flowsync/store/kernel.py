@@ -39,7 +39,7 @@ def begin_writing(fd: int) -> None:
 
 def wait_written(fd: int) -> None:
     """Wait until the data pages of the file are written, and raise for failed write-backs of this
-    file that nobody was told of yet.
+    file that were not told of yet.
     """
     whole = ctypes.c_int64(0)
     _call("sync_file_range", ctypes.c_int(fd), whole, whole, ctypes.c_uint(_RANGE_WRITTEN))

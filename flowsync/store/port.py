@@ -6,7 +6,7 @@
    there is no state between.
 3. Questions and orders come in batches, each one thread job or one round of requests; nothing here
    is called once an item on a hot path.
-4. What is stored is recorded in the catalog before `storing` ends, and only what nobody records is
+4. What is stored is recorded in the catalog before `storing` ends, and only what is not recorded is
    removed, within `removing`.
 5. Staging is always a local folder, wherever the blobs end up: bytes are hashed and verified there
    before they have a name. Bodies that outlive their run lie beside the folders of runs
@@ -140,8 +140,8 @@ class BlobStore(Protocol):
         ...
 
     def removing(self) -> AbstractAsyncContextManager[None]:
-        """Let nobody store while the block finds out what may go and removes it. Keep it short:
-        every sync waits.
+        """Let nothing be stored while the block finds out what may go and removes it. Keep it
+        short: every sync waits.
         """
         ...
 
@@ -166,7 +166,7 @@ class BlobStore(Protocol):
         ...
 
     async def quarantine(self, names: Sequence[str]) -> dict[str, str]:
-        """Take damaged blobs from their names and keep them aside, where nobody serves them. Only
+        """Take damaged blobs from their names and keep them aside, where they are not served. Only
         within `removing`.
 
         Return why not, for those that cannot be taken.

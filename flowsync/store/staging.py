@@ -11,7 +11,8 @@
 The lock is a file beside the folder, not the folder itself, because network file systems lock only
 what is open for writing.
 
-Also here: locks on files, partials, and blobs as files of this machine.
+Also here: locks on files, partials, and blobs as files of this machine. Each lives in a staging
+folder, under its lock.
 """
 
 import fcntl
@@ -42,8 +43,8 @@ from flowsync.store.port import BlobStore, StoreUsage
 # File locks that say whether the process that made something is still alive.
 #
 # The kernel drops a lock when the last process that holds it ends, however it ends; so a lock that
-# can be had belongs to nobody living. The lock file is removed by its owner: a process that gets
-# hold of one that was removed in the meantime has got nothing.
+# can be had belongs to no living process. The lock file is removed by its owner: a process that
+# gets hold of one that was removed in the meantime has got nothing.
 
 
 def claim(path: str, flags: int = 0, mode: int = 0o600, *, access: int = os.O_RDWR) -> int | None:
@@ -215,7 +216,7 @@ class Partial:
             os.close(self._lock)
 
     def remove(self) -> None:
-        """Remove file and record; the claim is still to be given back, but nobody can get it any
+        """Remove file and record; the claim is still to be given back, but no other can get it any
         more.
         """
         self.empty()
@@ -257,8 +258,8 @@ def rescue(folder: str) -> None:
 
 
 def remove_old(parent: str) -> None:
-    """Remove the partials among the staging folders in `parent` that nobody touched for `LIFETIME`,
-    and those without bytes.
+    """Remove the partials among the staging folders in `parent` that were not touched for
+    `LIFETIME`, and those without bytes.
     """
     folder = f"{parent}/{_FOLDER}"
     before = time.time() - LIFETIME

@@ -5,7 +5,8 @@ download, artifact save, content look-up, content save, sources, futures, associ
 mirror un-association. No change means no version: `create()` returns `None`, and the number is used
 again.
 
-Also here: one run, from the lock on the repository to the record of how it ended.
+Also here: one run, from the lock on the repository to the record of how it ended. The sync is
+described above and carried out below.
 """
 
 import asyncio

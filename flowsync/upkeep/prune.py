@@ -250,7 +250,7 @@ async def remove_runs(
 
 
 class Pace:
-    """Keeps `rate` bytes a second; `None` keeps nobody waiting. Any number of tasks may use it at
+    """Keeps `rate` bytes a second; `None` lets no reader wait. Any number of tasks may use it at
     once.
     """
 

@@ -6,7 +6,7 @@ first body that has the recorded size and digests is taken (`flowsync.acquire`).
 other bytes today is no source. Who the remote is, with its credentials, the caller knows; for one
 that the caller does not know, what the catalog records of it is used, which is all but secrets.
 
-Also here: the inspection of blobs.
+Also here: the inspection of blobs. What is inspected is what is then repaired.
 """
 
 import asyncio
@@ -175,7 +175,7 @@ class Repairer:
 # 3. What is suspected is looked at once more under the store's lock for removing: clean-up may have
 #    removed the artifact meanwhile, or a sync may have put the right bytes in the place of damaged
 #    ones. What is damaged is then moved to the quarantine, so that from the moment it is known
-#    nobody serves or exports it: it is missing.
+#    it is not served or exported: it is missing.
 # 4. Damaged is what was read to its end and has other bytes. What cannot be looked at (permissions,
 #    a failing disk, too few descriptors) stays where it is: nothing is known of its bytes, and
 #    whatever stands in the way may go away.

@@ -16,6 +16,7 @@ psycopg says of statements becomes our errors.
 Decisions: docs/decisions/0002.
 
 Also here: the named statements, batches as columns, what is done again, and cursors of the server.
+Each statement goes through all of them.
 """
 
 import asyncio

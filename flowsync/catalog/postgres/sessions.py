@@ -7,11 +7,12 @@ next borrower because what costs is a new one.
    what is in temporary tables. A session that cannot be cleared is closed, and so is one within a
    transaction; then it ends when the server notices.
 3. A kept one is lent when the server still answers over it, so a server that was restarted in
-   between is not noticed. One that nobody wants for a minute is closed.
+   between is not noticed. One that is not lent for a minute is closed.
 
 Decisions: docs/decisions/0002.
 
 Also here: what each session is asked for, where a database is, and what its server must be like.
+All of it is asked once a session, in this order.
 """
 
 import asyncio
@@ -132,11 +133,11 @@ temporary tables.
 """
 
 DROP_TABLES: Final = b"DISCARD TEMP"
-"""Ends a loan whose temporary tables nobody wants again."""
+"""Ends a loan whose temporary tables are not wanted again."""
 
 
 class _Kept(NamedTuple):
-    """A session that nobody uses. `ending` closes it."""
+    """A session that is not lent. `ending` closes it."""
 
     connection: Connection
     born: float

@@ -7,6 +7,9 @@
 2. A page of a folder costs what it shows: what lies below a folder on it is skipped in one step of
    the index.
 3. Only complete versions are seen. A moment means the newest version that was begun up to then.
+
+One module: one question, asked of one version, of many and of none; the forms of its answer belong
+together.
 """
 
 from collections.abc import Sequence

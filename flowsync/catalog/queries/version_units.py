@@ -112,7 +112,7 @@ def _by_path(row: UnitRow) -> tuple[str, bytes]:
 # what runs left out.
 #
 # What a deleted version decided is told of the version that took its rows over. What upstream says
-# of a path now, nobody asks here.
+# of a path now, no one asks here.
 
 _ID: Final = re.compile("[0-9a-f]{32}")
 

@@ -10,7 +10,7 @@
    before if it had any; no other artifact ever takes its place. No row is written that does not
    change.
 
-Also here: the artifacts that are recorded.
+Also here: the artifacts that are recorded. A link has one end in each.
 """
 
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence

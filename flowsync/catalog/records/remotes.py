@@ -12,7 +12,8 @@
 
 Decisions: docs/decisions/0004.
 
-Also here: what belongs to an alternate source.
+Also here: what belongs to an alternate source. An alternate source is a remote with a hidden
+repository.
 """
 
 import re

@@ -4,8 +4,8 @@ ended.
 1. A run begins when it holds its repository: a sync that waits for another, or is refused because
    of it, has not begun.
 2. For as long as it lives it holds a lock of its own, over the connection in which its version is
-   made. A record without an end whose lock nobody holds is of a run whose process is gone: it is
-   shown as "lost", and nobody has to go round and mark it. So is, for the moment between its last
+   made. A record without an end whose lock is free is of a run whose process is gone: it is
+   shown as "lost", and nothing has to go round and mark it. So is, for the moment between its last
    statement on that connection and the record of its end, one that ends well.
 3. Progress and what was left out are written in one statement each time, however much there is.
 

@@ -19,16 +19,17 @@ database says that the row is needed, but this:
    foreign key would have to share the row. A look-up that comes meanwhile waits for the row, and
    does not find it (rule 1 needs that: it is not touched any more).
 5. Rows are held in the order units, links, artifacts, each by key, as syncs do; rows that others
-   hold are passed over. So nobody deadlocks.
+   hold are passed over. So there is no deadlock.
 
 What the rules leave to the protection time is a caller that holds ids outside of a version: a
 caller who adds units by id, or a process that stores bytes for a client and links them afterwards.
-At worst he fails, at a foreign key; no version ever loses a unit, because `repository_content`
+At worst it fails, at a foreign key; no version ever loses a unit, because `repository_content`
 refers to it.
 
 Decisions: docs/decisions/0004.
 
-Also here: the release of stored bytes, and the removal of a whole repository.
+Also here: the release of stored bytes, and the removal of a whole repository. The rules above hold
+for all three.
 """
 
 from collections.abc import AsyncIterator, Sequence

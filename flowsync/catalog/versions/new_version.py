@@ -1,12 +1,13 @@
 """A version in the making: what may be done to its membership before it is complete.
 
 1. Every call is one or two statements, committed when it returns. A crash leaves an incomplete
-   version, which nobody sees and the next opening discards.
+   version, which is not seen, and which the next opening discards.
 2. Only the net effect counts. A unit that is added and removed again leaves no row; one that is
    removed and added again keeps its old row.
 3. What a sync has declared is kept in a temporary table of the connection, not in memory.
 
-Also here: its opening, the rules that its units must keep, and the commit that completes it.
+Also here: its opening, the rules that its units must keep, and the commit that completes it. The
+parts share one session and one start, and run in one order.
 """
 
 import asyncio
@@ -45,7 +46,7 @@ from flowsync.model.repository import Repository, RepositoryVersion
 from flowsync.runtime.tasks import task_group
 
 # What syncs of a repository saw of upstream item by item, over the session that holds the
-# repository, so that nobody else writes it.
+# repository, so that nothing else writes it.
 #
 # What is written belongs to a generation. It counts from when the record of a sync
 # (`repository.last_sync`) names that generation, which is when the sync is complete; a sync that

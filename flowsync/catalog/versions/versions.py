@@ -1,7 +1,8 @@
 """Finding a complete version by its repository's name and its number, with errors that say which of
 the two is missing.
 
-Also here: the session in which versions change, roots, the lock of a repository, and deletion.
+Also here: the session in which versions change, roots, the lock of a repository, and deletion. All
+of them find a version and hold its lock.
 """
 
 import asyncio

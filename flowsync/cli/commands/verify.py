@@ -38,7 +38,7 @@ def command(
     against their sizes and digests.
 
     What was checked longest ago comes first. It may be interrupted: the next run goes on where this
-    one was. What is damaged is moved to store/quarantine in the home at once, so that nobody is
+    one was. What is damaged is moved to store/quarantine in the home at once, so that no client is
     served or exported it, and counts as missing from then on. What cannot be read stays where it
     is. Right bytes that lie in store/quarantine are taken back.
 

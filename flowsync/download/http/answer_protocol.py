@@ -10,7 +10,8 @@
 4. A connection has one timer, which looks at the clock when it rings. The client's way, a new one
    for every read, costs as much as the read.
 
-Also here: where a head ends and what it says, as text and as the length of the body.
+Also here: where a head ends and what it says, as text and as the length of the body. Together they
+are the one place where an answer is cleaned.
 """
 
 import re

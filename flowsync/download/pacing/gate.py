@@ -13,7 +13,7 @@ done elsewhere.
 Decisions: docs/decisions/0013.
 
 Also here: the limit that is learned from answers, the order of those who wait, and a rate that is
-kept.
+kept. The gate asks each of them before a request starts.
 """
 
 import heapq

@@ -3,7 +3,7 @@ decide about.
 
 An upstream is a scheme, a host and a port. A request is let in when the gate is open for its
 remote; those that wait are let in in the order of the line. The next one holds up all behind it,
-so the most modest remote in the line counts, and nobody starves.
+so the most modest remote in the line counts, and none starves.
 
 A slot is held for one try only: a task that backs off, or hashes, holds none. How the try ended is
 what the gate learns from.

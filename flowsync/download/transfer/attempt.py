@@ -55,7 +55,7 @@ class Tally:
 
     def promise(self, length: int) -> None:
         """Take note that upstream announces a body of `length` bytes. Raise `SizeMismatchError` or
-        `OversizedBodyError` if nobody wants that.
+        `OversizedBodyError` if that is not wanted.
         """
         size = self._request.size
         if size is not None and length != size:

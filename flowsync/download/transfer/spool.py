@@ -7,6 +7,8 @@
    with.
 3. `discard` leaves nothing behind, also when a write is under way in its thread; so does `restart`.
    `keep` leaves the file, for a later run to go on from.
+
+One module: the spool alone decides when a body leaves memory for its file.
 """
 
 import asyncio
@@ -328,6 +330,6 @@ async def _to_the_end(closing: asyncio.Future[None]) -> None:
 
 
 def _retrieve(future: asyncio.Future[None]) -> None:
-    # The error of a write that nobody waits for any more.
+    # The error of a write that nothing waits for any more.
     if not future.cancelled():
         future.exception()

@@ -35,7 +35,7 @@ class BatchReply(msgspec.Struct, frozen=True, array_like=True):
     `order` has, for each item that was put on, its position in the batch, or `NEW`; `body`
     describes these items. `resolved` has the positions of items that a stage resolved. `stages` are
     the statistics of the segment's stages. `failure` means that the segment failed; with `stopped`
-    nobody wanted the batch any more, and the rest says nothing.
+    the batch was not wanted any more, and the rest says nothing.
     """
 
     order: list[int] = []

@@ -2,8 +2,8 @@
 
 1. A batch is a whole pipeline of its own: its stages see its end, and an item that one of them
    drops is dropped.
-2. A batch that is not wanted any more is cancelled like any pipeline; nobody asks why, so the
-   answer says only that.
+2. A batch that is not wanted any more is cancelled like any pipeline; the reason is not asked for,
+   so the answer says only that.
 3. Every error of the stages is an answer.
 """
 
@@ -29,7 +29,7 @@ SECONDS_BETWEEN_LOOKS: Final = 0.1
 
 
 class _UnwantedError(Exception):
-    """Ends a batch that nobody waits for."""
+    """Ends a batch that nothing waits for."""
 
 
 class _Feed(Stage):

@@ -6,6 +6,8 @@ meanwhile, and packed on the way where that was wanted.
 
 Decided: files in the scratch folder of each process instead of rows or blobs, because they can be
 made again at any time, and every process makes the same bytes, so that their entity tags agree.
+
+One module: a file and a page are made by one machinery, once for all who ask.
 """
 
 import asyncio
@@ -68,7 +70,7 @@ class _Kept(NamedTuple):
 
 
 class NoBaseError(Exception):
-    """A page holds addresses, and nobody knows under which the client asks."""
+    """A page holds addresses, and it is not known under which the client asks."""
 
 
 class MakingFailedError(Exception):
@@ -201,7 +203,7 @@ class Generated:
             if len(self._fitting) >= KEPT:
                 self._fitting.clear()
             units = self._engine.catalog.units
-            # It may read the whole version, and nobody may have that done for each address.
+            # It may read the whole version, and no client may have that done for each address.
             self._fitting[key] = await units.are_held(version, layout.types)
         return self._fitting[key]
 

@@ -5,7 +5,8 @@ One request alone waits for nothing. Of many at once, each costs its share of a 
 pooled connection instead of one of each (`bench/serving`). At most `LANES` questions are at the
 database at a time.
 
-Also here: work that several requests wait for, and the answers for files and folders.
+Also here: work that several requests wait for, and the answers for files and folders. A look-up is
+shared work, and its answer is the file or the folder.
 """
 
 import asyncio
@@ -112,7 +113,7 @@ class LookUps:
 #
 # 1. A request while it is under way joins it; one after it has ended begins anew.
 # 2. A request that ends, however it ends, stops nothing; the server's end does.
-# 3. A failure is told to all who wait, and to nobody when nobody waits.
+# 3. A failure is told to all who wait, and to none when none wait.
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")

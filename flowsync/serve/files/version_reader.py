@@ -157,7 +157,7 @@ class VersionReading:
             for rows in self._open:
                 await rows.aclose()
             if not future.cancelled():
-                # Of a job that was stopped nobody else asks.
+                # Of a job that was stopped nothing else asks.
                 future.exception()
         return future.result()
 

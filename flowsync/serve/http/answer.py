@@ -5,7 +5,8 @@ A body is bytes, or a part of an open file, which goes out without passing throu
 memory, or a flow that comes piece by piece. Who sends the answer closes the file or the flow, in
 any case.
 
-Also here: conditions, what caches may keep, codings, and what of a file is sent.
+Also here: conditions, what caches may keep, codings, and what of a file is sent. Each takes the
+same offer and narrows it.
 """
 
 import re
@@ -208,7 +209,7 @@ _PACKED: Final = {
 
 
 def content_type(path: str) -> str:
-    """Return the type of a file by its name. Packed files are what they are: nobody shall unpack
+    """Return the type of a file by its name. Packed files are what they are: no client shall unpack
     them on the way.
     """
     kind, encoding = _TYPES.guess_type(f"/{path}", strict=False)

@@ -14,10 +14,11 @@ values out.
 3. What can be no path at all (broken percent signs, bytes that are not UTF-8, control characters)
    is a bad request.
 4. What alternate sources list (names that begin with `acs:`) is recorded for syncs to fetch from,
-   and is nobody's to read here.
+   and is not for clients to read here.
 5. A moment needs a time zone. In a URL, `+` may stand as it is.
 
-Also here: the address of a version, and which bytes a `Range` asks for.
+Also here: the address of a version, and which bytes a `Range` asks for. They read and write one
+grammar of addresses.
 """
 
 import re

@@ -17,7 +17,7 @@ store.
 5. That something cannot be stored is logged and is no client's concern: he gets his bytes.
 6. What is answered when the bytes cannot be had stands in `access.py`.
 
-Also here: which process fetches what.
+Also here: which process fetches what. The claim makes that true over processes.
 """
 
 import asyncio
@@ -177,8 +177,8 @@ class Missing:
             passage.fail(TransferError(found.relative_path, "the server stops"))
             raise
         except Exception as failure:  # noqa: BLE001 - see below
-            # A bug, or a disk that fails in a way nobody foresaw: those who wait are told, and the
-            # server goes on.
+            # A bug, or a disk that fails in a way that was not foreseen: those who wait are told,
+            # and the server goes on.
             _log.exception("cannot serve %s", found.relative_path)
             passage.fail(StoreError(f"{found.relative_path}: {failure!r}"))
         finally:

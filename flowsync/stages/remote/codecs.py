@@ -62,7 +62,7 @@ def keep_received(artifacts: Sequence[StagedArtifact], folder: str) -> list[Stag
 
 
 def write_private(path: str, body: bytes) -> None:
-    """Make a body the new file `path`, which nobody else may read. Raise `StoreError`."""
+    """Make a body the new file `path`, which no other user may read. Raise `StoreError`."""
     try:
         with open(path, "xb", buffering=0, opener=_open_private) as file:
             rest = memoryview(body)

@@ -29,7 +29,7 @@ from flowsync.store import kernel
 from flowsync.store.durability import export_errors, flush, flush_tree
 from flowsync.store.staging import claim
 
-# The exchange of two folders, so that nobody ever sees a half of either.
+# The exchange of two folders, so that a half of either is never seen.
 #
 # `renameat2(RENAME_EXCHANGE)` does it in one atomic step. A file system, or a sandbox, that cannot
 # (network file systems, mostly) gets three renames; for an instant between them the name is free,

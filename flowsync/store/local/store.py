@@ -6,6 +6,7 @@ same root open. Crash-only: opening removes the staging folders of dead processe
 and nothing else ever needs repair.
 
 Also here: the lock of those who store against those who remove, the id of a store, and its reader.
+The store opens with all of them.
 """
 
 import asyncio

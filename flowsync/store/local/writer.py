@@ -10,6 +10,7 @@
    can be tried again.
 
 Also here: what runs in the worker process, who writes, and batches that become durable together.
+They are one batch on its way through a thread or a process.
 """
 
 import asyncio
@@ -259,7 +260,7 @@ class BatchWriter:
 
     async def persist(self, artifacts: Sequence[StagedArtifact]) -> None:
         """Make the artifacts durable, as `BlobStore.persist` promises. When cancelled, first wait
-        until nobody works on them.
+        until nothing works on them.
         """
         if not (_is_large(artifacts) and await self._persist_elsewhere(artifacts)):
             await in_thread(self._writer.persist, artifacts)
@@ -314,8 +315,8 @@ class _DurableBatch(msgspec.Struct, eq=False):
 class Commits:
     """What one open store has to make durable.
 
-    `persist` does it, ends only when nobody works on it any more, and can be called again with what
-    it failed on.
+    `persist` does it, ends only when nothing works on it any more, and can be called again with
+    what it failed on.
     """
 
     def __init__(self, persist: Callable[[Sequence[StagedArtifact]], Awaitable[None]]) -> None:
@@ -325,7 +326,7 @@ class Commits:
 
     async def make(self, artifacts: Sequence[StagedArtifact]) -> None:
         """Return when the artifacts are durable; raise what `persist` raises. When cancelled, first
-        wait until nobody works on them.
+        wait until nothing works on them.
         """
         batch = _DurableBatch(artifacts, asyncio.get_running_loop().create_future())
         self._waiting.append(batch)
