@@ -1,8 +1,8 @@
 """Awaiting what becomes of an item: the wire that runs backwards from the end of a pipeline to its
 beginning.
 
-1. Each who awaits an item has a future of his own: a waiter that is cancelled or times out harms
-   nobody, and when the last has gone the item is like one that was never awaited.
+1. Each task that awaits an item has a future of its own: a waiter that is cancelled or times out
+   harms nobody, and when the last has gone the item is like one that was never awaited.
 2. An item that is awaited before it enters a buffer says so (`awaited`), one that is awaited inside
    a buffer wakes it (`arm`); either way the batch is released at once, so that nothing waits for a
    batch to fill which only they could fill.

@@ -8,7 +8,7 @@ database says that the row is needed, but this:
    `contents.sql`). So what was found by the versions in the making was touched at the earliest an
    hour before the oldest of them began.
 2. The maker of a version holds a lock, shared with other makers, from before its first look-up
-   until his last statement (`versions.py`).
+   until its last statement (`versions.py`).
 3. Each batch of removals begins with `prune_cutoff`, which tries to take that lock for itself. If
    it can, no maker has found anything that it has yet to use; the one that opens a version waits
    for the batch, and the protection time is all that counts. If it cannot, nothing is removed that

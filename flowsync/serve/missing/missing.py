@@ -14,7 +14,7 @@ store.
    other way round.
 4. What is stored was verified; what a `streamed` remote gives is verified as well, and forgotten
    when the last reader has left.
-5. That something cannot be stored is logged and is no client's concern: he gets his bytes.
+5. That something cannot be stored is logged and is no client's concern: it gets its bytes.
 6. What is answered when the bytes cannot be had stands in `access.py`.
 
 Also here: which process fetches what. The claim makes that true over processes.
@@ -57,7 +57,7 @@ from flowsync.serve.scratch import Scratch
 from flowsync.store.staging import bring, claim
 
 # Which process fetches what, of all that serve one home: a claim is a locked file, and a process
-# that dies loses his.
+# that dies loses its own.
 #
 # The reasons stand in docs/decisions/0016.
 

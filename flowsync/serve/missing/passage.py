@@ -1,9 +1,9 @@
 """A body on its way from upstream to those who asked for it: written to a file as it comes, and
-read from there by each at his own pace.
+read from there by each at its own pace.
 
 1. Nothing waits for a slow or a vanished reader, and memory holds at most two blocks of a mebibyte,
    however large the body and however many read.
-2. No reader ever gets the end of what he asked for before the digests of the whole agree. Of a
+2. No reader ever gets the end of what it asked for before the digests of the whole agree. Of a
    whole body the last `HELD_BACK` bytes wait for it, so that a small one is answered only when it
    is right; of a part the last byte.
 3. A body that must be fetched again from its first byte goes to the same place. Readers go on
