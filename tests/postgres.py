@@ -6,6 +6,7 @@ template that was migrated once a worker. A server whose data may be lost lies i
 is room: hundreds of databases of 300 files each are made and dropped.
 """
 
+import fcntl
 import os
 import shutil
 import tempfile
@@ -36,6 +37,9 @@ ROOM = 4 << 30
 IN_MEMORY = pytest.StashKey[str]()
 """The folder in memory of this run, in all its workers."""
 
+LOCK = pytest.StashKey[int | None]()
+"""The descriptor that holds the lock of that folder until the run ends, however it ends."""
+
 PREFIX = "flowsync-tests-"
 
 
@@ -46,22 +50,32 @@ def take_memory(config: pytest.Config) -> None:
     """
     given = getattr(config, "workerinput", None)
     if given is not None:
-        folder = str(given.get(PREFIX, ""))
-    else:
-        for left in MEMORY.glob(f"{PREFIX}{os.geteuid()}-*"):
-            if not Path("/proc", left.name.split("-")[3]).exists():
-                shutil.rmtree(left, ignore_errors=True)
-        folder = _new_folder() if _has_room() else ""
-        if folder:
-            config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
+        config.stash[IN_MEMORY] = str(given.get(PREFIX, ""))
+        return
+    own = f"{PREFIX}{os.geteuid()}-"
+    for left in MEMORY.glob(f"{own}*"):
+        lock = _locked(left)
+        if lock is not None:
+            shutil.rmtree(left, ignore_errors=True)
+            os.close(lock)
+    folder = ""
+    if _has_room():
+        # Closed to other accounts, as pytest's own folders are: the same one runs the server.
+        folder = tempfile.mkdtemp(prefix=own, dir=MEMORY)
+        config.stash[LOCK] = _locked(Path(folder))
+        config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
     config.stash[IN_MEMORY] = folder
 
 
-def _new_folder() -> str:
-    folder = tempfile.mkdtemp(prefix=f"{PREFIX}{os.geteuid()}-{os.getpid()}-", dir=MEMORY)
-    # An account that runs the server for root passes through it.
-    Path(folder).chmod(0o711)
-    return folder
+def _locked(folder: Path) -> int | None:
+    """Return a descriptor of the folder with its lock, or `None` when a living run holds that."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    return descriptor
 
 
 def _has_room() -> bool:
