@@ -77,11 +77,13 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
             **{name: limit for name, limit in limits.items() if limit is not None},
         )
 
-    def serve(self) -> ServeSettings:
-        """Return how versions are served. Raise `SettingsError` when that waits for an environment
-        variable that is not set.
+    def serve(self, bind: str | None = None) -> ServeSettings:
+        """Return how versions are served. `bind` replaces that of the file, unless it is `None`.
+        Raise `SettingsError` when an environment variable that is needed is not set.
         """
         settings = self.file.settings.serve
+        if bind is not None:
+            settings = msgspec.structs.replace(settings, bind=bind)
         expect_expanded([settings.bind, settings.url], f"{self.file.path}: serve")
         return settings
 

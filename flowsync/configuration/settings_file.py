@@ -145,7 +145,8 @@ def _check_own_url(url: str) -> None:
         leads_to = origin(url)
     except ValueError as error:
         raise ValueError(f"url: {redact(url)!r} is malformed: {error}") from None
-    if leads_to[0] not in {"http", "https"} or holds_user(url) or "?" in url or "#" in url:
+    strange = not url.isascii() or not url.isprintable() or any(sign in url for sign in " ?#")
+    if leads_to[0] not in {"http", "https"} or holds_user(url) or strange:
         raise ValueError(
             f"url: must be what clients call the server, such as https://mirror.example.org/, "
             f"found {redact(url)!r}"

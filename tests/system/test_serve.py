@@ -202,6 +202,16 @@ def test_the_settings_say_where_to_listen_and_the_command_line_wins(flowsync: Co
     assert urls == [f"http://127.0.0.1:{port}/", f"http://127.0.0.1:{other}/"]
 
 
+def test_a_variable_that_the_command_line_makes_needless_need_not_be_set(
+    flowsync: CommandLine,
+) -> None:
+    (flowsync.folder / "flowsync.toml").write_text('[serve]\nbind = "env:NOT_SET"\n')
+
+    running, _ = serving(flowsync)
+
+    assert running.stop(signal.SIGTERM).status == 0
+
+
 @pytest.mark.parametrize(
     ("serve", "word"),
     [
@@ -210,6 +220,8 @@ def test_the_settings_say_where_to_listen_and_the_command_line_wins(flowsync: Co
         ('url = "ftp://mirror.example.org/"', "what clients call the server"),
         ('url = "https://me:pw@mirror.example.org/"', "what clients call the server"),
         ('url = "mirror"', "malformed"),
+        ('url = "https://mirror.example.org/my files"', "what clients call the server"),
+        ('url = "https://mirror.example.org/?a=1"', "what clients call the server"),
         ("port = 1", "unknown field `port`"),
     ],
 )

@@ -48,14 +48,16 @@ def command(place: GlobalOptions, bind: str | None, share_port: bool) -> None:
     Credentials of the settings file are read once, at the start. It has no encryption and asks
     nobody who they are: let a proxy do that. SIGTERM and Ctrl-C let running answers end.
     """  # noqa: D301 - the \b is meant: click does not wrap the paragraph behind it
-    at = None if bind is None else _split(bind, "--bind")
-    run_until_stopped(_serve(place, at, share_port=share_port))
+    if bind is not None:
+        _split(bind, "--bind")
+    run_until_stopped(_serve(place, bind, share_port=share_port))
 
 
-async def _serve(place: GlobalOptions, at: tuple[str, int] | None, *, share_port: bool) -> None:
+async def _serve(place: GlobalOptions, bind: str | None, *, share_port: bool) -> None:
     configuration = load(place)
-    settings = configuration.serve()
-    host, port = at or _split(settings.bind or _DEFAULT, f"{configuration.file.path}: serve.bind")
+    settings = configuration.serve(bind)
+    at = _DEFAULT if settings.bind is None else settings.bind
+    host, port = _split(at, f"{configuration.file.path}: serve.bind")
     async with configuration.engine() as engine:
         await register_alternates(engine, configuration.file)
         kinds = InstalledKinds()

@@ -3,8 +3,8 @@
 1. The client's connector gives the connection: it resolves, connects, greets proxies, does TLS, and
    keeps what is free. Its protocol and its parser take the answer. What is left out is the session,
    with its objects for requests and answers, redirects, cookies and middlewares, which are not
-   used: with retries, slots and sink a GET of 4 KiB costs 0.8 of the CPU of a bare one through the
-   session (`bench/download/bench_http.py`).
+   used: with retries, slots and sink a GET of 4 KiB takes 0.92 of the time of a bare one through
+   the session (`bench/download/bench_http.py`).
 2. A reply holds its connection until it is released; one whose body was read to its end, here or
    elsewhere, goes back to the pool, any other is closed.
 3. What takes the answers is `protocol`, given to the connector in place of the client's own.
