@@ -179,10 +179,17 @@ def warm(warm_up: bytes, _: Callable[[], bool]) -> bytes:
 def settle_in() -> None:
     """Make this process one that can be ended: by SIGTERM, whatever the parent does with it, and by
     the parent's death. Called once, first of all.
+
+    Where no thread can be had the process ends without a word: its parent sees that, and says what
+    the system lacks.
     """
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, {signal.SIGINT, signal.SIGHUP})
-    threading.Thread(target=_end_with_parent, name="end-with-parent", daemon=True).start()
+    watch = threading.Thread(target=_end_with_parent, name="end-with-parent", daemon=True)
+    try:
+        watch.start()
+    except RuntimeError:
+        os._exit(1)
     collect_rarely()
 
 

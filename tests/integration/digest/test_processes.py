@@ -87,6 +87,18 @@ os.setuid(60_123)
 asyncio.run(digest_twice(30))
 """
 
+SHORT_OF_THREADS = """
+import os, resource
+from flowsync.runtime.spawning import settle_in
+
+resource.setrlimit(resource.RLIMIT_NPROC, (1, 1))
+os.setgroups([])
+os.setgid(60_124)
+os.setuid(60_124)
+settle_in()
+print("went on")
+"""
+
 IN_THREADS = "hash workers cannot be had, hashing goes on in threads, which takes longer: "
 
 
@@ -205,6 +217,16 @@ def test_hashing_goes_on_in_threads_where_no_process_can_be_had(tmp_path: Path) 
     assert errors.startswith(IN_THREADS)
     assert errors.count("\n") == 1
     assert output.splitlines() == ["0", "0", "0", "0"]
+
+
+def test_a_worker_without_a_thread_to_be_had_ends_without_a_word(tmp_path: Path) -> None:
+    """A line of a traceback stood before what the parent says of it."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can become a user without processes, whose number is limited")
+    with program(SHORT_OF_THREADS, tmp_path) as running:
+        told = running.communicate()
+
+    assert (running.returncode, told) == (1, ("", ""))
 
 
 def test_workers_need_no_shared_memory_of_the_system(abc: Path, tmp_path: Path) -> None:
