@@ -5,8 +5,9 @@ process, and every call of a function of flowsync is seen by Python's profiler. 
 many files and functions a walk enters, and how often the file changes from one call to the next in
 a thread; a coroutine that goes on counts as a call.
 
-Left out: imports, opening engine and server, what worker processes do on their side, and the walks
-that errors take. PostgreSQL is an embedded one, in a temporary folder.
+Left out: imports, opening engine and server, the parts that an engine makes for its first sync,
+what worker processes do on their side, and the walks that errors take. PostgreSQL is an embedded
+one, in a temporary folder.
 """
 
 import argparse
@@ -79,10 +80,10 @@ def main() -> int:
         server = EmbeddedPostgres(Path(folder, "postgres"))
         server.start()
         try:
-            uvloop.run(walk_in_engine(walks, home, server.conninfo(), url))
+            root = Path(folder, "upstream")
+            uvloop.run(walk_in_engine(walks, home, server.conninfo(), url, root))
             walks["a command to its exit status"] = walk_of_command(home, server.conninfo())
-            fill(Path(folder, "upstream"))
-            uvloop.run(walk_to_worker(walks, home, server.conninfo(), url))
+            uvloop.run(walk_to_worker(walks, home, server.conninfo(), url, root))
         finally:
             server.stop()
     print(f"{'':34} {'files':>6} {'functions':>10} {'changes of file':>16}")
@@ -115,9 +116,18 @@ def sync(engine: Engine, url: str, name: str, policy: str) -> DeclarativeVersion
     return DeclarativeVersion(FileFirstStage(remote), Repository(name=name), engine=engine)
 
 
-async def walk_in_engine(walks: dict[str, Walk], home: Path, database: str, url: str) -> None:
+async def make_parts(engine: Engine, url: str, root: Path) -> None:
+    """Let an engine make what it keeps for all syncs; give upstream's file new bytes then."""
+    await sync(engine, url, "parts", "immediate").acreate()
+    fill(root)
+
+
+async def walk_in_engine(
+    walks: dict[str, Walk], home: Path, database: str, url: str, root: Path
+) -> None:
     """Walk from a unit to its row, from a body to its blob, and from a request to its bytes."""
     async with Engine(home, database_url=database) as engine:
+        await make_parts(engine, url, root)
         with Walk() as walk:
             await sync(engine, url, "rows", "on_demand").acreate()
         walks["a unit to its row"] = walk
@@ -175,9 +185,13 @@ def exit_status(program: Callable[[], object]) -> object:
         return end.code
 
 
-async def walk_to_worker(walks: dict[str, Walk], home: Path, database: str, url: str) -> None:
+async def walk_to_worker(
+    walks: dict[str, Walk], home: Path, database: str, url: str, root: Path
+) -> None:
     """Walk with a batch to a download worker and back."""
     async with Engine(home, database_url=database, workers=1) as engine:
+        fill(root)
+        await make_parts(engine, url, root)
         with Walk() as walk:
             await sync(engine, url, "workers", "immediate").acreate()
         walks["a batch through a worker"] = walk

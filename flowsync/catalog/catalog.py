@@ -1,6 +1,7 @@
 """The catalog as one thing to open, hand around and close."""
 
 from collections.abc import Callable
+from functools import cached_property
 from types import TracebackType
 from typing import Self
 
@@ -19,25 +20,75 @@ class Catalog:
     """All that is recorded in one database. Opened by an engine; shared by all its runs.
 
     `locate` gives the path of the blob with a BLAKE3 name, so that stored artifacts can be opened,
-    or `None` where blobs are no files of this machine.
+    or `None` where blobs are no files of this machine. Its parts are made when they are first asked
+    for.
     """
 
     def __init__(
         self, conninfo: str, *, locate: Callable[[str], str | None], max_connections: int = 8
     ) -> None:
         self.database = Database(conninfo, max_connections=max_connections)
-        self.artifacts = Artifacts(self.database, locate)
-        self.contents = Contents(self.database)
-        self.remotes = Remotes(self.database)
-        self.alternate_sources = AlternateSources(self.database)
-        self.repositories = Repositories(self.database)
-        self.runs = Runs(self.database)
-        self.orphans = Orphans(self.database)
-        self.verification = Verification(self.database)
-        self.reclaiming = Reclaiming(self.database)
-        self.serving = Serving(self.database)
-        self.units = VersionUnits(self.database)
-        self.store_bindings = StoreBindings(self.database)
+        self._locate = locate
+
+    @cached_property
+    def artifacts(self) -> Artifacts:
+        """What is known of bytes."""
+        return Artifacts(self.database, self._locate)
+
+    @cached_property
+    def contents(self) -> Contents:
+        """Units and their files."""
+        return Contents(self.database)
+
+    @cached_property
+    def remotes(self) -> Remotes:
+        """Where the bytes of units come from."""
+        return Remotes(self.database)
+
+    @cached_property
+    def alternate_sources(self) -> AlternateSources:
+        """Where else they may come from."""
+        return AlternateSources(self.database)
+
+    @cached_property
+    def repositories(self) -> Repositories:
+        """Repositories and their versions."""
+        return Repositories(self.database)
+
+    @cached_property
+    def runs(self) -> Runs:
+        """Records of syncs."""
+        return Runs(self.database)
+
+    @cached_property
+    def orphans(self) -> Orphans:
+        """What no version has."""
+        return Orphans(self.database)
+
+    @cached_property
+    def verification(self) -> Verification:
+        """Which blobs were read again, and what was found."""
+        return Verification(self.database)
+
+    @cached_property
+    def reclaiming(self) -> Reclaiming:
+        """Blobs that are to go."""
+        return Reclaiming(self.database)
+
+    @cached_property
+    def serving(self) -> Serving:
+        """What is at a path of a version."""
+        return Serving(self.database)
+
+    @cached_property
+    def units(self) -> VersionUnits:
+        """The units of a version."""
+        return VersionUnits(self.database)
+
+    @cached_property
+    def store_bindings(self) -> StoreBindings:
+        """Which stores belong to this catalog."""
+        return StoreBindings(self.database)
 
     async def __aenter__(self) -> Self:
         await self.database.open()

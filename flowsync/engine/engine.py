@@ -15,6 +15,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -71,6 +72,8 @@ SYNCS_AT_ONCE = 8
 for all who use it.
 """
 
+_USUAL_POLICY = DigestPolicy()
+
 
 class Engine:
     """The resources of one process: catalog, blob store, connections, hash workers, limits.
@@ -120,7 +123,7 @@ class Engine:
             )
         self.home = absolute(home, "home")
         self.database_url = database_url
-        self.digest_policy = digest_policy or DigestPolicy()
+        self.digest_policy = digest_policy or _USUAL_POLICY
         self.observers = tuple(observers)
         self._given_store = store
         self._max_connections = max_connections
@@ -142,10 +145,7 @@ class Engine:
         self.fetcher: UrlFetcher
         self.hasher: Hasher
         self.workers: DownloadWorkers | None = None
-        self.budget: Budget
-        self.single_flight: SingleFlight
-        self.cooling: Cooling
-        self.turns: Turns
+        self._transfers: _Transfers
         self.operations = Operations(self.home, is_open=False)
 
     @classmethod
@@ -221,6 +221,26 @@ class Engine:
             finally:
                 self._resources = None
 
+    @property
+    def budget(self) -> Budget:
+        """What may be on its way from upstreams to the store at a time."""
+        return self._transfers.budget
+
+    @property
+    def single_flight(self) -> SingleFlight:
+        """The bytes that are on their way, so that they are fetched once."""
+        return self._transfers.single_flight
+
+    @property
+    def cooling(self) -> Cooling:
+        """The sources that gave wrong bytes a little while ago."""
+        return self._transfers.cooling
+
+    @property
+    def turns(self) -> Turns:
+        """Which syncs go on, and which wait."""
+        return self._transfers.turns
+
     def bind(self, remote: Remote) -> Remote:
         """Let downloaders of `remote` use this engine's connections and limits, and return it."""
         remote.bind(self.fetcher)
@@ -287,14 +307,7 @@ class Engine:
         )
         self.hasher = await resources.enter_async_context(Hasher(self._hash_workers))
         self.operations = Operations(self.home)
-        self.budget = Budget(size=self.in_flight_bytes, items=self.in_flight_items)
-        self.single_flight = SingleFlight()
-        self.cooling = Cooling()
-        self.turns = Turns(
-            min(self.syncs_at_once, descriptors.syncs()),
-            self.budget.waits_for_relief,
-            self.fetcher.traffic,
-        )
+        self._transfers = _Transfers(self)
         self.workers = await self._open_workers(resources, scratch)
         self.store = store
 
@@ -320,6 +333,35 @@ class Engine:
         await resources.enter_async_context(_running(server))
         self.embedded = server
         return server.conninfo()
+
+
+class _Transfers:
+    """What the syncs and served misses of an open engine share. A part is made when it is first
+    asked for: a command that shows something needs none.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    @cached_property
+    def budget(self) -> Budget:
+        return Budget(size=self._engine.in_flight_bytes, items=self._engine.in_flight_items)
+
+    @cached_property
+    def single_flight(self) -> SingleFlight:
+        return SingleFlight()
+
+    @cached_property
+    def cooling(self) -> Cooling:
+        return Cooling()
+
+    @cached_property
+    def turns(self) -> Turns:
+        return Turns(
+            min(self._engine.syncs_at_once, descriptors.syncs()),
+            self.budget.waits_for_relief,
+            self._engine.fetcher.traffic,
+        )
 
 
 @asynccontextmanager

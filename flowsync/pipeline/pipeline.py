@@ -205,7 +205,7 @@ class Pipeline:
 
     def movement(self) -> int:
         """Return a number that grows with every item that goes from one stage to the next."""
-        return sum(channel.sent for channel in self._channels)
+        return sum([channel.sent for channel in self._channels])
 
     def is_idle(self) -> bool:
         """Say whether no stage works on what it has, as far as can be known; of the first stage
