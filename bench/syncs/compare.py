@@ -18,7 +18,7 @@ from bench.syncs.contenders import Contender
 from bench.syncs.measured import Measured, measure
 from bench.syncs.scenario import Scenario
 from bench.syncs.table import Row
-from bench.syncs.tree import change, grow
+from bench.syncs.upstreams import UPSTREAMS
 from bench.syncs.web import serving
 
 
@@ -35,8 +35,8 @@ def compare(
     """
     sizes = scenario.sizes(share)
     kind = "bodies" if scenario.bodies else "manifest"
-    upstream = place / "upstream" / f"{kind}-{len(sizes)}-{sum(sizes)}"
-    grow(upstream, sizes, bodies=scenario.bodies)
+    upstream = place / "upstream" / f"{scenario.source}-{kind}-{len(sizes)}-{sum(sizes)}"
+    UPSTREAMS[scenario.source].grow(upstream, sizes, bodies=scenario.bodies)
     runs: dict[str, list[Measured]] = {who.name: [] for who in taking_part}
     with serving(upstream, place / "server") as url:
         for turn in range(rounds):
@@ -54,7 +54,7 @@ def _run_once(
 ) -> Measured:
     who.prepare(scenario, place, upstream, url)
     if scenario.changed:
-        change(upstream, scenario.changed)
+        UPSTREAMS[scenario.source].change(upstream, scenario.changed)
     # What others left dirty is not this one's to write back.
     os.sync()
     run = measure(who.command(scenario, place, upstream, url), place)

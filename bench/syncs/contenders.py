@@ -13,11 +13,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, Protocol
 
+from bench.syncs.archive import KEY, SUITE
 from bench.syncs.measured import Measured
+from bench.syncs.peers import CONCURRENCY, Aptly, AptMirror, Bandersnatch, Debmirror
 from bench.syncs.scenario import Scenario
 from bench.syncs.tree import MANIFEST, paths, split
-
-CONCURRENCY: Final = 16
+from bench.syncs.upstreams import UPSTREAMS
 
 
 class Contender(Protocol):
@@ -59,13 +60,15 @@ class Flowsync:
             _call([*_FLOWSYNC, "--home", str(place / "home"), "status"], place)
 
     def command(self, scenario: Scenario, place: Path, upstream: Path, url: str) -> Sequence[str]:
-        sync = ["sync", "file", f"{url}/{MANIFEST}", "-r", scenario.name, "--json"]
-        return [*_FLOWSYNC, "--home", str(place / "home"), *sync, *scenario.options]
+        source, options = _source(scenario, upstream, url)
+        sync = ["sync", *source, "-r", scenario.name, "--json", *options, *scenario.options]
+        return [*_FLOWSYNC, "--home", str(place / "home"), *sync]
 
     def check(self, scenario: Scenario, place: Path, upstream: Path, run: Measured) -> None:
-        expected = sum(1 for _ in paths(upstream))
+        expected = sum(1 for _ in UPSTREAMS[scenario.source].paths(upstream))
         present = sum(result["present"] for result in _results(run))
-        if present != expected:
+        # A package index has units of its own besides.
+        if present < expected or (present > expected and scenario.source == "file"):
             raise RuntimeError(f"{self.name}: {present} units present, {expected} expected")
 
     def own_seconds(self, run: Measured) -> float | None:
@@ -178,6 +181,9 @@ def contenders(scenario: Scenario, workers: Sequence[int]) -> list[Contender]:
     if scenario.repositories > 1:
         at_once = f"flowsync, {scenario.repositories} at once"
         taking_part = [*(FlowsyncAtOnce(count, at_once) for count in workers), *taking_part]
+    if scenario.source != "file":
+        installed = [who for program, who in _PEERS[scenario.source] if shutil.which(program)]
+        return [*taking_part, *installed]
     if scenario.kind == "first" and scenario.bodies:
         references = {
             "curl": Curl(),
@@ -190,6 +196,21 @@ def contenders(scenario: Scenario, workers: Sequence[int]) -> list[Contender]:
 
 
 _FLOWSYNC: Final = [sys.executable, "-m", "flowsync"]
+
+_PEERS: Final[dict[str, list[tuple[str, Contender]]]] = {
+    "deb": [("aptly", Aptly()), ("debmirror", Debmirror()), ("apt-mirror", AptMirror())],
+    "pypi": [("bandersnatch", Bandersnatch())],
+}
+
+
+def _source(scenario: Scenario, upstream: Path, url: str) -> tuple[list[str], list[str]]:
+    """Return what `flowsync sync` is to bring, and the options of its kind."""
+    if scenario.source == "deb":
+        signed = upstream / KEY
+        return ["deb", url], ["--set", f"suites={SUITE}", "--set", f"keyring={signed}"]
+    if scenario.source == "pypi":
+        return ["pypi", f"{url}/simple/"], ["--set", "projects=*"]
+    return ["file", f"{url}/{MANIFEST}"], []
 
 
 def _results(run: Measured) -> list[dict[str, float]]:

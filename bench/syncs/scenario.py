@@ -15,6 +15,8 @@ import msgspec
 
 Kind = Literal["first", "again"]
 
+Source = Literal["file", "deb", "pypi"]
+
 KIB: Final = 1024
 MIB: Final = 1024 * KIB
 
@@ -28,7 +30,8 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     `options` go to `flowsync sync`. With `bodies` the files exist and plain downloaders can take
     part; without, only the manifest does. `changed` is the share of the files that change before
     each measured run. With several `repositories` each has its part of the files, and all are
-    synced at once in one engine; one sync of the same files takes part beside them.
+    synced at once in one engine; one sync of the same files takes part beside them. `source` is the
+    kind of upstream; with another one than `file` the mirrors of its users take part.
     """
 
     name: str
@@ -39,6 +42,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     bodies: bool = True
     changed: float = 0.0
     repositories: int = 1
+    source: Source = "file"
 
     def stays(self, share: float) -> bool:
         """Say whether a share of the scenario is so small that each run may have a folder of its
@@ -129,6 +133,36 @@ SCENARIOS: Final = {
             sizes=_equal(1_000_000, 4 * KIB),
             options=("--mirror", "--policy", "on_demand"),
             bodies=False,
+        ),
+        Scenario(
+            name="deb_first",
+            says="first sync of a suite of 2 000 packages, log-normal sizes, 200 MB",
+            kind="first",
+            sizes=_mixed(2_000, 200_000_000),
+            source="deb",
+        ),
+        Scenario(
+            name="deb_1pct",
+            says="the 2 000 packages again, 1 % of them changed",
+            kind="again",
+            sizes=_mixed(2_000, 200_000_000),
+            changed=0.01,
+            source="deb",
+        ),
+        Scenario(
+            name="deb_1pct_60k",
+            says="60 000 packages of 1 KiB again, 1 % of them changed",
+            kind="again",
+            sizes=_equal(60_000, KIB),
+            changed=0.01,
+            source="deb",
+        ),
+        Scenario(
+            name="pypi_first",
+            says="first sync of 300 projects with 3 000 files of 16 KiB",
+            kind="first",
+            sizes=_equal(3_000, 16 * KIB),
+            source="pypi",
         ),
     )
 }

@@ -71,13 +71,13 @@ def _line(folder: Path, number: int, size: int, bodies: bool) -> str:
         (folder / path).parent.mkdir()
     digest = hashlib.sha256()
     with open(folder / path, "wb") as file:
-        for piece in _body(number, size):
+        for piece in body(number, size):
             file.write(piece)
             digest.update(piece)
     return f"{path},{digest.hexdigest()},{size}\n"
 
 
-def _body(number: int, size: int) -> Iterator[bytes]:
+def body(number: int, size: int) -> Iterator[bytes]:
     """Yield `size` bytes that no other number has, in pieces."""
     head = hashlib.sha256(str(number).encode()).digest()[:size]
     yield head

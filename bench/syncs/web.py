@@ -20,6 +20,8 @@ from typing import Final
 
 from aiohttp import web
 
+from bench.syncs.index import PAGE, SERIAL
+
 _PATIENCE: Final = 20.0
 
 _NGINX: Final = """
@@ -39,7 +41,22 @@ http {{
     fastcgi_temp_path {place}/fastcgi;
     uwsgi_temp_path {place}/uwsgi;
     scgi_temp_path {place}/scgi;
-    server {{ listen 127.0.0.1:{port} backlog=4096; root {root}; }}
+    server {{
+        listen 127.0.0.1:{port} backlog=4096;
+        root {root};
+        absolute_redirect off;
+        location /simple/ {{
+            index {page};
+            default_type application/vnd.pypi.simple.v1+json;
+            types {{ }}
+            add_header X-PyPI-Last-Serial {serial};
+        }}
+        location /pypi/ {{
+            default_type application/json;
+            types {{ }}
+            add_header X-PyPI-Last-Serial {serial};
+        }}
+    }}
 }}
 """
 
@@ -60,7 +77,7 @@ def serving(root: Path, place: Path) -> Iterator[str]:
     if nginx:
         user = "user root;" if os.geteuid() == 0 else ""
         (place / "nginx.conf").write_text(
-            _NGINX.format(place=place, port=port, root=root, user=user)
+            _NGINX.format(place=place, port=port, root=root, user=user, page=PAGE, serial=SERIAL)
         )
         command = [nginx, "-c", str(place / "nginx.conf")]
     else:
