@@ -86,7 +86,7 @@ def write_archive(
     for component, some in components.items():
         for each in some:
             write(root / each.path, each.body)
-        plain = "\n".join(each.paragraph for each in some).encode()
+        plain = "".join(f"{each.paragraph}\n" for each in some).encode()
         path = f"{component}/binary-{architecture}/Packages"
         indexes |= {
             path: plain,

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pysequoia
+
 from scripts.debian_archive import package
 from tests.integration.sources.deb.conftest import (
     Apt,
@@ -85,22 +87,27 @@ def write_flat(archive: Archive) -> None:
     some = some_packages()
     for each in some:
         write(archive.root / each.path, each.body)
-    plain = "\n".join(each.paragraph for each in some).encode()
+    plain = "".join(f"{each.paragraph}\n" for each in some).encode()
     write_suite(archive.root, "./", {"Packages": plain}, archive.key, by_hash=False)
 
 
-@needs("debootstrap", "dpkg")
+@needs("debootstrap", "dpkg", "wget")
 async def test_debootstrap_downloads_a_base_system(
     archive: Archive, sync: SyncDeb, mirror: str, tmp_path: Path
 ) -> None:
     archive.write(some_packages())
     await sync()
+    keyring = tmp_path / "archive.gpg"
+    keyring.write_bytes(bytes(pysequoia.Cert.from_bytes(archive.key.public_key)))
     script = tmp_path / "script"
-    script.write_text("work_out_debs(){ required=alpha; base=libx; }\n")
+    script.write_text(
+        "mirror_style release\ndownload_style apt\nfinddebs_style from-indices\n"
+        "work_out_debs(){ required=alpha; base=libx; }\n"
+    )
 
     ran = await said(
         "debootstrap",
-        f"--keyring={archive.keyring}",
+        f"--keyring={keyring}",
         "--arch=amd64",
         "--components=main",
         "--download-only",
