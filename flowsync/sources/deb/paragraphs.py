@@ -1,0 +1,216 @@
+"""Reads `Packages`, `Sources` and `SHA256SUMS`: pieces of bytes in, entries out. No I/O, and no more
+memory than a piece and the paragraph at hand.
+
+A paragraph ends at a blank line, and at the end of the file. A line that begins with a blank goes
+on with the field above it. Names of fields count in any case. A field that is there twice is an
+error: clients would read one or the other.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final, NamedTuple
+
+import msgspec
+
+from flowsync import MetadataError, problem_with_path
+from flowsync.sources.deb.release import plain_path
+
+LONGEST: Final = 4 << 20
+"""Bytes of a paragraph."""
+
+_ODD: Final = re.compile(rb"\n[ \t\r]+\n|\A\s")
+_BLANK: Final = re.compile(rb"\n(?:[ \t\r]*\n)+")
+_SHA256: Final = re.compile(r"[0-9a-f]{64}")
+_SHA512: Final = re.compile(r"[0-9a-f]{128}")
+_WORD: Final = re.compile(r"[!-~]{1,255}")
+_SIZE: Final = re.compile(r"[0-9]{1,18}")
+
+_PACKAGE: Final = re.compile(
+    rb"^(package|version|architecture|filename|size|sha256|sha512)[ \t]*:[ \t]*([^\n]*)",
+    re.IGNORECASE | re.MULTILINE,
+)
+_SOURCE: Final = re.compile(
+    rb"^(package|version|directory|checksums-sha256)[ \t]*:((?:[^\n]*)(?:\n[ \t][^\n]*)*)",
+    re.IGNORECASE | re.MULTILINE,
+)
+
+
+class ListedFile(msgspec.Struct, frozen=True):
+    """A file that a paragraph lists: its path below the archive's root, its size (bytes), its
+    digests by algorithm. `number` is the paragraph's, from 1.
+    """
+
+    number: int
+    path: str
+    size: int
+    digests: dict[str, str]
+    package: str
+    version: str
+    architecture: str = ""
+
+
+class Paragraph(NamedTuple):
+    """A paragraph with its number, as it stands."""
+
+    number: int
+    text: bytes
+
+
+def paragraphs(pieces: Iterable[bytes]) -> Iterator[list[Paragraph]]:
+    """Yield the paragraphs of each piece, in order, without the blank line at their ends. Raise
+    `MetadataError` for one that does not end.
+    """
+    rest, number = b"", 0
+    for piece in pieces:
+        rest += piece
+        # A blank line may go on in the next piece.
+        end = rest.rfind(b"\n", 0, -1) if rest else -1
+        last = max(rest.rfind(b"\n\n"), rest.rfind(b"\n\r\n"), _last_odd(rest, end))
+        if last < 0:
+            if len(rest) > LONGEST:
+                raise MetadataError(f"paragraph {number + 1} is longer than {LONGEST} bytes")
+            continue
+        whole, rest = rest[:last], rest[last:]
+        found = [Paragraph(at, text) for at, text in enumerate(_split(whole), number + 1)]
+        number += len(found)
+        if found:
+            yield found
+    found = [Paragraph(at, text) for at, text in enumerate(_split(rest), number + 1)]
+    if found:
+        yield found
+
+
+def packages(some: Sequence[Paragraph]) -> list[ListedFile]:
+    """Return the files of paragraphs of `Packages`. Raise `MetadataError` with the number of one
+    that cannot be understood.
+    """
+    return [_package(number, text) for number, text in some]
+
+
+def sources(some: Sequence[Paragraph]) -> list[ListedFile]:
+    """Return the files of paragraphs of `Sources`, several of each."""
+    return [file for number, text in some for file in _source(number, text)]
+
+
+def checksums(text: bytes) -> list[ListedFile]:
+    """Return the files of a list as `sha256sum` writes it, by paths below its own folder."""
+    found = []
+    for number, line in enumerate(_text(1, text, "line").splitlines(), 1):
+        if not line.strip():
+            continue
+        digest, _, path = line.partition(" ")
+        path = plain_path(path.strip().removeprefix("*"))
+        _check_path(number, path, "line")
+        if not _SHA256.fullmatch(digest):
+            raise MetadataError(f"line {number}: {digest[:200]!r} is no sha256 digest")
+        found.append(ListedFile(number, path, -1, {"sha256": digest}, "", ""))
+    return found
+
+
+def _last_odd(text: bytes, end: int) -> int:
+    """Return where the last blank line begins that holds blanks, -1 without one."""
+    if not _ODD.search(text):
+        return -1
+    return max((match.start() for match in _BLANK.finditer(text, 0, end + 1)), default=-1)
+
+
+def _split(text: bytes) -> list[bytes]:
+    parts = _BLANK.split(text) if _ODD.search(text) else text.split(b"\n\n")
+    return [part.strip(b"\r\n") for part in parts if part.strip()]
+
+
+def _package(number: int, text: bytes) -> ListedFile:
+    fields = _fields(number, text, _PACKAGE)
+    try:
+        path, size = fields["filename"], fields["size"]
+        package, version, architecture = (
+            fields["package"],
+            fields["version"],
+            fields["architecture"],
+        )
+    except KeyError as error:
+        raise _bad(number, f"it has no {error.args[0].capitalize()}") from None
+    path = plain_path(path)
+    _check_path(number, path)
+    digests = _digests(number, fields)
+    if not _SIZE.fullmatch(size):
+        raise _bad(number, f"{size[:200]!r} is no size in bytes")
+    for word in (package, version, architecture):
+        if not _WORD.fullmatch(word):
+            raise _bad(number, f"{word[:200]!r} is no name, version or architecture")
+    return ListedFile(number, path, int(size), digests, package, version, architecture)
+
+
+def _source(number: int, text: bytes) -> Iterator[ListedFile]:
+    fields = _fields(number, text, _SOURCE)
+    try:
+        package, version = fields["package"].strip(), fields["version"].strip()
+        folder = plain_path(f"{fields['directory'].strip().rstrip('/')}/").rstrip("/")
+        lines = fields["checksums-sha256"].strip().splitlines()
+    except KeyError as error:
+        raise _bad(number, f"it has no {error.args[0].capitalize()}") from None
+    for line in lines:
+        parts = line.split()
+        if len(parts) != 3 or not _SHA256.fullmatch(parts[0]) or not _SIZE.fullmatch(parts[1]):
+            raise _bad(number, f"{line[:200]!r} is not 'sha256 size name'")
+        digest, size, name = parts
+        path = name if folder in {"", "."} else f"{folder}/{name}"
+        if "/" in name:
+            raise _bad(number, f"the name {name[:200]!r} is no name of a file")
+        _check_path(number, path)
+        is_dsc = name.endswith(".dsc")
+        yield ListedFile(
+            number, path, int(size), {"sha256": digest}, package, version if is_dsc else ""
+        )
+
+
+def _fields(number: int, text: bytes, wanted: re.Pattern[bytes]) -> dict[str, str]:
+    found = wanted.findall(text)
+    fields = {name.lower().decode(): _text(number, value).rstrip() for name, value in found}
+    if len(fields) != len(found):
+        raise _bad(number, "a field is there twice")
+    return fields
+
+
+def _digests(number: int, fields: dict[str, str]) -> dict[str, str]:
+    digests: dict[str, str] = {}
+    for name, form in (("sha256", _SHA256), ("sha512", _SHA512)):
+        if name in fields:
+            digest = fields[name].lower()
+            if not form.fullmatch(digest):
+                raise _bad(number, f"{digest[:200]!r} is no {name} digest")
+            digests[name] = digest
+    if not digests:
+        raise _bad(number, "it has neither SHA256 nor SHA512")
+    return digests
+
+
+def _check_path(number: int, path: str, what: str = "paragraph") -> None:
+    problem = problem_with_path(path)
+    if problem is None and "\\" in path:
+        problem = "contains a backslash"
+    if problem is None and is_of_index(path):
+        problem = "is that of an index"
+    if problem is not None:
+        raise _bad(number, f"the path {path[:200]!r} {problem}", what)
+
+
+def is_of_index(path: str) -> bool:
+    """Say whether a path is one at which only metadata may stand."""
+    return path.startswith("dists/") or path.rpartition("/")[2] in {
+        "InRelease",
+        "Release",
+        "Release.gpg",
+        "flowsync.asc",
+    }
+
+
+def _text(number: int, value: bytes, what: str = "paragraph") -> str:
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        raise _bad(number, f"it is not UTF-8: {value[:200]!r}", what) from None
+
+
+def _bad(number: int, reason: str, what: str = "paragraph") -> MetadataError:
+    return MetadataError(f"{what} {number}: {reason}")
