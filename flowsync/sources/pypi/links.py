@@ -13,6 +13,7 @@ _PLAIN_PATH: Final = re.compile(
 )
 """A path in which nothing but its beginning leads upwards."""
 
+_HOSTLESS: Final = re.compile(r"https?:(?!//[^/?#])", re.IGNORECASE)
 _UNSENDABLE: Final = re.compile(r"[\x00-\x20\x7f\\<>\"]")
 _LONGEST: Final = 4096
 
@@ -60,6 +61,8 @@ class Links:
     def _resolve(self, target: str) -> str:
         if _UNSENDABLE.search(target):
             raise LinkError("the URL holds white space, controls or other characters that none has")
+        if _HOSTLESS.match(target):
+            raise LinkError("the URL names no host")
         try:
             url = urljoin(self._base, target)
             parts = urlsplit(url)

@@ -190,7 +190,7 @@ class _Reading:
         metas: dict[str, list[str]] = {}
         base: str | None = None
         anchors: list[Tag] = []
-        for number, tag in enumerate(read_tags(decode(body, encoding))):
+        for number, tag in enumerate(read_tags(decode(body, encoding)), 1):
             _check_number(number, MOST_FILES, "links")
             if tag.name == "a":
                 anchors.append(tag)
