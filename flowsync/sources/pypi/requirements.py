@@ -179,6 +179,8 @@ class _Lines:
             elif option in _OTHER_FILES:
                 if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", value):
                     raise ValueError(f"{value!r} is a URL; such files are read from disk")
+                if "\0" in value:
+                    raise ValueError(f"{value!r} is no path")
                 beside = os.path.join(os.path.dirname(path), value)
                 yield beside, constraints or _OTHER_FILES[option]
 
@@ -356,3 +358,5 @@ def _text(path: str) -> str:
         raise SettingsError(f"{path} cannot be read: {error.strerror or error}") from None
     except UnicodeDecodeError:
         raise SettingsError(f"{path} cannot be read: it is not UTF-8") from None
+    except ValueError as error:
+        raise SettingsError(f"{path!r} cannot be read: {error}") from None

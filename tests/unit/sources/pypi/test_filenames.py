@@ -19,8 +19,9 @@ from flowsync.sources.pypi.filenames import (
 from flowsync.sources.pypi.names import problem_with_filename, problem_with_name
 
 PARTS = st.sampled_from(
-    ["fx", "Fx_Main", "fx.main", "a__b", "1.0", "2.0rc1", "1!3", "1.0+l.1", "v1", "x", "3", "1build",
-     "py3", "py2.py3", "cp38", "none", "any", "abi3", "win_amd64", "manylinux1_x86_64", "", ".", "3x"]
+    ["fx", "Fx_Main", "fx.main", "a__b", "1.0", "2.0rc1", "1!3", "1.0+l.1", "v1", "x", "3",
+     "1build", "py3", "py2.py3", "cp38", "none", "any", "abi3", "win_amd64", "manylinux1_x86_64",
+     "", ".", "3x"]
 )  # fmt: skip
 
 

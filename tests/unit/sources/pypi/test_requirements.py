@@ -175,7 +175,7 @@ version = "2"
 
         assert short(found) == {"six": [("==1.16.0", {A, B})], "acme": [("==2", set())]}
         assert [each.text for each in found.unfit] == ["fx"]
-    with pytest.raises(SettingsError, match="its lock-version is '2.0'"):
+    with pytest.raises(SettingsError, match=r"its lock-version is '2\.0'"):
         of_text(tmp_path, 'lock-version = "2.0"', "pylock.toml")
 
 
