@@ -81,7 +81,7 @@ def write_archive(
     date: datetime | None = None,
     **fields: str,
 ) -> None:
-    """Write a suite and its packages below `root`. Each file appears whole, the signed list last."""
+    """Write a suite and its packages below `root`, each file at once, the signed list last."""
     indexes: dict[str, bytes] = {}
     for component, some in components.items():
         for each in some:

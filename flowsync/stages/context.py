@@ -144,6 +144,7 @@ class RunContext(msgspec.Struct, frozen=True, kw_only=True):
     budget: Account
     single_flight: SingleFlight
     cooling: Cooling
+    mirror: bool = False
     on_error: ErrorPolicy = "fail"
     max_errors: int | None = None
     left_out: list[LeftOut]

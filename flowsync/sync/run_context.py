@@ -140,6 +140,7 @@ def run_context(
         budget=account,
         single_flight=engine.single_flight,
         cooling=engine.cooling,
+        mirror=options.mirror,
         on_error=options.on_error,
         max_errors=options.max_errors,
         left_out=left_out,

@@ -21,31 +21,28 @@ Reads = Literal["packages", "sources", "checksums", ""]
 PREFERENCE: Final = (".xz", ".zst", ".gz", ".bz2", ".lz4", "")
 """Packings in the order in which one of them is read."""
 
-_FORMS: Final[tuple[tuple[re.Pattern[str], IndexKind, Reads], ...]] = tuple(
-    (re.compile(form), kind, reads)
-    for form, kind, reads in (
-        (r"(?:(?P<component>.+)/)?binary-(?P<arch>[^/]+)/Packages", "packages", "packages"),
-        (r"(?:(?P<component>.+)/)?binary-(?P<arch>[^/]+)/Release", "packages", ""),
-        (r"(?:(?P<component>.+)/)?source/Sources", "sources", "sources"),
-        (r"(?:(?P<component>.+)/)?source/Release", "sources", ""),
-        (r"(?:(?P<component>.+)/)?i18n/.+", "translations", ""),
-        (r"(?:(?P<component>.+)/)?dep11/Components-(?P<arch>.+)\.yml", "dep11", ""),
-        (r"(?:(?P<component>.+)/)?dep11/.+", "dep11", ""),
-        (r"(?:(?P<component>.+)/)?cnf/Commands-(?P<arch>[^/]+)", "cnf", ""),
-        (r"(?:(?P<component>.+)/)?Contents-udeb-(?P<arch>[^/]+)", "udebs", ""),
-        (r"(?:(?P<component>.+)/)?Contents-(?P<arch>[^/]+)", "contents", ""),
-        (
-            r"(?:(?P<component>.+)/)?debian-installer/binary-(?P<arch>[^/]+)/Packages",
-            "udebs",
-            "packages",
-        ),
-        (r"(?:(?P<component>.+)/)?debian-installer/binary-(?P<arch>[^/]+)/Release", "udebs", ""),
-        (
-            r"(?:(?P<component>.+)/)?installer-(?P<arch>[^/]+)/.+/SHA256SUMS",
-            "installer",
-            "checksums",
-        ),
-    )
+_FORMS: Final[tuple[tuple[str, IndexKind, Reads], ...]] = (
+    (r"(?:(?P<component>.+)/)?binary-(?P<arch>[^/]+)/Packages", "packages", "packages"),
+    (r"(?:(?P<component>.+)/)?binary-(?P<arch>[^/]+)/Release", "packages", ""),
+    (r"(?:(?P<component>.+)/)?source/Sources", "sources", "sources"),
+    (r"(?:(?P<component>.+)/)?source/Release", "sources", ""),
+    (r"(?:(?P<component>.+)/)?i18n/.+", "translations", ""),
+    (r"(?:(?P<component>.+)/)?dep11/Components-(?P<arch>.+)\.yml", "dep11", ""),
+    (r"(?:(?P<component>.+)/)?dep11/.+", "dep11", ""),
+    (r"(?:(?P<component>.+)/)?cnf/Commands-(?P<arch>[^/]+)", "cnf", ""),
+    (r"(?:(?P<component>.+)/)?Contents-udeb-(?P<arch>[^/]+)", "udebs", ""),
+    (r"(?:(?P<component>.+)/)?Contents-(?P<arch>[^/]+)", "contents", ""),
+    (
+        r"(?:(?P<component>.+)/)?debian-installer/binary-(?P<arch>[^/]+)/Packages",
+        "udebs",
+        "packages",
+    ),
+    (r"(?:(?P<component>.+)/)?debian-installer/binary-(?P<arch>[^/]+)/Release", "udebs", ""),
+    (
+        r"(?:(?P<component>.+)/)?installer-(?P<arch>[^/]+)/.+/SHA256SUMS",
+        "installer",
+        "checksums",
+    ),
 )
 """The longer ones of two that fit one path stand behind the others."""
 
@@ -59,12 +56,15 @@ _FLAT: Final[Mapping[str, tuple[IndexKind, Reads]]] = {
 class Index(msgspec.Struct, frozen=True):
     """An index in all packings that a suite lists of it, those that are read first standing
     first. `stem` is its path without a packing; `reads` says what it lists, if it is read.
+    Component and architecture are those of its path, empty where that has none.
     """
 
     stem: str
     kind: IndexKind
     reads: Reads
     variants: tuple[Listed, ...]
+    component: str = ""
+    architecture: str = ""
 
     @property
     def folder(self) -> str:
@@ -99,7 +99,14 @@ def chosen(suite: str, release: Release, options: DebOptions) -> list[Index]:
         _check_components(release, options, components)
         _check_architectures(release, options, {each.arch for each in told.values()})
     return [
-        Index(stem, told[stem].kind, told[stem].reads, tuple(sorted(stems[stem], key=_rank)))
+        Index(
+            stem,
+            told[stem].kind,
+            told[stem].reads,
+            tuple(sorted(stems[stem], key=_rank)),
+            told[stem].component or "",
+            told[stem].arch or "",
+        )
         for stem in sorted(told)
         if _is_wanted(told[stem], options)
     ]
@@ -118,7 +125,7 @@ def _told(suite: str, stem: str) -> _Told | None:
         return None if found is None else _Told(*found, None, None)
     result = None
     for form, kind, reads in _FORMS:
-        match = form.fullmatch(stem)
+        match = re.fullmatch(form, stem)
         if match is not None:
             groups = match.groupdict()
             result = _Told(kind, reads, groups["component"], groups.get("arch"))
@@ -128,8 +135,10 @@ def _told(suite: str, stem: str) -> _Told | None:
 def _is_wanted(told: _Told, options: DebOptions) -> bool:
     if told.kind not in options.indices:
         return False
-    if told.component is not None and options.components:
-        if not any(_is_component(told.component, wanted) for wanted in options.components):
+    component = told.component
+    if component is not None and options.components:
+        wanted = any(_is_component(component, each) for each in options.components)
+        if not wanted:
             return False
     if told.arch is None or not options.architectures:
         return True

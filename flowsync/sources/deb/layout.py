@@ -23,7 +23,7 @@ def lasts(path: str) -> bool:
 
 
 def headers(file: StoredFile) -> dict[str, str]:
-    """Say what a file is. Nothing is said to be encoded: clients want packed indexes as they are."""
+    """Say what a file is. Nothing is encoded for clients: they want indexes packed as they are."""
     name = file.relative_path.rpartition("/")[2]
     if name.endswith((".deb", ".udeb")):
         return {"Content-Type": "application/vnd.debian.binary-package"}

@@ -1,10 +1,13 @@
 """What can be set of a sync from a Debian archive."""
 
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Annotated, Final, Literal
 
 import msgspec
 from msgspec import Meta
+
+from flowsync.selection import seconds_of
 
 IndexKind = Literal[
     "packages", "sources", "translations", "contents", "dep11", "cnf", "udebs", "installer"
@@ -134,6 +137,19 @@ class DebOptions(msgspec.Struct, frozen=True, kw_only=True):
             _check_suite(suite)
         if self.valid_for is not None and self.sign is None:
             raise ValueError("'valid_for' is for suites that the mirror signs; set 'sign' too")
+        _ = self.validity
+
+    @property
+    def validity(self) -> timedelta | None:
+        """How long a suite that the mirror signs is valid. Raise `ValueError` when that is no
+        duration.
+        """
+        if self.valid_for is None:
+            return None
+        try:
+            return timedelta(seconds=seconds_of(self.valid_for))
+        except (ValueError, OverflowError) as error:
+            raise ValueError(f"valid_for: {error}") from None
 
     @property
     def filters(self) -> Sequence[str]:

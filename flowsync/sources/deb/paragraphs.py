@@ -1,5 +1,5 @@
-"""Reads `Packages`, `Sources` and `SHA256SUMS`: pieces of bytes in, entries out. No I/O, and no more
-memory than a piece and the paragraph at hand.
+"""Reads `Packages`, `Sources` and `SHA256SUMS`: pieces of bytes in, entries out. No I/O, and no
+more memory than a piece and the paragraph at hand.
 
 A paragraph ends at a blank line, and at the end of the file. A line that begins with a blank goes
 on with the field above it. Names of fields count in any case. A field that is there twice is an
@@ -14,6 +14,9 @@ import msgspec
 
 from flowsync import MetadataError, problem_with_path
 from flowsync.sources.deb.release import plain_path
+
+KEY: Final = "flowsync.asc"
+"""The path of the certificate with which a mirror signs its own suites."""
 
 LONGEST: Final = 4 << 20
 """Bytes of a paragraph."""
@@ -201,7 +204,7 @@ def is_of_index(path: str) -> bool:
         "InRelease",
         "Release",
         "Release.gpg",
-        "flowsync.asc",
+        KEY,
     }
 
 

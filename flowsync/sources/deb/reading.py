@@ -8,7 +8,7 @@
 
 import hashlib
 from array import array
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -102,15 +102,23 @@ def survey(path: str, packed_as: str, plain: str, index: Index, limit: int | Non
     return found
 
 
-def listed_files(plain: str, reads: Reads) -> Iterator[tuple[list[Paragraph], list[ListedFile]]]:
-    """Yield the paragraphs of a plain index, some at a time, with the files that they list."""
+Keeps = Callable[[Paragraph], bool]
+
+
+def listed_files(
+    plain: str, reads: Reads, keeps: Keeps | None = None
+) -> Iterator[tuple[list[Paragraph], list[ListedFile]]]:
+    """Yield the paragraphs of a plain index, some at a time, with the files that they list; only
+    those that `keeps` says.
+    """
     if reads == "checksums":
         yield [], checksums(_small(plain))
         return
     read = packages if reads == "packages" else sources
     with open(plain, "rb", buffering=0) as index:
         for some in paragraphs(iter(lambda: index.read(PIECE), b"")):
-            yield some, read(some)
+            kept = some if keeps is None else [each for each in some if keeps(each)]
+            yield kept, read(kept)
 
 
 def _small(path: str) -> bytes:

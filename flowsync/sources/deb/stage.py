@@ -7,7 +7,9 @@ leaves nothing behind.
 
 import asyncio
 import logging
-from collections.abc import Iterator, Sequence
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from flowsync import (
@@ -20,16 +22,19 @@ from flowsync import (
     UpstreamUnchanged,
     redact,
 )
-from flowsync.sources.deb.choice import Index
+from flowsync.errors import SettingsError
+from flowsync.sources.deb.choice import Index, names_of
 from flowsync.sources.deb.content import DebFile, DebIndex, DebPackage, DebRelease, DebSource
+from flowsync.sources.deb.cutting import Cut, RenderedSuite
 from flowsync.sources.deb.options import DebOptions
-from flowsync.sources.deb.paragraphs import ListedFile
+from flowsync.sources.deb.paragraphs import KEY, ListedFile, Paragraph
 from flowsync.sources.deb.reading import Contradictions, Survey, listed_files, sha256_of, survey
-from flowsync.sources.deb.release import Listed
+from flowsync.sources.deb.release import BY_HASH, Listed
 from flowsync.sources.deb.rounds import PAUSES
 from flowsync.sources.deb.suites import Brought, Suite, Suites, Unchanged
 
-_ENDED: Final = None
+Blocks = Iterator[tuple[list[Paragraph], list[ListedFile]]]
+"""Paragraphs, some at a time, with the files that they list."""
 
 _log = logging.getLogger(__name__)
 
@@ -58,7 +63,8 @@ class DebFirstStage(Stage):
         with self.meter("sync.downloading.metadata", "Downloading Metadata") as meter:
             looked = [(suite, await bringing.look(suite)) for suite in self.options.suites]
             meter.advance(len(looked))
-        if before and all(isinstance(found, Unchanged) for _, found in looked):
+        is_same = before and all(isinstance(found, Unchanged) for _, found in looked)
+        if is_same and not self._renewal_is_due(before):
             raise UpstreamUnchanged(redact(bringing.root))
         suites: list[Suite] = []
         seen: dict[str, Any] = {}
@@ -67,30 +73,111 @@ class DebFirstStage(Stage):
                 suite, seen[name] = await bringing.bring(name, found)
                 suites.append(suite)
                 meter.advance(len(suite.indexes))
-        await self._declare(bringing, suites)
+        plain, contradictions = await self._survey_all(bringing, suites)
+        if self.options.renders:
+            dates = await self._declare_cut(bringing, suites, plain, contradictions, before)
+            for name, date in dates.items():
+                seen[name]["rendered"] = date.isoformat()
+        else:
+            await self._declare(bringing, suites, plain, contradictions)
         self.context.upstream.remember(self.remote, seen)
 
-    async def _declare(self, bringing: Suites, suites: Sequence[Suite]) -> None:
+    def _renewal_is_due(self, before: Mapping[str, Any]) -> bool:
+        """Say whether half of the time is over for which the mirror's own lists are valid."""
+        validity = self.options.validity
+        if validity is None:
+            return False
+        dates = [seen["rendered"] for seen in before.values() if "rendered" in seen]
+        due = datetime.now(UTC) - validity / 2
+        return any(datetime.fromisoformat(date) <= due for date in dates)
+
+    async def _declare(
+        self,
+        bringing: Suites,
+        suites: Sequence[Suite],
+        plain: Mapping[str, str],
+        contradictions: Contradictions,
+    ) -> None:
+        """Put what upstream has, as it is."""
+        for suite in suites:
+            taken: set[str] = set()
+            for index, brought in suite.indexes:
+                await self._put_index(bringing, suite, index, brought, taken)
+                where = f"{suite.folder}{index.stem}"
+                if where in plain:
+                    blocks = listed_files(plain[where], index.reads)
+                    await self._put_files(bringing, suite, index, blocks, contradictions)
+            await self._put_release(bringing, suite)
+
+    async def _declare_cut(
+        self,
+        bringing: Suites,
+        suites: Sequence[Suite],
+        plain: Mapping[str, str],
+        contradictions: Contradictions,
+        before: Mapping[str, Any],
+    ) -> dict[str, datetime]:
+        """Put what the options keep, then the mirror's own indexes of what could be had. Return the
+        dates of these.
+        """
+        if not self.context.mirror:
+            raise SettingsError(
+                "filters and 'sign' need a mirror: what was left out could not be listed; add "
+                "--mirror"
+            )
+        cut = await asyncio.to_thread(Cut, self.options)
+        reads = [
+            (suite, index, plain[where])
+            for suite in suites
+            for index, _ in suite.indexes
+            if (where := f"{suite.folder}{index.stem}") in plain
+        ]
+        if cut.needs_survey:
+            for read in reads:
+                await asyncio.to_thread(cut.see, *read)
+        async with self.settling() as settled:
+            for suite, index, file in reads:
+                blocks = cut.kept(suite, index, file, counts=True)
+                await self._put_files(bringing, suite, index, blocks, contradictions)
+        missing = {each.relative_path for item in settled.left_out for each in item.d_artifacts}
+        dates: dict[str, datetime] = {}
+        for suite in suites:
+            own = {
+                index.stem: plain[where]
+                for index, _ in suite.indexes
+                if (where := f"{suite.folder}{index.stem}") in plain
+            }
+            date = before.get(suite.name, {}).get("rendered")
+            rendered = await asyncio.to_thread(
+                cut.render,
+                suite,
+                own,
+                self.context.staging,
+                missing,
+                None if date is None else datetime.fromisoformat(date),
+            )
+            dates[suite.name] = rendered.date
+            await self._put_rendered(suite, rendered)
+        if cut.public_key is not None:
+            await self.put(await asyncio.to_thread(self._key_file, cut.public_key))
+        return dates
+
+    async def _survey_all(
+        self, bringing: Suites, suites: Sequence[Suite]
+    ) -> tuple[dict[str, str], Contradictions]:
+        """Read every index to its end. Return the files that have them unpacked, by their paths
+        below the archive's root without a packing.
+        """
         found = Survey()
         plain = {}
         for suite in suites:
             for index, brought in suite.indexes:
                 if index.reads and brought:
                     where = f"{suite.folder}{brought[0].listed.path}"
-                    plain[where] = await self._survey(bringing, where, index, brought[0], found)
-        contradictions = Contradictions(found.contradicting())
+                    file = await self._survey(bringing, where, index, brought[0], found)
+                    plain[f"{suite.folder}{index.stem}"] = file
         self.meter("sync.downloading.artifacts", "Downloading Artifacts", found.count)
-        for suite in suites:
-            taken: set[str] = set()
-            for index, brought in suite.indexes:
-                await self._put_index(bringing, suite, index, brought, taken)
-                if index.reads and brought:
-                    where = f"{suite.folder}{brought[0].listed.path}"
-                    folder = f"{suite.folder}{index.folder}" if index.kind == "installer" else ""
-                    await self._put_files(
-                        bringing, where, plain[where], index, folder, contradictions
-                    )
-            await self._put_release(bringing, suite)
+        return plain, Contradictions(found.contradicting())
 
     async def _survey(
         self, bringing: Suites, where: str, index: Index, read: Brought, found: Survey
@@ -109,15 +196,15 @@ class DebFirstStage(Stage):
     async def _put_files(
         self,
         bringing: Suites,
-        where: str,
-        plain: str,
+        suite: Suite,
         index: Index,
-        folder: str,
+        blocks: Blocks,
         contradictions: Contradictions,
     ) -> None:
-        blocks = listed_files(plain, index.reads)
+        where = f"{suite.folder}{index.stem}"
+        folder = f"{suite.folder}{index.folder}" if index.kind == "installer" else ""
         with self.meter("sync.parsing.metadata", "Parsing Metadata") as meter:
-            while (block := await asyncio.to_thread(next, blocks, _ENDED)) is not _ENDED:
+            while (block := await asyncio.to_thread(next, blocks, None)) is not None:
                 _, files = block
                 declared = [
                     self._file(bringing, file, index, folder)
@@ -227,6 +314,55 @@ class DebFirstStage(Stage):
         ]
         await self.put(DeclarativeContent(content, artifacts))
 
+    async def _put_rendered(self, suite: Suite, rendered: RenderedSuite) -> None:
+        """Put the indexes that the mirror made of a suite, and its list of them."""
+        taken: set[str] = set()
+        for file in rendered.files:
+            if file.file is not None:
+                listed = Listed(file.path, file.size, {"sha256": file.sha256})
+                names = names_of(suite.folder, listed, {"sha256": BY_HASH["sha256"]})
+                own = [name for name in names if name not in taken]
+                taken.update(own)
+                artifact = Artifact(file=file.file, sha256=file.sha256, size=file.size)
+                await self.put(
+                    DeclarativeContent(
+                        DebIndex(f"{suite.folder}{file.path}", file.sha256, suite.name),
+                        [DeclarativeArtifact(artifact, relative_path=name) for name in own],
+                    )
+                )
+        release, validity = rendered.release, self.options.validity
+        bodies = {
+            "InRelease": release.in_release,
+            "Release": release.text,
+            "Release.gpg": release.signature,
+        }
+        files = await asyncio.to_thread(
+            _write_all,
+            {name: body for name, body in bodies.items() if body is not None},
+            self.context.staging,
+        )
+        content = DebRelease(
+            suite=suite.name,
+            text=release.text_sha256,
+            signer=release.signer,
+            date=rendered.date.isoformat(),
+            valid_until="" if validity is None else (rendered.date + validity).isoformat(),
+        )
+        artifacts = [
+            DeclarativeArtifact(Artifact(file=path), relative_path=f"{suite.folder}{name}")
+            for name, path in files.items()
+        ]
+        await self.put(DeclarativeContent(content, artifacts))
+
+    def _key_file(self, public_key: bytes) -> DeclarativeContent:
+        """Return the unit of the mirror's certificate."""
+        (path,) = _write_all({KEY: public_key}, self.context.staging).values()
+        sha256 = sha256_of(public_key)
+        artifact = Artifact(file=path, sha256=sha256, size=len(public_key))
+        return DeclarativeContent(
+            DebFile(KEY, sha256), [DeclarativeArtifact(artifact, relative_path=KEY)]
+        )
+
 
 _STRONG: Final = ("sha512", "sha256")
 
@@ -245,3 +381,13 @@ def _by_digest_first(names: Sequence[str]) -> list[str]:
 def _sha256(path: str) -> str:
     with open(path, "rb") as file:
         return sha256_of(file.read())
+
+
+def _write_all(bodies: Mapping[str, bytes], folder: str) -> dict[str, str]:
+    """Write bodies to fresh files, and return these by name."""
+    written = {}
+    for name, body in bodies.items():
+        descriptor, written[name] = tempfile.mkstemp(dir=folder)
+        with open(descriptor, "wb") as file:
+            file.write(body)
+    return written

@@ -47,10 +47,11 @@ _log = logging.getLogger(__name__)
 
 
 class Brought(msgspec.Struct, frozen=True):
-    """A file of a suite that is here: what lists it, and where it lies."""
+    """A file of a suite that is here: what lists it, where it lies, and its sha256."""
 
     listed: Listed
     path: str
+    sha256: str
 
 
 class Suite(msgspec.Struct, frozen=True, kw_only=True):
@@ -234,24 +235,25 @@ class Suites:
 
     async def _index(self, folder: str, index: Index, by_hash: Mapping[str, str]) -> list[Brought]:
         """Return what is here of an index. Of a sync that downloads nothing that is only the
-        packing that is read.
+        packing that is read, unless the mirror's own list needs all that is there.
         """
         found: list[Brought] = []
+        later = self._remote.deferred and not self._options.renders
         for listed in index.variants:
-            if found and self._remote.deferred:
-                break
-            if not index.reads and self._remote.deferred:
+            if later and (found or not index.reads):
                 break
             if found and not listed.path.endswith(_PACKED):
                 continue
-            path = await self._file(folder, listed, by_hash)
-            if path is not None:
-                found.append(Brought(listed, path))
+            fetched = await self._file(folder, listed, by_hash)
+            if fetched is not None:
+                found.append(Brought(listed, _path(fetched), fetched.digests["sha256"]))
         if index.reads and not found and index.variants[0].size:
             raise WrongIndex(f"{folder}{index.stem}", "it is listed, and is not there")
         return found
 
-    async def _file(self, folder: str, listed: Listed, by_hash: Mapping[str, str]) -> str | None:
+    async def _file(
+        self, folder: str, listed: Listed, by_hash: Mapping[str, str]
+    ) -> Fetched | None:
         """Return the file of an index; `None` when upstream has it nowhere. Raise `WrongIndex` when
         it is another one.
         """
@@ -273,7 +275,7 @@ class Suites:
                 if not _is_missing(error):
                     wrong = error
             else:
-                return _path(fetched)
+                return fetched
         if wrong is None:
             return None
         if isinstance(wrong, IntegrityError | OversizedBodyError):
