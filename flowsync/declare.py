@@ -7,6 +7,7 @@ Decisions: docs/decisions/0005.
 from collections.abc import Awaitable, Callable, Sequence
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from flowsync.errors import DeclarationError
 from flowsync.model.artifact import Artifact, StagedArtifact, StoredArtifact
@@ -31,7 +32,8 @@ class DeclarativeArtifact:
     """An artifact, where to get it, and the path at which it belongs to its content.
 
     `artifact` may be incomplete until the body was downloaded; the stages replace it as they learn
-    more. `url` and `urls` exclude each other. What was declared stays known as `as_declared`: the
+    more. `url` and `urls` exclude each other; what the sync itself made, with a file and without a
+    remote, needs neither. What was declared stays known as `as_declared`: the
     unit's id depends on it, and not on what is found out later. With `deferred_download` the
     artifact is recorded but not downloaded. `alternates` are further sources, tried first, each
     with its own remote.
@@ -64,7 +66,8 @@ class DeclarativeArtifact:
         extra_data: dict[str, Any] | None = None,
         deferred_download: bool = False,
     ) -> None:
-        if not (url or urls):
+        is_made_here = remote is None and artifact is not None and artifact.file is not None
+        if not (url or urls or is_made_here):
             raise DeclarationError("DeclarativeArtifact needs a url, or urls")
         if url and urls:
             raise DeclarationError("DeclarativeArtifact takes either url or urls, not both")
@@ -83,7 +86,7 @@ class DeclarativeArtifact:
                 "DeclarativeArtifact needs a remote, unless its artifact has a file or is stored"
             )
         self._artifact = self.as_declared = artifact
-        self.urls: list[str] = [url] if url else list(urls or ())
+        self.urls: list[str] = [url] if url else list(urls or (f"made:{quote(relative_path)}",))
         self.relative_path = self.checked_path = relative_path
         self.remote = remote
         self.extra_data: dict[str, Any] = extra_data or {}

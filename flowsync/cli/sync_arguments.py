@@ -17,7 +17,7 @@ from flowsync.configuration import (
     WantedSync,
     syncs_of,
 )
-from flowsync.configuration.kind_options import parse_duration, parse_rate
+from flowsync.model.amounts import parse_duration, parse_rate
 from flowsync.model.remote import Policy
 from flowsync.model.repository import ErrorPolicy
 

@@ -35,9 +35,10 @@ from typing import Annotated, Any, Final, TypeVar
 import msgspec
 
 from flowsync.configuration.installed_kinds import InstalledKinds
-from flowsync.configuration.kind_options import check_options, seconds_of
+from flowsync.configuration.kind_options import check_options
 from flowsync.engine.home import absolute
 from flowsync.errors import SettingsError
+from flowsync.model.amounts import seconds_of
 from flowsync.model.remote import Policy, Remote
 from flowsync.model.repository import ErrorPolicy
 from flowsync.model.url import holds_user, origin, redact

@@ -14,11 +14,11 @@ from flowsync.configuration.kind_options import (
     first_stage,
     options_of_texts,
     read_options,
-    seconds_of,
 )
 from flowsync.configuration.settings_file import RepositorySettings, SettingsFile, expect_expanded
 from flowsync.errors import DeclarationError, SettingsError
 from flowsync.kinds import SourceKind
+from flowsync.model.amounts import seconds_of
 from flowsync.model.events import Observer
 from flowsync.model.remote import Remote
 from flowsync.model.reports import SyncPlan

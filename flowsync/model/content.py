@@ -60,12 +60,17 @@ class Content(msgspec.Struct):
     declared of the artifacts, the unit is another one: the next version gets it in place of the old
     one, and older versions keep theirs. `group_key` counts for units that are recorded from then on
     that the type has it.
+
+    Of a type that is `told_by_key`, natural key and other fields alone make a unit what it is: its
+    files follow from them, but for what differs each time that they are made, such as the time of
+    a signature. The files that a unit was stored with first stay.
     """
 
     type_name: ClassVar[str] = ""
     natural_key: ClassVar[tuple[str, ...]] = ()
     repo_key: ClassVar[tuple[str, ...]] = ()
     group_key: ClassVar[tuple[str, ...]] = ()
+    told_by_key: ClassVar[bool] = False
 
 
 class Kind(NamedTuple):
@@ -79,6 +84,7 @@ class Kind(NamedTuple):
     group_key: Callable[[Content], tuple[Any, ...]] | None
     beyond: tuple[str, ...]
     fixing: tuple[str, ...]
+    told_by_key: bool
 
 
 def type_name(content_type: type[Content]) -> str:
@@ -169,6 +175,7 @@ def kind_of(content_type: type[Content]) -> Kind:
         _getter(content_type.group_key) if content_type.group_key else None,
         beyond,
         tuple(name for name in STRONG_DIGESTS if name in names) if is_placed else (),
+        content_type.told_by_key,
     )
 
 
@@ -231,6 +238,7 @@ def _no_id(content: Content, which: str, error: Exception) -> DeclarationError:
 # 3. What counts is what was declared, not what was found: an id does not depend on whether the
 #    bytes are here. Only of an artifact without any digest the bytes count, if they came with the
 #    sync, or else the size and the first URL: nothing else says that two upstreams have the same.
+# 4. Of a type that is `told_by_key`, nothing of the artifacts counts.
 
 _STRONGEST_FIRST: Final = ("sha256", "sha512", "sha384", "blake3", "sha224", "sha1", "md5")
 """The first of these that is declared stands for the bytes. The order must never change: ids follow
@@ -259,6 +267,8 @@ def unit_id(key: bytes, content: Content, artifacts: Sequence[Placed]) -> bytes:
     `DeclarationError` for a field that cannot be encoded.
     """
     kind = kind_of(type(content))
+    if kind.told_by_key:
+        artifacts = ()
     if _is_fixed(kind, content, artifacts):
         return key
     fields = encode_sorted(content) if kind.beyond else None

@@ -1,6 +1,6 @@
 """The content types of the deb source. Their paths are those below the archive's root."""
 
-from flowsync import Content
+from flowsync import WHOLE_CONTENT, Content
 
 
 class DebPackage(Content):
@@ -58,8 +58,9 @@ class DebRelease(Content):
     """
 
     type_name = "deb.release"
-    natural_key = ("suite", "in_release", "release", "signature", "text", "signer")
+    natural_key = WHOLE_CONTENT
     repo_key = ("suite",)
+    told_by_key = True
 
     suite: str
     in_release: str = ""

@@ -1,0 +1,1 @@
+"""The pypi source: indexes of Python packages, whole or by selection."""
