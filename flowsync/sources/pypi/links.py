@@ -29,7 +29,10 @@ class Links:
 
     def __init__(self, url: str, base: str | None = None) -> None:
         try:
-            self._base = urljoin(url, base.strip()) if base else url
+            # Who asked for the page is no part of where its files are.
+            parts = urlsplit(url)
+            plain = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+            self._base = urljoin(plain, base.strip()) if base else plain
         except ValueError:
             raise LinkError(f"the page's base {base!r} is no URL") from None
         self._secure = url[:6].lower() == "https:"

@@ -83,6 +83,13 @@ def test_links_are_relative_to_the_base_that_a_page_names() -> None:
         Links(BASE, "https://[")
 
 
+def test_the_user_of_a_page_is_not_passed_on_to_its_files() -> None:
+    links = Links("https://me:secret@index.example.org/simple/fx/")
+
+    assert links.resolve("../../b.whl") == "https://index.example.org/b.whl"
+    assert links.resolve("?x=1") == "https://index.example.org/simple/fx/?x=1"
+
+
 def test_an_index_without_encryption_may_name_either() -> None:
     links = Links("http://127.0.0.1:8080/simple/fx/")
 
