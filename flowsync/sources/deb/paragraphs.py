@@ -28,14 +28,16 @@ _SHA512: Final = re.compile(r"[0-9a-f]{128}")
 _WORD: Final = re.compile(r"[!-~]{1,255}")
 _SIZE: Final = re.compile(r"[0-9]{1,18}")
 
+# The line end before a field is what is looked for: that is twice as fast as looking at each `^`.
 _PACKAGE: Final = re.compile(
-    rb"^(package|version|architecture|filename|size|sha256|sha512)[ \t]*:[ \t]*([^\n]*)",
-    re.IGNORECASE | re.MULTILINE,
+    rb"\n(package|version|architecture|filename|size|sha256|sha512)[ \t]*:[ \t]*([^\n]*)",
+    re.IGNORECASE,
 )
 _SOURCE: Final = re.compile(
-    rb"^(package|version|directory|checksums-sha256)[ \t]*:((?:[^\n]*)(?:\n[ \t][^\n]*)*)",
-    re.IGNORECASE | re.MULTILINE,
+    rb"\n(package|version|directory|checksums-sha256)[ \t]*:((?:[^\n]*)(?:\n[ \t][^\n]*)*)",
+    re.IGNORECASE,
 )
+_WORDS: Final = re.compile(r"(?:[!-~]{1,255} ){2}[!-~]{1,255}")
 
 
 class ListedFile(msgspec.Struct, frozen=True):
@@ -138,9 +140,9 @@ def _package(number: int, text: bytes) -> ListedFile:
     digests = _digests(number, fields)
     if not _SIZE.fullmatch(size):
         raise _bad(number, f"{size[:200]!r} is no size in bytes")
-    for word in (package, version, architecture):
-        if not _WORD.fullmatch(word):
-            raise _bad(number, f"{word[:200]!r} is no name, version or architecture")
+    if not _WORDS.fullmatch(f"{package} {version} {architecture}"):
+        wrong = next(each for each in (package, version, architecture) if not _WORD.fullmatch(each))
+        raise _bad(number, f"{wrong[:200]!r} is no name, version or architecture")
     return ListedFile(number, path, int(size), digests, package, version, architecture)
 
 
@@ -168,10 +170,18 @@ def _source(number: int, text: bytes) -> Iterator[ListedFile]:
 
 
 def _fields(number: int, text: bytes, wanted: re.Pattern[bytes]) -> dict[str, str]:
-    found = wanted.findall(text)
-    fields = {name.lower().decode(): _text(number, value).rstrip() for name, value in found}
+    found = wanted.findall(b"\n" + text)
+    if not found:
+        return {}
+    # All names, and all values, in one go each.
+    names, values = zip(*found, strict=True)
+    told = b"\0".join(names).lower().decode().split("\0")
+    held = _text(number, b"\0".join(values)).split("\0")
+    fields = dict(zip(told, map(str.rstrip, held), strict=False))
     if len(fields) != len(found):
         raise _bad(number, "a field is there twice")
+    if len(held) != len(found):
+        raise _bad(number, "a field holds a NUL")
     return fields
 
 

@@ -89,7 +89,7 @@ def _wheel(stem: str, project: str) -> FileName:
     tags = "-".join(parts[-3:])
     if not _TAG.fullmatch(tags):
         raise FilenameError("filename", f"{tags!r} are no tags of a wheel")
-    if normalized(name) != project:
+    if name != project and normalized(name) != project:
         raise FilenameError("project", f"it belongs to {normalized(name)!r}, not to {project!r}")
     return FileName(project, _checked_version(version), "wheel", tags)
 
@@ -111,12 +111,17 @@ def _other(stem: str, project: str, kind: FileKind) -> FileName:
 
 def _behind_project(stem: str, project: str) -> str:
     """Return what stands behind the project's name, which may be spelled in any way, and a dash."""
-    dash = stem.find("-")
-    while dash != -1:
-        if normalized(stem[:dash]) == project:
-            return stem[dash + 1 :]
-        dash = stem.find("-", dash + 1)
-    raise FilenameError("project", f"it does not belong to {project!r}")
+    found = _spellings(project).match(stem)
+    if found is None:
+        raise FilenameError("project", f"it does not belong to {project!r}")
+    return stem[found.end() :]
+
+
+@lru_cache(maxsize=256)
+def _spellings(project: str) -> re.Pattern[str]:
+    """Return what matches a project's name in every spelling, with a dash behind it."""
+    name = "[-_.]+".join(map(re.escape, project.split("-")))
+    return re.compile(f"{name}-", re.IGNORECASE | re.ASCII)
 
 
 def _checked_version(text: str) -> str:

@@ -39,8 +39,9 @@ _RAW_ENDS: Final = {name: re.compile(rf"</{name}(?=[\t\n\f\r />])", re.IGNORECAS
 _READ: Final = frozenset({"a", "base", "meta"})
 _LOOKED_AT: Final = "|".join(("a", "base", "meta", *_RAW))
 _OF_NO_ACCOUNT: Final = re.compile(
-    rf"(?:[^<]++|</[^>]*+>|<(?!(?i:{_LOOKED_AT})[\t\n\f\r />])[A-Za-z][^\"'>]*+>"
-    rf"|<+(?=<)|<(?![A-Za-z!/?<])[^<]*+|<!--(?:-?>|(?s:.)*?-->)|<[!?](?!--)[^>]*+>){{0,1000}}"
+    r"(?:[^<]++|<(?![A-Za-z!/?<])[^<]*+|</[^>]*+>"
+    rf"|<(?!(?i:{_LOOKED_AT})[\t\n\f\r />])[A-Za-z][^\"'>]*+>"
+    r"|<+(?=<)|<!--(?:-?>|(?s:.)*?-->)|<[!?](?!--)[^>]*+>){0,1000}"
 )
 """Text, ends of tags, tags without quotes, comments and declarations, a thousand at a time."""
 
@@ -49,7 +50,7 @@ class HtmlError(ValueError):
     """A text is no page that can be read."""
 
 
-class Tag(msgspec.Struct, frozen=True):
+class Tag(msgspec.Struct, frozen=True, gc=False):
     """A start tag: its name and its attributes, of which names are in lower case and values have no
     entities. `end` is where it ends.
     """

@@ -5,7 +5,7 @@ from typing import Final
 from urllib.parse import quote, unquote, urljoin, urlsplit
 
 _PLAIN: Final = re.compile(
-    r"(https?)://[A-Za-z0-9.-]+(?::[0-9]{1,5})?/[A-Za-z0-9._~/%+!,;=:&()*'-]*"
+    r"(https?)://[A-Za-z0-9.-]+(?::([0-9]{1,5}))?/[A-Za-z0-9._~/%+!,;=:&()*'-]*"
     r"(?:\?[A-Za-z0-9._~/%+!,;=:&()*'-]*)?"
 )
 _PLAIN_PATH: Final = re.compile(
@@ -29,7 +29,10 @@ class Links:
 
     def __init__(self, url: str, base: str | None = None) -> None:
         try:
-            self._base = urljoin(url, base.strip()) if base else url
+            # Who asked for the page is no part of where its files are.
+            parts = urlsplit(url)
+            plain = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+            self._base = urljoin(plain, base.strip()) if base else plain
         except ValueError:
             raise LinkError(f"the page's base {base!r} is no URL") from None
         self._secure = url[:6].lower() == "https:"
@@ -42,8 +45,13 @@ class Links:
         """
         target = link.strip("\t\n\f\r ").partition("#")[0]
         plain = _PLAIN.fullmatch(target)
-        if plain and len(target) <= _LONGEST and (plain[1] == "https" or not self._secure):
-            return self._with_a_port(target)
+        if (
+            plain
+            and len(target) <= _LONGEST
+            and (plain[1] == "https" or not self._secure)
+            and (plain[2] is None or int(plain[2]) < 1 << 16)
+        ):
+            return target
         if not target or len(target) > _LONGEST:
             raise LinkError("the URL is empty" if not target else "the URL is too long")
         path = _PLAIN_PATH.fullmatch(target)
@@ -83,14 +91,6 @@ class Links:
             raise LinkError("the URL's host is not in ASCII")
         if self._secure and scheme == "http":
             raise LinkError("it leads from https to http")
-
-    @staticmethod
-    def _with_a_port(url: str) -> str:
-        try:
-            urlsplit(url).port  # noqa: B018 - asking for it checks it
-        except ValueError:
-            raise LinkError("the URL is malformed") from None
-        return url
 
 
 def last_segment(url: str) -> str:

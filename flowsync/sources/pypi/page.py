@@ -304,9 +304,9 @@ class _Reading:
 
     def _digests(self, filename: str, hashes: dict[str, Any]) -> dict[str, str] | None:
         found = {}
-        for name, digits in DIGESTS.items():
-            value = hashes.get(name)
-            if value is None:
+        for name, value in hashes.items():
+            digits = DIGESTS.get(name)
+            if digits is None or value is None:
                 continue
             digest = _digest(value, digits)
             if digest is None:

@@ -18,9 +18,9 @@ from packaging.tags import compatible_tags, cpython_tags
 from packaging.version import Version
 
 from flowsync.selection import MinimumAge, NamePatterns, Refusal, read_time
-from flowsync.sources.pypi.filenames import version_of
+from flowsync.sources.pypi.filenames import FilenameError, read_filename, version_of
 from flowsync.sources.pypi.links import host_of
-from flowsync.sources.pypi.names import normalized
+from flowsync.sources.pypi.names import normalized, project_name
 from flowsync.sources.pypi.options import PypiOptions, check_line, is_pattern
 from flowsync.sources.pypi.page import DIGESTS, Page, PageFile
 from flowsync.sources.pypi.requirements import Wanted, Wish
@@ -104,8 +104,30 @@ class Selection:
         if whole is not None:
             refused = [Refusal(file.filename, whole.rule, whole.reason) for file in page.files]
             return Selected(files=(), refused=(*page.refused, *refused))
-        one = _OneProject(self, project, host_of(page.url))
-        return one.select(page)
+        return _OneProject(self, project, host_of(page.url)).select(page)
+
+    def refusal_of_path(self, path: str) -> Refusal | None:
+        """Return why nothing is at a path, `files/PROJECT/FILENAME` or `simple/PROJECT/`, as far as
+        names tell; `None` when they do not forbid it.
+        """
+        words = path.strip("/").split("/")
+        if words[0] in {"files", "simple"}:
+            del words[0]
+        project = project_name(words[0]) if words else None
+        if project is None:
+            return None
+        whole = self.refusal_of_project(project)
+        if whole is not None or len(words) != 2:
+            return whole
+        filename = words[1].removesuffix(".metadata").removesuffix(".provenance")
+        try:
+            name = read_filename(filename, project)
+        except FilenameError as error:
+            return Refusal(filename, error.rule, str(error))
+        file = PageFile(
+            filename=filename, url="", version=name.version, kind=name.kind, tags=name.tags
+        )
+        return _OneProject(self, project, "").refusal_of_name(file)
 
 
 class _OneProject:
@@ -124,10 +146,7 @@ class _OneProject:
         """Choose the files, first one by one, then by release."""
         taken, refused = [], list(page.refused)
         for file in page.files:
-            release = self.releases.get(file.version)
-            if release is None:
-                release = self.releases[file.version] = self._judge_version(file.version)
-            refusal = self._judge(file, release)
+            refusal = self._judge(file)
             if refusal is None:
                 taken.append(file)
             else:
@@ -137,6 +156,18 @@ class _OneProject:
         if self.rules.options.provenance != "off":
             taken = [self._with_usable_provenance(file) for file in taken]
         return Selected(files=tuple(taken), refused=tuple(refused))
+
+    def refusal_of_name(self, file: PageFile) -> Refusal | None:
+        """Return why a file is not taken, as far as its name tells."""
+        release = self._release(file.version)
+        found = release.refusal or self._wrong_kind(file, release)
+        return None if found is None else Refusal(file.filename, *found)
+
+    def _release(self, version: str) -> _Release:
+        found = self.releases.get(version)
+        if found is None:
+            found = self.releases[version] = self._judge_version(version)
+        return found
 
     def _judge_version(self, text: str) -> _Release:
         version = version_of(text)
@@ -167,11 +198,12 @@ class _OneProject:
         options = {wish.source == "projects" for wish in self.wishes}
         return "projects" if True in options else "requirements"
 
-    def _judge(self, file: PageFile, release: _Release) -> Refusal | None:
+    def _judge(self, file: PageFile) -> Refusal | None:
         """Return why a file is not taken, as far as it alone tells."""
-        if release.refusal is not None:
-            return Refusal(file.filename, *release.refusal)
-        found = self._wrong_content(file, release) or self._wrong_kind(file, release)
+        refusal = self.refusal_of_name(file)
+        if refusal is not None:
+            return refusal
+        found = self._wrong_content(file, self.releases[file.version])
         if found is not None:
             return Refusal(file.filename, *found)
         if self.project in self.rules._exempt:

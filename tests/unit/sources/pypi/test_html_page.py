@@ -197,3 +197,13 @@ def test_two_megabytes_of_anything_are_read_soon(junk: str) -> None:
 
     # A second for sixteen megabytes and six seconds, on a slow machine.
     assert time.process_time() - began < 3
+
+
+@pytest.mark.parametrize("junk", ["< ", "<!-->", "<b>", "<script></script>"])
+def test_sixteen_megabytes_of_anything_are_read_soon(junk: str) -> None:
+    body = (junk * ((16 << 20) // len(junk))).encode()
+    began = time.process_time()
+
+    assert read_page(body, HTML, URL, "fx").files == ()
+
+    assert time.process_time() - began < 6

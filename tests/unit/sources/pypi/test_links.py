@@ -27,7 +27,7 @@ def test_relative_links_lead_where_the_standard_library_says(beginning: str, pat
 @pytest.mark.parametrize(
     ("link", "expected"),
     [
-        ("../../+f/ba6/7ff/b.whl#sha256=12", "https://index.example.org:8443/root/dev/+f/ba6/7ff/b.whl"),
+        ("../../+f/ba6/b.whl#sha256=12", "https://index.example.org:8443/root/dev/+f/ba6/b.whl"),
         ("/packages/b.whl", "https://index.example.org:8443/packages/b.whl"),
         ("//files.example.org/b.whl", "https://files.example.org/b.whl"),
         ("https://files.example.org/b.whl?a=1&b=%20", "https://files.example.org/b.whl?a=1&b=%20"),
@@ -81,6 +81,13 @@ def test_links_are_relative_to_the_base_that_a_page_names() -> None:
         Links(BASE, "http://index.example.org/").resolve("b.whl")
     with pytest.raises(LinkError, match="is no URL"):
         Links(BASE, "https://[")
+
+
+def test_the_user_of_a_page_is_not_passed_on_to_its_files() -> None:
+    links = Links("https://me:secret@index.example.org/simple/fx/")
+
+    assert links.resolve("../../b.whl") == "https://index.example.org/b.whl"
+    assert links.resolve("?x=1") == "https://index.example.org/simple/fx/?x=1"
 
 
 def test_an_index_without_encryption_may_name_either() -> None:

@@ -445,3 +445,46 @@ def test_hosts_that_are_internal(host: str) -> None:
 @pytest.mark.parametrize("host", ["files.example.org", "1.example.org", "0xa.example", "local"])
 def test_hosts_that_are_not(host: str) -> None:
     assert not is_internal(host)
+
+
+# --- why --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("path", "rule"),
+    [
+        ("files/fx/fx-2.0-py3-none-any.whl", None),
+        ("files/fx/fx-2.0-py3-none-any.whl.metadata", None),
+        ("simple/fx/", None),
+        ("fx", None),
+        ("", None),
+        ("../x", None),
+        ("files/other/other-1.0.zip", "projects"),
+        ("simple/Other/", "projects"),
+        ("files/acme/acme-1.0.zip", "private"),
+        ("files/fx/fx-1.0.zip", "projects"),
+        ("files/fx/fx-2.1.zip", "exclude"),
+        ("files/fx/fx-2.0.egg", "formats"),
+        ("files/fx/fx-2.0-py3-none-win32.whl.provenance", "platforms"),
+        ("files/fx/fx-2.0-cp38-cp38-linux_x86_64.whl", "pythons"),
+        ("files/fx/fx-2.0rc1.zip", "prereleases"),
+        ("files/fx/gx-2.0.zip", "project"),
+        ("files/fx/fx-2.0.txt", "filename"),
+    ],
+)
+def test_names_tell_why_nothing_is_at_a_path(path: str, rule: str | None) -> None:
+    selection = rules(
+        projects=("fx>=2.0rc1", "fx>=1.5", "acme"),
+        exclude=("fx==2.1",),
+        private=("acme",),
+        platforms=("linux",),
+        pythons=("3.11",),
+    )
+    if rule == "prereleases":
+        selection = rules(projects=("fx",), prereleases=False)
+
+    refusal = selection.refusal_of_path(path)
+
+    assert (refusal and refusal.rule) == rule
+    if refusal is not None:
+        assert refusal.in_words().startswith(f"left out by `{rule}`")
