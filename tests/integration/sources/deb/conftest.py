@@ -102,6 +102,8 @@ def needs(*programs: str) -> pytest.MarkDecorator:
 class Said(str):
     """What a program said; `status` is how it ended."""
 
+    __slots__ = ("status",)
+
     status: int
 
 

@@ -2,9 +2,6 @@
 
 from pathlib import Path
 
-from flowsync import Engine
-from flowsync.packages.openpgp import SigningKey
-from scripts.debian_archive import package
 from tests.integration.serve.conftest import Client
 from tests.integration.serve.conftest import client as client
 from tests.integration.sources.deb.conftest import (
@@ -12,7 +9,6 @@ from tests.integration.sources.deb.conftest import (
     Archive,
     SyncDeb,
     needs,
-    new_key,
     some_packages,
 )
 
@@ -43,7 +39,8 @@ async def test_apt_takes_a_filtered_mirror_by_its_key_and_not_by_upstreams(
 
     assert (updated.status, libx.status) == (0, 0), updated
     assert alpha.status == 100
-    assert refused.status == 100 and "NO_PUBKEY" in refused
+    assert refused.status == 100
+    assert "NO_PUBKEY" in refused
 
 
 async def test_kept_paragraphs_stay_byte_for_byte(
