@@ -47,12 +47,13 @@ _SHOWN: Final = 200
 
 
 class Signed(msgspec.Struct, frozen=True, kw_only=True):
-    """What a valid signature covers, and the fingerprint of the certificate that vouches for it, in
-    upper-case hexadecimal.
+    """What a valid signature covers, the fingerprint of the certificate that vouches for it, and
+    that of its key or subkey, in upper-case hexadecimal.
     """
 
     text: bytes
     signer: str
+    key: str
 
 
 class Keyring:
@@ -139,7 +140,8 @@ class Keyring:
             problem = self._problem_with_keys(valid, now, allow_expired)
             if problem is None:
                 text = bytes(found.bytes or b"") if signature is None else data
-                return Signed(text=text, signer=valid.certificate.upper())
+                signer, key = valid.certificate.upper(), valid.signing_key.upper()
+                return Signed(text=text, signer=signer, key=key)
             reason = reason or problem
         return reason
 

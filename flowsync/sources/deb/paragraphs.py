@@ -1,9 +1,9 @@
 """Reads `Packages`, `Sources` and `SHA256SUMS`: pieces of bytes in, entries out. No I/O, and no
 more memory than a piece and the paragraph at hand.
 
-A paragraph ends at a blank line, and at the end of the file. A line that begins with a blank goes
-on with the field above it. Names of fields count in any case. A field that is there twice is an
-error: clients would read one or the other.
+A paragraph ends at an empty line, and at the end of the file. A line that begins with a blank goes
+on with the field above it, also one of blanks only, as apt has it. Names of fields count in any
+case. A field that is there twice is an error: clients would read one or the other.
 """
 
 import re
@@ -21,8 +21,7 @@ KEY: Final = "flowsync.asc"
 LONGEST: Final = 4 << 20
 """Bytes of a paragraph."""
 
-_ODD: Final = re.compile(rb"\n[ \t\r]+\n|\A\s")
-_BLANK: Final = re.compile(rb"\n(?:[ \t\r]*\n)+")
+_END: Final = re.compile(rb"\n\r*\n")
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _SHA512: Final = re.compile(r"[0-9a-f]{128}")
 _WORD: Final = re.compile(r"[!-~]{1,255}")
@@ -50,7 +49,7 @@ class ListedFile(msgspec.Struct, frozen=True):
     size: int
     digests: dict[str, str]
     package: str
-    version: str
+    version: str = ""
     architecture: str = ""
 
 
@@ -62,27 +61,24 @@ class Paragraph(NamedTuple):
 
 
 def paragraphs(pieces: Iterable[bytes]) -> Iterator[list[Paragraph]]:
-    """Yield the paragraphs of each piece, in order, without the blank line at their ends. Raise
+    """Yield the paragraphs of each piece, in order, without the empty line at their ends. Raise
     `MetadataError` for one that does not end.
     """
     rest, number = b"", 0
     for piece in pieces:
-        rest += piece
-        # A blank line may go on in the next piece.
-        end = rest.rfind(b"\n", 0, -1) if rest else -1
-        last = max(rest.rfind(b"\n\n"), rest.rfind(b"\n\r\n"), _last_odd(rest, end))
-        if last < 0:
-            if len(rest) > LONGEST:
-                raise MetadataError(f"paragraph {number + 1} is longer than {LONGEST} bytes")
-            continue
-        whole, rest = rest[:last], rest[last:]
-        found = [Paragraph(at, text) for at, text in enumerate(_split(whole), number + 1)]
+        rest = (rest + piece).lstrip(b"\r\n")
+        *texts, rest = _split(rest)
+        if len(rest) > LONGEST:
+            raise MetadataError(
+                f"paragraph {number + len(texts) + 1} is longer than {LONGEST} bytes"
+            )
+        found = [Paragraph(at, text) for at, text in enumerate(texts, number + 1)]
         number += len(found)
         if found:
             yield found
-    found = [Paragraph(at, text) for at, text in enumerate(_split(rest), number + 1)]
-    if found:
-        yield found
+    last = rest.strip(b"\r\n")
+    if last:
+        yield [Paragraph(number + 1, last)]
 
 
 def packages(some: Sequence[Paragraph]) -> list[ListedFile]:
@@ -100,7 +96,7 @@ def sources(some: Sequence[Paragraph]) -> list[ListedFile]:
 def checksums(text: bytes) -> list[ListedFile]:
     """Return the files of a list as `sha256sum` writes it, by paths below its own folder."""
     found = []
-    for number, line in enumerate(_text(1, text, "line").splitlines(), 1):
+    for number, line in enumerate(_text(1, text, "line").split("\n"), 1):
         if not line.strip():
             continue
         digest, _, path = line.partition(" ")
@@ -112,16 +108,11 @@ def checksums(text: bytes) -> list[ListedFile]:
     return found
 
 
-def _last_odd(text: bytes, end: int) -> int:
-    """Return where the last blank line begins that holds blanks, -1 without one."""
-    if not _ODD.search(text):
-        return -1
-    return max((match.start() for match in _BLANK.finditer(text, 0, end + 1)), default=-1)
-
-
 def _split(text: bytes) -> list[bytes]:
-    parts = _BLANK.split(text) if _ODD.search(text) else text.split(b"\n\n")
-    return [part.strip(b"\r\n") for part in parts if part.strip()]
+    """Return the paragraphs of a text, and what stands behind the last empty line."""
+    parts = _END.split(text) if b"\r" in text else text.split(b"\n\n")
+    rest = parts.pop().lstrip(b"\r\n")
+    return [*(part for each in parts if (part := each.strip(b"\r\n"))), rest]
 
 
 def _package(number: int, text: bytes) -> ListedFile:
@@ -151,7 +142,7 @@ def _source(number: int, text: bytes) -> Iterator[ListedFile]:
     try:
         package, version = fields["package"].strip(), fields["version"].strip()
         folder = plain_path(f"{fields['directory'].strip().rstrip('/')}/").rstrip("/")
-        lines = fields["checksums-sha256"].strip().splitlines()
+        lines = fields["checksums-sha256"].strip().split("\n")
     except KeyError as error:
         raise _bad(number, f"it has no {error.args[0].capitalize()}") from None
     for line in lines:

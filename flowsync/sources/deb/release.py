@@ -129,7 +129,7 @@ def cleartext(data: bytes) -> bytes:
 def _fields(text: bytes) -> Iterator[tuple[int, str, str, list[tuple[int, str]]]]:
     """Yield number of line, name in lower case, value and further lines of each field."""
     try:
-        lines = text.decode().splitlines()
+        lines = text.decode().split("\n")  # and at nothing else that Unicode has
     except UnicodeDecodeError as error:
         raise MetadataError(f"it is not UTF-8: {error.reason} at byte {error.start}") from None
     found: tuple[int, str, str, list[tuple[int, str]]] | None = None

@@ -48,12 +48,12 @@ class Trust:
         Raise `MetadataError` when it is not signed, not valid, older than what is known, or that of
         another suite.
         """
-        text, signer = self._text(trio, now)
+        text, signer, key = self._text(trio, now)
         release = read_release(text)
         self._check_dates(release, known, now)
         _check_name(suite, release)
         allowed = known.get("signed_by") or []
-        if allowed and signer and signer not in allowed:
+        if allowed and signer and signer not in allowed and key not in allowed:
             raise MetadataError(
                 f"it is signed by {signer}; the one before said that it will be by "
                 f"{', '.join(allowed)}"
@@ -61,12 +61,13 @@ class Trust:
         kept, warning = _without_other(trio, text)
         return Believed(release, signer, kept, warning)
 
-    def _text(self, trio: Trio, now: datetime) -> tuple[bytes, str]:
+    def _text(self, trio: Trio, now: datetime) -> tuple[bytes, str, str]:
+        """Return the text of a list, and who signed it: certificate and key."""
         expired = self._options.allow_expired_keys
         if self._keyring is None or not self._options.verify:
             if trio.in_release is not None:
-                return cleartext(trio.in_release), ""
-            return trio.release or b"", ""
+                return cleartext(trio.in_release), "", ""
+            return trio.release or b"", "", ""
         if trio.in_release is not None:
             found = self._keyring.verify_clearsigned(
                 trio.in_release, now=now, allow_expired=expired
@@ -77,7 +78,7 @@ class Trust:
             found = self._keyring.verify_detached(
                 trio.release or b"", trio.signature, now=now, allow_expired=expired
             )
-        return found.text, found.signer
+        return found.text, found.signer, found.key
 
     def _check_dates(self, release: Release, known: Mapping[str, Any], now: datetime) -> None:
         date, ends = release.date, release.valid_until
