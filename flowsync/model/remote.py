@@ -47,9 +47,9 @@ class Fetched(msgspec.Struct, frozen=True, kw_only=True):
 
     `url` is where the bytes came from: what was asked, or after redirects the last URL, without
     what may be secret. Relative links of the body are resolved against it. Header names are
-    lower-case; values hold nothing that cannot be shown. `path` is the file, or `None` when only headers
-    were asked for, or a conditional request found nothing newer (`not_modified`). `digests` holds sha256 and what was
-    expected.
+    lower-case; values hold nothing that cannot be shown. `path` is the file, or `None` when only
+    headers were asked for, or a conditional request found nothing newer (`not_modified`). `digests`
+    holds sha256 and what was expected.
     `proof` is the entity tag by which the next request may find out that the body is still the
     same, if upstream gave one that proves it (`model/repository.py`).
     """

@@ -64,9 +64,11 @@ async def test_what_is_unchanged_and_what_a_file_says_is_told(
     again = await source.get_downloader(url=url, method="HEAD", validators=known).run()
     file = tmp_path / "file"
     file.write_bytes(b"body")
-    local = await remote(fetcher, f"file://{file}").get_downloader(
-        url=f"file://{file}", method="HEAD"
-    ).run()
+    local = (
+        await remote(fetcher, f"file://{file}")
+        .get_downloader(url=f"file://{file}", method="HEAD")
+        .run()
+    )
 
     assert again.not_modified
     assert (local.path, local.validators.etag is None) == (None, False)
