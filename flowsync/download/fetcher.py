@@ -43,7 +43,7 @@ from flowsync.errors import (
     UnreachableError,
     UnsupportedUrlError,
 )
-from flowsync.model.remote import Fetched, FetchRequest, Received, Sink
+from flowsync.model.remote import Fetched, FetchRequest, Fill, Held, Received, Sink
 from flowsync.model.url import redact, scheme
 from flowsync.runtime.tasks import Visits
 
@@ -292,6 +292,8 @@ class UrlFetcher:
         """Bring a body into a file of its own, verified. Raise what `stream` raises, and
         `DigestMismatchError`.
         """
+        if request.method == "HEAD":
+            return _fetched(await self.stream(request, _NoBody()))
         if _gains_by_compression(request):
             request = msgspec.structs.replace(request, compressed=True)
         spool = _VerifiedSpool(request, request.folder or self._scratch_folder)
@@ -300,15 +302,42 @@ class UrlFetcher:
         except BaseException:
             await spool.discard()
             raise
-        return Fetched(
-            url=received.url,
-            path=spool.path,
-            size=received.size,
-            digests=spool.digests,
-            headers=received.headers,
-            validators=received.validators,
-            not_modified=received.not_modified,
-        )
+        return _fetched(received, spool.path, spool.digests)
+
+
+def _fetched(
+    received: Received, path: str | None = None, digests: Mapping[str, str] | None = None
+) -> Fetched:
+    return Fetched(
+        url=received.url,
+        path=path,
+        size=received.size,
+        digests=digests or {},
+        headers=received.headers,
+        validators=received.validators,
+        not_modified=received.not_modified,
+    )
+
+
+class _NoBody:
+    """The sink of a request that brings no body."""
+
+    held: Held | None = None
+
+    def begin(self, validator: str | None) -> None:
+        """Take no note."""
+
+    async def write(self, chunk: bytes) -> None:
+        """Take nothing: nothing comes."""
+
+    def direct(self, size: int) -> Fill | None:
+        return None
+
+    async def restart(self) -> None:
+        """Forget nothing."""
+
+    async def finish(self) -> None:
+        """Be done."""
 
 
 class _VerifiedSpool(Spool):

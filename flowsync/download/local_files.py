@@ -54,7 +54,7 @@ class FileOrigin:
         try:
             await asyncio.to_thread(source.open, self._roots)
             known = source.is_known(request.validators)
-            if not known:
+            if not known and request.method == "GET":
                 tally.promise(source.size)
                 inflow = Inflow(request, sink, tally)
                 chunk = source.head

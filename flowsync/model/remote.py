@@ -47,9 +47,9 @@ class Fetched(msgspec.Struct, frozen=True, kw_only=True):
 
     `url` is where the bytes came from: what was asked, or after redirects the last URL, without
     what may be secret. Relative links of the body are resolved against it. Header names are
-    lower-case; values hold nothing that cannot be shown. `path` is the file, or `None` when a
-    conditional request found nothing newer (`not_modified`). `digests` holds sha256 and what was
-    expected.
+    lower-case; values hold nothing that cannot be shown. `path` is the file, or `None` when only
+    headers were asked for, or a conditional request found nothing newer (`not_modified`). `digests`
+    holds sha256 and what was expected.
     `proof` is the entity tag by which the next request may find out that the body is still the
     same, if upstream gave one that proves it (`model/repository.py`).
     """
@@ -269,6 +269,9 @@ class Remote(msgspec.Struct, kw_only=True, eq=False):
         return Downloader(self._fetcher, FetchRequest(url=url, remote=self, **request))
 
 
+Method = Literal["GET", "HEAD"]
+
+
 class FetchRequest(msgspec.Struct, frozen=True, kw_only=True):
     """One body that is wanted.
 
@@ -278,11 +281,13 @@ class FetchRequest(msgspec.Struct, frozen=True, kw_only=True):
     bound against upstreams that never end. `compressed` lets upstream compress the body on its way;
     sizes and digests are always those of the bytes that arrive in the sink. `same_origin` refuses
     redirects to another party than the one of `url`: another scheme, host or port. From http to
-    https on their usual ports the party stays the same.
+    https on their usual ports the party stays the same. The `method` HEAD brings headers and
+    validators without a body, and no file.
     """
 
     url: str
     remote: Remote
+    method: Method = "GET"
     expected: Mapping[str, str] = {}
     size: int | None = None
     max_size: int | None = None

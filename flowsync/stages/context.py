@@ -20,7 +20,7 @@ from flowsync.digest.hashing import digest_file
 from flowsync.digest.pool import Hasher
 from flowsync.download.fetcher import Backoff
 from flowsync.download.transfer.spool import fresh_path
-from flowsync.errors import DeclarationError, StoreError
+from flowsync.errors import DeclarationError, StoreError, TooManyLeftOutError
 from flowsync.model.artifact import Artifact, DigestPolicy, StoredArtifact
 from flowsync.model.content import Content, id_of_group
 from flowsync.model.remote import Fetched, Fetcher, Remote, Validators
@@ -167,6 +167,20 @@ class RunContext(msgspec.Struct, frozen=True, kw_only=True):
         and has no headers. Raise what a download raises.
         """
         return await metadata(self, remote, url, expected, request)
+
+    def leave_out(self, path: str, url: str, reason: str) -> None:
+        """Note what could not be had, and what is kept of it from before, in a sync that goes on:
+        a part of upstream's metadata, which stands for all that it lists.
+
+        Raise `TooManyLeftOutError` when that is more than the sync's `max_errors`.
+        """
+        left_out = LeftOut(relative_path=path, url=redact(url), reason=reason, action="skipped")
+        self.left_out.append(left_out)
+        limit = self.max_errors
+        if limit is not None and len(self.left_out) > limit:
+            raise TooManyLeftOutError(
+                f"more than {limit} artifacts could not be had; the last one was {path}: {reason}"
+            )
 
     async def keep(
         self, content_type: type[Content], groups: Sequence[Sequence[Any]]

@@ -6,7 +6,7 @@ import asyncio
 import re
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from email.utils import formatdate
 from http import HTTPStatus
 from typing import cast
@@ -34,6 +34,7 @@ class Resource(msgspec.Struct, kw_only=True):
     etag: str | None
     last_modified: str | None
     content_type: str = "application/octet-stream"
+    headers: Mapping[str, str] = {}
 
 
 class Answer(msgspec.Struct, kw_only=True):
@@ -80,6 +81,7 @@ class Exchange:
             "Date": formatdate(usegmt=True),
             "Content-Type": resource.content_type,
             "Accept-Ranges": "bytes",
+            **resource.headers,
         }
         if resource.etag is not None:
             headers["ETag"] = resource.etag

@@ -10,7 +10,7 @@ import hashlib
 import ssl
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from email.utils import formatdate
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -49,13 +49,21 @@ class Upstream(LoopbackServer):
         *,
         etag: str | None = "strong",
         last_modified: str | None = LAST_MODIFIED,
+        content_type: str = "application/octet-stream",
+        headers: Mapping[str, str] | None = None,
     ) -> str:
         """Give `path` a body and return its URL. `etag` "strong" and "weak" are made from the body;
-        `None` sends none.
+        `None` sends none. `headers` are sent besides.
         """
         tag = hashlib.sha256(body).hexdigest()[:16]
         tags = {"strong": f'"{tag}"', "weak": f'W/"{tag}"', None: None}
-        self._bodies[path] = Resource(body=body, etag=tags[etag], last_modified=last_modified)
+        self._bodies[path] = Resource(
+            body=body,
+            etag=tags[etag],
+            last_modified=last_modified,
+            content_type=content_type,
+            headers=headers or {},
+        )
         return self.url(path)
 
     def serve(self, folder: Path, at: str = "/") -> str:

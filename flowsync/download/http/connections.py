@@ -1,4 +1,4 @@
-"""GET requests over the HTTP client's pooled connections, without its session.
+"""Requests without a body over the HTTP client's pooled connections, without its session.
 
 1. The client's connector gives the connection: it resolves, connects, greets proxies, does TLS, and
    keeps what is free. Its protocol and its parser take the answer. What is left out is the session,
@@ -45,7 +45,7 @@ from flowsync.download.http.socket_tap import Tap
 from flowsync.download.transfer.response import content_length
 from flowsync.errors import DeclarationError, UnsupportedUrlError
 from flowsync.errors.error_tree import printable
-from flowsync.model.remote import Remote
+from flowsync.model.remote import Method, Remote
 from flowsync.model.url import Origin, origin, redact
 
 _READ_BUFFER: Final = 1 << 18
@@ -69,6 +69,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     url: str
     origin: Origin
     ssl: SSLContext | bool
+    method: Method = "GET"
     proxy: str | None = None
     proxy_headers: Mapping[str, str] | None = None
 
@@ -141,7 +142,7 @@ class Reply:
 
 
 class Connections:
-    """Sends GET requests over the connections of one connector. Belongs to its loop."""
+    """Sends requests over the connections of one connector. Belongs to its loop."""
 
     def __init__(self, connector: aiohttp.TCPConnector) -> None:
         self._connector = connector
@@ -183,7 +184,7 @@ class Connections:
             except TimeoutError as error:
                 raise aiohttp.ConnectionTimeoutError("connecting took too long") from error
         try:
-            protocol = _ask(connection, head, limits.sock_read)
+            protocol = _ask(connection, head, limits.sock_read, bodiless=target.method == "HEAD")
             message, content = await protocol.read()
             while 100 <= message.code < 200 and message.code != 101:
                 message, content = await protocol.read()
@@ -221,7 +222,11 @@ class Connections:
 
 
 def _ask(
-    connection: aiohttp.connector.Connection, head: bytes, stall_timeout: float | None
+    connection: aiohttp.connector.Connection,
+    head: bytes,
+    stall_timeout: float | None,
+    *,
+    bodiless: bool,
 ) -> ResponseHandler:
     """Send a request, and return what its answer will come from."""
     protocol, transport = connection.protocol, connection.transport
@@ -229,6 +234,7 @@ def _ask(
         raise aiohttp.ClientConnectionResetError("the connection was closed before it was used")
     protocol.set_response_params(
         read_until_eof=True,
+        skip_payload=bodiless,
         auto_decompress=False,
         read_timeout=stall_timeout,
         read_bufsize=_READ_BUFFER,
@@ -239,7 +245,7 @@ def _ask(
 
 
 def _head(target: Target, host: str, headers: Sequence[tuple[str, str]]) -> bytes:
-    lines = [f"GET {_request_target(target)} HTTP/1.1", f"Host: {host}"]
+    lines = [f"{target.method} {_request_target(target)} HTTP/1.1", f"Host: {host}"]
     lines += [f"{name}: {value}" for name, value in headers]
     lines += ["", ""]
     text = "\r\n".join(lines)

@@ -127,6 +127,7 @@ class HttpOrigin:
         target = Target(
             url=hop.url,
             origin=hop.origin,
+            method=request.method,
             ssl=setup.ssl,
             proxy=None if through is None else through.url,
             proxy_headers=_tunnel_headers(through, hop.origin),
@@ -207,7 +208,7 @@ async def _receive(
     )
     if verdict is Verdict.COMPLETE:
         tally.close()
-    elif verdict is not Verdict.UNMODIFIED:
+    elif verdict is not Verdict.UNMODIFIED and request.method == "GET":
         if verdict is Verdict.BEGIN and tally.taken:
             await sink.restart()
             tally.reset()

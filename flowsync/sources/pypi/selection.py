@@ -68,6 +68,7 @@ class Selection:
     def __init__(self, options: PypiOptions, wanted: Wanted, now: datetime) -> None:
         self.options = options
         self.wanted = wanted
+        self.now = now
         self._private = NamePatterns(_spelled(options.private))
         self._exempt = NamePatterns(_spelled(options.min_age_exempt))
         lines = [line for line in options.exclude if not is_pattern(line)]

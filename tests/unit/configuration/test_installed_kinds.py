@@ -9,7 +9,7 @@ from tests.unit.configuration.conftest import Install
 
 HOME = SignalReceivedError.__module__
 
-OWN = ["deb", "file"]
+OWN = ["deb", "file", "pypi"]
 
 
 def test_kinds_are_loaded_in_order_and_a_broken_one_stands_apart_with_its_reason(
