@@ -91,13 +91,18 @@ class Closure:
 
     def close(self, chosen: Callable[[Candidate], bool]) -> None:
         """Keep the packages that are wanted and chosen, and all that they need."""
+        self._kept.update(
+            candidate.identity
+            for candidates in self._packages.values()
+            for candidate in candidates
+            if candidate.wanted and chosen(candidate)
+        )
         roots = [
             candidate
             for candidates in self._packages.values()
             for candidate in candidates
-            if candidate.wanted and chosen(candidate)
+            if candidate.identity in self._kept
         ]
-        self._kept.update(root.identity for root in roots)
         architectures = dict.fromkeys(place.architecture for place in self._places)
         for architecture in [each for each in architectures if each != _ALL] or [_ALL]:
             self._follow(architecture, roots)
@@ -124,7 +129,12 @@ class Closure:
                 elif found.identity not in reached:
                     reached.add(found.identity)
                     self._kept.add(found.identity)
-                    waiting.append(found)
+                    waiting.extend(self._alike(found))
+
+    def _alike(self, candidate: Candidate) -> list[Candidate]:
+        """Return the packages of one name and version: two of them may need something else."""
+        some = self._packages[candidate.package]
+        return [each for each in some if each.identity == candidate.identity]
 
     def _meeting(
         self, candidate: Candidate, architecture: str, alternatives: Sequence[Need]

@@ -9,6 +9,8 @@ from tests.unit.configuration.conftest import Install
 
 HOME = SignalReceivedError.__module__
 
+OWN = ["deb", "file"]
+
 
 def test_kinds_are_loaded_in_order_and_a_broken_one_stands_apart_with_its_reason(
     install: Install,
@@ -18,8 +20,8 @@ def test_kinds_are_loaded_in_order_and_a_broken_one_stands_apart_with_its_reason
 
     kinds = InstalledKinds()
 
-    assert kinds.names == ["alpha", "file", "zeta"]
-    assert [*kinds.usable] == ["file"]
+    assert kinds.names == ["alpha", *OWN, "zeta"]
+    assert [*kinds.usable] == OWN
     assert kinds.unusable == {
         "alpha": "source 'alpha': its entry point alpha_of_a_test:SOURCE is no SourceKind",
         "zeta": "source 'zeta' cannot be loaded: SystemExit: please configure me "
@@ -49,7 +51,7 @@ def error_of(kinds: InstalledKinds, name: str) -> SettingsError:
 
 
 def test_a_kind_that_is_not_installed_is_an_error_that_lists_the_others() -> None:
-    with pytest.raises(SettingsError, match="no source 'tape'; installed are: file"):
+    with pytest.raises(SettingsError, match=f"no source 'tape'; installed are: {', '.join(OWN)}"):
         InstalledKinds().load("tape")
 
 
