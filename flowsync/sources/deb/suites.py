@@ -10,7 +10,8 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -128,16 +129,23 @@ class Suites:
         """
         rounds = Rounds(suite, self._pauses)
         wrong: WrongIndex | None = None
+        disagreed = False
         while True:
             files, sha256, tag = await self._trio(suite, found)
             rounds.begin(sha256, wrong)
-            try:
-                return await self._whole(suite, files, sha256, tag)
-            except WrongIndex as error:
-                wrong = error
-                _log.warning("suite %s: %s: %s; asking again", suite, error.path, error.reason)
-                await asyncio.sleep(rounds.pause())
-                found = await self._ask(f"{folder_of(suite)}InRelease", None, LARGEST)
+            believed, bodies = await self._believed(suite, files)
+            if believed.warning and not disagreed:
+                # One of the two may have come before a switch, and the other after it.
+                disagreed, wrong = True, None
+                _log.info("suite %s: %s; asking again", suite, believed.warning)
+            else:
+                try:
+                    return await self._whole(suite, believed, bodies, files, sha256, tag)
+                except WrongIndex as error:
+                    wrong = error
+                    _log.warning("suite %s: %s: %s; asking again", suite, error.path, error.reason)
+            await asyncio.sleep(rounds.pause())
+            found = await self._ask(f"{folder_of(suite)}InRelease", None, LARGEST)
 
     async def _trio(
         self, suite: str, found: Unchanged | Fetched | None
@@ -187,20 +195,42 @@ class Suites:
             files[name] = _path(found)
         return files or None
 
-    async def _whole(
-        self, suite: str, files: dict[str, str], sha256: str, tag: str | None
-    ) -> tuple[Suite, Any]:
+    async def _believed(
+        self, suite: str, files: Mapping[str, str]
+    ) -> tuple[Believed, dict[str, bytes]]:
+        """Return what a trio says, and its files' bytes by name. Raise `MetadataError` when it
+        cannot be believed.
+        """
         bodies = await asyncio.to_thread(_read_all, files)
         trio = Trio(*(bodies.get(name) for name in TRIO))
-        try:
+        known = self._before.get(suite, {})
+        with self._named(suite, files):
             believed = await asyncio.to_thread(
-                self._trust.judge, suite, trio, self._before.get(suite, {}), datetime.now(UTC)
+                self._trust.judge, suite, trio, known, datetime.now(UTC)
             )
-            wanted = chosen(suite, believed.release, self._options)
+        return believed, bodies
+
+    @contextmanager
+    def _named(self, suite: str, files: Mapping[str, str]) -> Iterator[None]:
+        """Let what is wrong with a suite's list be told with its URL."""
+        try:
+            yield
         except MetadataError as error:
             name = "InRelease" if "InRelease" in files else "Release"
             where = redact(self.url(f"{folder_of(suite)}{name}"))
             raise MetadataError(f"{where}: {error}") from None
+
+    async def _whole(
+        self,
+        suite: str,
+        believed: Believed,
+        bodies: Mapping[str, bytes],
+        files: dict[str, str],
+        sha256: str,
+        tag: str | None,
+    ) -> tuple[Suite, Any]:
+        with self._named(suite, files):
+            wanted = chosen(suite, believed.release, self._options)
         if believed.warning:
             _log.warning("suite %s: %s; only InRelease is kept", suite, believed.warning)
         kept = dict(zip(TRIO, _bodies(believed.trio), strict=True))
