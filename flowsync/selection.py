@@ -16,7 +16,7 @@ from flowsync.model.amounts import parse_size as parse_size
 from flowsync.model.amounts import seconds_of as seconds_of
 
 
-class Refusal(msgspec.Struct, frozen=True):
+class Refusal(msgspec.Struct, frozen=True, gc=False):
     """What is not taken: `filename`, the `rule` that says so, which is the name of an option or of
     a part of upstream's metadata, the reason in words where the rule alone does not tell, and the
     moment when the rule stops, where it does.

@@ -70,7 +70,8 @@ def test_help_of_sync_shows_its_three_forms_and_the_installed_sources(
     done = flowsync.run("sync", "--help")
 
     assert "\n  flowsync sync NAME...              repositories of flowsync.toml\n" in done.out
-    assert "\nSources:\n  file  A PULP_MANIFEST: " in done.out
+    assert "\nSources:\n  deb   An archive of Debian packages: " in done.out
+    assert "\n  file  A PULP_MANIFEST: " in done.out
 
 
 def test_version_is_that_of_the_package(flowsync: CommandLine) -> None:

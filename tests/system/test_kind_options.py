@@ -218,7 +218,7 @@ def test_sources_lists_kinds_and_the_options_of_one(flowsync: CommandLine) -> No
     broken = flowsync.run("sources", "broken")
 
     names = [line.split()[0] for line in listed.out.splitlines()]
-    assert (listed.status, names) == (0, ["books", "broken", "file"])
+    assert (listed.status, names) == (0, ["books", "broken", "deb", "file"])
     assert [each["name"] for each in objects] == names
     assert "cannot be loaded: ValueError: no licence" in objects[1]["error"]
     assert one.out == (

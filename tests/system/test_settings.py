@@ -115,7 +115,7 @@ def test_the_file_is_found_in_the_home(flowsync: CommandLine, upstream: Upstream
         ),
         (
             '[repositories.a]\nsource = "tape"\nurl = "http://h/"',
-            "repository 'a': there is no source 'tape'; installed are: file",
+            "repository 'a': there is no source 'tape'; installed are: deb, file",
         ),
         (
             '[repositories."acs:a"]\nsource = "file"\nurl = "http://h/"',
@@ -148,7 +148,7 @@ def test_a_wrong_setting_is_named_with_its_file(plain: CommandLine, text: str, s
         (("sync", "file", "http://h/"), "--repository NAME"),
         (
             ("sync", "tape", "http://h/", "-r", "a"),
-            "there is no source 'tape'; installed are: file",
+            "there is no source 'tape'; installed are: deb, file",
         ),
         (("sync", "file", "http://h/", "-r", "a b"), "repository 'a b'"),
         (("sync", "file", "no-url", "-r", "a"), "'no-url' is no URL such as https://"),

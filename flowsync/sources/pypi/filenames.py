@@ -16,7 +16,7 @@ from flowsync.sources.pypi.names import normalized, problem_with_filename, probl
 FileKind = Literal["wheel", "sdist", "egg", "exe", "msi", "rpm"]
 
 
-class FileName(msgspec.Struct, frozen=True):
+class FileName(msgspec.Struct, frozen=True, gc=False):
     """The parts of a filename. `version` is spelled in the one way that its standard says; `tags`
     are those of a wheel as it has them, of the others what they tell in the same form.
     """

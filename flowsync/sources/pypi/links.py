@@ -44,6 +44,9 @@ class Links:
         Raise `LinkError` when that is not http or https, names a user, or leaves https.
         """
         target = link.strip("\t\n\f\r ").partition("#")[0]
+        path = _PLAIN_PATH.fullmatch(target)
+        if path and len(target) <= _LONGEST:
+            return self._folder(path[1]) + path[2]
         plain = _PLAIN.fullmatch(target)
         if (
             plain
@@ -54,9 +57,6 @@ class Links:
             return target
         if not target or len(target) > _LONGEST:
             raise LinkError("the URL is empty" if not target else "the URL is too long")
-        path = _PLAIN_PATH.fullmatch(target)
-        if path:
-            return self._folder(path[1]) + path[2]
         return self._resolve(target)
 
     def _folder(self, beginning: str) -> str:
@@ -95,7 +95,9 @@ class Links:
 
 def last_segment(url: str) -> str:
     """Return the last segment of a URL's path, decoded."""
-    return unquote(url.partition("#")[0].partition("?")[0].rpartition("/")[2])
+    path = url.partition("#")[0].partition("?")[0]
+    segment = path[path.rfind("/") + 1 :]
+    return unquote(segment) if "%" in segment else segment
 
 
 def host_of(url: str) -> str:

@@ -34,7 +34,7 @@ DIGESTS: Final = {"sha256": 64, "sha512": 128, "sha384": 96}
 """The digests that are believed, with their hexadecimal digits."""
 
 
-class PageFile(msgspec.Struct, frozen=True, kw_only=True):
+class PageFile(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A file of a page. `url` is absolute where a page was read, relative where one is made.
 
     `version`, `kind` and `tags` are what its name says. `yanked` is the reason, which may be empty,
@@ -80,7 +80,7 @@ _Metadata = bool | dict[str, Any] | None | msgspec.UnsetType
 _Size = Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]
 
 
-class _File(msgspec.Struct, rename="kebab"):
+class _File(msgspec.Struct, rename="kebab", gc=False):
     filename: str
     url: str
     hashes: dict[str, Any] = {}
@@ -220,7 +220,7 @@ class _Reading:
             return
         target, _, fragment = link.strip().partition("#")
         hashes: dict[str, Any] = {}
-        for part in fragment.split("&"):
+        for part in fragment.split("&") if fragment else ():
             name, equals, value = part.partition("=")
             if equals:
                 hashes.setdefault(name.lower(), value)

@@ -186,7 +186,7 @@ async def test_a_program_syncs_what_the_settings_ask_for(
     assert good == "good: 1 units"
     assert broken.startswith("broken: ")
     assert "404" in broken
-    assert "repository 'odd': there is no source 'tape'; installed are: file" in odd
+    assert "repository 'odd': there is no source 'tape'; installed are: deb, file" in odd
 
 
 def test_the_kind_with_options_describes_them() -> None:

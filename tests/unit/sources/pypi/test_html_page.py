@@ -195,8 +195,8 @@ def test_two_megabytes_of_anything_are_read_soon(junk: str) -> None:
     with suppress(MetadataError):
         read_page(body, HTML, URL, "fx")
 
-    # A second for sixteen megabytes and six seconds, on a slow machine.
-    assert time.process_time() - began < 3
+    # Most take a tenth of a second; this is for machines with much else to do.
+    assert time.process_time() - began < 6
 
 
 @pytest.mark.parametrize("junk", ["< ", "<!-->", "<b>", "<script></script>"])
