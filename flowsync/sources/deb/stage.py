@@ -59,7 +59,8 @@ class DebFirstStage(Stage):
     async def run(self) -> None:
         """Bring the suites, and put what they list."""
         before = await self.context.upstream.recall(self.remote) or {}
-        bringing = Suites(self.context, self.remote, self.options, before, self.pauses)
+        known = self.context.upstream.last_seen(self.remote)
+        bringing = Suites(self.context, self.remote, self.options, before, known, self.pauses)
         with self.meter("sync.downloading.metadata", "Downloading Metadata") as meter:
             looked = [(suite, await bringing.look(suite)) for suite in self.options.suites]
             meter.advance(len(looked))
@@ -75,7 +76,7 @@ class DebFirstStage(Stage):
                 meter.advance(len(suite.indexes))
         plain, contradictions = await self._survey_all(bringing, suites)
         if self.options.renders:
-            dates = await self._declare_cut(bringing, suites, plain, contradictions, before)
+            dates = await self._declare_cut(bringing, suites, plain, contradictions, known)
             for name, date in dates.items():
                 seen[name]["rendered"] = date.isoformat()
         else:
@@ -115,7 +116,7 @@ class DebFirstStage(Stage):
         suites: Sequence[Suite],
         plain: Mapping[str, str],
         contradictions: Contradictions,
-        before: Mapping[str, Any],
+        known: Mapping[str, Any],
     ) -> dict[str, datetime]:
         """Put what the options keep, then the mirror's own indexes of what could be had. Return the
         dates of these.
@@ -147,7 +148,7 @@ class DebFirstStage(Stage):
                 for index, _ in suite.indexes
                 if (where := f"{suite.folder}{index.stem}") in plain
             }
-            date = before.get(suite.name, {}).get("rendered")
+            date = known.get(suite.name, {}).get("rendered")
             rendered = await asyncio.to_thread(
                 cut.render,
                 suite,

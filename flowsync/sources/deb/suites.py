@@ -89,7 +89,9 @@ class Unchanged(msgspec.Struct, frozen=True):
 
 
 class Suites:
-    """Brings the suites of one archive for one run. `before` is what the last one saw of each."""
+    """Brings the suites of one archive for one run. `before` is what the last one saw of each, if
+    nothing needs to be done where that is unchanged; `known` is what an earlier one saw.
+    """
 
     def __init__(
         self,
@@ -97,12 +99,14 @@ class Suites:
         remote: Remote,
         options: DebOptions,
         before: Mapping[str, Any],
+        known: Mapping[str, Any],
         pauses: Sequence[float],
     ) -> None:
         self._run = run
         self._remote = remote
         self._options = options
         self._before = before
+        self._known = known
         self._pauses = pauses
         self._trust = Trust(options)
         self._room = asyncio.Semaphore(AT_ONCE)
@@ -203,7 +207,7 @@ class Suites:
         """
         bodies = await asyncio.to_thread(_read_all, files)
         trio = Trio(*(bodies.get(name) for name in TRIO))
-        known = self._before.get(suite, {})
+        known = self._known.get(suite, {})
         with self._named(suite, files):
             believed = await asyncio.to_thread(
                 self._trust.judge, suite, trio, known, datetime.now(UTC)
