@@ -31,7 +31,7 @@ from flowsync.sources.deb.paragraphs import KEY, ListedFile, Paragraph
 from flowsync.sources.deb.reading import Contradictions, Survey, listed_files, sha256_of, survey
 from flowsync.sources.deb.release import BY_HASH, Listed
 from flowsync.sources.deb.rounds import PAUSES
-from flowsync.sources.deb.suites import Brought, Suite, Suites, Unchanged
+from flowsync.sources.deb.suites import Brought, Suite, Suites
 
 Blocks = Iterator[tuple[list[Paragraph], list[ListedFile]]]
 """Paragraphs, some at a time, with the files that they list."""
@@ -64,14 +64,14 @@ class DebFirstStage(Stage):
         with self.meter("sync.downloading.metadata", "Downloading Metadata") as meter:
             looked = [(suite, await bringing.look(suite)) for suite in self.options.suites]
             meter.advance(len(looked))
-        is_same = before and all(isinstance(found, Unchanged) for _, found in looked)
+        is_same = before and all(look.seen for _, look in looked)
         if is_same and not self._renewal_is_due(before):
             raise UpstreamUnchanged(redact(bringing.root))
         suites: list[Suite] = []
         seen: dict[str, Any] = {}
         with meter:
-            for name, found in looked:
-                suite, seen[name] = await bringing.bring(name, found)
+            for name, look in looked:
+                suite, seen[name] = await bringing.bring(name, look)
                 suites.append(suite)
                 meter.advance(len(suite.indexes))
         plain, contradictions = await self._survey_all(bringing, suites)

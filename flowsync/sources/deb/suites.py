@@ -42,6 +42,8 @@ LARGEST_SIGNATURE: Final = 1 << 20
 
 TRIO: Final = ("InRelease", "Release", "Release.gpg")
 
+_FORM: Final = TRIO[0]
+
 _MISSING: Final = frozenset({403, 404, 410})
 
 _log = logging.getLogger(__name__)
@@ -82,10 +84,14 @@ class Run(Protocol):
     ) -> Fetched: ...
 
 
-class Unchanged(msgspec.Struct, frozen=True):
-    """Says that a suite's list is the one of the last sync."""
+class Look(msgspec.Struct, frozen=True):
+    """What was found of a suite's list when it was asked for by that name; nothing if it is not
+    there. `seen` is what the last sync saw, if the list is still the same.
+    """
 
-    seen: Mapping[str, Any]
+    name: str
+    found: Fetched | None
+    seen: Mapping[str, Any] = {}
 
 
 class Suites:
@@ -116,26 +122,26 @@ class Suites:
         """Return the URL of a path below the archive's root."""
         return self.root + quote(path, safe="/:+~")
 
-    async def look(self, suite: str) -> Unchanged | Fetched | None:
-        """Ask whether a suite changed: its list if it did, `None` for one that is in `Release`."""
+    async def look(self, suite: str) -> Look:
+        """Ask whether a suite changed."""
         seen = self._before.get(suite, {})
-        path = f"{folder_of(suite)}{seen.get('form', 'InRelease')}"
-        found = await self._ask(path, seen.get("etag"), LARGEST)
+        name = seen.get("form", _FORM)
+        found = await self._ask(f"{folder_of(suite)}{name}", seen.get("etag"), LARGEST)
         if found is None:
-            return None
+            return Look(name, None)
         if found.not_modified or (seen and found.digests["sha256"] == seen.get("sha256")):
-            return Unchanged(seen)
-        return found
+            return Look(name, None, seen)
+        return Look(name, found)
 
-    async def bring(self, suite: str, found: Unchanged | Fetched | None) -> tuple[Suite, Any]:
-        """Return a suite, and what the next sync is to know of it. Raise `MetadataError` when it
+    async def bring(self, suite: str, look: Look) -> tuple[Suite, Any]:
+        """Return a suite that was looked at, and what the next sync is to know of it. Raise `MetadataError` when it
         cannot be believed, or is never whole.
         """
         rounds = Rounds(suite, self._pauses)
         wrong: WrongIndex | None = None
         disagreed = False
         while True:
-            files, sha256, tag = await self._trio(suite, found)
+            files, sha256, tag = await self._trio(suite, look)
             rounds.begin(sha256, wrong)
             believed, bodies = await self._believed(suite, files)
             if believed.warning and not disagreed:
@@ -149,38 +155,32 @@ class Suites:
                     wrong = error
                     _log.warning("suite %s: %s: %s; asking again", suite, error.path, error.reason)
             await asyncio.sleep(rounds.pause())
-            found = await self._ask(f"{folder_of(suite)}InRelease", None, LARGEST)
+            look = Look(_FORM, await self._ask(f"{folder_of(suite)}{_FORM}", None, LARGEST))
 
-    async def _trio(
-        self, suite: str, found: Unchanged | Fetched | None
-    ) -> tuple[dict[str, str], str, str | None]:
-        """Return the files of a suite's trio by name, the sha256 of the one that was asked for, and
-        its tag.
+    async def _trio(self, suite: str, look: Look) -> tuple[dict[str, str], str, str | None]:
+        """Return the files of a suite's trio by name, and of the one by which the next sync finds
+        out whether it changed the sha256 and the tag.
         """
         folder = folder_of(suite)
-        if isinstance(found, Unchanged):
-            kept = await self._kept(folder, found.seen)
+        if look.seen:
+            kept = await self._kept(folder, look.seen)
             if kept is not None:
-                return kept, found.seen["sha256"], found.seen.get("etag")
-            found = await self._ask(f"{folder}{found.seen['form']}", None, LARGEST)
-        files: dict[str, str] = {}
-        first = found
-        if found is not None:
-            files[found.url.rpartition("/")[2].partition("?")[0]] = _path(found)
-        for name in TRIO[1:]:
-            if name not in files:
-                size = LARGEST if name == "Release" else LARGEST_SIGNATURE
-                other = await self._ask(f"{folder}{name}", None, size)
-                if other is not None:
-                    files[name] = _path(other)
-                    first = first or other
-        if first is None:
+                return kept, look.seen["sha256"], look.seen.get("etag")
+            look = Look(look.name, await self._ask(f"{folder}{look.name}", None, LARGEST))
+        found = {look.name: look.found}
+        for name in TRIO:
+            if name not in found:
+                size = LARGEST_SIGNATURE if name == "Release.gpg" else LARGEST
+                found[name] = await self._ask(f"{folder}{name}", None, size)
+        main = found[_FORM] or found["Release"]
+        if main is None:
             raise MetadataError(
                 f"suite {suite}: there is neither InRelease nor Release at "
                 f"{redact(self.url(folder))}; the URL is that of the archive's root, which holds "
                 "'dists'"
             )
-        return files, first.digests["sha256"], _proof(first)
+        files = {name: _path(each) for name, each in found.items() if each is not None}
+        return files, main.digests["sha256"], _proof(main)
 
     async def _kept(self, folder: str, seen: Mapping[str, Any]) -> dict[str, str] | None:
         """Return the trio of the last sync, from the store; `None` when it has not all of it."""
@@ -281,7 +281,8 @@ class Suites:
             fetched = await self._file(folder, listed, by_hash)
             if fetched is not None:
                 found.append(Brought(listed, _path(fetched), fetched.digests["sha256"]))
-        if index.reads and not found and index.variants[0].size:
+        is_empty = any(listed.size == 0 for listed in index.variants)
+        if index.reads and not found and not is_empty:
             raise WrongIndex(f"{folder}{index.stem}", "it is listed, and is not there")
         return found
 

@@ -104,6 +104,20 @@ async def test_a_suite_may_have_one_of_the_two_forms_and_is_skipped_by_it(
         assert reply.status == (404 if name in missing else 200)
 
 
+async def test_a_form_that_came_later_is_noticed_when_the_suite_changes(
+    archive: Archive, sync: SyncDeb, client: Client
+) -> None:
+    archive.write(some_packages())
+    (archive.root / "dists/one/InRelease").unlink()
+    await sync()
+    archive.write(some_packages()[:2])
+
+    second, third = await sync(), await sync()
+
+    assert (second.version, third.skipped) == (2, True)
+    assert (await client.get("/debian/dists/one/InRelease")).status == 200
+
+
 async def test_another_choice_is_not_skipped(archive: Archive, sync: SyncDeb) -> None:
     archive.write(some_packages(), architecture="amd64")
     publish(archive)
