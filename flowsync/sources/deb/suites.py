@@ -134,8 +134,8 @@ class Suites:
         return Look(name, found)
 
     async def bring(self, suite: str, look: Look) -> tuple[Suite, Any]:
-        """Return a suite that was looked at, and what the next sync is to know of it. Raise `MetadataError` when it
-        cannot be believed, or is never whole.
+        """Return a suite that was looked at, and what the next sync is to know of it. Raise
+        `MetadataError` when it cannot be believed, or is never whole.
         """
         rounds = Rounds(suite, self._pauses)
         wrong: WrongIndex | None = None

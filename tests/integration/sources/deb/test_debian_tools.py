@@ -104,7 +104,9 @@ async def test_a_suite_of_aptly_is_served_as_it_is_by_each_of_its_digests(
     # aptly keeps the newest of each under a name that nothing lists.
     names = [path for path in other if files[path] not in unpacked]
     assert all("/by-hash/" in path and len(Path(path).name) < 32 for path in names), names
-    assert {Path(path).parent.name for path in files if "by-hash" in path and path not in other} == {
+    assert {
+        Path(path).parent.name for path in files if "by-hash" in path and path not in other
+    } == {
         "MD5Sum",
         "SHA1",
         "SHA256",
@@ -148,7 +150,8 @@ async def test_apt_downloads_names_with_epochs_pluses_and_tildes_for_two_archite
     assert (updated.status, downloaded.status, installed.status) == (0, 0, 0), (
         updated + downloaded + installed
     )
-    assert "\nW:" not in updated and "\nE:" not in updated
+    assert "\nW:" not in updated
+    assert "\nE:" not in updated
     got = sorted(file.read_bytes() for file in apt.root.glob("*.deb"))
     assert got == sorted(each.body for each in odd_packages())
 
@@ -185,7 +188,8 @@ async def test_apt_takes_an_archive_without_suites(
     installed = await apt.get("-s", "install", "alpha")
 
     assert (updated.status, downloaded.status, installed.status) == (0, 0, 0), updated
-    assert "\nW:" not in updated and "\nE:" not in updated
+    assert "\nW:" not in updated
+    assert "\nE:" not in updated
     assert len(list(apt.root.glob("*.deb"))) == 2
 
 

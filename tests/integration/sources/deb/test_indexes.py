@@ -94,7 +94,8 @@ async def test_a_paragraph_that_says_nothing_clear_is_refused_with_its_number(
 
     said = await refusal(sync, engine)
 
-    assert "paragraph 2" in said and problem in said
+    assert "paragraph 2" in said
+    assert problem in said
 
 
 def bomb(packing: str) -> bytes:
@@ -146,7 +147,8 @@ async def test_a_bomb_is_stopped_early(
 
     said = await refusal(sync, engine, keyring=None, verify=False)
 
-    assert f"Packages{packing}: " in said and "unpack" in said
+    assert f"Packages{packing}: " in said
+    assert "unpack" in said
     assert peak() - before < 150 << 20
 
 
@@ -171,7 +173,8 @@ async def test_one_path_with_two_digests_is_told_with_both_places(
     result = await sync(how={"on_error": "skip"})
 
     where = f"dists/one/{FOLDER}/Packages"
-    assert f"paragraph 4 of {where}" in said and f"paragraph 3 of {where}" in said
+    assert f"paragraph 4 of {where}" in said
+    assert f"paragraph 3 of {where}" in said
     assert result.version == 1
     assert (await client.get(f"/debian/{one.path}")).body == one.body
 
@@ -184,7 +187,8 @@ async def test_one_path_with_two_digests_in_two_suites_is_told(
 
     said = await refusal(sync, engine, suites=("one", "two"))
 
-    assert "dists/one/" in said and "dists/two/" in said
+    assert "dists/one/" in said
+    assert "dists/two/" in said
 
 
 async def test_equal_paragraphs_in_two_indexes_are_one_package(
@@ -213,7 +217,9 @@ async def test_packings_that_are_listed_and_not_there_leave_no_trace(
     await sync({"policy": policy}, indices=("packages", "contents"))
 
     if policy == "immediate":
-        names = [path.rpartition("/")[2] for path, stored in (await paths(engine, "debian")).items()]
+        names = [
+            path.rpartition("/")[2] for path, stored in (await paths(engine, "debian")).items()
+        ]
         assert not [name for name in names if name in {"Packages.bz2", "Contents-amd64.gz"}]
         assert await engine.catalog.repositories.missing_artifacts("debian") == 0
     assert (await client.get(f"/debian/dists/one/{FOLDER}/Packages.xz")).status == 200

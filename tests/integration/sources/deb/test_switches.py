@@ -97,7 +97,8 @@ async def test_a_suite_may_have_one_of_the_two_forms_and_is_skipped_by_it(
 
     again = await sync()
 
-    assert first.version == 1 and again.skipped
+    assert first.version == 1
+    assert again.skipped
     assert archive.upstream.count() == before + 1
     for name in ("InRelease", "Release", "Release.gpg"):
         reply = await client.get(f"/debian/dists/one/{name}")
@@ -126,7 +127,8 @@ async def test_another_choice_is_not_skipped(archive: Archive, sync: SyncDeb) ->
     other = await sync(indices=("translations",))
     same = await sync(indices=("translations",))
 
-    assert not other.skipped and other.version == 2
+    assert not other.skipped
+    assert other.version == 2
     assert same.skipped
 
 
@@ -153,7 +155,8 @@ async def test_apt_reads_the_list_that_it_began_with_when_the_mirror_moves_on(
     old = await apt.get("download", "only-1")
 
     assert (updated.status, old.status) == (0, 0), updated + old
-    assert "\nW:" not in updated and "\nE:" not in updated
+    assert "\nW:" not in updated
+    assert "\nE:" not in updated
 
 
 async def test_what_went_longer_ago_than_it_lasts_is_not_found(

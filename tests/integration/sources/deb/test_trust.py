@@ -216,7 +216,7 @@ async def test_a_suite_that_is_not_valid_any_more_is_refused_unless_told_otherwi
     until = f"{NOW - timedelta(minutes=1):%a, %d %b %Y %H:%M:%S} UTC"
     archive.write(some_packages(), date=NOW - timedelta(days=8), Valid_Until=until)
 
-    with pytest.raises(MetadataError, match="it was valid until .* check_valid_until = false"):
+    with pytest.raises(MetadataError, match=r"it was valid until .* check_valid_until = false"):
         await sync()
     assert await nothing_is_kept(engine)
 
@@ -241,7 +241,7 @@ async def test_a_suite_that_went_back_is_refused_unless_forced(
     await sync()
     archive.write(some_packages()[:1], date=NOW - timedelta(hours=2))
 
-    with pytest.raises(MetadataError, match="is before that of the last sync.*--force"):
+    with pytest.raises(MetadataError, match=r"is before that of the last sync.*--force"):
         await sync()
 
     assert (await sync(how={"force": True})).version == 2
