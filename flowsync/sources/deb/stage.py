@@ -58,6 +58,7 @@ class DebFirstStage(Stage):
 
     async def run(self) -> None:
         """Bring the suites, and put what they list."""
+        cut = await self._cut() if self.options.renders else None
         before = await self.context.upstream.recall(self.remote) or {}
         known = self.context.upstream.last_seen(self.remote)
         bringing = Suites(self.context, self.remote, self.options, before, known, self.pauses)
@@ -75,8 +76,8 @@ class DebFirstStage(Stage):
                 suites.append(suite)
                 meter.advance(len(suite.indexes))
         plain, contradictions = await self._survey_all(bringing, suites)
-        if self.options.renders:
-            dates = await self._declare_cut(bringing, suites, plain, contradictions, known)
+        if cut is not None:
+            dates = await self._declare_cut(cut, bringing, suites, plain, contradictions, known)
             for name, date in dates.items():
                 seen[name]["rendered"] = date.isoformat()
         else:
@@ -110,8 +111,20 @@ class DebFirstStage(Stage):
                     await self._put_files(bringing, suite, index, blocks, contradictions)
             await self._put_release(bringing, suite)
 
+    async def _cut(self) -> Cut:
+        """Return what the options keep. Raise `SettingsError` when the sync cannot keep just
+        that, or there is no such key.
+        """
+        if not self.context.mirror:
+            raise SettingsError(
+                "filters and 'sign' need a mirror: what was left out could not be listed; add "
+                "--mirror"
+            )
+        return await asyncio.to_thread(Cut, self.options)
+
     async def _declare_cut(
         self,
+        cut: Cut,
         bringing: Suites,
         suites: Sequence[Suite],
         plain: Mapping[str, str],
@@ -121,12 +134,6 @@ class DebFirstStage(Stage):
         """Put what the options keep, then the mirror's own indexes of what could be had. Return the
         dates of these.
         """
-        if not self.context.mirror:
-            raise SettingsError(
-                "filters and 'sign' need a mirror: what was left out could not be listed; add "
-                "--mirror"
-            )
-        cut = await asyncio.to_thread(Cut, self.options)
         reads = [
             (suite, index, plain[where])
             for suite in suites
