@@ -149,6 +149,14 @@ class UpstreamMemory:
         self._recalled = True
         return self._record.seen
 
+    def last_seen(self, remote: Remote) -> dict[str, Any]:
+        """Return what the last sync from this URL remembered, whatever its options were. It proves
+        nothing of a sync now; it tells an upstream that goes back. Nothing, if the sync is forced.
+        """
+        if self._record is None or self._record.terms.url != remote.url:
+            return {}
+        return self._record.seen
+
     async def recall_items(self, names: Sequence[str] | None = None) -> dict[str, Any]:
         """Return what the last sync remembered of the named items, or of all. Nothing, unless
         `recall` gave an answer before: what proves an item unchanged proves it under the terms of

@@ -7,7 +7,7 @@ Byte counts are of the body as it would be sent: for a ranged answer, of the ran
 import gzip
 import socket
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -170,6 +170,17 @@ class Change(msgspec.Struct, frozen=True):
         await exchange.send(exchange.answer())
 
 
+class Then(msgspec.Struct, frozen=True):
+    """Answer with what the path has now; before the answer goes out, upstream changes."""
+
+    change: Callable[[], object]
+
+    async def play(self, exchange: Exchange) -> None:
+        answer = exchange.answer()
+        self.change()
+        await exchange.send(answer)
+
+
 class IgnoreRange(msgspec.Struct, frozen=True):
     """Send the whole body whatever range was asked for."""
 
@@ -265,6 +276,7 @@ Behaviour = (
     | Status
     | Redirect
     | Change
+    | Then
     | IgnoreRange
     | WrongRange
     | Drip

@@ -3,6 +3,7 @@ and by whom.
 """
 
 import asyncio
+import threading
 from contextlib import suppress
 from urllib.parse import urlsplit
 
@@ -17,10 +18,25 @@ class Proxy(LoopbackServer):
         super().__init__()
         self.seen: list[Seen] = []
         self._authorization = authorization
+        self._held = ""
+        self._released = threading.Event()
 
     @property
     def url(self) -> str:
         return f"http://localhost:{self.port}"
+
+    def hold(self, part: str) -> None:
+        """Let requests of which the target has this part wait for `release`."""
+        self._held = part
+
+    def release(self) -> None:
+        """Let requests that wait, and all later ones, go on."""
+        self._released.set()
+
+    async def holds(self) -> None:
+        """Wait until a request is held."""
+        while not any(self._held in seen.target for seen in self.seen):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
 
     async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         seen = await read_request(reader)
@@ -29,6 +45,8 @@ class Proxy(LoopbackServer):
             writer.write(b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n")
             await writer.drain()
             return
+        if self._held and self._held in seen.target:
+            await asyncio.to_thread(self._released.wait)
         if seen.method == "CONNECT":
             await _tunnel(seen.target, reader, writer)
         else:

@@ -31,7 +31,7 @@ from flowsync.sources.deb.paragraphs import KEY, ListedFile, Paragraph
 from flowsync.sources.deb.reading import Contradictions, Survey, listed_files, sha256_of, survey
 from flowsync.sources.deb.release import BY_HASH, Listed
 from flowsync.sources.deb.rounds import PAUSES
-from flowsync.sources.deb.suites import Brought, Suite, Suites, Unchanged
+from flowsync.sources.deb.suites import Brought, Suite, Suites
 
 Blocks = Iterator[tuple[list[Paragraph], list[ListedFile]]]
 """Paragraphs, some at a time, with the files that they list."""
@@ -58,24 +58,26 @@ class DebFirstStage(Stage):
 
     async def run(self) -> None:
         """Bring the suites, and put what they list."""
+        cut = await self._cut() if self.options.renders else None
         before = await self.context.upstream.recall(self.remote) or {}
-        bringing = Suites(self.context, self.remote, self.options, before, self.pauses)
+        known = self.context.upstream.last_seen(self.remote)
+        bringing = Suites(self.context, self.remote, self.options, before, known, self.pauses)
         with self.meter("sync.downloading.metadata", "Downloading Metadata") as meter:
             looked = [(suite, await bringing.look(suite)) for suite in self.options.suites]
             meter.advance(len(looked))
-        is_same = before and all(isinstance(found, Unchanged) for _, found in looked)
+        is_same = before and all(look.seen for _, look in looked)
         if is_same and not self._renewal_is_due(before):
             raise UpstreamUnchanged(redact(bringing.root))
         suites: list[Suite] = []
         seen: dict[str, Any] = {}
         with meter:
-            for name, found in looked:
-                suite, seen[name] = await bringing.bring(name, found)
+            for name, look in looked:
+                suite, seen[name] = await bringing.bring(name, look)
                 suites.append(suite)
                 meter.advance(len(suite.indexes))
         plain, contradictions = await self._survey_all(bringing, suites)
-        if self.options.renders:
-            dates = await self._declare_cut(bringing, suites, plain, contradictions, before)
+        if cut is not None:
+            dates = await self._declare_cut(cut, bringing, suites, plain, contradictions, known)
             for name, date in dates.items():
                 seen[name]["rendered"] = date.isoformat()
         else:
@@ -109,23 +111,29 @@ class DebFirstStage(Stage):
                     await self._put_files(bringing, suite, index, blocks, contradictions)
             await self._put_release(bringing, suite)
 
-    async def _declare_cut(
-        self,
-        bringing: Suites,
-        suites: Sequence[Suite],
-        plain: Mapping[str, str],
-        contradictions: Contradictions,
-        before: Mapping[str, Any],
-    ) -> dict[str, datetime]:
-        """Put what the options keep, then the mirror's own indexes of what could be had. Return the
-        dates of these.
+    async def _cut(self) -> Cut:
+        """Return what the options keep. Raise `SettingsError` when the sync cannot keep just
+        that, or there is no such key.
         """
         if not self.context.mirror:
             raise SettingsError(
                 "filters and 'sign' need a mirror: what was left out could not be listed; add "
                 "--mirror"
             )
-        cut = await asyncio.to_thread(Cut, self.options)
+        return await asyncio.to_thread(Cut, self.options)
+
+    async def _declare_cut(
+        self,
+        cut: Cut,
+        bringing: Suites,
+        suites: Sequence[Suite],
+        plain: Mapping[str, str],
+        contradictions: Contradictions,
+        known: Mapping[str, Any],
+    ) -> dict[str, datetime]:
+        """Put what the options keep, then the mirror's own indexes of what could be had. Return the
+        dates of these.
+        """
         reads = [
             (suite, index, plain[where])
             for suite in suites
@@ -147,7 +155,7 @@ class DebFirstStage(Stage):
                 for index, _ in suite.indexes
                 if (where := f"{suite.folder}{index.stem}") in plain
             }
-            date = before.get(suite.name, {}).get("rendered")
+            date = known.get(suite.name, {}).get("rendered")
             rendered = await asyncio.to_thread(
                 cut.render,
                 suite,

@@ -10,7 +10,8 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -40,6 +41,8 @@ LARGEST_SIGNATURE: Final = 1 << 20
 """Bytes of a `Release.gpg`."""
 
 TRIO: Final = ("InRelease", "Release", "Release.gpg")
+
+_FORM: Final = TRIO[0]
 
 _MISSING: Final = frozenset({403, 404, 410})
 
@@ -81,14 +84,20 @@ class Run(Protocol):
     ) -> Fetched: ...
 
 
-class Unchanged(msgspec.Struct, frozen=True):
-    """Says that a suite's list is the one of the last sync."""
+class Look(msgspec.Struct, frozen=True):
+    """What was found of a suite's list when it was asked for by that name; nothing if it is not
+    there. `seen` is what the last sync saw, if the list is still the same.
+    """
 
-    seen: Mapping[str, Any]
+    name: str
+    found: Fetched | None
+    seen: Mapping[str, Any] = {}
 
 
 class Suites:
-    """Brings the suites of one archive for one run. `before` is what the last one saw of each."""
+    """Brings the suites of one archive for one run. `before` is what the last one saw of each, if
+    nothing needs to be done where that is unchanged; `known` is what an earlier one saw.
+    """
 
     def __init__(
         self,
@@ -96,12 +105,14 @@ class Suites:
         remote: Remote,
         options: DebOptions,
         before: Mapping[str, Any],
+        known: Mapping[str, Any],
         pauses: Sequence[float],
     ) -> None:
         self._run = run
         self._remote = remote
         self._options = options
         self._before = before
+        self._known = known
         self._pauses = pauses
         self._trust = Trust(options)
         self._room = asyncio.Semaphore(AT_ONCE)
@@ -111,64 +122,65 @@ class Suites:
         """Return the URL of a path below the archive's root."""
         return self.root + quote(path, safe="/:+~")
 
-    async def look(self, suite: str) -> Unchanged | Fetched | None:
-        """Ask whether a suite changed: its list if it did, `None` for one that is in `Release`."""
+    async def look(self, suite: str) -> Look:
+        """Ask whether a suite changed."""
         seen = self._before.get(suite, {})
-        path = f"{folder_of(suite)}{seen.get('form', 'InRelease')}"
-        found = await self._ask(path, seen.get("etag"), LARGEST)
+        name = seen.get("form", _FORM)
+        found = await self._ask(f"{folder_of(suite)}{name}", seen.get("etag"), LARGEST)
         if found is None:
-            return None
+            return Look(name, None)
         if found.not_modified or (seen and found.digests["sha256"] == seen.get("sha256")):
-            return Unchanged(seen)
-        return found
+            return Look(name, None, seen)
+        return Look(name, found)
 
-    async def bring(self, suite: str, found: Unchanged | Fetched | None) -> tuple[Suite, Any]:
-        """Return a suite, and what the next sync is to know of it. Raise `MetadataError` when it
-        cannot be believed, or is never whole.
+    async def bring(self, suite: str, look: Look) -> tuple[Suite, Any]:
+        """Return a suite that was looked at, and what the next sync is to know of it. Raise
+        `MetadataError` when it cannot be believed, or is never whole.
         """
         rounds = Rounds(suite, self._pauses)
         wrong: WrongIndex | None = None
+        disagreed = False
         while True:
-            files, sha256, tag = await self._trio(suite, found)
+            files, sha256, tag = await self._trio(suite, look)
             rounds.begin(sha256, wrong)
-            try:
-                return await self._whole(suite, files, sha256, tag)
-            except WrongIndex as error:
-                wrong = error
-                _log.warning("suite %s: %s: %s; asking again", suite, error.path, error.reason)
-                await asyncio.sleep(rounds.pause())
-                found = await self._ask(f"{folder_of(suite)}InRelease", None, LARGEST)
+            believed, bodies = await self._believed(suite, files)
+            if believed.warning and not disagreed:
+                # One of the two may have come before a switch, and the other after it.
+                disagreed, wrong = True, None
+                _log.info("suite %s: %s; asking again", suite, believed.warning)
+            else:
+                try:
+                    return await self._whole(suite, believed, bodies, files, sha256, tag)
+                except WrongIndex as error:
+                    wrong = error
+                    _log.warning("suite %s: %s: %s; asking again", suite, error.path, error.reason)
+            await asyncio.sleep(rounds.pause())
+            look = Look(_FORM, await self._ask(f"{folder_of(suite)}{_FORM}", None, LARGEST))
 
-    async def _trio(
-        self, suite: str, found: Unchanged | Fetched | None
-    ) -> tuple[dict[str, str], str, str | None]:
-        """Return the files of a suite's trio by name, the sha256 of the one that was asked for, and
-        its tag.
+    async def _trio(self, suite: str, look: Look) -> tuple[dict[str, str], str, str | None]:
+        """Return the files of a suite's trio by name, and of the one by which the next sync finds
+        out whether it changed the sha256 and the tag.
         """
         folder = folder_of(suite)
-        if isinstance(found, Unchanged):
-            kept = await self._kept(folder, found.seen)
+        if look.seen:
+            kept = await self._kept(folder, look.seen)
             if kept is not None:
-                return kept, found.seen["sha256"], found.seen.get("etag")
-            found = await self._ask(f"{folder}{found.seen['form']}", None, LARGEST)
-        files: dict[str, str] = {}
-        first = found
-        if found is not None:
-            files[found.url.rpartition("/")[2].partition("?")[0]] = _path(found)
-        for name in TRIO[1:]:
-            if name not in files:
-                size = LARGEST if name == "Release" else LARGEST_SIGNATURE
-                other = await self._ask(f"{folder}{name}", None, size)
-                if other is not None:
-                    files[name] = _path(other)
-                    first = first or other
-        if first is None:
+                return kept, look.seen["sha256"], look.seen.get("etag")
+            look = Look(look.name, await self._ask(f"{folder}{look.name}", None, LARGEST))
+        found = {look.name: look.found}
+        for name in TRIO:
+            if name not in found:
+                size = LARGEST_SIGNATURE if name == "Release.gpg" else LARGEST
+                found[name] = await self._ask(f"{folder}{name}", None, size)
+        main = found[_FORM] or found["Release"]
+        if main is None:
             raise MetadataError(
                 f"suite {suite}: there is neither InRelease nor Release at "
                 f"{redact(self.url(folder))}; the URL is that of the archive's root, which holds "
                 "'dists'"
             )
-        return files, first.digests["sha256"], _proof(first)
+        files = {name: _path(each) for name, each in found.items() if each is not None}
+        return files, main.digests["sha256"], _proof(main)
 
     async def _kept(self, folder: str, seen: Mapping[str, Any]) -> dict[str, str] | None:
         """Return the trio of the last sync, from the store; `None` when it has not all of it."""
@@ -187,20 +199,42 @@ class Suites:
             files[name] = _path(found)
         return files or None
 
-    async def _whole(
-        self, suite: str, files: dict[str, str], sha256: str, tag: str | None
-    ) -> tuple[Suite, Any]:
+    async def _believed(
+        self, suite: str, files: Mapping[str, str]
+    ) -> tuple[Believed, dict[str, bytes]]:
+        """Return what a trio says, and its files' bytes by name. Raise `MetadataError` when it
+        cannot be believed.
+        """
         bodies = await asyncio.to_thread(_read_all, files)
         trio = Trio(*(bodies.get(name) for name in TRIO))
-        try:
+        known = self._known.get(suite, {})
+        with self._named(suite, files):
             believed = await asyncio.to_thread(
-                self._trust.judge, suite, trio, self._before.get(suite, {}), datetime.now(UTC)
+                self._trust.judge, suite, trio, known, datetime.now(UTC)
             )
-            wanted = chosen(suite, believed.release, self._options)
+        return believed, bodies
+
+    @contextmanager
+    def _named(self, suite: str, files: Mapping[str, str]) -> Iterator[None]:
+        """Let what is wrong with a suite's list be told with its URL."""
+        try:
+            yield
         except MetadataError as error:
             name = "InRelease" if "InRelease" in files else "Release"
             where = redact(self.url(f"{folder_of(suite)}{name}"))
             raise MetadataError(f"{where}: {error}") from None
+
+    async def _whole(
+        self,
+        suite: str,
+        believed: Believed,
+        bodies: Mapping[str, bytes],
+        files: dict[str, str],
+        sha256: str,
+        tag: str | None,
+    ) -> tuple[Suite, Any]:
+        with self._named(suite, files):
+            wanted = chosen(suite, believed.release, self._options)
         if believed.warning:
             _log.warning("suite %s: %s; only InRelease is kept", suite, believed.warning)
         kept = dict(zip(TRIO, _bodies(believed.trio), strict=True))
@@ -247,7 +281,8 @@ class Suites:
             fetched = await self._file(folder, listed, by_hash)
             if fetched is not None:
                 found.append(Brought(listed, _path(fetched), fetched.digests["sha256"]))
-        if index.reads and not found and index.variants[0].size:
+        is_empty = any(listed.size == 0 for listed in index.variants)
+        if index.reads and not found and not is_empty:
             raise WrongIndex(f"{folder}{index.stem}", "it is listed, and is not there")
         return found
 

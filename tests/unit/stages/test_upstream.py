@@ -171,3 +171,14 @@ def test_what_is_kept_has_the_version_that_the_sync_left() -> None:
     assert record == UpstreamRecord(
         terms=after(mirror=True, policy="streamed", version=4), seen=SEEN
     )
+
+
+async def test_what_was_seen_last_is_told_whatever_the_options_were_but_of_its_url_only() -> None:
+    first = memory(None)
+    first.remember(remote(), SEEN, options={"suites": ["a"]})
+    then = memory(first.record(3), version=5, mirror=True)
+
+    assert await then.recall(remote(), options={"suites": ["b"]}) is None
+    assert then.last_seen(remote()) == SEEN
+    assert then.last_seen(remote(url="http://h/other")) == {}
+    assert memory(None).last_seen(remote()) == {}
