@@ -18,6 +18,15 @@ from flowsync.sources.deb.release import plain_path
 KEY: Final = "flowsync.asc"
 """The path of the certificate with which a mirror signs its own suites."""
 
+_METADATA: Final = frozenset(
+    {"InRelease", "Release", "Release.gpg", KEY}
+    | {
+        f"{name}{packing}"
+        for name in ("Packages", "Sources", "Contents")
+        for packing in ("", ".xz", ".zst", ".gz", ".bz2", ".lz4")
+    }
+)
+
 LONGEST: Final = 4 << 20
 """Bytes of a paragraph."""
 
@@ -200,13 +209,14 @@ def _check_path(number: int, path: str, what: str = "paragraph") -> None:
 
 
 def is_of_index(path: str) -> bool:
-    """Say whether a path is one at which only metadata may stand."""
-    return path.startswith("dists/") or path.rpartition("/")[2] in {
-        "InRelease",
-        "Release",
-        "Release.gpg",
-        KEY,
-    }
+    """Say whether a path is one at which only metadata may stand, also in an archive without
+    `dists`.
+    """
+    return (
+        path.startswith(("dists/", "by-hash/"))
+        or path.rpartition("/")[2] in _METADATA
+        or "/by-hash/" in path
+    )
 
 
 def _text(number: int, value: bytes, what: str = "paragraph") -> str:
