@@ -4,11 +4,12 @@ version holds, as the client likes them best; only what is there is said to be t
 The format is that of the Simple repository API (PEP 503, 629, 691, 700, 714, 740, 792).
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from flowsync import (
     Document,
+    ExportedFile,
     GeneratedPage,
     Layout,
     Moved,
@@ -126,6 +127,23 @@ def _filename(unit: VersionUnit[PythonFile]) -> str:
     return unit.content.filename
 
 
+def exported(version: VersionReader) -> Iterator[ExportedFile]:
+    """Yield the pages that a plain server of files serves: `index.html` for folders, and
+    `index.json` beside it.
+    """
+    names: list[tuple[str, str]] = []
+    for unit in version.units(PythonProject, with_files=False):
+        project = unit.content
+        names.append((project.name, project.display))
+        files = sorted(version.units(PythonFile, group=(project.name,)), key=_filename)
+        page = _page(version, project, files)
+        yield f"simple/{project.name}/index.html", page_as_html(page)
+        yield f"simple/{project.name}/index.json", page_as_json(page)
+    shown = [display for _, display in sorted(names)]
+    yield "simple/index.html", list_as_html(shown)
+    yield "simple/index.json", list_as_json(shown, version.number)
+
+
 def headers(file: StoredFile) -> dict[str, str]:
     """Say what a file is. Nothing is said to be encoded: clients want archives as they are."""
     if file.relative_path.endswith(".provenance"):
@@ -137,5 +155,6 @@ LAYOUT = Layout(
     types=(PythonProject, PythonFile),
     pages=(GeneratedPage(covers=covers, make=make_page, media_types=MEDIA_TYPES),),
     headers=headers,
+    exported=exported,
     lasting=lambda path: path.startswith("files/"),
 )

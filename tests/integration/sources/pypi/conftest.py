@@ -192,5 +192,5 @@ def some_wheels() -> tuple[Wheel, Wheel, Wheel]:
     return (
         wheel("fx-main", "1.0", requires=["fx-leaf"]),
         wheel("fx-main", "2.0", requires=["fx-leaf>=1"]),
-        wheel("Fx_Leaf", "1.5"),
+        wheel("fx-leaf", "1.5"),
     )
