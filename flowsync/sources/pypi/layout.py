@@ -69,13 +69,11 @@ def make_page(version: VersionReader, asked: PageRequest) -> Document | Moved | 
 
 def _list(version: VersionReader, media_type: str) -> Document:
     units = version.units(PythonProject, with_files=False)
-    shown = [
-        name for _, name in sorted((unit.content.name, unit.content.display) for unit in units)
-    ]
+    names = sorted(unit.content.name for unit in units)
     kind = _LATEST.get(media_type, media_type)
     if kind == JSON_TYPE:
-        return _document(version, list_as_json(shown, version.number), kind)
-    return _document(version, list_as_html(shown), kind)
+        return _document(version, list_as_json(names, version.number), kind)
+    return _document(version, list_as_html(names), kind)
 
 
 def _document(version: VersionReader, body: bytes | Iterable[bytes], kind: str) -> Document:
@@ -87,7 +85,7 @@ def _page(
     version: VersionReader, project: PythonProject, units: Iterable[VersionUnit[PythonFile]]
 ) -> Page:
     return Page(
-        name=project.display,
+        name=project.name,
         status=project.status,
         reason=project.reason,
         alternate_locations=project.alternate_locations,
@@ -131,17 +129,17 @@ def exported(version: VersionReader) -> Iterator[ExportedFile]:
     """Yield the pages that a plain server of files serves: `index.html` for folders, and
     `index.json` beside it.
     """
-    names: list[tuple[str, str]] = []
+    names: list[str] = []
     for unit in version.units(PythonProject, with_files=False):
         project = unit.content
-        names.append((project.name, project.display))
+        names.append(project.name)
         files = sorted(version.units(PythonFile, group=(project.name,)), key=_filename)
         page = _page(version, project, files)
         yield f"simple/{project.name}/index.html", page_as_html(page)
         yield f"simple/{project.name}/index.json", page_as_json(page)
-    shown = [display for _, display in sorted(names)]
-    yield "simple/index.html", list_as_html(shown)
-    yield "simple/index.json", list_as_json(shown, version.number)
+    names.sort()
+    yield "simple/index.html", list_as_html(names)
+    yield "simple/index.json", list_as_json(names, version.number)
 
 
 def headers(file: StoredFile) -> dict[str, str]:

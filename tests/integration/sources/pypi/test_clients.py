@@ -97,7 +97,7 @@ async def test_pages_come_as_the_client_likes_them(
     assert json.headers["x-pypi-last-serial"] == "1"
     assert plain.headers["etag"] != json.headers["etag"]
     assert latest.headers["content-type"] == JSON
-    assert b'"Fx_Leaf"' in latest.body
+    assert b'"fx-leaf"' in latest.body
     assert (moved.status, absent.status) == (301, 404)
 
 
