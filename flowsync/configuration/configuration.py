@@ -12,7 +12,7 @@ import msgspec
 
 import flowsync
 from flowsync import library
-from flowsync.configuration.kind_options import first_stage, read_options
+from flowsync.configuration.kind_options import first_stage, read_options, with_paths
 from flowsync.configuration.settings_file import (
     ServeSettings,
     SettingsFile,
@@ -204,7 +204,7 @@ def alternate_first_stage(
     given: dict[str, Any] = {} if described is None else described.options
     expect_expanded(given, about)
     try:
-        options = read_options(kind, given)
+        options = read_options(kind, with_paths(kind, given, file.resolved))
     except SettingsError as error:
         raise SettingsError(f"{about}: {error}") from error
     return lambda remote: first_stage(kind, remote, options)

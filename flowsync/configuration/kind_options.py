@@ -11,7 +11,8 @@ Also here: types in words, those in which the errors of options speak.
 """
 
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 import msgspec
@@ -210,6 +211,37 @@ def read_options(kind: SourceKind, given: Mapping[str, Any]) -> msgspec.Struct |
     except Exception as error:
         # Each option fits by itself, but not beside the others.
         raise SettingsError(f"options of source {kind.name!r}: {_said(error)}") from error
+
+
+def with_paths(
+    kind: SourceKind, given: Mapping[str, Any], resolved: Callable[[str], Path]
+) -> dict[str, Any]:
+    """Return options of a settings file in which paths are what `resolved` makes of them.
+
+    An option is a path if its `Meta` has the `extra_json_schema` `{"format": "path"}`; text of
+    several lines, and what `env:` begins, is none.
+    """
+    fields = _fields(kind)
+
+    def is_path(name: str, value: object) -> bool:
+        return (
+            isinstance(value, str)
+            and name in fields
+            and "\n" not in value
+            and not value.startswith("env:")
+            and _format_of(type_info(fields[name].type)) == "path"
+        )
+
+    return {
+        name: str(resolved(value)) if is_path(name, value) else value
+        for name, value in given.items()
+    }
+
+
+def _format_of(kind: inspect.Type) -> object:
+    if isinstance(kind, inspect.Metadata):
+        return (kind.extra_json_schema or {}).get("format") or _format_of(kind.type)
+    return None
 
 
 def first_stage(kind: SourceKind, remote: Remote, options: msgspec.Struct | None) -> Stage:

@@ -14,6 +14,7 @@ from flowsync.configuration.kind_options import (
     first_stage,
     options_of_texts,
     read_options,
+    with_paths,
 )
 from flowsync.configuration.settings_file import RepositorySettings, SettingsFile, expect_expanded
 from flowsync.errors import DeclarationError, SettingsError
@@ -114,10 +115,9 @@ def syncs_of(
     `overrides` are options of their kinds that replace those of the settings, each as the texts
     that `--set NAME=TEXT` was given.
     """
-    where = "" if file is None else f"{file.path}: "
     kinds = InstalledKinds()
     return [
-        _wanted(name, settings, kinds, where, overrides) for name, settings in repositories.items()
+        _wanted(name, settings, kinds, file, overrides) for name, settings in repositories.items()
     ]
 
 
@@ -136,7 +136,7 @@ def usable_syncs(
     kinds = InstalledKinds()
     for name, settings in repositories.items():
         try:
-            found.append(_wanted(name, settings, kinds, f"{file.path}: ", overrides))
+            found.append(_wanted(name, settings, kinds, file, overrides))
         except SettingsError as error:
             found.append(UnusableSync(name, str(error)))
             errors.append(error)
@@ -172,9 +172,10 @@ def _wanted(
     name: str,
     settings: RepositorySettings,
     kinds: InstalledKinds,
-    where: str,
+    file: SettingsFile | None,
     overrides: Overrides,
 ) -> WantedSync:
+    where = "" if file is None else f"{file.path}: "
     check_name(name, where)
     about = f"{where}repository {name!r}"
     kept = {name: value for name, value in settings.options.items() if name not in overrides}
@@ -183,6 +184,8 @@ def _wanted(
     try:
         remote = _remote(name, settings)
         source = kinds.load(settings.source)
+        if file is not None:
+            kept = with_paths(source, kept, file.resolved)
         return WantedSync(
             repository=Repository(
                 name=name,

@@ -64,7 +64,8 @@ class DebOptions(msgspec.Struct, frozen=True, kw_only=True):
         str | None,
         Meta(
             description="The certificates that may sign the suites: the path of a file, or "
-            "armoured text. An archive's own keyring package has them."
+            "armoured text. An archive's own keyring package has them.",
+            extra_json_schema={"format": "path"},
         ),
     ] = None
     verify: Annotated[
@@ -114,7 +115,8 @@ class DebOptions(msgspec.Struct, frozen=True, kw_only=True):
         str | None,
         Meta(
             description="The key that signs the mirror's own suites: the path of a file, or "
-            "'env:NAME' for armoured text in a variable of the environment."
+            "'env:NAME' for armoured text in a variable of the environment.",
+            extra_json_schema={"format": "path"},
         ),
     ] = None
     valid_for: Annotated[

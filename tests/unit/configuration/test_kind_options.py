@@ -14,7 +14,7 @@ from flowsync.configuration import (
     options_of,
     read_configuration,
 )
-from flowsync.configuration.kind_options import options_of_texts, read_options
+from flowsync.configuration.kind_options import options_of_texts, read_options, with_paths
 from flowsync.errors import SettingsError
 from tests.unit.configuration.conftest import Install
 
@@ -241,3 +241,24 @@ def test_an_alternate_source_has_options_in_a_table_of_its_own(
     assert stage.kind_options.depth == 5
     with pytest.raises(SettingsError, match="alternate source 'far': source 'deep' needs"):
         alternate_first_stage(configuration.file, "far", one.source)
+
+
+def test_paths_are_relative_to_the_settings_file() -> None:
+    class Signed(msgspec.Struct):
+        keyring: Annotated[
+            str | None, msgspec.Meta(description="Keys.", extra_json_schema={"format": "path"})
+        ] = None
+        note: str = ""
+
+    kind = SourceKind(name="signed", summary="", first_stage=Stage, options=Signed)
+    home = Path("/srv/settings")
+
+    def found(**given: str) -> dict[str, Any]:
+        return with_paths(kind, given, lambda path: home / path)
+
+    assert found(keyring="keys/a.gpg") == {"keyring": "/srv/settings/keys/a.gpg"}
+    assert found(keyring="/keys/a.gpg") == {"keyring": "/keys/a.gpg"}
+    for text in ("env:KEYS", "-----BEGIN PGP PUBLIC KEY BLOCK-----\n\nabc\n"):
+        assert found(keyring=text) == {"keyring": text}
+    assert found(note="a.gpg", other="b") == {"note": "a.gpg", "other": "b"}
+    assert options_of(kind)[0].help == "Keys."
