@@ -62,9 +62,7 @@ def configure(flowsync: CommandLine, upstream: Upstream, folder: Path) -> None:
     (folder / "mirror.key").write_text(str(own))
     one = package("alpha")
     packages = [
-        Package(
-            f"pool/main/{number}.deb", one.body, {**one.fields, "Package": f"package-{number}"}
-        )
+        Package(f"pool/main/{number}.deb", one.body, {**one.fields, "Package": f"package-{number}"})
         for number in range(LISTED)
     ]
     write_archive(folder / "archive", "one", {"main": packages}, SigningKey(key), by_hash=False)

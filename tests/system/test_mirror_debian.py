@@ -1,5 +1,5 @@
-"""The page on mirrors of Debian runs as it stands. Only the world is another one: a small archive in
-place of Debian's, a free port, and an apt that keeps all of its files in a folder.
+"""The page on mirrors of Debian runs as it stands. Only the world is another one: a small archive
+in place of Debian's, a free port, and an apt that keeps all of its files in a folder.
 """
 
 import os
