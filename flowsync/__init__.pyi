@@ -17,6 +17,7 @@ from flowsync.errors import MetadataError as MetadataError
 from flowsync.errors import SyncTimeoutError as SyncTimeoutError
 from flowsync.kinds import SourceKind as SourceKind
 from flowsync.layout import Document as Document
+from flowsync.layout import ExportedFile as ExportedFile
 from flowsync.layout import GeneratedFiles as GeneratedFiles
 from flowsync.layout import GeneratedPage as GeneratedPage
 from flowsync.layout import Layout as Layout

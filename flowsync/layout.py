@@ -269,6 +269,10 @@ class Mount(msgspec.Struct, frozen=True, kw_only=True):
         check_headers(self.headers, f"the mount {self.prefix!r}")
 
 
+ExportedFile = tuple[str, bytes | Iterable[bytes]]
+"""The path of a file below an export, and its body, whole or in pieces."""
+
+
 class Layout(msgspec.Struct, frozen=True, kw_only=True):
     """What versions with units of `types` have beside their content; those without any unit have it
     too.
@@ -281,6 +285,10 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True):
     `lasting` says of which paths of these types clients may ask a little later than the metadata
     that names them: what the newest version does not have there is served from one that was the
     newest lately, where no version was named.
+
+    `exported` gives what an export has beside the stored files, so that a plain server of files can
+    serve it to the kind's clients: paths with their bodies, which are made as pages are, one after
+    the other.
     """
 
     types: tuple[type[Content], ...] = ()
@@ -289,10 +297,13 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True):
     mounts: tuple[Mount, ...] = ()
     lasting: Callable[[str], bool] | None = None
     headers: Callable[[StoredFile], Headers] | None = None
+    exported: Callable[[VersionReader], Iterable[ExportedFile]] | None = None
     revised: datetime | None = None
 
     def __post_init__(self) -> None:
-        if not self.types and (self.files or self.pages or self.headers or self.lasting):
+        if not self.types and any(
+            (self.files, self.pages, self.headers, self.lasting, self.exported)
+        ):
             raise DeclarationError("a layout must name the types of the versions that it is for")
         if self.revised is not None and self.revised.tzinfo is None:
             raise DeclarationError(

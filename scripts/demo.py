@@ -194,10 +194,25 @@ def compare(expected: Path, found: Path) -> list[str]:
 
 @contextmanager
 def serving(folder: Path) -> Iterator[str]:
-    """Serve a folder over HTTP on a free loopback port, from a thread, and give its URL."""
+    """Serve a folder over HTTP on a free loopback port, from a thread, and give its URL. A folder
+    in it is its `index.html`.
+    """
+
+    def file_at(path: str) -> Path | None:
+        file = folder / path
+        file = file / "index.html" if file.is_dir() else file
+        inside = folder.resolve() in file.resolve().parents
+        return file if inside and file.is_file() else None
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        file = await asyncio.to_thread(file_at, request.match_info["path"])
+        if file is None:
+            raise web.HTTPNotFound
+        return web.FileResponse(file)
+
     loop = asyncio.new_event_loop()
     app = web.Application()
-    app.router.add_static("/", folder)
+    app.router.add_get("/{path:.*}", answer)
     runner = web.AppRunner(app, access_log=None)
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()

@@ -84,7 +84,7 @@ def html_page(name: str, wheels: Sequence[Wheel]) -> bytes:
     return f"{page}</body></html>\n".encode()
 
 
-def json_file(each: Wheel, url: str, **fields: Any) -> dict[str, Any]:
+def json_file(each: Wheel, url: str, fields: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Return what a page of JSON says of a wheel; `fields` replace what it would say."""
     return {
         "filename": each.filename,
@@ -95,7 +95,7 @@ def json_file(each: Wheel, url: str, **fields: Any) -> dict[str, Any]:
         "upload-time": "2024-01-01T00:00:00.000000Z",
         "yanked": False,
         "core-metadata": {"sha256": hashlib.sha256(each.metadata).hexdigest()},
-        **fields,
+        **(fields or {}),
     }
 
 

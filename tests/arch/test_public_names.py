@@ -32,8 +32,8 @@ DOCUMENT = """
 
 SNAPSHOT = """
     Artifact Backoff Content ContentServer DeclarationError DigestPolicy Document Downloader
-    Engine EngineClosedError ErrorPolicy Event Executor FetchRequest Fetched FlowsyncError
-    FuturesExecutor GeneratedFiles
+    Engine EngineClosedError ErrorPolicy Event Executor ExportedFile FetchRequest Fetched
+    FlowsyncError FuturesExecutor GeneratedFiles
     GeneratedPage Layout MetadataError Mount MountRequest Moved NewFile NewFiles NewVersion
     Observer PageRequest Place Policy Remote Repository RepositoryVersion ServerLimits
     SourceKind StagedArtifact StoredArtifact StoredFile SyncEnded SyncPlan SyncProgressed

@@ -7,6 +7,7 @@ from flowsync.cli.interruption import run_async
 from flowsync.cli.main import GlobalOptions
 from flowsync.cli.output import format_bytes, tell
 from flowsync.cli.settings import load
+from flowsync.configuration import InstalledKinds
 
 
 @click.command("export")
@@ -20,7 +21,8 @@ def command(place: GlobalOptions, name: str, folder: str, number: int | None) ->
     FOLDER appears whole, in one step. It may be missing, empty, or an earlier export, which is
     replaced; anything else is left alone. Files are hard links to the store where that is possible,
     and copies otherwise. They are read-only, and every user may read them (modes 444, and 755 for
-    folders), whatever the umask is.
+    folders), whatever the umask is. What clients of its kind need besides, such as the pages of an
+    index of Python packages, is there too, so that any web server can serve FOLDER.
     """
     if not folder:
         raise click.UsageError("FOLDER is empty; for the current folder, name it: .")
@@ -29,7 +31,8 @@ def command(place: GlobalOptions, name: str, folder: str, number: int | None) ->
 
 async def _export(place: GlobalOptions, name: str, folder: str, number: int | None) -> None:
     async with load(place).engine() as engine:
-        version, report = await library.export_version(engine, name, folder, number)
+        kinds = [*InstalledKinds().usable.values()]
+        version, report = await library.export_version(engine, name, folder, number, kinds=kinds)
     tell(
         f"{folder}: version {version.number} of {name}, {report.files} files, "
         f"{format_bytes(report.bytes)} "

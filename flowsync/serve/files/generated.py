@@ -24,6 +24,7 @@ import msgspec
 
 from flowsync.catalog.queries.served_paths import ServedVersion
 from flowsync.engine.engine import Engine
+from flowsync.engine.version_reader import ThreadReader, VersionReading
 from flowsync.errors import CatalogError, FlowsyncError, StoreError
 from flowsync.layout import (
     Document,
@@ -36,7 +37,6 @@ from flowsync.layout import (
 from flowsync.runtime.tasks import in_thread
 from flowsync.serve.files.lookups import Flights
 from flowsync.serve.files.new_file import MadeFile, ScratchFile, ScratchFiles
-from flowsync.serve.files.version_reader import ThreadReader, VersionReading
 from flowsync.serve.http.answer import best_type
 from flowsync.serve.scratch import Scratch
 

@@ -192,7 +192,6 @@ class Suites:
                     self.url(f"{folder}{name}"),
                     expected={"sha256": sha256},
                     max_size=LARGEST,
-                    same_origin=False,
                 )
             except (TransferError, IntegrityError):
                 return None

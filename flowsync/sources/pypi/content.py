@@ -30,8 +30,8 @@ class PythonFile(Content):
 
 
 class PythonProject(Content):
-    """A project of an index, which may be without files. `name` is normalized, `display` as
-    upstream spells it.
+    """A project of an index, which may be without files. `name` is normalized: pages of JSON tell
+    no other spelling.
     """
 
     type_name = "pypi.project"
@@ -40,7 +40,6 @@ class PythonProject(Content):
     group_key = ("name",)
 
     name: str
-    display: str
     status: str | None = None
     reason: str | None = None
     alternate_locations: tuple[str, ...] = ()

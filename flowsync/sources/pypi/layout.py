@@ -4,11 +4,12 @@ version holds, as the client likes them best; only what is there is said to be t
 The format is that of the Simple repository API (PEP 503, 629, 691, 700, 714, 740, 792).
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from flowsync import (
     Document,
+    ExportedFile,
     GeneratedPage,
     Layout,
     Moved,
@@ -68,13 +69,11 @@ def make_page(version: VersionReader, asked: PageRequest) -> Document | Moved | 
 
 def _list(version: VersionReader, media_type: str) -> Document:
     units = version.units(PythonProject, with_files=False)
-    shown = [
-        name for _, name in sorted((unit.content.name, unit.content.display) for unit in units)
-    ]
+    names = sorted(unit.content.name for unit in units)
     kind = _LATEST.get(media_type, media_type)
     if kind == JSON_TYPE:
-        return _document(version, list_as_json(shown, version.number), kind)
-    return _document(version, list_as_html(shown), kind)
+        return _document(version, list_as_json(names, version.number), kind)
+    return _document(version, list_as_html(names), kind)
 
 
 def _document(version: VersionReader, body: bytes | Iterable[bytes], kind: str) -> Document:
@@ -86,7 +85,7 @@ def _page(
     version: VersionReader, project: PythonProject, units: Iterable[VersionUnit[PythonFile]]
 ) -> Page:
     return Page(
-        name=project.display,
+        name=project.name,
         status=project.status,
         reason=project.reason,
         alternate_locations=project.alternate_locations,
@@ -126,6 +125,23 @@ def _filename(unit: VersionUnit[PythonFile]) -> str:
     return unit.content.filename
 
 
+def exported(version: VersionReader) -> Iterator[ExportedFile]:
+    """Yield the pages that a plain server of files serves: `index.html` for folders, and
+    `index.json` beside it.
+    """
+    names: list[str] = []
+    for unit in version.units(PythonProject, with_files=False):
+        project = unit.content
+        names.append(project.name)
+        files = sorted(version.units(PythonFile, group=(project.name,)), key=_filename)
+        page = _page(version, project, files)
+        yield f"simple/{project.name}/index.html", page_as_html(page)
+        yield f"simple/{project.name}/index.json", page_as_json(page)
+    names.sort()
+    yield "simple/index.html", list_as_html(names)
+    yield "simple/index.json", list_as_json(names, version.number)
+
+
 def headers(file: StoredFile) -> dict[str, str]:
     """Say what a file is. Nothing is said to be encoded: clients want archives as they are."""
     if file.relative_path.endswith(".provenance"):
@@ -137,5 +153,6 @@ LAYOUT = Layout(
     types=(PythonProject, PythonFile),
     pages=(GeneratedPage(covers=covers, make=make_page, media_types=MEDIA_TYPES),),
     headers=headers,
+    exported=exported,
     lasting=lambda path: path.startswith("files/"),
 )

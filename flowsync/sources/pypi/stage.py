@@ -257,7 +257,6 @@ class PypiFirstStage(Stage):
         tracks = (page.url,) if self.options.tracks else ()
         return PythonProject(
             name=name,
-            display=page.name,
             status=page.status,
             reason=page.reason,
             alternate_locations=page.alternate_locations,

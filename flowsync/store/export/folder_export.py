@@ -15,7 +15,7 @@ The export reads no catalog: its caller streams the entries.
 import errno
 import os
 import shutil
-from collections.abc import AsyncIterable, Mapping, Sequence
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -48,6 +48,12 @@ _NO_LINK: Final = frozenset(
 )
 
 
+Write = Callable[[str, Iterable[bytes]], None]
+"""Writes a file of an export at a relative path; for one thread at a time. Raises `ExportError`."""
+
+Beside = Callable[[Write], Awaitable[None]]
+
+
 class ExportReport(msgspec.Struct, frozen=True, kw_only=True):
     """What an export wrote: the number of files, their bytes, and how many were linked and how many
     copied.
@@ -64,12 +70,14 @@ async def export_tree(
     entries: AsyncIterable[Sequence[Entry]],
     folder: Path,
     marker: Mapping[str, object],
+    beside: Beside | None = None,
 ) -> ExportReport:
     """Write the entries out as `folder`, which appears whole, in one step, or not at all.
 
     `folder` may be absent, empty, or made by an earlier export, which it then replaces; a symbolic
     link to a folder is followed. `marker` is kept as JSON in the folder's `.flowsync-export.json`,
-    or in a file named like it where an entry has that name.
+    or in a file named like it where an entry has that name. `beside` writes what comes to the
+    entries, through the function that it is given.
 
     Raise `ExportError` when the folder holds anything else, when a path leads out of it or two
     paths collide, when a blob cannot be read or is found damaged, and when the system refuses;
@@ -83,6 +91,8 @@ async def export_tree(
         add = _link if has_local_files(store) else _copy_each
         async for batch in entries:
             await add(store, tree, batch)
+        if beside is not None:
+            await beside(tree.write)
         await in_thread(publish, tree.root, target)
         return tree.report()
     finally:
@@ -165,6 +175,16 @@ class _Tree:
     def create(self, path: str) -> BinaryIO:
         """Create a file of the tree, to be written and closed. Raise `OSError`."""
         return _create(f"{self.root}/{path}")
+
+    def write(self, path: str, pieces: Iterable[bytes]) -> None:
+        """Write a file that is no blob."""
+        self.make_folders([path])
+        try:
+            with self.create(path) as file:
+                size = sum(file.write(piece) for piece in pieces)
+        except OSError as error:
+            raise _refused(error, path) from error
+        self.note_copy(size)
 
     def note_copy(self, size: int) -> None:
         """Count a file that was created and written."""

@@ -52,7 +52,7 @@ class FakeIndex:
         for each in wheels:
             url = self.upstream.put(FILES + each.filename, each.body)
             self.upstream.put(f"{FILES}{each.filename}.metadata", each.metadata)
-            files.append(json_file(each, url, **(fields or {}).get(each.filename, {})))
+            files.append(json_file(each, url, (fields or {}).get(each.filename)))
         own = self.serial if serial is None else serial
         meta = {"api-version": "1.1"} | ({} if own is None else {"_last-serial": own})
         said = {"meta": meta, "name": name, "files": files, **(page or {})}
@@ -192,5 +192,5 @@ def some_wheels() -> tuple[Wheel, Wheel, Wheel]:
     return (
         wheel("fx-main", "1.0", requires=["fx-leaf"]),
         wheel("fx-main", "2.0", requires=["fx-leaf>=1"]),
-        wheel("Fx_Leaf", "1.5"),
+        wheel("fx-leaf", "1.5"),
     )

@@ -2,6 +2,9 @@
 
 from pathlib import Path
 
+from flowsync import Engine, export_version
+from flowsync.sources.pypi import SOURCE
+from scripts.demo import serving
 from tests.integration.serve.conftest import Client
 from tests.integration.sources.pypi.conftest import (
     JSON,
@@ -94,5 +97,25 @@ async def test_pages_come_as_the_client_likes_them(
     assert json.headers["x-pypi-last-serial"] == "1"
     assert plain.headers["etag"] != json.headers["etag"]
     assert latest.headers["content-type"] == JSON
-    assert b'"Fx_Leaf"' in latest.body
+    assert b'"fx-leaf"' in latest.body
     assert (moved.status, absent.status) == (301, 404)
+
+
+@needs_pip
+async def test_pip_installs_from_an_export_that_a_plain_server_serves(
+    index: FakeIndex, sync: SyncPypi, engine: Engine, tmp_path: Path
+) -> None:
+    one, two, leaf = some_wheels()
+    index.put("fx-main", one, two)
+    index.put("Fx_Leaf", leaf)
+    await sync()
+
+    _, report = await export_version(engine, "py", tmp_path / "out", kinds=[SOURCE])
+    with serving(tmp_path / "out") as url:
+        status, out = await pip(
+            *("install", "--target", "into", "fx-main"), index_url=f"{url}/simple/", folder=tmp_path
+        )
+
+    assert status == 0, out
+    assert report.files == 3 + 3 + 6
+    assert (tmp_path / "into/fx_leaf.py").exists()

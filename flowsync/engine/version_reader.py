@@ -31,7 +31,7 @@ _Rows = AsyncGenerator[list[UnitRow], None]
 
 
 class ReadingStoppedError(Exception):
-    """The server closes, and what reads a version is to end."""
+    """What reads a version is to end: the server closes, or the one who waits for it has gone."""
 
 
 class _Ask(msgspec.Struct, eq=False):
