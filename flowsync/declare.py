@@ -134,8 +134,9 @@ class DeclarativeContent(Resolvable):
 
     `saved` says that the catalog holds it. Awaiting `resolution()` gives the content as it is when
     the item reaches `ResolveContentFutures`, or whenever a stage calls `resolve()`. `line` is where
-    upstream's metadata lists the unit, from 1, for those who ask later why a version has it.
-    `lease` is its share of the transfer budget while bytes of its artifacts are in flight;
+    upstream's metadata lists the unit, from 1, for those who ask later why a version has it. One
+    that `stays` is recorded also in a sync that leaves out what it cannot have: what lists it is
+    served as it is, so its bytes are to come later. `lease` is its share of the transfer budget while bytes of its artifacts are in flight;
     `failure` is why they could not be had, in a sync that may go on without. `bring` makes files of
     the unit's stored bytes for those who await it, where the store has no local files.
 
@@ -154,6 +155,7 @@ class DeclarativeContent(Resolvable):
         "lease",
         "line",
         "saved",
+        "stays",
     )
 
     def __init__(
@@ -163,6 +165,7 @@ class DeclarativeContent(Resolvable):
         extra_data: dict[str, Any] | None = None,
         *,
         line: int | None = None,
+        stays: bool = False,
     ) -> None:
         super().__init__()
         if content is None:
@@ -171,6 +174,7 @@ class DeclarativeContent(Resolvable):
         self.d_artifacts: list[DeclarativeArtifact] = list(d_artifacts or ())
         self.extra_data: dict[str, Any] = extra_data or {}
         self.line = line
+        self.stays = stays
         self.saved = False
         self.known_links: dict[str, int | None] = {}
         self.lease: Lease | None = None

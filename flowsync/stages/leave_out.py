@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 class LeaveOut(BoundStage):
     """Takes failed content out of the stream (`on_error="skip"`), or lets it go on without its
-    bytes (`"defer"`), and records it either way.
+    bytes (`"defer"`, and what `stays`), and records it either way.
 
     What the repository has of a skipped unit's natural or repository key stays in it, also in a
     mirror: upstream still has that, and only its newest bytes could not be had. What awaits a
@@ -45,8 +45,8 @@ class LeaveOut(BoundStage):
                 await self.put_all([item for item in batch if item.failure is None])
 
     async def _leave_out(self, failed: list[DeclarativeContent]) -> None:
-        if self.context.on_error == "defer":
-            self._defer([item for item in failed if can_come_later(item)])
+        defers = self.context.on_error == "defer"
+        self._defer([item for item in failed if (defers or item.stays) and can_come_later(item)])
         skipped = [item for item in failed if item.failure is not None]
         if skipped:
             await self._skip(skipped)

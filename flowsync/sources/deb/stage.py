@@ -260,7 +260,9 @@ class DebFirstStage(Stage):
             remote=self.remote,
             deferred_download=self.remote.deferred,
         )
-        return DeclarativeContent(content, [artifact], line=file.number)
+        # Upstream's list names it also where it cannot be had; one of the mirror's own does not.
+        stays = not self.options.renders
+        return DeclarativeContent(content, [artifact], line=file.number, stays=stays)
 
     async def _put_index(
         self,

@@ -6,7 +6,7 @@ from flowsync import Engine, FlowsyncError, library
 from tests.integration.serve.conftest import Client
 from tests.integration.serve.conftest import client as client
 from tests.integration.sources.deb.conftest import Archive, SyncDeb, some_packages
-from tests.upstream.behaviours import Corrupt
+from tests.upstream.behaviours import Corrupt, Status
 
 ALPHA, BETA, LIBX = some_packages()
 SERVED = f"/debian/{BETA.path}"
@@ -52,7 +52,20 @@ async def test_a_package_with_other_bytes_than_listed_is_never_stored(
     result = await sync(how={"on_error": "skip"})
 
     assert [each.relative_path for each in result.left_out] == [BETA.path]
-    assert (await client.get(SERVED)).status == 404
+    assert (await client.get(SERVED)).status >= 400
+
+
+async def test_a_package_that_was_left_out_is_fetched_when_a_client_asks_for_it(
+    archive: Archive, sync: SyncDeb, client: Client
+) -> None:
+    """The suite lists it all the same: its list is upstream's."""
+    archive.write(some_packages())
+    archive.upstream.script(f"/{BETA.path}", Status(404))
+
+    result = await sync(how={"on_error": "skip"})
+
+    assert [each.action for each in result.left_out] == ["deferred"]
+    assert (await client.get(SERVED)).body == BETA.body
 
 
 async def test_on_demand_a_package_is_fetched_once_and_a_missing_one_is_told(
