@@ -136,9 +136,10 @@ class DeclarativeContent(Resolvable):
     the item reaches `ResolveContentFutures`, or whenever a stage calls `resolve()`. `line` is where
     upstream's metadata lists the unit, from 1, for those who ask later why a version has it. One
     that `stays` is recorded also in a sync that leaves out what it cannot have: what lists it is
-    served as it is, so its bytes are to come later. `lease` is its share of the transfer budget while bytes of its artifacts are in flight;
-    `failure` is why they could not be had, in a sync that may go on without. `bring` makes files of
-    the unit's stored bytes for those who await it, where the store has no local files.
+    served as it is, so its bytes are to come later. `lease` is its share of the transfer budget
+    while bytes of its artifacts are in flight; `failure` is why they could not be had, in a sync
+    that may go on without. `bring` makes files of the unit's stored bytes for those who await it,
+    where the store has no local files.
 
     Raises `DeclarationError` (a `ValueError`) when `content` is missing.
     """
