@@ -173,6 +173,12 @@ class Keyring:
 
     def _problem_with(self, signature: packet.Packet, now: datetime) -> str:
         """Return why a signature is not valid, as far as it tells."""
+        try:
+            return self._told_problem(signature, now)
+        except (RuntimeError, ValueError):  # such as an algorithm that there is not
+            return "one that cannot be understood"
+
+    def _told_problem(self, signature: packet.Packet, now: datetime) -> str:
         named = [signature.issuer_fingerprint, signature.issuer_key_id]
         issuers = [each for each in named if each]
         if not issuers:

@@ -205,7 +205,7 @@ async def test_the_key_is_neither_recorded_nor_told(
     inside = secret.splitlines()[6]
     async with engine.catalog.database.connection() as connection:
         for table in ("repository", "run", "repository_version", "content"):
-            rows = await (await connection.execute(f"SELECT t::text FROM {table} t")).fetchall()
+            rows = await (await connection.execute(f"SELECT t::text FROM {table} t")).fetchall()  # noqa: S608 - tables of this list
             assert not [row for row in rows if inside in str(row)]
     assert inside not in caplog.text
 
