@@ -13,7 +13,7 @@ from typing import Final
 
 import msgspec
 
-from flowsync.configuration.settings_file import RepositorySettings, SettingsFile
+from flowsync.configuration.settings_file import RepositorySettings, SettingsFile, Share
 from flowsync.configuration.wanted_syncs import (
     NO_OVERRIDES,
     Overrides,
@@ -52,7 +52,7 @@ class PlanFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     format: int
     force: bool
-    max_removal: float | None
+    max_removal: Share | None
     overrides: dict[str, list[str]] = {}
     syncs: list[PlannedSync]
 

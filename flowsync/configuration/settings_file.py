@@ -38,6 +38,12 @@ from flowsync.configuration.installed_kinds import InstalledKinds
 from flowsync.configuration.kind_options import check_options, seconds_of
 from flowsync.engine.home import absolute
 from flowsync.errors import SettingsError
+from flowsync.model.measures import (
+    LARGEST,
+    LARGEST_RATE,
+    MOST_CONNECTIONS,
+    MOST_WORKERS,
+)
 from flowsync.model.remote import Policy, Remote
 from flowsync.model.repository import ErrorPolicy
 from flowsync.model.url import holds_user, origin, redact
@@ -47,8 +53,12 @@ from flowsync.model.url import holds_user, origin, redact
 FROM_ENVIRONMENT: Final = "env:"
 """How a text begins that is taken from an environment variable."""
 
-AtLeastOne = Annotated[int, msgspec.Meta(ge=1)]
-Count = Annotated[int, msgspec.Meta(ge=0)]
+AtLeastOne = Annotated[int, msgspec.Meta(ge=1, le=LARGEST)]
+Bytes = Annotated[int, msgspec.Meta(ge=1, le=LARGEST_RATE)]
+Connections = Annotated[int, msgspec.Meta(ge=1, le=MOST_CONNECTIONS)]
+Count = Annotated[int, msgspec.Meta(ge=0, le=LARGEST)]
+Hashers = Annotated[int, msgspec.Meta(ge=1, le=MOST_WORKERS)]
+Workers = Annotated[int, msgspec.Meta(ge=0, le=MOST_WORKERS)]
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 
 
@@ -70,7 +80,7 @@ class RepositorySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
     max_removal: Share | None = None
     timeout: str | float | None = None
     allowed_types: list[str] | None = None
-    retain_versions: AtLeastOne | None = None
+    retain_versions: Annotated[int, msgspec.Meta(ge=1)] | None = None
     remote: dict[str, Any] = {}
     options: dict[str, Any] = {}
 
@@ -120,11 +130,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     home: str | None = None
     database_url: str | None = None
-    hash_workers: AtLeastOne | None = None
-    workers: Count | None = None
-    max_connections: AtLeastOne = 8
+    hash_workers: Hashers | None = None
+    workers: Workers | None = None
+    max_connections: Connections = 8
     syncs_at_once: AtLeastOne | None = None
-    in_flight_bytes: AtLeastOne | None = None
+    in_flight_bytes: Bytes | None = None
     in_flight_items: AtLeastOne | None = None
     allowed_roots: list[str] | None = None
     defaults: DefaultSettings = msgspec.field(default_factory=DefaultSettings)

@@ -74,10 +74,6 @@ async def add_alternate_source(
             raise DeclarationError(
                 f"alternate source {name!r}: the name or a path, {text!r}, {problem}"
             )
-    if not -(2**31) <= priority < 2**31:
-        raise DeclarationError(
-            f"alternate source {name!r}: priority has at most 9 digits, found {priority}"
-        )
     for path in paths or ("",):
         _repository(name, path)
     if len(set(paths)) < len(paths):

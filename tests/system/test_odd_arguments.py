@@ -64,6 +64,12 @@ def test_a_number_that_no_version_can_have_is_not_found(
         (("show", "files", "--", "-1"), 1),
         (("show", "files", "2147483648"), 1),
         (("show", "files", "99999999999999999999"), 1),
+        (("sync", "files", "--workers", "9" * 30), 2),
+        (("sync", "files", "--workers", "100000"), 2),
+        (("sync", "files", "--workers", "-1"), 2),
+        (("verify", "--limit", "9" * 30), 2),
+        (("verify", "--limit", "0.0000000001"), 2),
+        (("serve", "--bind", "99999"), 2),
     ],
 )
 def test_other_numbers_without_bounds_are_bounded(
@@ -76,6 +82,68 @@ def test_other_numbers_without_bounds_are_bounded(
     assert "statement" not in done.err
 
 
+@pytest.mark.parametrize("share", ["nan", "NaN", "-nan", "inf", "-inf", "-0.1", "1.5", "1e300"])
+def test_a_share_that_is_none_empties_no_mirror(
+    flowsync: CommandLine, shared_upstream: Upstream, share: str
+) -> None:
+    full = publish(shared_upstream, {"a": b"1"}, "/full")
+    empty = publish(shared_upstream, {}, "/empty")
+    flowsync.run("sync", "file", full, "-r", "shares", "--mirror")
+
+    options = ("file", empty, "-r", "shares", "--mirror", "--max-removal", share)
+    done, planned = flowsync.run("sync", *options), flowsync.run("plan", *options)
+
+    assert (done.status, planned.status) == (2, 2)
+    assert "--max-removal" in done.err
+    assert flowsync.run("show", "shares").out != ""
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "max_removal = nan",
+        "max_removal = inf",
+        "max_removal = -0.5",
+        "timeout = nan",
+        "timeout = inf",
+        "timeout = -1",
+        "max_errors = -1",
+        "max_errors = 99999999999",
+        "retain_versions = 0",
+        "remote = { total_timeout = nan }",
+        "remote = { rate_limit = inf }",
+        "remote = { max_retries = -1 }",
+    ],
+)
+def test_numbers_of_a_repository_that_cannot_be_are_named(
+    flowsync: CommandLine, tmp_path: Path, line: str
+) -> None:
+    (tmp_path / "flowsync.toml").write_text(
+        f'[repositories.a]\nsource = "file"\nurl = "http://h/"\n{line}\n'
+    )
+
+    done = flowsync.run("--config", str(tmp_path / "flowsync.toml"), "sync")
+
+    assert (done.status, "Traceback" in done.err) == (2, False)
+    assert "repository 'a'" in done.err
+
+
+@pytest.mark.parametrize(
+    "field",
+    ["workers", "hash_workers", "max_connections", "syncs_at_once", "in_flight_bytes"],
+)
+@pytest.mark.parametrize("value", ["nan", "-1", "9223372036854775807", '"3"'])
+def test_numbers_of_the_settings_that_cannot_be_are_named(
+    flowsync: CommandLine, tmp_path: Path, field: str, value: str
+) -> None:
+    (tmp_path / "flowsync.toml").write_text(f"{field} = {value}\n")
+
+    done = flowsync.run("--config", str(tmp_path / "flowsync.toml"), "status")
+
+    assert (done.status, "Traceback" in done.err) == (2, False)
+    assert field in done.err
+
+
 def test_a_number_in_the_settings_that_the_catalog_cannot_hold_is_named(
     flowsync: CommandLine, tmp_path: Path
 ) -> None:
@@ -86,7 +154,7 @@ def test_a_number_in_the_settings_that_the_catalog_cannot_hold_is_named(
     done = flowsync.run("--config", str(tmp_path / "flowsync.toml"), "sync")
 
     assert done.status == 2
-    assert "repository 'a': retain_versions must be less than 2**31" in done.err
+    assert "repository 'a': retain_versions must be at most 2147483647" in done.err
 
 
 @pytest.mark.parametrize(

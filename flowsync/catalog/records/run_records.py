@@ -27,6 +27,7 @@ from flowsync.catalog.versions.new_version import NewVersion
 from flowsync.catalog.versions.versions import LARGEST_NUMBER, repository_not_found
 from flowsync.errors import RunNotFoundError
 from flowsync.model.events import Reading
+from flowsync.model.measures import expect_count, problem_with_count
 from flowsync.model.reports import Run, RunTerms
 from flowsync.model.repository import LeftOut, RunState
 
@@ -91,7 +92,8 @@ class Runs:
         """Return the newest runs, newest first, of one repository or of all. Raise
         `RepositoryNotFoundError` when there is no such repository.
         """
-        most = min(max(limit, 0), LARGEST_NUMBER)
+        expect_count("limit", limit, 0, None)
+        most = min(limit, LARGEST_NUMBER)
         params = {
             "name": repository,
             "number": None,
@@ -113,7 +115,7 @@ class Runs:
             "limit": 1,
             "lock": self._database.locks.runs,
         }
-        possible = 0 <= number <= LARGEST_NUMBER
+        possible = problem_with_count(number, 0, LARGEST_NUMBER) is None
         row = await self._database.fetch_one("list_runs", params) if possible else None
         if row is None:
             of = "" if repository is None else f" of repository {repository!r}"
@@ -147,7 +149,7 @@ class Runs:
 
     async def left_out(self, number: int) -> AsyncGenerator[list[LeftOut], None]:
         """Yield what a run left out, in the order in which it gave it up, in batches."""
-        if not 0 <= number <= LARGEST_NUMBER:
+        if problem_with_count(number, 0, LARGEST_NUMBER) is not None:
             return
         async with server_cursor(self._database, "run_left_out", {"number": number}) as cursor:
             while rows := await cursor.fetchmany(_BATCH):

@@ -24,6 +24,7 @@ from flowsync.errors import (
     VersionNotFoundError,
 )
 from flowsync.model.content import EMPTY_STATE, root_of, with_units, without_units
+from flowsync.model.measures import problem_with_count
 from flowsync.model.repository import RepositoryVersion
 
 # The session in which versions are made or deleted: the connection that holds the repository's
@@ -248,7 +249,7 @@ async def find_version(
 
     Raise `RepositoryNotFoundError` or `VersionNotFoundError` when there is none.
     """
-    if number is not None and not 0 <= number <= LARGEST_NUMBER:
+    if number is not None and problem_with_count(number, 0, LARGEST_NUMBER) is not None:
         _, latest = await find_version(database, name)
         raise version_not_found(name, number, latest.number)
     params = {"name": name, "number": number}
