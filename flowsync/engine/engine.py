@@ -23,6 +23,7 @@ from typing import Self
 from flowsync.acquire.single_flight import SingleFlight
 from flowsync.acquire.sources import AcquirePorts, Cooling
 from flowsync.catalog.catalog import Catalog
+from flowsync.catalog.records.remotes import check_alternate_source
 from flowsync.catalog.versions.new_version import NewVersion
 from flowsync.digest.pool import Hasher
 from flowsync.download.fetcher import Backoff, UrlFetcher, open_fetcher
@@ -277,8 +278,10 @@ class Engine:
         """Let syncs with `acs=True` fetch bytes from `remote` first: whatever it was recorded to
         have by an on-demand sync of its own.
 
-        Sources with a higher priority come first.
+        Sources with a higher priority come first. Raises `DeclarationError` for a name or a
+        priority that cannot be recorded.
         """
+        check_alternate_source(name, priority)
         ids = await self.catalog.remotes.ids([remote])
         await self.catalog.remotes.add_alternate_source(name, ids[remote.name], priority)
         self.alternate_remotes[remote.name] = remote

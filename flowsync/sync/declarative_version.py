@@ -31,6 +31,7 @@ from flowsync.errors import (
 )
 from flowsync.model.events import Observer, SyncEnded, SyncStarted
 from flowsync.model.measures import expect_count, expect_measure, expect_share
+from flowsync.model.recordable import error_text
 from flowsync.model.reports import SyncPlan
 from flowsync.model.repository import (
     ErrorPolicy,
@@ -296,7 +297,7 @@ class SyncRun:
             bytes=downloads.size,
             left_out=tuple(self._left_out),
             seconds=time.monotonic() - self._started,
-            error=str(error) or type(error).__name__,
+            error=error_text(error),
         )
 
     def _downloads(self) -> Meter:
