@@ -184,7 +184,11 @@ class SettingsFile(msgspec.Struct, frozen=True, kw_only=True):
     alternate_sources: dict[str, AlternateSourceSettings] = {}
 
     def resolved(self, path: str) -> Path:
-        """Return a path of the file as an absolute one."""
+        """Return a path of the file as an absolute one. Raise `SettingsError` for an empty one."""
+        if not path:
+            raise SettingsError(
+                f"{self.path}: a path in it is empty; for its own folder, name it: ."
+            )
         folder = Path() if self.path is None else self.path.parent
         return absolute(folder / os.path.expanduser(path), "path")
 

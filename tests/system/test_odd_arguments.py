@@ -207,6 +207,64 @@ def test_paths_are_bytes_and_need_not_be_text(flowsync: CommandLine, synced: Don
     assert (missing.status, "caf\\xe9/missing.toml" in missing.err) == (2, True)
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--home", "", "status"),
+        ("--config", "", "status"),
+        ("--database-url", "", "status"),
+        ("plan", "file", "http://h/", "-r", "files", "--output", ""),
+        ("plan", "file", "http://h/", "-r", "files", "-o", ""),
+        ("plan", "file", "http://h/", "-r", ""),
+        ("sync", "--plan", ""),
+        ("show", "files", "--glob", ""),
+        ("serve", "--bind", ""),
+        ("verify", "--limit", ""),
+        ("prune", "--older-than", ""),
+        ("acs", "add", "near", "file", "http://h/", "--path", ""),
+    ],
+)
+def test_an_option_that_is_empty_is_wrong_usage(
+    flowsync: CommandLine, synced: Done, arguments: tuple[str, ...]
+) -> None:
+    (option,) = [word for word in arguments if word.startswith("-") and word != "-r"] or ["-r"]
+
+    done = flowsync.run(*arguments, env={"HOME": str(flowsync.folder / "user")})
+
+    assert (done.status, done.out, "Traceback" in done.err) == (2, "", False)
+    assert option in done.err
+    assert not (flowsync.folder / "user").exists()
+
+
+def test_a_variable_that_is_empty_is_one_that_is_not_set(
+    flowsync: CommandLine, tmp_path: Path
+) -> None:
+    (tmp_path / "flowsync").mkdir()
+    (tmp_path / "flowsync" / "flowsync.toml").write_text("max_connections = 2\n")
+    variables = {"FLOWSYNC_HOME": "", "FLOWSYNC_CONFIG": "", "XDG_DATA_HOME": str(tmp_path)}
+    user = CommandLine(tmp_path, database_url=None)
+    user.environment = flowsync.environment | variables
+
+    done = user.run("status")
+
+    assert str(tmp_path / "flowsync") in done.out + done.err
+
+
+@pytest.mark.parametrize("line", ['home = ""', 'database_url = ""', 'allowed_roots = [""]'])
+def test_a_path_of_the_settings_that_is_empty_is_an_error(
+    flowsync: CommandLine, tmp_path: Path, line: str
+) -> None:
+    (tmp_path / "flowsync.toml").write_text(f"{line}\n")
+    user = CommandLine(tmp_path, database_url=None)
+    user.environment.pop("FLOWSYNC_HOME")
+
+    done = user.run("status", env={"HOME": str(tmp_path / "user")})
+
+    assert (done.status, "empty" in done.err) == (2, True)
+    assert f"{tmp_path}/flowsync.toml" in done.err
+    assert not (tmp_path / "user").exists()
+
+
 def test_a_setting_from_the_environment_that_is_no_text_is_named_without_its_value(
     flowsync: CommandLine, tmp_path: Path
 ) -> None:
