@@ -5,7 +5,7 @@ What is kept is judged again each time that an index is read: only names and ver
 and those only where a rule compares packages.
 """
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
@@ -94,18 +94,18 @@ class Cut:
         suite: Suite,
         plain: dict[str, str],
         folder: str,
-        missing: Collection[str],
+        is_missing: Callable[[ListedFile], bool],
         before: datetime | None,
     ) -> RenderedSuite:
         """Make the indexes of a suite in a folder. `plain` has upstream's, unpacked, by their path
-        below the suite; `missing` are paths of files that could not be had; `before` is the date of
-        the mirror's last list.
+        below the suite; `is_missing` says which files are not here; `before` is the date of the
+        mirror's last list.
         """
         files: list[RenderedFile] = []
         here: list[Index] = []
         for index, brought in suite.indexes:
             if index.stem in plain and index.reads in _CUT:
-                paragraphs = self._present(suite, index, plain[index.stem], missing)
+                paragraphs = self._present(suite, index, plain[index.stem], is_missing)
                 files += render_index(paragraphs, index.stem, folder)
             else:
                 files += [
@@ -134,11 +134,11 @@ class Cut:
         return RenderedSuite(release=sign_release(text, self._key), date=date, files=files)
 
     def _present(
-        self, suite: Suite, index: Index, plain: str, missing: Collection[str]
+        self, suite: Suite, index: Index, plain: str, is_missing: Callable[[ListedFile], bool]
     ) -> Iterator[Paragraph]:
         """Yield the paragraphs that are kept and all of whose files are there."""
         for some, files in self.kept(suite, index, plain):
-            lacking = {file.number for file in files if file.path in missing} if missing else ()
+            lacking = {file.number for file in files if is_missing(file)}
             for paragraph in some:
                 if paragraph.number not in lacking:
                     yield paragraph

@@ -23,7 +23,8 @@ from flowsync.sources.deb.options import DebOptions
 _LAST_WORDS: Final = frozenset({"exclude", "exclude_sections"})
 
 _FIELDS: Final = re.compile(
-    rb"\n(package|version|architecture|section|priority|depends|pre-depends|provides)[ \t]*:"
+    rb"\n(?=[avpsdAVPSD])"
+    rb"(package|version|architecture|section|priority|depends|pre-depends|provides)[ \t]*:"
     rb"([^\n]*(?:\n[ \t][^\n]*)*)",
     re.IGNORECASE,
 )

@@ -148,6 +148,10 @@ class DebFirstStage(Stage):
                 blocks = cut.kept(suite, index, file, counts=True)
                 await self._put_files(bringing, suite, index, blocks, contradictions)
         missing = {each.relative_path for item in settled.left_out for each in item.d_artifacts}
+
+        def is_missing(file: ListedFile) -> bool:
+            return file.path in missing or contradictions.first(file, "") is not None
+
         dates: dict[str, datetime] = {}
         for suite in suites:
             own = {
@@ -161,7 +165,7 @@ class DebFirstStage(Stage):
                 suite,
                 own,
                 self.context.staging,
-                missing,
+                is_missing,
                 None if date is None else datetime.fromisoformat(date),
             )
             dates[suite.name] = rendered.date

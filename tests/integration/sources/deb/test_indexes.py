@@ -299,3 +299,19 @@ async def test_files_are_called_what_they_are(
         deb.path: "application/vnd.debian.binary-package",
     }
     assert "content-encoding" not in packed.headers
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["Packages.xz", "./Packages", "sub/Sources.gz", "by-hash/SHA256/0", "a/by-hash/MD5Sum/0"],
+)
+async def test_a_package_in_the_place_of_an_index_is_refused_without_suites_too(
+    archive: Archive, sync: SyncDeb, engine: Engine, path: str
+) -> None:
+    evil = package("evil")._replace(path=path)
+    write_suite(archive.root, "./", {"Packages": f"{evil.paragraph}\n".encode()}, archive.key)
+
+    said = await refusal(sync, engine, suites=("./",))
+
+    assert "paragraph 1: " in said
+    assert "is that of an index" in said

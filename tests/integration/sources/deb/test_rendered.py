@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from scripts.debian_archive import package
 from tests.integration.serve.conftest import Client
 from tests.integration.serve.conftest import client as client
 from tests.integration.sources.deb.conftest import (
@@ -100,3 +101,21 @@ async def test_what_could_not_be_had_is_not_listed(
 
     assert b"Package: beta" not in lzma.decompress(served.body)
     assert b"Package: alpha" in lzma.decompress(served.body)
+
+
+async def test_of_two_files_at_one_path_the_list_has_the_one_that_is_there(
+    archive: Archive, sync: SyncDeb, client: Client, tmp_path: Path
+) -> None:
+    import lzma
+
+    first, second = package("alpha"), package("alpha", Homepage="http://example.org/")
+    archive.write([second, package("beta"), first])
+    archive.write([first], suite="two")
+    secret, _ = own_key(tmp_path)
+
+    await sync(sign=secret, suites=("two", "one"), how={"on_error": "skip"})
+    served = await client.get("/debian/dists/one/main/binary-amd64/Packages.xz")
+
+    listed = lzma.decompress(served.body).decode()
+    assert listed == f"{package('beta').paragraph}\n{first.paragraph}\n"
+    assert (await client.get(f"/debian/{first.path}")).body == first.body

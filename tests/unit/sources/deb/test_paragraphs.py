@@ -250,6 +250,23 @@ def test_fields_that_nobody_asks_for_may_hold_anything() -> None:
     assert read(package(Maintainer="J\udcf6rg", X_Odd="\0\x01")) == read(package())
 
 
+@given(
+    order=st.permutations(package().split(b"\n")),
+    path=st.from_regex(r"(pool/)?([ab.]{0,3}/){0,3}[a.~+\\]{1,4}(\.deb)?", fullmatch=True),
+    word=st.text("ab~ \0\t", min_size=1, max_size=4),
+)
+def test_the_order_of_fields_says_nothing(order: list[bytes], path: str, word: str) -> None:
+    def outcome(lines: list[bytes]) -> ListedFile | str:
+        text = b"\n".join(lines).replace(b"pool/main/a/alpha_1.0~rc1+b1-1_amd64.deb", path.encode())
+        try:
+            return read(text.replace(b"alpha", word.encode(), 1))[0]
+        except MetadataError as error:
+            return str(error)
+
+    assert outcome(order) == outcome(package().split(b"\n"))
+    assert outcome(order) == outcome([*package().split(b"\n")[1:], package().split(b"\n")[0]])
+
+
 @given(st.binary(max_size=200), st.integers(0, 10))
 def test_any_bytes_are_packages_or_refused(rubbish: bytes, at: int) -> None:
     lines = package().split(b"\n")
