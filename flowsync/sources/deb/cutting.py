@@ -17,7 +17,7 @@ from flowsync.sources.deb.closure import Place
 from flowsync.sources.deb.filters import Selection, facts_of
 from flowsync.sources.deb.options import DebOptions
 from flowsync.sources.deb.paragraphs import ListedFile, Paragraph
-from flowsync.sources.deb.reading import listed_files
+from flowsync.sources.deb.reading import Contradictions, listed_files
 from flowsync.sources.deb.rendering import (
     RenderedFile,
     RenderedRelease,
@@ -95,17 +95,18 @@ class Cut:
         plain: dict[str, str],
         folder: str,
         missing: Collection[str],
+        contradictions: Contradictions,
         before: datetime | None,
     ) -> RenderedSuite:
         """Make the indexes of a suite in a folder. `plain` has upstream's, unpacked, by their path
-        below the suite; `missing` are paths of files that could not be had; `before` is the date of
-        the mirror's last list.
+        below the suite; `missing` are paths of files that could not be had; `contradictions` tell
+        those of which another one was taken; `before` is the date of the mirror's last list.
         """
         files: list[RenderedFile] = []
         here: list[Index] = []
         for index, brought in suite.indexes:
             if index.stem in plain and index.reads in _CUT:
-                paragraphs = self._present(suite, index, plain[index.stem], missing)
+                paragraphs = self._present(suite, index, plain[index.stem], missing, contradictions)
                 files += render_index(paragraphs, index.stem, folder)
             else:
                 files += [
@@ -134,11 +135,20 @@ class Cut:
         return RenderedSuite(release=sign_release(text, self._key), date=date, files=files)
 
     def _present(
-        self, suite: Suite, index: Index, plain: str, missing: Collection[str]
+        self,
+        suite: Suite,
+        index: Index,
+        plain: str,
+        missing: Collection[str],
+        contradictions: Contradictions,
     ) -> Iterator[Paragraph]:
         """Yield the paragraphs that are kept and all of whose files are there."""
         for some, files in self.kept(suite, index, plain):
-            lacking = {file.number for file in files if file.path in missing} if missing else ()
+            lacking = {
+                file.number
+                for file in files
+                if file.path in missing or contradictions.first(file, "") is not None
+            }
             for paragraph in some:
                 if paragraph.number not in lacking:
                     yield paragraph

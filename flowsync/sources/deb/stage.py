@@ -162,6 +162,7 @@ class DebFirstStage(Stage):
                 own,
                 self.context.staging,
                 missing,
+                contradictions,
                 None if date is None else datetime.fromisoformat(date),
             )
             dates[suite.name] = rendered.date

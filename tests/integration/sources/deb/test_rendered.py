@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from scripts.debian_archive import package
 from tests.integration.serve.conftest import Client
 from tests.integration.serve.conftest import client as client
 from tests.integration.sources.deb.conftest import (
@@ -11,6 +12,7 @@ from tests.integration.sources.deb.conftest import (
     needs,
     some_packages,
 )
+from tests.integration.sources.deb.test_indexes import write_index
 
 
 def own_key(tmp_path: Path) -> tuple[str, Path]:
@@ -100,3 +102,20 @@ async def test_what_could_not_be_had_is_not_listed(
 
     assert b"Package: beta" not in lzma.decompress(served.body)
     assert b"Package: alpha" in lzma.decompress(served.body)
+
+
+async def test_of_two_files_at_one_path_the_one_that_was_taken_is_listed(
+    archive: Archive, sync: SyncDeb, client: Client, tmp_path: Path
+) -> None:
+    import lzma
+
+    one, other = package("alpha"), package("alpha", Homepage="http://example.org/")
+    archive.write([*some_packages()[1:], one])
+    texts = [each.paragraph for each in (one, *some_packages()[1:], other)]
+    write_index(archive, "".join(f"{text}\n" for text in texts))
+    secret, _ = own_key(tmp_path)
+
+    await sync(sign=secret, how={"on_error": "skip"})
+    served = await client.get("/debian/dists/one/main/binary-amd64/Packages.xz")
+
+    assert lzma.decompress(served.body).decode() == "".join(f"{text}\n" for text in texts[:-1])

@@ -142,6 +142,14 @@ def test_the_latest_version_is_one_of_those_that_the_other_rules_keep() -> None:
     assert selection.judge(ONE, some[1]).rule == "sections"
 
 
+def test_the_latest_version_of_a_source_is_one_for_all_architectures() -> None:
+    some = [Facts("a", "1", "any"), Facts("a", "2", "any all"), Facts("b", "1", "all")]
+
+    selection = Selection.of(options(latest=1), binary=False)
+
+    assert kept(selection, *some, place=Place("one", "")) == ["a 2", "b 1"]
+
+
 def test_an_index_of_several_architectures_has_the_latest_of_each() -> None:
     some = [Facts("a", "1", "amd64"), Facts("a", "2", "arm64"), Facts("a", "3", "arm64")]
 
