@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flowsync import MetadataError
@@ -50,6 +50,7 @@ def test_a_paragraph_without_a_name_is_refused_with_its_number() -> None:
         facts_of(812, b"Version: 1")
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=300))
 def test_any_bytes_are_facts_or_refused(paragraph: bytes) -> None:
     try:
@@ -156,6 +157,7 @@ def test_an_index_of_several_architectures_has_the_latest_of_each() -> None:
     assert kept(Selection.of(options(latest=1)), *some, place=Place("./", "")) == ["a 1", "a 3"]
 
 
+@settings(deadline=None)
 @given(
     versions=st.lists(st.text(alphabet="01~.-", min_size=1, max_size=5), max_size=12),
     count=st.integers(1, 3),
