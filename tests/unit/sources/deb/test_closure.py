@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flowsync.sources.deb.closure import Candidate, Closure, Need, Place, needs_of
@@ -220,6 +220,7 @@ PACKAGES = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(st.lists(PACKAGES, max_size=8))
 def test_all_that_is_kept_has_what_it_needs_if_there_is_any(some: list[Candidate]) -> None:
     closure = closed(*some)
@@ -244,6 +245,7 @@ def test_all_that_is_kept_has_what_it_needs_if_there_is_any(some: list[Candidate
     assert all(closure.has(*each.identity) for each in some if each.wanted)
 
 
+@settings(deadline=None)
 @given(st.lists(PACKAGES, max_size=8))
 def test_the_same_packages_keep_the_same(some: list[Candidate]) -> None:
     assert kept(*some) == kept(*some)
