@@ -24,6 +24,7 @@ LONG = [
     "tests/integration/embedded_postgres/test_vanished_machine.py",
     "tests/system/test_memory.py",
     "tests/system/test_demo.py",
+    "tests/system/test_mirror_debian.py",
     "tests/integration/sync/test_closing.py",
     "tests/system/test_serve.py",
     "tests/system/test_full_disk.py",

@@ -189,7 +189,7 @@ class DebFirstStage(Stage):
                     file = await self._survey(bringing, where, index, brought[0], found)
                     plain[f"{suite.folder}{index.stem}"] = file
         self.meter("sync.downloading.artifacts", "Downloading Artifacts", found.count)
-        return plain, Contradictions(found.contradicting())
+        return plain, Contradictions(await asyncio.to_thread(found.contradicting))
 
     async def _survey(
         self, bringing: Suites, where: str, index: Index, read: Brought, found: Survey

@@ -192,7 +192,6 @@ class Suites:
                     self.url(f"{folder}{name}"),
                     expected={"sha256": sha256},
                     max_size=LARGEST,
-                    same_origin=False,
                 )
             except (TransferError, IntegrityError):
                 return None
@@ -234,7 +233,7 @@ class Suites:
         tag: str | None,
     ) -> tuple[Suite, Any]:
         with self._named(suite, files):
-            wanted = chosen(suite, believed.release, self._options)
+            wanted = await asyncio.to_thread(chosen, suite, believed.release, self._options)
         if believed.warning:
             _log.warning("suite %s: %s; only InRelease is kept", suite, believed.warning)
         kept = dict(zip(TRIO, _bodies(believed.trio), strict=True))
