@@ -18,6 +18,7 @@ from flowsync import (
     ContentServer,
     ContentUnassociation,
     DeclarativeVersion,
+    Document,
     Engine,
     FetchRequest,
     FuturesExecutor,
@@ -64,6 +65,7 @@ COUNTS: dict[str, Callable[[Any], object]] = {
     "connections": lambda it: ServerLimits(connections=it),
     "port": lambda it: ContentServer(Engine("home"), port=it),
     "max_concurrent_content": ArtifactDownloader,
+    "status": lambda it: Document(body=b"", status=it),
 }
 
 MEASURES: dict[str, Callable[[Any], object]] = {
