@@ -19,6 +19,7 @@ import msgspec
 
 from flowsync.errors import DeclarationError
 from flowsync.model.content import Content
+from flowsync.model.measures import problem_with_count
 from flowsync.model.recordable import problem_with_path
 from flowsync.model.repository import MOUNTABLE
 from flowsync.model.url import why_unsendable
@@ -186,6 +187,9 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         check_headers(self.headers, "a document")
+        problem = problem_with_count(self.status, 200, 599)
+        if problem is not None:
+            raise DeclarationError(f"the status of a document {problem}")
 
 
 class Moved(msgspec.Struct, frozen=True):

@@ -2,18 +2,22 @@
 
 A real upstream (the running Python's own files) is served over HTTP on loopback, and the command
 line is used as a person would use it: sync, sync again without a change, change upstream, sync a
-third time, look at versions and difference, export, and compare byte by byte. Everything happens
-below one folder, `.demo/` unless told otherwise, which is made anew each time.
+third time, look at versions and difference, export, and compare byte by byte. Then a signed suite
+of Debian packages and an index of Python packages, both made on the spot, are mirrored, and
+`apt-get` (where there is one) and `pip` install from the mirror. Everything happens below one
+folder, `.demo/` unless told otherwise, which is made anew each time.
 """
 
 import argparse
 import asyncio
 import filecmp
+import getpass
 import hashlib
 import itertools
 import os
 import random
 import shutil
+import socket
 import subprocess
 import sys
 import sysconfig
@@ -23,7 +27,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pysequoia
 from aiohttp import web
+
+from flowsync.packages.openpgp import SigningKey
+from scripts.debian_archive import package, write_archive
+from scripts.python_index import wheel, write_index
 
 MANIFEST = "PULP_MANIFEST"
 MARKER = ".flowsync-export.json"
@@ -73,11 +82,62 @@ class Demo:
         differences = compare(self.upstream, self.mirror)
         for line in differences[:10]:
             print(f"  {line}")
-        print(
-            f"{len(differences)} differences in {len(files_of(self.upstream))} files; "
-            f"the whole demo took {time.monotonic() - began:.0f} s"
-        )
+        print(f"{len(differences)} differences in {len(files_of(self.upstream))} files")
+        self.mirror_packages()
+        print(f"\nThe whole demo took {time.monotonic() - began:.0f} s.")
         return 1 if differences else 0
+
+    def mirror_packages(self) -> None:
+        """Mirror a Debian suite and a Python index, and install from the mirror."""
+        archive, index = self.root / "archive", self.root / "index"
+        keyring = make_archive(archive)
+        write_index(index, {name: [wheel(name)] for name in ("hello", "world")})
+        tell("A suite of Debian packages, signed by a key of its own.")
+        with serving(archive) as url:
+            options = ("--set", "suites=stable", "--set", f"keyring={keyring}")
+            self.flowsync("sync", "deb", url, "--repository", "debian", "--mirror", *options)
+        tell("An index of Python packages.")
+        with serving(index) as url:
+            source = ("pypi", f"{url}/simple/", "--repository", "packages")
+            self.flowsync("sync", *source, "--mirror", "--set", "projects=*")
+        tell("Both are served from the mirror alone: their upstreams are gone.")
+        with self.server() as mirror:
+            self.install_debian(f"{mirror}/debian", keyring)
+            self.install_python(f"{mirror}/packages/simple/")
+
+    def install_debian(self, url: str, keyring: Path) -> None:
+        """Let `apt-get` install a package from the mirror, into a folder."""
+        if shutil.which("apt-get") is None or shutil.which("dpkg") is None:
+            print("There is no apt-get here, so nothing is installed from the Debian mirror.")
+            return
+        apt = Apt(self.root / "apt", f"deb [signed-by={keyring}] {url} stable main")
+        for words in (("update",), ("install", "--yes", "hello")):
+            print(f"$ apt-get {' '.join(words)}", flush=True)
+            apt.get(*words)
+        print((apt.installed / "usr/share/hello/about").read_text(), end="")
+
+    def install_python(self, url: str) -> None:
+        """Let `pip` install a package from the mirror, into a folder."""
+        target = self.root / "site-packages"
+        words = ("install", "--target", str(target), "--index-url", url, "hello")
+        print(f"$ pip {' '.join(words)}", flush=True)
+        command = [sys.executable, "-m", "pip", "--isolated", "--disable-pip-version-check"]
+        subprocess.run([*command, *words], check=True, cwd=self.root)
+
+    @contextmanager
+    def server(self) -> Iterator[str]:
+        """Run `flowsync serve`, and give its address."""
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            bind = f"127.0.0.1:{probe.getsockname()[1]}"
+        print(f"$ flowsync serve --bind {bind} &", flush=True)
+        command = [sys.executable, "-m", "flowsync", "serve", "--bind", bind]
+        with subprocess.Popen(command, cwd=self.root, env=self.environment) as process:
+            try:
+                wait_until_it_answers(bind, process)
+                yield f"http://{bind}"
+            finally:
+                process.terminate()
 
     def clear_the_stage(self) -> None:
         """Remove what an earlier demo left; a database server that outlived a killed one is stopped
@@ -105,10 +165,57 @@ class Demo:
         but that.
         """
         print(f"$ flowsync {' '.join(arguments)}", flush=True)
-        environment = {name: text for name, text in os.environ.items() if "FLOWSYNC_" not in name}
-        environment["FLOWSYNC_HOME"] = str(self.root / "home")
         command = [sys.executable, "-m", "flowsync", *arguments]
-        subprocess.run(command, check=True, cwd=self.root, env=environment)
+        subprocess.run(command, check=True, cwd=self.root, env=self.environment)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The variables of this process, with the demo's home and no other settings."""
+        others = {name: text for name, text in os.environ.items() if "FLOWSYNC_" not in name}
+        return {**others, "FLOWSYNC_HOME": str(self.root / "home")}
+
+
+class Apt:
+    """`apt-get`, and the `dpkg` that it runs, with all that they keep and install below a folder,
+    for any user.
+    """
+
+    def __init__(self, root: Path, source: str) -> None:
+        self.installed = root / "installed"
+        etc = [
+            f"etc/{name}.d" for name in ("apt.conf", "preferences", "sources.list", "trusted.gpg")
+        ]
+        state = ["lists/partial", "cache/archives/partial", "dpkg/info", "dpkg/updates", "log"]
+        for folder in (*etc, *state, "installed"):
+            (root / folder).mkdir(parents=True)
+        (root / "dpkg/status").touch()
+        (root / "etc/sources.list").write_text(f"{source}\n")
+        settings = {
+            "Dir::Etc": root / "etc",
+            "Dir::State": root,
+            "Dir::State::Lists": root / "lists",
+            "Dir::State::status": root / "dpkg/status",
+            "Dir::Cache": root / "cache",
+            "Dir::Log": root / "log",
+            "APT::Architecture": "amd64",
+            "APT::Sandbox::User": getpass.getuser(),
+            "Acquire::http::Proxy": "DIRECT",
+            "Debug::NoLocking": "1",
+        }
+        dpkg = (
+            *(f"--admindir={root}/dpkg", f"--instdir={self.installed}", f"--log={root}/log/dpkg"),
+            *("--force-not-root", "--force-bad-path", "--force-script-chrootless"),
+        )
+        lines = [f'{name} "{value}";\n' for name, value in settings.items()]
+        lines += [f'DPkg::Options:: "{option}";\n' for option in dpkg]
+        # Read before the settings of the machine, which it leads away from.
+        self._settings = root / "apt.conf"
+        self._settings.write_text("".join(lines))
+
+    def get(self, *words: str) -> None:
+        """Run `apt-get`."""
+        environment = {**os.environ, "APT_CONFIG": str(self._settings), "LC_ALL": "C"}
+        subprocess.run(["apt-get", "--quiet", *words], check=True, env=environment)
 
 
 def tell(text: str) -> None:
@@ -127,6 +234,30 @@ def make_upstream(folder: Path, count: int) -> None:
     files = files_of(folder)
     size = sum(path.stat().st_size for path in files)
     print(f"Upstream: {len(files)} files of this Python, {size / 1e6:.0f} MB.")
+
+
+def make_archive(folder: Path) -> Path:
+    """Make a signed suite of two Debian packages; return the file of its certificate."""
+    key = pysequoia.Tsk.generate("Demo <demo@example.org>")
+    packages = [package("hello", Depends="libhello"), package("libhello", Section="libs")]
+    write_archive(folder, "stable", {"main": packages}, SigningKey(key))
+    keyring = folder.parent / "archive.asc"
+    keyring.write_text(str(key.extract_certificate()))
+    return keyring
+
+
+def wait_until_it_answers(bind: str, process: "subprocess.Popen[bytes]") -> None:
+    """Wait until a server takes connections. Raise `CalledProcessError` when it ends before."""
+    host, _, port = bind.partition(":")
+    while True:
+        try:
+            socket.create_connection((host, int(port)), timeout=1).close()
+        except OSError:
+            if process.poll() is not None:
+                raise subprocess.CalledProcessError(process.returncode, process.args) from None
+            time.sleep(0.05)
+        else:
+            return
 
 
 def python_files() -> Iterator[tuple[Path, Path]]:

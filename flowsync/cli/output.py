@@ -16,6 +16,7 @@ import json
 import select
 import sys
 from collections.abc import Mapping
+from pathlib import PurePath
 from typing import Any, Final, TextIO
 
 import click
@@ -101,14 +102,27 @@ class Word(click.ParamType[str]):
 
 def expect_text(command: click.Command) -> None:
     """Let every argument and option of a command that takes plain text, also of its sub-commands,
-    take only text.
+    take only text, and no option an empty one. An environment variable that is empty counts as one
+    that is not set.
     """
     for parameter in command.params:
+        if isinstance(parameter, click.Option) and parameter.callback is None:
+            parameter.callback = _not_empty
         if parameter.type is click.STRING:
             parameter.type = Word()
     if isinstance(command, click.Group):
         for below in command.commands.values():
             expect_text(below)
+
+
+def _not_empty(_context: click.Context, parameter: click.Parameter, value: Any) -> Any:
+    """Return the value of an option. Fail with a usage error when it is an empty text or path: a
+    variable of a script that was not set would choose a default in silence.
+    """
+    given = value if isinstance(value, tuple) else (value,)
+    if any(isinstance(one, str | PurePath) and one in {"", PurePath()} for one in given):
+        raise click.BadParameter("it is empty", param=parameter)
+    return value
 
 
 class Outlet(io.FileIO):

@@ -2,6 +2,7 @@
 `flowsync plan` share.
 """
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -54,7 +55,7 @@ def sync_arguments(function: F) -> F:
             ),
             click.option(
                 "--max-removal",
-                type=click.FloatRange(0, 1),
+                type=Share(),
                 help="Share of its units that a mirror of more than 100 may lose at once; "
                 "0.5 unless set. Only with 1 does any mirror lose all of them.",
             ),
@@ -176,6 +177,24 @@ def _summaries() -> list[tuple[str, str]]:
 
 
 # Durations and rates as types of click's options.
+
+
+class Share(click.FloatRange):
+    """A share: a number from 0 to 1."""
+
+    def __init__(self) -> None:
+        super().__init__(0, 1)
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Return the share. Fail with a usage error for any other number, and for NaN, which is
+        neither below 0 nor above 1.
+        """
+        share = float(super().convert(value, param, ctx))
+        if math.isnan(share):
+            self.fail(f"{value!r} is no share from 0 to 1", param, ctx)
+        return share
 
 
 class Duration(click.ParamType[timedelta]):

@@ -152,12 +152,14 @@ def declare_sync(
 async def _run(
     engine: "flowsync.Engine", wanted: WantedSync, flags: SyncFlags, shown: Display, *, acs: bool
 ) -> SyncResult:
-    sync = declare_sync(engine, wanted, flags, shown, acs=acs)
+    sync = None
     try:
+        sync = declare_sync(engine, wanted, flags, shown, acs=acs)
         await sync.acreate()
     except FlowsyncError as error:
         shown.complain(f"{about(wanted)} failed: {error}")
-        return sync.result or _failed(wanted, str(error))
+        result = None if sync is None else sync.result
+        return result or _failed(wanted, str(error))
     assert sync.result is not None
     return sync.result
 

@@ -121,14 +121,18 @@ def read_configuration(
 
     An argument that is `None` is that of the environment: `FLOWSYNC_HOME`, `FLOWSYNC_CONFIG`,
     `FLOWSYNC_DATABASE_URL`. The file is the one that `config` names, or else `flowsync.toml` in
-    the working directory or in the home. Raise `SettingsError` that names file and field.
+    the working directory or in the home. A variable that is empty counts as one that is not set;
+    an argument or a setting that is empty is an error. Raise `SettingsError` that names file and
+    field.
     """
-    home = environ.get("FLOWSYNC_HOME") if home is None else home
-    config = environ.get("FLOWSYNC_CONFIG") if config is None else config
+    home = environ.get("FLOWSYNC_HOME") or None if home is None else home
+    config = environ.get("FLOWSYNC_CONFIG") or None if config is None else config
     if database_url is None:
         database_url = environ.get("FLOWSYNC_DATABASE_URL") or None
-    given_home = absolute(os.path.expanduser(home), "home") if home else None
-    path = _named_file(config) if config else _found_file(given_home, environ)
+    if database_url == "":
+        raise SettingsError("the database URL is empty; leave it out for the embedded database")
+    given_home = None if home is None else absolute(os.path.expanduser(home), "home")
+    path = _found_file(given_home, environ) if config is None else _named_file(config)
     file = SettingsFile() if path is None else read_settings_file(path, environ)
     named_home, named_url = file.settings.home, file.settings.database_url
     expect_expanded(file.settings.allowed_roots, f"{path}")
@@ -137,6 +141,8 @@ def read_configuration(
         given_home = file.resolved(named_home)
     if database_url is None:
         expect_expanded(named_url, f"{path}")
+        if named_url == "":
+            raise SettingsError(f"{path}: database_url is empty")
     return Configuration(
         home=given_home or default_home(environ),
         database_url=database_url or named_url,

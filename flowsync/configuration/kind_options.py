@@ -21,6 +21,7 @@ from msgspec.inspect import type_info
 
 from flowsync.errors import SettingsError
 from flowsync.kinds import SourceKind
+from flowsync.model.recordable import problem_with_json
 from flowsync.model.remote import Remote
 from flowsync.pipeline.stage import Stage
 
@@ -279,12 +280,17 @@ def _convert(
     if name not in fields:
         raise SettingsError(f"source {kind.name!r} has no option {name!r}; it has {_all(fields)}")
     try:
-        return msgspec.convert(value, fields[name].type, strict=strict, str_keys=True)
+        found = msgspec.convert(value, fields[name].type, strict=strict, str_keys=True)
     except Exception as error:
         words = type_in_words(type_info(fields[name].type))
         raise SettingsError(
             f"option {name!r} of source {kind.name!r} ({words}): {_said(error)}"
         ) from error
+    # Without bounds NaN is a number, and options are remembered as JSON, which has none.
+    problem = problem_with_json(found)
+    if problem is not None:
+        raise SettingsError(f"option {name!r} of source {kind.name!r} {problem}")
+    return found
 
 
 def _all(names: Iterable[str]) -> str:

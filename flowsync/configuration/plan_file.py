@@ -7,13 +7,14 @@
 """
 
 import os
+import stat
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
-from flowsync.configuration.settings_file import RepositorySettings, SettingsFile
+from flowsync.configuration.settings_file import RepositorySettings, SettingsFile, Share
 from flowsync.configuration.wanted_syncs import (
     NO_OVERRIDES,
     Overrides,
@@ -52,7 +53,7 @@ class PlanFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     format: int
     force: bool
-    max_removal: float | None
+    max_removal: Share | None
     overrides: dict[str, list[str]] = {}
     syncs: list[PlannedSync]
 
@@ -80,7 +81,10 @@ def write_plan_file(
     max_removal: float | None,
     overrides: Overrides = NO_OVERRIDES,
 ) -> None:
-    """Write the file, whole or not at all. Raise `SettingsError` when that cannot be done."""
+    """Write the file, whole or not at all. What is there and no file, such as a terminal or a pipe,
+    stays, and the plan is written to it; a symbolic link is followed. Raise `SettingsError` when
+    that cannot be done.
+    """
     content = PlanFile(
         format=FORMAT,
         force=force,
@@ -88,13 +92,41 @@ def write_plan_file(
         overrides={name: list(texts) for name, texts in overrides.items()},
         syncs=list(syncs),
     )
+    if not path.name:
+        raise SettingsError(f"cannot write the plan {str(path)!r}: it names no file")
+    written = msgspec.json.format(msgspec.json.encode(content), indent=2) + b"\n"
+    try:
+        if _is_special(path):
+            _write_to(path, written)
+        else:
+            _replace(Path(os.path.realpath(path)), written)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise SettingsError(f"cannot write the plan {path}: {reason}") from error
+
+
+def _is_special(path: Path) -> bool:
+    """Say whether something is there that a file cannot take the place of."""
+    try:
+        return not stat.S_ISREG(path.stat().st_mode)
+    except FileNotFoundError:
+        return False
+
+
+def _write_to(path: Path, content: bytes) -> None:
+    # Never made anew, should it be gone by now.
+    with open(os.open(path, os.O_WRONLY | os.O_NOCTTY), "wb") as file:
+        file.write(content)
+
+
+def _replace(path: Path, content: bytes) -> None:
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        draft.write_bytes(msgspec.json.format(msgspec.json.encode(content), indent=2) + b"\n")
+        draft.write_bytes(content)
         draft.replace(path)
-    except OSError as error:
+    except OSError:
         draft.unlink(missing_ok=True)
-        raise SettingsError(f"cannot write the plan {path}: {error.strerror}") from error
+        raise
 
 
 def read_plan_file(path: Path) -> PlanFile:

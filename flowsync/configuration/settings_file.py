@@ -39,6 +39,12 @@ from flowsync.configuration.kind_options import check_options
 from flowsync.engine.home import absolute
 from flowsync.errors import SettingsError
 from flowsync.model.amounts import seconds_of
+from flowsync.model.measures import (
+    LARGEST,
+    LARGEST_RATE,
+    MOST_CONNECTIONS,
+    MOST_WORKERS,
+)
 from flowsync.model.remote import Policy, Remote
 from flowsync.model.repository import ErrorPolicy
 from flowsync.model.url import holds_user, origin, redact
@@ -48,8 +54,12 @@ from flowsync.model.url import holds_user, origin, redact
 FROM_ENVIRONMENT: Final = "env:"
 """How a text begins that is taken from an environment variable."""
 
-AtLeastOne = Annotated[int, msgspec.Meta(ge=1)]
-Count = Annotated[int, msgspec.Meta(ge=0)]
+AtLeastOne = Annotated[int, msgspec.Meta(ge=1, le=LARGEST)]
+Bytes = Annotated[int, msgspec.Meta(ge=1, le=LARGEST_RATE)]
+Connections = Annotated[int, msgspec.Meta(ge=1, le=MOST_CONNECTIONS)]
+Count = Annotated[int, msgspec.Meta(ge=0, le=LARGEST)]
+Hashers = Annotated[int, msgspec.Meta(ge=1, le=MOST_WORKERS)]
+Workers = Annotated[int, msgspec.Meta(ge=0, le=MOST_WORKERS)]
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 
 
@@ -71,7 +81,7 @@ class RepositorySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
     max_removal: Share | None = None
     timeout: str | float | None = None
     allowed_types: list[str] | None = None
-    retain_versions: AtLeastOne | None = None
+    retain_versions: Annotated[int, msgspec.Meta(ge=1)] | None = None
     remote: dict[str, Any] = {}
     options: dict[str, Any] = {}
 
@@ -121,11 +131,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     home: str | None = None
     database_url: str | None = None
-    hash_workers: AtLeastOne | None = None
-    workers: Count | None = None
-    max_connections: AtLeastOne = 8
+    hash_workers: Hashers | None = None
+    workers: Workers | None = None
+    max_connections: Connections = 8
     syncs_at_once: AtLeastOne | None = None
-    in_flight_bytes: AtLeastOne | None = None
+    in_flight_bytes: Bytes | None = None
     in_flight_items: AtLeastOne | None = None
     allowed_roots: list[str] | None = None
     defaults: DefaultSettings = msgspec.field(default_factory=DefaultSettings)
@@ -175,7 +185,11 @@ class SettingsFile(msgspec.Struct, frozen=True, kw_only=True):
     alternate_sources: dict[str, AlternateSourceSettings] = {}
 
     def resolved(self, path: str) -> Path:
-        """Return a path of the file as an absolute one."""
+        """Return a path of the file as an absolute one. Raise `SettingsError` for an empty one."""
+        if not path:
+            raise SettingsError(
+                f"{self.path}: a path in it is empty; for its own folder, name it: ."
+            )
         folder = Path() if self.path is None else self.path.parent
         return absolute(folder / os.path.expanduser(path), "path")
 

@@ -43,6 +43,7 @@ from flowsync.errors import (
     UnreachableError,
     UnsupportedUrlError,
 )
+from flowsync.model.measures import problem_with_measure
 from flowsync.model.remote import Fetched, FetchRequest, Fill, Held, Received, Sink
 from flowsync.model.url import redact, scheme
 from flowsync.runtime.tasks import Visits
@@ -147,8 +148,12 @@ class Backoff(msgspec.Struct, frozen=True, kw_only=True):
     patience: float = 300.0
 
     def __post_init__(self) -> None:
-        if min(self.base, self.cap, self.patience) < 0:
-            raise DeclarationError(f"waits between tries cannot be negative, found {self!r}")
+        for wait in (self.base, self.cap, self.patience):
+            if problem_with_measure(wait, "seconds", zero=True) is not None:
+                raise DeclarationError(
+                    "waits between tries are finite numbers of seconds and cannot be negative, "
+                    f"found {self!r}"
+                )
 
     def wait(self, failures: int, asked: float | None) -> float:
         """Return how long to wait after so many failures (from 1), when upstream asked for `asked`

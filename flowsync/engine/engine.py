@@ -23,6 +23,7 @@ from typing import Self
 from flowsync.acquire.single_flight import SingleFlight
 from flowsync.acquire.sources import AcquirePorts, Cooling
 from flowsync.catalog.catalog import Catalog
+from flowsync.catalog.records.remotes import check_alternate_source
 from flowsync.catalog.versions.new_version import NewVersion
 from flowsync.digest.pool import Hasher
 from flowsync.download.fetcher import Backoff, UrlFetcher, open_fetcher
@@ -40,6 +41,13 @@ from flowsync.engine.turns import Turns
 from flowsync.errors import FlowsyncError, SettingsError
 from flowsync.model.artifact import DigestPolicy
 from flowsync.model.events import Observer
+from flowsync.model.measures import (
+    LARGEST_RATE,
+    MOST_CONNECTIONS,
+    MOST_WORKERS,
+    expect_count,
+    expect_number,
+)
 from flowsync.model.remote import Remote
 from flowsync.model.repository import Repository
 from flowsync.pipeline.budget import Budget
@@ -92,7 +100,7 @@ class Engine:
     that a home keeps for it (`home.py`) is given up when the engine opens, and taken again when
     it closes, if there is room.
 
-    Raises `SettingsError` when no sync could ever go on.
+    Raises `SettingsError` for a number with which no sync could ever go on, and for an empty home.
     """
 
     def __init__(
@@ -114,8 +122,15 @@ class Engine:
         observers: Sequence[Observer] = (),
         spends_reserve: bool = False,
     ) -> None:
-        if syncs_at_once < 1:
-            raise SettingsError(f"syncs_at_once is at least 1, found {syncs_at_once}")
+        expect_count("max_connections", max_connections, 1, MOST_CONNECTIONS)
+        if hash_workers is not None:
+            expect_count("hash_workers", hash_workers, 1, MOST_WORKERS)
+        expect_count("workers", workers, 0, MOST_WORKERS)
+        if in_flight_bytes is not None:
+            expect_count("in_flight_bytes", in_flight_bytes, 0, LARGEST_RATE)
+        if in_flight_items is not None:
+            expect_count("in_flight_items", in_flight_items)
+        expect_count("syncs_at_once", syncs_at_once, 1)
         if executor is not None and workers:
             raise SettingsError(
                 f"downloads are done by {workers} worker processes or by an executor, found both; "
@@ -200,8 +215,10 @@ class Engine:
         Syncs and other work of the engine that go on may do so for `drain` seconds more; what has
         not begun, and then the rest, ends with an `EngineClosedError`, and nothing half-done is
         visible. Closing goes on to its end also when the caller is cancelled. Called again
-        meanwhile, it waits for the same end, and may bring it nearer.
+        meanwhile, it waits for the same end, and may bring it nearer. No seconds are left where
+        `drain` is negative; infinity is for ever. Raises `SettingsError` for what is no number.
         """
+        expect_number("drain", drain)
         if self._resources is None:
             return
         # An iterator that it left open must not have the task cancelled that closes the engine.
@@ -261,8 +278,10 @@ class Engine:
         """Let syncs with `acs=True` fetch bytes from `remote` first: whatever it was recorded to
         have by an on-demand sync of its own.
 
-        Sources with a higher priority come first.
+        Sources with a higher priority come first. Raises `DeclarationError` for a name or a
+        priority that cannot be recorded.
         """
+        check_alternate_source(name, priority)
         ids = await self.catalog.remotes.ids([remote])
         await self.catalog.remotes.add_alternate_source(name, ids[remote.name], priority)
         self.alternate_remotes[remote.name] = remote

@@ -23,9 +23,13 @@ from flowsync.errors import SettingsError, StoreUnwritableError
 
 
 def absolute(path: str | os.PathLike[str], what: str) -> Path:
-    """Return the path as an absolute one. Raise `SettingsError` when it is relative and the working
-    directory was removed.
+    """Return the path as an absolute one. Raise `SettingsError` when it is empty, and when it is
+    relative and the working directory was removed.
     """
+    if not os.fspath(path):
+        raise SettingsError(
+            f"the path of the {what} is empty; for the working directory, name it: ."
+        )
     try:
         return Path(path).absolute()
     except FileNotFoundError as error:

@@ -21,6 +21,7 @@ from unicodedata import category
 import msgspec
 
 from flowsync.errors import DeclarationError
+from flowsync.errors.error_tree import REPLACEMENT
 from flowsync.model.content import (
     Content,
     encode_fields,
@@ -119,6 +120,44 @@ def problem_with_text(text: object) -> str | None:
     except UnicodeEncodeError:
         return "holds a lone surrogate, which is no valid Unicode"
     return None
+
+
+_UNRECORDABLE: Final = re.compile("[\x00\ud800-\udfff]")
+
+
+def recordable(text: str) -> str:
+    """Return the text with U+FFFD in place of what keeps it from being recorded."""
+    return _UNRECORDABLE.sub(REPLACEMENT, text) if problem_with_text(text) is not None else text
+
+
+def error_text(error: BaseException) -> str:
+    """Return what an error says, fit to be recorded; its class where it says nothing, or where its
+    own code fails.
+    """
+    try:
+        said = str(error)
+    except Exception:  # noqa: BLE001 - the class of a stranger
+        said = ""
+    return recordable(said) or type(error).__name__
+
+
+def recordable_json(value: object) -> str:
+    """Return the value as JSON that `jsonb` takes, its texts as `recordable` gives them."""
+    try:
+        encoded = msgspec.json.encode(value)
+    except UnicodeEncodeError:
+        encoded = b""
+    if not encoded or b"\\u0000" in encoded:
+        encoded = msgspec.json.encode(_recordable_value(msgspec.to_builtins(value)))
+    return encoded.decode()
+
+
+def _recordable_value(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {_recordable_value(name): _recordable_value(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_recordable_value(part) for part in value]
+    return recordable(value) if isinstance(value, str) else value
 
 
 DEEPEST: Final = 200

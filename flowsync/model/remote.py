@@ -9,7 +9,6 @@ Decisions: docs/decisions/0005.
 Also here: what a fetcher brings, and alternate sources. Each names the others in its types.
 """
 
-import math
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from datetime import datetime
 from typing import Any, Final, Literal, Protocol
@@ -19,6 +18,13 @@ import msgspec
 
 from flowsync.errors import DeclarationError
 from flowsync.errors.error_tree import printable
+from flowsync.model.artifact import LARGEST_SIZE
+from flowsync.model.measures import (
+    LARGEST_RATE,
+    SMALLEST,
+    problem_with_count,
+    problem_with_measure,
+)
 from flowsync.model.recordable import problem_with_text
 from flowsync.model.repository import HIDDEN, is_strong, proving_tag
 from flowsync.model.url import holds_user, redact, scheme, why_unsendable
@@ -155,13 +161,6 @@ or on every request.
 
 COOL_DOWN: Final = 300.0
 """Seconds that a source is left alone whose bytes were wrong, by default."""
-
-_LARGEST: Final = 10**9
-"""The most of any number: a thousand million seconds are 31 years. Timers cannot take every number
-that there is.
-"""
-
-_SLOWEST: Final = 1 / _LARGEST
 
 _TEXTS: Final = (
     "name",
@@ -302,6 +301,10 @@ class FetchRequest(msgspec.Struct, frozen=True, kw_only=True):
             reason = why_unsendable(name, value)
             if reason is not None:
                 raise DeclarationError(f"request of {redact(self.url)}: {reason}")
+        for field, size in (("size", self.size), ("max_size", self.max_size)):
+            problem = None if size is None else problem_with_count(size, 0, LARGEST_SIZE)
+            if problem is not None:
+                raise DeclarationError(f"request of {redact(self.url)}: {field} {problem}")
 
 
 class Fetcher(Protocol):
@@ -370,38 +373,24 @@ def _check_texts(remote: Remote) -> None:
 def _check_numbers(remote: Remote) -> None:
     for field, least in (("download_concurrency", 1), ("max_retries", 0)):
         value = getattr(remote, field)
-        if value is None and field == "download_concurrency":
-            continue
-        if type(value) is not int or not least <= value <= _LARGEST:
-            over = type(value) is int and value > _LARGEST
-            bound = f"at most {_LARGEST}" if over else f"at least {least}"
-            raise _refused(remote, field, f"must be {bound}, found {_show(value)}")
+        if not (value is None and field == "download_concurrency"):
+            _expect(remote, field, problem_with_count(value, least))
     for field in ("total_timeout", "connect_timeout", "stall_timeout"):
-        _check_measure(remote, field, "positive seconds or None", 0.0, _LARGEST)
+        value = getattr(remote, field)
+        if value is not None:
+            _expect(remote, field, problem_with_measure(value, "positive seconds or None"))
     for field in ("rate_limit", "bandwidth_limit"):
-        _check_measure(remote, field, "positive or None", _SLOWEST, _LARGEST**2)
+        value = getattr(remote, field)
+        if value is not None:
+            problem = problem_with_measure(
+                value, "positive or None", least=SMALLEST, most=LARGEST_RATE
+            )
+            _expect(remote, field, problem)
 
 
-def _check_measure(remote: Remote, field: str, wanted: str, least: float, most: float) -> None:
-    value = getattr(remote, field)
-    if value is None or (_is_finite(value) and value > 0 and least <= value <= most):
-        return
-    bound = f"at most {most}" if _is_finite(value) and value > most else wanted
-    raise _refused(remote, field, f"must be {bound}, found {_show(value)}")
-
-
-def _is_finite(value: object) -> bool:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return False
-    # An integer may be too long for `isfinite`.
-    return isinstance(value, int) or math.isfinite(value)
-
-
-def _show(value: object) -> str:
-    # Python refuses to print integers of thousands of digits.
-    if isinstance(value, int) and abs(value) > _LARGEST**4:
-        return "a number of many digits"
-    return printable(repr(value), 80)
+def _expect(remote: Remote, field: str, problem: str | None) -> None:
+    if problem is not None:
+        raise _refused(remote, field, problem)
 
 
 def _refused(remote: Remote, field: str, reason: str) -> DeclarationError:

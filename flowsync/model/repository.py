@@ -12,6 +12,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from flowsync.errors import DeclarationError
+from flowsync.model.measures import problem_with_count
 from flowsync.model.recordable import problem_with_text
 
 LONGEST_NAME: Final = 255
@@ -94,16 +95,10 @@ class Repository(msgspec.Struct, kw_only=True, frozen=True):
                 "a repository's name must be non-empty, without '/', '@', white space and control "
                 f"characters, and not '.' or '..', found {self.name!r}"
             )
-        if self.retain_versions is not None and self.retain_versions < 1:
-            raise DeclarationError(
-                f"repository {self.name!r}: retain_versions must be at least 1, "
-                f"found {self.retain_versions}"
-            )
-        if self.retain_versions is not None and self.retain_versions >= 2**31:
-            raise DeclarationError(
-                f"repository {self.name!r}: retain_versions must be less than 2**31, "
-                f"found {self.retain_versions}"
-            )
+        retain = self.retain_versions
+        problem = None if retain is None else problem_with_count(retain, 1, 2**31 - 1)
+        if problem is not None:
+            raise DeclarationError(f"repository {self.name!r}: retain_versions {problem}")
 
 
 class RepositoryVersion(msgspec.Struct, kw_only=True, frozen=True):

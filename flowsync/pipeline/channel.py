@@ -35,6 +35,7 @@ from typing import Any, Final, Generic, TypeVar
 import msgspec
 
 from flowsync.errors import PipelineError, StageEndedEarlyError
+from flowsync.model.measures import problem_with_count
 from flowsync.pipeline.resolution import Resolvable
 
 # Decides when a batch is due; holds no loop and no clock.
@@ -61,11 +62,11 @@ class BatchBuffer(Generic[T]):
     __slots__ = ("_armed", "_items", "_maxsize", "_minsize", "_patient", "_urgent")
 
     def __init__(self, minsize: int, maxsize: int | None = None) -> None:
-        if minsize < 1:
+        if problem_with_count(minsize, 1, None) is not None:
             raise PipelineError(f"a batch has at least 1 item, found minsize {minsize}")
         self._minsize = minsize
         self._maxsize = max(minsize, LARGEST_BATCH) if maxsize is None else maxsize
-        if self._maxsize < minsize:
+        if problem_with_count(self._maxsize, minsize, None) is not None:
             raise PipelineError(
                 f"batches of at least {minsize} and at most {maxsize} items cannot be"
             )
@@ -298,7 +299,7 @@ class Channel(Generic[T]):
     )
 
     def __init__(self, maxsize: int = 1, losses: Losses | None = None) -> None:
-        if maxsize < 1:
+        if problem_with_count(maxsize, 1, None) is not None:
             raise PipelineError(f"a channel holds at least 1 item, found maxsize {maxsize}")
         self._maxsize = maxsize
         self._items: deque[T] = deque()

@@ -26,6 +26,7 @@ from flowsync.errors import (
     StageAbortedError,
     StageEndedEarlyError,
 )
+from flowsync.model.measures import problem_with_measure
 from flowsync.pipeline.channel import Beginner, Channel, Losses
 from flowsync.pipeline.resolution import Resolvable, Waiting, awaited_items, describe, insist
 from flowsync.pipeline.stage import Progress, Stage, StageStatistics
@@ -166,10 +167,10 @@ class Pipeline:
                 "each stage instance can be used once in a pipeline; repeated: "
                 f"{', '.join(sorted(repeated))}"
             )
-        if stall_timeout is not None and stall_timeout <= 0:
-            raise PipelineError(
-                f"stall_timeout must be positive seconds or None, found {stall_timeout}"
-            )
+        if stall_timeout is not None:
+            problem = problem_with_measure(stall_timeout, "positive seconds or None")
+            if problem is not None:
+                raise PipelineError(f"stall_timeout {problem}")
         self._losses = Losses()
         self._channels: list[Channel[Any]] = [
             Channel(maxsize, self._losses) for _ in self._stages[1:]

@@ -14,12 +14,13 @@ Also here: the counters that stages advance. A stage advances them where it hand
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from types import TracebackType
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Final, Self
 
 import msgspec
 
 from flowsync.errors import PipelineError, RepeatedStageError, UnboundStageError
 from flowsync.model.events import Reading
+from flowsync.model.recordable import recordable
 from flowsync.pipeline.channel import BatchBuffer, Channel, ChannelStatistics, Losses
 from flowsync.pipeline.resolution import Resolvable, Settling, Waiting
 from flowsync.runtime.tasks import Signal
@@ -30,6 +31,9 @@ from flowsync.runtime.tasks import Signal
 # a few times a second. Advancing is two integer additions, so it may be done per item.
 
 
+_MOST: Final = (1 << 63) - 1
+
+
 class Meter:
     """One thing that a stage counts. As a context it ends as completed, failed or canceled, after
     how its block ended.
@@ -38,8 +42,14 @@ class Meter:
     __slots__ = ("code", "done", "message", "size", "state", "total")
 
     def __init__(self, code: str, message: str, total: int | None = None) -> None:
-        self.code = code
-        self.message = message
+        for text in (code, message):
+            if not isinstance(text, str):
+                raise PipelineError(
+                    f"the code and the message of a meter are texts, found {text!r}"
+                )
+        # They go into the run's record.
+        self.code = recordable(code)
+        self.message = recordable(message)
         self.total = total
         self.done = 0
         self.size = 0
@@ -70,11 +80,19 @@ class Meter:
         return Reading(
             code=self.code,
             message=self.message,
-            done=self.done,
-            total=self.total,
-            size=self.size,
+            done=_whole(self.done),
+            total=None if self.total is None else _whole(self.total),
+            size=_whole(self.size),
             state=self.state,
         )
+
+
+def _whole(count: float) -> int:
+    """Return what was counted as a number that can be recorded: a stage may count in anything."""
+    try:
+        return max(-_MOST, min(int(count), _MOST))
+    except (TypeError, ValueError, OverflowError):
+        return 0
 
 
 class Progress:

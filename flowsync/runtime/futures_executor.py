@@ -16,6 +16,7 @@ from contextlib import suppress
 from functools import partial
 from typing import TypeAlias
 
+from flowsync.model.measures import expect_count
 from flowsync.runtime.executor import Executor, Work, always_wanted
 from flowsync.runtime.failures import Failure, pack_error, unpack_error
 
@@ -26,12 +27,13 @@ class FuturesExecutor(Executor):
     """Sends work to `futures`, which stays open when this is closed.
 
     `workers` is how many tasks it does at once, `shares_files` whether they see the files of this
-    machine at the same paths.
+    machine at the same paths. Raises `SettingsError` for less than one worker.
     """
 
     def __init__(
         self, futures: concurrent.futures.Executor, workers: int, *, shares_files: bool
     ) -> None:
+        expect_count("workers", workers, 1)
         self._futures = futures
         self._workers = workers
         self._shares_files = shares_files

@@ -26,6 +26,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from flowsync.errors import SettingsError
+from flowsync.model.measures import MOST_WORKERS, problem_with_count
 from flowsync.runtime.executor import Executor, Work, always_wanted
 from flowsync.runtime.process_pool import ProcessPool
 from flowsync.runtime.tasks import in_thread
@@ -53,7 +54,7 @@ class LocalProcesses(Executor):
 
     `patience` is how many seconds a worker has to end work that is not wanted. With `instead`,
     threads do the work where no process can be had; a warning begins with these words. Raises
-    `SettingsError` for less than one worker.
+    `SettingsError` for less than one worker, and for more than a thousand.
     """
 
     shares_files = True
@@ -66,7 +67,7 @@ class LocalProcesses(Executor):
         patience: float = PATIENCE,
         instead: str = "",
     ) -> None:
-        if workers < 1:
+        if problem_with_count(workers, 1, MOST_WORKERS) is not None:
             raise SettingsError(f"at least 1 worker process is needed, found {workers}")
         self._workers = workers
         self._warm_up = warm_up

@@ -39,6 +39,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from flowsync.engine.engine import Engine
 from flowsync.kinds import SourceKind
+from flowsync.model.measures import expect_count, expect_measure
 from flowsync.model.remote import COOL_DOWN
 from flowsync.runtime import descriptors
 from flowsync.runtime.tasks import in_thread, task_group
@@ -286,7 +287,7 @@ class ServerLimits(msgspec.Struct, frozen=True, kw_only=True):
     without progress of a client, `idle` until its next request is there, `grace` when closing,
     `cool_down` for which a source is left alone whose bytes were wrong, `patience` with the
     catalog, `lasting` for which files stay that clients may still ask for after the newest version
-    has lost them.
+    has lost them. Raises `SettingsError` for what is no such number.
     """
 
     stall: float = 60.0
@@ -297,6 +298,14 @@ class ServerLimits(msgspec.Struct, frozen=True, kw_only=True):
     lasting: float = 7 * 24 * 3600.0
     connections: int = 2000
 
+    def __post_init__(self) -> None:
+        for field in ("stall", "idle", "patience"):
+            expect_measure(f"{field} of a server's limits", getattr(self, field))
+        wanted = "a number of seconds"
+        for field in ("grace", "cool_down", "lasting"):
+            expect_measure(f"{field} of a server's limits", getattr(self, field), wanted, zero=True)
+        expect_count("connections of a server's limits", self.connections, 1)
+
 
 class ContentServer:
     """Serves the versions of an open engine. `async with ContentServer(engine) as server`, then
@@ -306,7 +315,7 @@ class ContentServer:
     credentials. An empty `host` means all addresses. `share_port` lets other processes of the same
     home listen at the same address. `url` is what clients call the server, where pages hold
     addresses; without it, it is what a request's `Host` says. `admit` says who may read what;
-    without it every client may read all.
+    without it every client may read all. Raises `SettingsError` for a port that cannot be.
     """
 
     def __init__(
@@ -322,6 +331,7 @@ class ContentServer:
         url: str | None = None,
         admit: Admit | None = None,
     ) -> None:
+        expect_count("port", port, 0, 65535)
         self.metrics = Metrics()
         self._engine = engine
         self._host = host

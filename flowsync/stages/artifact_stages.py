@@ -23,6 +23,7 @@ from flowsync.errors import (
     UnsupportedDigestError,
 )
 from flowsync.model.artifact import StagedArtifact, StoredArtifact, staged_artifact
+from flowsync.model.measures import expect_count
 from flowsync.model.url import redact
 from flowsync.pipeline.stage import Meter, Stage
 from flowsync.runtime.tasks import task_group
@@ -122,10 +123,7 @@ class GenericDownloader(BoundStage):
     progress_message = "Downloading"
 
     def __init__(self, max_concurrent_content: int = 200) -> None:
-        if max_concurrent_content < 1:
-            raise ValueError(
-                f"max_concurrent_content must be at least 1, found {max_concurrent_content}"
-            )
+        expect_count("max_concurrent_content", max_concurrent_content, 1)
         self.max_concurrent_content = max_concurrent_content
 
     async def run(self) -> None:

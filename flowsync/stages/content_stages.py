@@ -18,6 +18,7 @@ from flowsync.catalog.records.remotes import RecordedSource
 from flowsync.declare import DeclarativeArtifact, DeclarativeContent, Source
 from flowsync.errors import DeclarationError, MassRemovalError
 from flowsync.model.artifact import StoredArtifact
+from flowsync.model.measures import expect_share
 from flowsync.model.remote import Remote
 from flowsync.model.url import redact
 from flowsync.pipeline.stage import Stage
@@ -423,10 +424,11 @@ class ContentUnassociation(Stage):
     `max_removal` is the share of the latest version's units that may go at once, where it has more
     than 100: an upstream that lost half of its content overnight is more likely broken than right.
     Whatever its size, a version is emptied only with a share of 1. Raises `MassRemovalError`
-    otherwise, which discards the version.
+    otherwise, which discards the version, and `SettingsError` for what is no share.
     """
 
     def __init__(self, new_version: "NewVersion", max_removal: float = 1.0) -> None:
+        expect_share("max_removal", max_removal)
         self.new_version = new_version
         self.max_removal = max_removal
 
@@ -455,5 +457,6 @@ def is_mass_removal(present: int, removed: int, limit: float, *, added: int) -> 
     than right; `limit` is the share that may.
     """
     if present and removed >= present and not added:
-        return limit < 1
-    return present > GUARDED_FROM and removed > limit * present
+        return not limit >= 1
+    # Asked this way round, what is no number lets nothing go.
+    return present > GUARDED_FROM and not removed <= limit * present

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from flowsync.declare import DeclarativeArtifact, DeclarativeContent
 from flowsync.errors import TooManyLeftOutError, UnsupportedDigestError
 from flowsync.model.content import repo_key_id
+from flowsync.model.recordable import error_text
 from flowsync.model.repository import LeftOut, LeftOutAction
 from flowsync.model.url import redact
 from flowsync.stages.context import BoundStage
@@ -101,6 +102,6 @@ def _left_out(
     return LeftOut(
         relative_path=declared.relative_path,
         url=redact(declared.url),
-        reason=str(failure),
+        reason="" if failure is None else error_text(failure),
         action=action,
     )

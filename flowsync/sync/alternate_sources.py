@@ -16,10 +16,11 @@ from urllib.parse import quote
 
 import msgspec
 
+from flowsync.catalog.records.remotes import check_alternate_source
 from flowsync.engine.engine import Engine
 from flowsync.engine.operations import ends_with_engine
 from flowsync.errors import AlternateSourceNotFoundError, DeclarationError, FlowsyncError
-from flowsync.model.recordable import problem_with_text
+from flowsync.model.recordable import error_text
 from flowsync.model.remote import AlternateSource, RefreshedPath, Remote, remote_name
 from flowsync.model.repository import HIDDEN, Repository
 from flowsync.pipeline.stage import Stage
@@ -68,16 +69,7 @@ async def add_alternate_source(
         raise DeclarationError(
             f"an alternate source's name must be non-empty and without ':', found {name!r}"
         )
-    for text in (name, *paths):
-        problem = problem_with_text(text)
-        if problem is not None:
-            raise DeclarationError(
-                f"alternate source {name!r}: the name or a path, {text!r}, {problem}"
-            )
-    if not -(2**31) <= priority < 2**31:
-        raise DeclarationError(
-            f"alternate source {name!r}: priority has at most 9 digits, found {priority}"
-        )
+    check_alternate_source(name, priority, paths)
     for path in paths or ("",):
         _repository(name, path)
     if len(set(paths)) < len(paths):
@@ -151,7 +143,7 @@ async def _refresh_path(
     try:
         version = await sync.acreate()
     except FlowsyncError as error:
-        return RefreshedPath(path=path, error=str(error))
+        return RefreshedPath(path=path, error=error_text(error))
     assert sync.result is not None
     return RefreshedPath(path=path, units=sync.result.present, changed=version is not None)
 

@@ -10,7 +10,6 @@ described above and carried out below.
 """
 
 import asyncio
-import math
 import time
 from collections import ChainMap
 from collections.abc import Callable, Sequence
@@ -28,10 +27,11 @@ from flowsync.errors import (
     EngineClosedError,
     FlowsyncError,
     PlanOutdatedError,
-    SettingsError,
     SyncTimeoutError,
 )
 from flowsync.model.events import Observer, SyncEnded, SyncStarted
+from flowsync.model.measures import expect_count, expect_measure, expect_share
+from flowsync.model.recordable import error_text
 from flowsync.model.reports import SyncPlan
 from flowsync.model.repository import (
     ErrorPolicy,
@@ -297,7 +297,7 @@ class SyncRun:
             bytes=downloads.size,
             left_out=tuple(self._left_out),
             seconds=time.monotonic() - self._started,
-            error=str(error) or type(error).__name__,
+            error=error_text(error),
         )
 
     def _downloads(self) -> Meter:
@@ -354,7 +354,8 @@ class DeclarativeVersion:
     `plan` is what an `aplan()` with the same arguments gave: the sync comes to exactly that, or to
     a `PlanOutdatedError` before anything is visible.
 
-    Afterwards, `result` has the figures of the sync and `statistics` those of its stages.
+    Afterwards, `result` has the figures of the sync and `statistics` those of its stages. Raises
+    `SettingsError` for a number that none of these can be.
     """
 
     def __init__(
@@ -376,10 +377,14 @@ class DeclarativeVersion:
         timeout: float | None = None,
         plan: SyncPlan | None = None,
     ) -> None:
-        if timeout is not None and not 0 < timeout < math.inf:
-            raise SettingsError(
-                f"a sync's timeout is a positive number of seconds or None, found {timeout}"
-            )
+        if timeout is not None:
+            expect_measure("a sync's timeout", timeout)
+        if stall_timeout is not None:
+            expect_measure("a sync's stall_timeout", stall_timeout)
+        if max_errors is not None:
+            expect_count("a sync's max_errors", max_errors)
+        expect_share("a sync's max_removal", max_removal)
+        expect_count("a sync's maxsize", maxsize, 1)
         self.first_stage = first_stage
         self.repository = repository
         self.mirror = mirror

@@ -52,6 +52,7 @@ from flowsync.digest.hashing import RunningDigest
 from flowsync.engine.engine import Engine
 from flowsync.engine.operations import ends_with_engine
 from flowsync.model.content import Content
+from flowsync.model.measures import expect_span
 from flowsync.model.reports import PruneReport, RemovalReport
 from flowsync.runtime.tasks import in_thread
 from flowsync.store.port import StoreUsage
@@ -75,8 +76,10 @@ async def prune(
     report how much it is.
 
     `only` limits the units to those given, by id or by a `Content` with their natural key;
-    artifacts without a unit, blobs without an artifact and dead staging go in any case.
+    artifacts without a unit, blobs without an artifact and dead staging go in any case. Raise
+    `SettingsError` unless `older_than` is between nothing and a hundred years.
     """
+    expect_span("older_than", older_than)
     started = time.monotonic()
     ids = None if only is None else await _ids(engine, list(only))
     pruning = _Pruning(engine, older_than, ids, apply=apply)
@@ -238,8 +241,10 @@ async def remove_runs(
     and with `apply` remove them.
 
     Of each repository the last run stays, and the last that went well. Raise
-    `RepositoryNotFoundError` when there is no such repository.
+    `RepositoryNotFoundError` when there is no such repository, and `SettingsError` unless
+    `older_than` is between nothing and a hundred years.
     """
+    expect_span("older_than", older_than)
     return await engine.catalog.runs.remove(older_than, repository, apply=apply)
 
 

@@ -19,6 +19,7 @@ from contextlib import aclosing
 from flowsync.catalog.upkeep.orphans import Release, Scope
 from flowsync.engine.engine import Engine
 from flowsync.engine.operations import ends_with_engine
+from flowsync.model.measures import expect_count
 from flowsync.model.reports import LISTED, ReclaimReport
 
 
@@ -35,8 +36,11 @@ async def reclaim(
     report how much it is.
 
     Without `versions`, all are meant but the `keep_latest` newest. Raise `RepositoryNotFoundError`
-    or `VersionNotFoundError` when there is none.
+    or `VersionNotFoundError` when there is none, and `SettingsError` for what is no number.
     """
+    expect_count("keep_latest", keep_latest, 0, None)
+    for number in versions or ():
+        expect_count("the number of a version", number, 0, None)
     started = time.monotonic()
     numbers = await _numbers(engine, repository, versions, keep_latest)
     scope = await engine.catalog.reclaiming.scope(repository, numbers)

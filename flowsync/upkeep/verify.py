@@ -27,6 +27,7 @@ from flowsync.catalog.upkeep.verification import ArtifactUse, Stored, Verificati
 from flowsync.engine.engine import Engine
 from flowsync.engine.operations import ends_with_engine, observed
 from flowsync.model.events import Observer
+from flowsync.model.measures import LARGEST_RATE, SMALLEST, expect_measure
 from flowsync.model.reports import LISTED, Finding, VerifyReport
 from flowsync.pipeline.stage import Progress
 from flowsync.runtime.tasks import task_group
@@ -63,8 +64,11 @@ async def verify(
     `observers` get `SyncProgressed` events, for "store" where it is all.
 
     Raise `RepositoryNotFoundError` when there is no such repository, `StoreError` when the store
-    cannot be written.
+    cannot be written, and `SettingsError` for a limit that is no positive number.
     """
+    if limit is not None:
+        wanted = "a positive number of bytes a second"
+        expect_measure("limit", limit, wanted, least=SMALLEST, most=LARGEST_RATE)
     started = time.monotonic()
     progress = Progress()
     async with AsyncExitStack() as held:

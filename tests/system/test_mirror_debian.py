@@ -78,8 +78,10 @@ def free_port() -> int:
         return int(taken.getsockname()[1])
 
 
-def script_of(page: str, port: int) -> str:
-    """Return what the page tells a reader to type, as a script that ends at the first failure."""
+def script_of(page: str, port: int, name: str = "debian") -> str:
+    """Return what the page tells a reader to type, as a script that ends at the first failure.
+    `name` is that of a repository, by which it is seen that the server answers.
+    """
     lines = ["set -e"]
     for kind, block in re.findall(r"^```(console|toml)\n(.*?)^```", page, re.MULTILINE | re.DOTALL):
         if kind == "toml":
@@ -88,7 +90,7 @@ def script_of(page: str, port: int) -> str:
         for line in re.findall(r"^\$ (.*)", block, re.MULTILINE):
             lines.append(line)
             if line.endswith("&"):
-                answers = f"curl --silent --output /dev/null http://127.0.0.1:{port}/debian/"
+                answers = f"curl --silent --output /dev/null http://127.0.0.1:{port}/{name}/"
                 lines.append(f"trap 'kill $!' EXIT; until {answers}; do sleep 0.1; done")
     return "\n".join(lines)
 

@@ -64,6 +64,12 @@ def test_a_number_that_no_version_can_have_is_not_found(
         (("show", "files", "--", "-1"), 1),
         (("show", "files", "2147483648"), 1),
         (("show", "files", "99999999999999999999"), 1),
+        (("sync", "files", "--workers", "9" * 30), 2),
+        (("sync", "files", "--workers", "100000"), 2),
+        (("sync", "files", "--workers", "-1"), 2),
+        (("verify", "--limit", "9" * 30), 2),
+        (("verify", "--limit", "0.0000000001"), 2),
+        (("serve", "--bind", "99999"), 2),
     ],
 )
 def test_other_numbers_without_bounds_are_bounded(
@@ -76,6 +82,68 @@ def test_other_numbers_without_bounds_are_bounded(
     assert "statement" not in done.err
 
 
+@pytest.mark.parametrize("share", ["nan", "NaN", "-nan", "inf", "-inf", "-0.1", "1.5", "1e300"])
+def test_a_share_that_is_none_empties_no_mirror(
+    flowsync: CommandLine, shared_upstream: Upstream, share: str
+) -> None:
+    full = publish(shared_upstream, {"a": b"1"}, "/full")
+    empty = publish(shared_upstream, {}, "/empty")
+    flowsync.run("sync", "file", full, "-r", "shares", "--mirror")
+
+    options = ("file", empty, "-r", "shares", "--mirror", "--max-removal", share)
+    done, planned = flowsync.run("sync", *options), flowsync.run("plan", *options)
+
+    assert (done.status, planned.status) == (2, 2)
+    assert "--max-removal" in done.err
+    assert flowsync.run("show", "shares").out != ""
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "max_removal = nan",
+        "max_removal = inf",
+        "max_removal = -0.5",
+        "timeout = nan",
+        "timeout = inf",
+        "timeout = -1",
+        "max_errors = -1",
+        "max_errors = 99999999999",
+        "retain_versions = 0",
+        "remote = { total_timeout = nan }",
+        "remote = { rate_limit = inf }",
+        "remote = { max_retries = -1 }",
+    ],
+)
+def test_numbers_of_a_repository_that_cannot_be_are_named(
+    flowsync: CommandLine, tmp_path: Path, line: str
+) -> None:
+    (tmp_path / "flowsync.toml").write_text(
+        f'[repositories.a]\nsource = "file"\nurl = "http://h/"\n{line}\n'
+    )
+
+    done = flowsync.run("--config", str(tmp_path / "flowsync.toml"), "sync")
+
+    assert (done.status, "Traceback" in done.err) == (2, False)
+    assert "repository 'a'" in done.err
+
+
+@pytest.mark.parametrize(
+    "field",
+    ["workers", "hash_workers", "max_connections", "syncs_at_once", "in_flight_bytes"],
+)
+@pytest.mark.parametrize("value", ["nan", "-1", "9223372036854775807", '"3"'])
+def test_numbers_of_the_settings_that_cannot_be_are_named(
+    flowsync: CommandLine, tmp_path: Path, field: str, value: str
+) -> None:
+    (tmp_path / "flowsync.toml").write_text(f"{field} = {value}\n")
+
+    done = flowsync.run("--config", str(tmp_path / "flowsync.toml"), "status")
+
+    assert (done.status, "Traceback" in done.err) == (2, False)
+    assert field in done.err
+
+
 def test_a_number_in_the_settings_that_the_catalog_cannot_hold_is_named(
     flowsync: CommandLine, tmp_path: Path
 ) -> None:
@@ -86,7 +154,7 @@ def test_a_number_in_the_settings_that_the_catalog_cannot_hold_is_named(
     done = flowsync.run("--config", str(tmp_path / "flowsync.toml"), "sync")
 
     assert done.status == 2
-    assert "repository 'a': retain_versions must be less than 2**31" in done.err
+    assert "repository 'a': retain_versions must be at most 2147483647" in done.err
 
 
 @pytest.mark.parametrize(
@@ -137,6 +205,64 @@ def test_paths_are_bytes_and_need_not_be_text(flowsync: CommandLine, synced: Don
     assert (exported.status, "caf\\xe9/out: version 1 of files" in exported.out) == (0, True)
     assert (folder / "out" / "a").read_bytes() == b"1"
     assert (missing.status, "caf\\xe9/missing.toml" in missing.err) == (2, True)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--home", "", "status"),
+        ("--config", "", "status"),
+        ("--database-url", "", "status"),
+        ("plan", "file", "http://h/", "-r", "files", "--output", ""),
+        ("plan", "file", "http://h/", "-r", "files", "-o", ""),
+        ("plan", "file", "http://h/", "-r", ""),
+        ("sync", "--plan", ""),
+        ("show", "files", "--glob", ""),
+        ("serve", "--bind", ""),
+        ("verify", "--limit", ""),
+        ("prune", "--older-than", ""),
+        ("acs", "add", "near", "file", "http://h/", "--path", ""),
+    ],
+)
+def test_an_option_that_is_empty_is_wrong_usage(
+    flowsync: CommandLine, synced: Done, arguments: tuple[str, ...]
+) -> None:
+    (option,) = [word for word in arguments if word.startswith("-") and word != "-r"] or ["-r"]
+
+    done = flowsync.run(*arguments, env={"HOME": str(flowsync.folder / "user")})
+
+    assert (done.status, done.out, "Traceback" in done.err) == (2, "", False)
+    assert option in done.err
+    assert not (flowsync.folder / "user").exists()
+
+
+def test_a_variable_that_is_empty_is_one_that_is_not_set(
+    flowsync: CommandLine, tmp_path: Path
+) -> None:
+    (tmp_path / "flowsync").mkdir()
+    (tmp_path / "flowsync" / "flowsync.toml").write_text("max_connections = 2\n")
+    variables = {"FLOWSYNC_HOME": "", "FLOWSYNC_CONFIG": "", "XDG_DATA_HOME": str(tmp_path)}
+    user = CommandLine(tmp_path, database_url=None)
+    user.environment = flowsync.environment | variables
+
+    done = user.run("status")
+
+    assert str(tmp_path / "flowsync") in done.out + done.err
+
+
+@pytest.mark.parametrize("line", ['home = ""', 'database_url = ""', 'allowed_roots = [""]'])
+def test_a_path_of_the_settings_that_is_empty_is_an_error(
+    flowsync: CommandLine, tmp_path: Path, line: str
+) -> None:
+    (tmp_path / "flowsync.toml").write_text(f"{line}\n")
+    user = CommandLine(tmp_path, database_url=None)
+    user.environment.pop("FLOWSYNC_HOME")
+
+    done = user.run("status", env={"HOME": str(tmp_path / "user")})
+
+    assert (done.status, "empty" in done.err) == (2, True)
+    assert f"{tmp_path}/flowsync.toml" in done.err
+    assert not (tmp_path / "user").exists()
 
 
 def test_a_setting_from_the_environment_that_is_no_text_is_named_without_its_value(

@@ -369,6 +369,11 @@ class Database:
             return await connection.execute(statement(name), params, binary=True)
         except psycopg.Error as error:
             raise self._translate(error, name) from error
+        except UnicodeEncodeError as error:
+            raise CatalogError(
+                f"{self.name}, statement {name}: a text holds a lone surrogate, which is no valid "
+                "Unicode"
+            ) from error
 
     def _translate(self, error: psycopg.Error, name: str | None = None) -> CatalogError:
         doing = self.name if name is None else f"{self.name}, statement {name}"

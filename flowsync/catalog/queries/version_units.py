@@ -17,6 +17,7 @@ from flowsync.catalog.postgres.database import Database, server_cursor
 from flowsync.catalog.queries.served_paths import ServedVersion
 from flowsync.catalog.versions.versions import find_version
 from flowsync.model.content import Content, id_of_group, type_name
+from flowsync.model.recordable import problem_with_text
 from flowsync.model.reports import Explanation, LeftOutNote, Presence, Removal, SourceNote
 from flowsync.model.repository import LeftOut
 from flowsync.model.url import redact
@@ -126,7 +127,13 @@ async def explain(
     In place of a path, the id of a unit without artifacts can be asked for, in hexadecimal.
     """
     repository_id, version = await find_version(database, name, number)
-    params: dict[str, Any] = {"repository": repository_id, "number": version.number, "path": path}
+    # No version has a path that cannot be recorded.
+    asked_path = path if problem_with_text(path) is None else ""
+    params: dict[str, Any] = {
+        "repository": repository_id,
+        "number": version.number,
+        "path": asked_path,
+    }
     present = await database.fetch("explain_present", params)
     removed = await database.fetch_one("explain_removed", params)
     if not present and removed is None and _ID.fullmatch(path):

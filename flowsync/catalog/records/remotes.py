@@ -28,6 +28,8 @@ from flowsync.catalog.postgres.sessions import Connection
 from flowsync.catalog.versions.versions import locked_connection
 from flowsync.errors import CatalogError, DeclarationError
 from flowsync.model.artifact import DECLARABLE, Artifact, StagedArtifact, StoredArtifact
+from flowsync.model.measures import problem_with_count
+from flowsync.model.recordable import problem_with_text
 from flowsync.model.remote import COOL_DOWN, AlternateSource, Remote
 from flowsync.model.url import holds_user
 
@@ -158,7 +160,10 @@ class Remotes:
     async def add_alternate_source(
         self, name: str, remote_id: int, priority: int = 0, paths: Sequence[str] = ()
     ) -> None:
-        """Record an alternate source, or change the one of that name."""
+        """Record an alternate source, or change the one of that name. Raise `DeclarationError` as
+        `check_alternate_source` does.
+        """
+        check_alternate_source(name, priority, paths)
         await self._database.execute(
             "save_alternate_source",
             {"name": name, "remote_id": remote_id, "priority": priority, "paths": list(paths)},
@@ -197,6 +202,19 @@ class Remotes:
         for ordinal, remote_name, urls in await self._database.fetch("find_alternates", wanted):
             found[ordinal].append(Alternate(urls, remote_name))
         return found
+
+
+def check_alternate_source(name: str, priority: int = 0, paths: Sequence[str] = ()) -> None:
+    """Raise `DeclarationError` for a name, a path or a priority that cannot be recorded."""
+    for text in (name, *paths):
+        problem = problem_with_text(text)
+        if problem is not None:
+            raise DeclarationError(
+                f"alternate source {name!r}: the name or a path, {text!r}, {problem}"
+            )
+    problem = problem_with_count(priority, -(2**31), 2**31 - 1)
+    if problem is not None:
+        raise DeclarationError(f"alternate source {name!r}: priority {problem}")
 
 
 def _encode_settings(remote: Remote) -> str:

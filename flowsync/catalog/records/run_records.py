@@ -8,6 +8,8 @@ ended.
    shown as "lost", and nothing has to go round and mark it. So is, for the moment between its last
    statement on that connection and the record of its end, one that ends well.
 3. Progress and what was left out are written in one statement each time, however much there is.
+4. All text that goes into a record is made recordable here: a run has an end also when an error,
+   a path or a counter holds what the database cannot.
 
 Decisions: docs/decisions/0004.
 
@@ -24,9 +26,11 @@ import msgspec
 from flowsync.catalog.postgres.database import Database, server_cursor
 from flowsync.catalog.postgres.schema import StoreBinding
 from flowsync.catalog.versions.new_version import NewVersion
-from flowsync.catalog.versions.versions import LARGEST_NUMBER, repository_not_found
+from flowsync.catalog.versions.versions import LARGEST_NUMBER, expect_possible, repository_not_found
 from flowsync.errors import RunNotFoundError
 from flowsync.model.events import Reading
+from flowsync.model.measures import expect_count, problem_with_count
+from flowsync.model.recordable import problem_with_text, recordable, recordable_json
 from flowsync.model.reports import Run, RunTerms
 from flowsync.model.repository import LeftOut, RunState
 
@@ -54,7 +58,10 @@ class Runs:
         has that version in hand.
         """
         ((run, number, _),) = await version._session.fetch(
-            "start_run", actor=actor, terms=_json(terms), lock=self._database.locks.runs
+            "start_run",
+            actor=recordable(actor),
+            terms=recordable_json(terms),
+            lock=self._database.locks.runs,
         )
         return RunKey(run, number)
 
@@ -81,8 +88,8 @@ class Runs:
         outcome = {
             "state": state,
             "version": None if result is None else result.get("version"),
-            "result": None if result is None else _json(result),
-            "error": error,
+            "result": None if result is None else recordable_json(result),
+            "error": None if error is None else recordable(error),
         }
         standing = _standing(run, progress, left_out, first)
         await self._database.execute("finish_run", {**standing, **outcome})
@@ -91,7 +98,10 @@ class Runs:
         """Return the newest runs, newest first, of one repository or of all. Raise
         `RepositoryNotFoundError` when there is no such repository.
         """
-        most = min(max(limit, 0), LARGEST_NUMBER)
+        expect_count("limit", limit, 0, None)
+        most = min(limit, LARGEST_NUMBER)
+        if repository is not None:
+            expect_possible(repository)
         params = {
             "name": repository,
             "number": None,
@@ -113,7 +123,8 @@ class Runs:
             "limit": 1,
             "lock": self._database.locks.runs,
         }
-        possible = 0 <= number <= LARGEST_NUMBER
+        possible = problem_with_count(number, 0, LARGEST_NUMBER) is None
+        possible = possible and (repository is None or problem_with_text(repository) is None)
         row = await self._database.fetch_one("list_runs", params) if possible else None
         if row is None:
             of = "" if repository is None else f" of repository {repository!r}"
@@ -142,12 +153,13 @@ class Runs:
         return removed
 
     async def _expect(self, repository: str) -> None:
+        expect_possible(repository)
         if await self._database.fetch_one("find_repository", {"name": repository}) is None:
             raise repository_not_found(repository)
 
     async def left_out(self, number: int) -> AsyncGenerator[list[LeftOut], None]:
         """Yield what a run left out, in the order in which it gave it up, in batches."""
-        if not 0 <= number <= LARGEST_NUMBER:
+        if problem_with_count(number, 0, LARGEST_NUMBER) is not None:
             return
         async with server_cursor(self._database, "run_left_out", {"number": number}) as cursor:
             while rows := await cursor.fetchmany(_BATCH):
@@ -163,17 +175,13 @@ def _standing(
     fresh = left_out[first:]
     return {
         "run": run.id,
-        "progress": _json(progress),
+        "progress": recordable_json(progress),
         "first": first,
-        "relative_paths": [one.relative_path for one in fresh],
-        "urls": [one.url for one in fresh],
-        "reasons": [one.reason for one in fresh],
+        "relative_paths": [recordable(one.relative_path) for one in fresh],
+        "urls": [recordable(one.url) for one in fresh],
+        "reasons": [recordable(one.reason) for one in fresh],
         "actions": [one.action for one in fresh],
     }
-
-
-def _json(value: object) -> str:
-    return msgspec.json.encode(value).decode()
 
 
 def _run(row: Sequence[Any]) -> Run:

@@ -48,6 +48,7 @@ from flowsync.catalog.versions.versions import (
     repository_not_found,
 )
 from flowsync.errors import CatalogError, CatalogUnavailableError, VersionKeptError
+from flowsync.model.recordable import problem_with_text
 from flowsync.model.reports import RemovalReport
 from flowsync.model.repository import HIDDEN
 
@@ -314,7 +315,7 @@ async def measure_removal(database: Database, name: str) -> tuple[int, RemovalRe
     # What alternate sources list goes with them.
     row = (
         None
-        if name.startswith(HIDDEN)
+        if name.startswith(HIDDEN) or problem_with_text(name) is not None
         else await database.fetch_one("measure_repository", {"name": name})
     )
     if row is None:

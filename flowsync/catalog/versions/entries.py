@@ -19,6 +19,7 @@ from psycopg import AsyncServerCursor
 from flowsync.catalog.postgres.database import Database, server_cursor
 from flowsync.catalog.postgres.glob import regular_expression
 from flowsync.catalog.versions.versions import find_version
+from flowsync.model.recordable import problem_with_text
 from flowsync.model.repository import (
     BareChange,
     BareUnit,
@@ -37,6 +38,9 @@ async def entries(
 ) -> AsyncGenerator[list[VersionEntry], None]:
     """Yield the entries of a version whose path matches the glob `pattern`, in order of path."""
     repository_id, version = await find_version(database, name, number)
+    if pattern is not None and problem_with_text(pattern) is not None:
+        # No path matches it.
+        return
     params = {
         "repository": repository_id,
         "number": version.number,

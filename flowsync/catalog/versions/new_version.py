@@ -24,6 +24,7 @@ from flowsync.catalog.versions.entries import BATCH_SIZE, unfinished_content_ids
 from flowsync.catalog.versions.versions import (
     RepositorySession,
     Start,
+    VersionInfo,
     VersionSession,
     find_version,
     locked_connection,
@@ -96,9 +97,10 @@ class NewVersion:
 
     It starts as a copy of the latest version, or of a base. `number` is its own number, `previous`
     that of the latest complete version, which has `present_before` units. `info` is recorded with
-    it and may be added to. When the context has ended well, `completed` is the version as it was
-    recorded, or `None` when there was nothing to record. With an `expected_root` it is completed
-    only with that root, and otherwise fails with a `PlanOutdatedError`.
+    it and may be added to; what is no JSON is refused with a `DeclarationError`. When the context
+    has ended well, `completed` is the version as it was recorded, or `None` when there was nothing
+    to record. With an `expected_root` it is completed only with that root, and otherwise fails with
+    a `PlanOutdatedError`.
 
     `last_sync` is what the last successful sync saw of upstream. `this_sync` is asked at the end,
     with the number at which the repository is left, what is to be remembered instead, if anything;
@@ -124,13 +126,22 @@ class NewVersion:
         self.number = session.number
         self.previous = previous
         self.present_before = present_before
-        self.info = dict(info)
+        self.info = info
         self.expected_root: str | None = None
         self.last_sync = last_sync
         self.this_sync: Callable[[int], Mapping[str, Any] | None] = lambda _: None
         self.completed: RepositoryVersion | None = None
         self._session = session
         self._ended = False
+
+    @property
+    def info(self) -> VersionInfo:
+        """What is recorded with the version besides its units."""
+        return self._info
+
+    @info.setter
+    def info(self, info: Mapping[str, Any]) -> None:
+        self._info = VersionInfo(info)
 
     async def add_content(self, units: Iterable[bytes | Content]) -> int:
         """Add those units that are not in the version; return their number.
@@ -450,7 +461,9 @@ async def complete(
             "which only a download tells apart; "
             "nothing was changed, make a new plan"
         )
-    info = msgspec.json.encode(version.info).decode()
+    # What was put into it may have changed since.
+    version.info.check()
+    info = msgspec.json.encode(version.info.data).decode()
     ((created,),) = await session.fetch(
         "complete_version",
         info=info,

@@ -22,6 +22,7 @@ from flowsync.catalog.versions.new_version import NewVersion, ensure_repository,
 from flowsync.catalog.versions.versions import (
     RepositorySession,
     delete_version,
+    expect_possible,
     find_latest_versions,
     find_version,
     find_versions,
@@ -64,6 +65,7 @@ class Repositories:
 
     async def repository(self, name: str) -> Repository:
         """Return a repository with the settings that it has."""
+        expect_possible(name)
         row = await self._database.fetch_one("find_repository", {"name": name})
         if row is None:
             raise repository_not_found(name)

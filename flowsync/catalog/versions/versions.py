@@ -6,11 +6,12 @@ of them find a version and hold its lock.
 """
 
 import asyncio
+from collections import UserDict
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from itertools import groupby
 from operator import itemgetter
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Self
 
 import msgspec
 from psycopg import AsyncServerCursor
@@ -18,16 +19,39 @@ from psycopg import AsyncServerCursor
 from flowsync.catalog.postgres.database import Database, opened, server_cursor
 from flowsync.catalog.postgres.sessions import Connection
 from flowsync.errors import (
+    DeclarationError,
     RepositoryBusyError,
     RepositoryNotFoundError,
     VersionKeptError,
     VersionNotFoundError,
 )
 from flowsync.model.content import EMPTY_STATE, root_of, with_units, without_units
+from flowsync.model.measures import problem_with_count
+from flowsync.model.recordable import problem_with_json, problem_with_text
 from flowsync.model.repository import RepositoryVersion
 
 # The session in which versions are made or deleted: the connection that holds the repository's
 # lock, and what is written over it.
+
+
+class VersionInfo(UserDict[str, Any]):
+    """What is recorded with a version besides its units: JSON. What cannot be recorded is refused
+    when it is put, with a `DeclarationError`.
+    """
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        problem = problem_with_text(name) or problem_with_json(value)
+        if problem is not None:
+            raise DeclarationError(f"what is to be recorded with a version as {name!r} {problem}")
+        super().__setitem__(name, value)
+
+    def __ior__(self, other: Any) -> Self:  # type: ignore[misc, override]  # takes all that `update` does
+        self.update(other)
+        return self
+
+    def check(self) -> None:
+        """Raise `DeclarationError` when something in it was changed to what cannot be recorded."""
+        self.update(dict(self.data))
 
 
 class Start(msgspec.Struct, frozen=True, kw_only=True):
@@ -248,7 +272,8 @@ async def find_version(
 
     Raise `RepositoryNotFoundError` or `VersionNotFoundError` when there is none.
     """
-    if number is not None and not 0 <= number <= LARGEST_NUMBER:
+    expect_possible(name)
+    if number is not None and problem_with_count(number, 0, LARGEST_NUMBER) is not None:
         _, latest = await find_version(database, name)
         raise version_not_found(name, number, latest.number)
     params = {"name": name, "number": number}
@@ -270,6 +295,7 @@ async def find_versions(database: Database, name: str) -> list[RepositoryVersion
     """Return the complete versions of a repository by number. Raise `RepositoryNotFoundError` when
     there is no such repository.
     """
+    expect_possible(name)
     rows = await database.fetch("find_versions", {"name": name})
     if any(map(_lacks_root, rows)):
         await add_missing_roots(database, rows[0][0])
@@ -288,6 +314,12 @@ async def find_latest_versions(database: Database) -> list[RepositoryVersion]:
             await add_missing_roots(database, repository_id)
         rows = await database.fetch("latest_versions")
     return [_version(name, row) for name, *row in rows]
+
+
+def expect_possible(name: str) -> None:
+    """Raise `RepositoryNotFoundError` for a name that the database cannot even be asked for."""
+    if problem_with_text(name) is not None:
+        raise repository_not_found(name)
 
 
 def repository_not_found(name: str) -> RepositoryNotFoundError:

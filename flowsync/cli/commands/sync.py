@@ -11,6 +11,7 @@ from flowsync.cli.settings import load
 from flowsync.cli.sync_arguments import SourcesCommand, asked_syncs, sync_arguments
 from flowsync.cli.syncing import SyncFlags, sync_all
 from flowsync.configuration import UnusableSync, WantedSync, read_plan_file, syncs_of_plan
+from flowsync.model.measures import MOST_WORKERS
 from flowsync.model.remote import Policy
 from flowsync.model.repository import ErrorPolicy, SyncResult
 
@@ -25,7 +26,7 @@ from flowsync.model.repository import ErrorPolicy, SyncResult
 )
 @click.option(
     "--workers",
-    type=click.IntRange(min=0),
+    type=click.IntRange(0, MOST_WORKERS),
     help="Processes that download and verify beside the main one; may pay for many small files.",
 )
 @click.option(

@@ -4,8 +4,11 @@
    hold; a package that only provides a name has the version that it provides it with.
 2. A need is met in the suite of the package, and only if that has nothing, in another one. A
    package for all architectures is followed for each of them.
-3. Of several versions that hold, the newest is kept. Of several packages that provide a name, one
-   that is kept already, or else the first by priority and order of the index.
+3. A package that lacks something itself counts only where nothing else does, and so does one of
+   which clients would install a newer version.
+4. Of several versions that hold, the newest is kept. Of several packages that provide a name, one
+   that is kept already, or else the first by priority and order of the index; in its newest
+   version, if that provides it.
 
 Needs are read when a package is reached, so that those of all others cost memory only.
 """
@@ -18,6 +21,9 @@ from typing import Final, NamedTuple, cast
 import msgspec
 
 from flowsync.packages.deb_versions import Relation, satisfies, version_key
+
+_ROUNDS: Final = 32
+"""How often the way is gone again at most, around packages that turned out to lack something."""
 
 _TOLD: Final = 20
 _SHOWN: Final = 200
@@ -76,6 +82,7 @@ class Closure:
         self._providers: dict[str, list[tuple[str, Candidate]]] = {}
         self._places: dict[Place, None] = {}
         self._kept: set[tuple[Place, str, str]] = set()
+        self._lacking: set[tuple[Place, str, str]] = set()
         self.unmet: list[str] = []
         """What packages need and no index has: the first of it, in words."""
 
@@ -91,21 +98,21 @@ class Closure:
 
     def close(self, chosen: Callable[[Candidate], bool]) -> None:
         """Keep the packages that are wanted and chosen, and all that they need."""
-        self._kept.update(
-            candidate.identity
-            for candidates in self._packages.values()
-            for candidate in candidates
-            if candidate.wanted and chosen(candidate)
-        )
         roots = [
             candidate
             for candidates in self._packages.values()
             for candidate in candidates
-            if candidate.identity in self._kept
+            if candidate.wanted and chosen(candidate)
         ]
         architectures = dict.fromkeys(place.architecture for place in self._places)
-        for architecture in [each for each in architectures if each != _ALL] or [_ALL]:
-            self._follow(architecture, roots)
+        for _ in range(_ROUNDS):
+            lacking = len(self._lacking)
+            self._kept = {root.identity for root in roots}
+            self.unmet = []
+            for architecture in [each for each in architectures if each != _ALL] or [_ALL]:
+                self._follow(architecture, roots)
+            if len(self._lacking) == lacking:
+                break
 
     def has(self, place: Place, package: str, version: str) -> bool:
         """Say whether a package is kept."""
@@ -116,17 +123,19 @@ class Closure:
         fitting = (architecture, _ALL)
         waiting = deque(root for root in roots if root.place.architecture in fitting)
         reached = {root.identity for root in waiting}
-        met: set[tuple[str, tuple[Need, ...]]] = set()
+        met: dict[tuple[str, tuple[Need, ...]], Candidate | None] = {}
         while waiting:
             candidate = waiting.popleft()
+            suite = candidate.place.suite
             for alternatives in needs_of(candidate.needs):
-                if (candidate.place.suite, alternatives) in met:
-                    continue
-                met.add((candidate.place.suite, alternatives))
-                found = self._meeting(candidate, architecture, alternatives)
-                if found is None:
-                    self._tell_unmet(candidate, alternatives)
-                elif found.identity not in reached:
+                if (suite, alternatives) not in met:
+                    met[suite, alternatives] = self._meeting(suite, architecture, alternatives)
+                    if met[suite, alternatives] is None:
+                        self._tell_unmet(candidate, alternatives)
+                found = met[suite, alternatives]
+                if found is None or found.identity in self._lacking:
+                    self._lacking.add(candidate.identity)
+                if found is not None and found.identity not in reached:
                     reached.add(found.identity)
                     self._kept.add(found.identity)
                     waiting.extend(self._alike(found))
@@ -137,18 +146,29 @@ class Closure:
         return [each for each in some if each.identity == candidate.identity]
 
     def _meeting(
-        self, candidate: Candidate, architecture: str, alternatives: Sequence[Need]
+        self, own: str, architecture: str, alternatives: Sequence[Need]
     ) -> Candidate | None:
-        """Return the package that meets one of the alternatives."""
-        own = candidate.place.suite
+        """Return the package that meets one of the alternatives for a package of the suite `own`:
+        one that lacks nothing, in its newest version; or else in another one, or else any.
+        """
         suites = dict.fromkeys((own, *(place.suite for place in self._places)))
+        lacking: Candidate | None = None
         for suite in suites:
             places = (Place(suite, architecture), Place(suite, _ALL))
+            older: Candidate | None = None
             for need in alternatives:
-                found = self._newest(places, need) or self._provider(places, need)
-                if found is not None:
-                    return found
-        return None
+                for found in (self._newest(places, need), self._provider(places, need)):
+                    if found is None:
+                        continue
+                    if found.identity in self._lacking:
+                        lacking = lacking or found
+                    elif self._is_newest(places, found):
+                        return found
+                    else:
+                        older = older or found
+            if older is not None:
+                return older
+        return lacking
 
     def _newest(self, places: Sequence[Place], need: Need) -> Candidate | None:
         fitting = [
@@ -158,17 +178,19 @@ class Closure:
             and need.architecture in _ANY | {candidate.architecture}
             and satisfies(candidate.version, need.relation, need.version)
         ]
-        return _newest_of(fitting)
+        return _newest_of(self._whole(fitting))
 
     def _provider(self, places: Sequence[Place], need: Need) -> Candidate | None:
-        fitting = [
+        fitting = self._whole(
             candidate
             for version, candidate in self._providers.get(need.package, ())
             if candidate.place in places
             and need.architecture in _ANY | {candidate.architecture}
             and (not need.relation or version)
             and satisfies(version, need.relation, need.version)
-        ]
+        )
+        newest = [each for each in fitting if self._is_newest(places, each)]
+        fitting = newest or fitting
         for candidate in fitting:
             if candidate.identity in self._kept:
                 return candidate
@@ -177,6 +199,15 @@ class Closure:
         # The first of those with the least number.
         first = min(fitting, key=lambda each: _PRIORITIES.get(each.priority, 3))
         return _newest_of(each for each in fitting if each.package == first.package)
+
+    def _is_newest(self, places: Sequence[Place], candidate: Candidate) -> bool:
+        newest = self._newest(places, Need(candidate.package))
+        return newest is not None and newest.version == candidate.version
+
+    def _whole(self, fitting: Iterable[Candidate]) -> list[Candidate]:
+        """Return those that lack nothing, or else all."""
+        found = list(fitting)
+        return [each for each in found if each.identity not in self._lacking] or found
 
     def _tell_unmet(self, candidate: Candidate, alternatives: Sequence[Need]) -> None:
         if len(self.unmet) < _TOLD:

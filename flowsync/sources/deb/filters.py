@@ -23,7 +23,8 @@ from flowsync.sources.deb.options import DebOptions
 _LAST_WORDS: Final = frozenset({"exclude", "exclude_sections"})
 
 _FIELDS: Final = re.compile(
-    rb"\n(package|version|architecture|section|priority|depends|pre-depends|provides)[ \t]*:"
+    rb"\n(?=[avpsdAVPSD])"
+    rb"(package|version|architecture|section|priority|depends|pre-depends|provides)[ \t]*:"
     rb"([^\n]*(?:\n[ \t][^\n]*)*)",
     re.IGNORECASE,
 )
@@ -128,16 +129,24 @@ class Selection:
     """
 
     def __init__(
-        self, filters: Filters, *, latest: int | None = None, with_dependencies: bool = False
+        self,
+        filters: Filters,
+        *,
+        latest: int | None = None,
+        with_dependencies: bool = False,
+        by_architecture: bool = True,
     ) -> None:
         self._filters = filters
+        self._by_architecture = by_architecture
         self._latest = None if latest is None else _Latest(latest)
         self._closure = Closure() if with_dependencies else None
         self._closed = False
 
     @classmethod
     def of(cls, options: DebOptions, *, binary: bool = True) -> "Selection":
-        """Return what options keep. Only binary packages have dependencies that count."""
+        """Return what options keep. Only binary packages have dependencies that count, and versions
+        for each architecture.
+        """
         filters = Filters(
             include=options.include,
             exclude=options.exclude,
@@ -146,7 +155,12 @@ class Selection:
             priorities=options.priorities,
         )
         with_dependencies = options.with_dependencies and binary
-        return cls(filters, latest=options.latest, with_dependencies=with_dependencies)
+        return cls(
+            filters,
+            latest=options.latest,
+            with_dependencies=with_dependencies,
+            by_architecture=binary,
+        )
 
     @property
     def needs_survey(self) -> bool:
@@ -162,20 +176,32 @@ class Selection:
         """Take a paragraph into the survey."""
         rule = self._filters.left_out_by(facts)
         if rule is None and self._latest is not None:
-            self._latest.see(place, facts)
+            self._latest.see(place, self._told_apart(facts))
         if self._closure is not None and rule not in _LAST_WORDS:
             self._closure.add(_candidate(place, facts, wanted=rule is None))
 
     def judge(self, place: Place, facts: Facts) -> Verdict:
         """Say whether a paragraph is kept."""
         rule = self._filters.left_out_by(facts)
-        if rule is None and self._latest is not None and not self._latest.has(place, facts):
+        if (
+            rule is None
+            and self._latest is not None
+            and not self._latest.has(place, self._told_apart(facts))
+        ):
             rule = "latest"
         if rule is None:
             return Verdict(True)
         if self._closure is not None and rule not in _LAST_WORDS and self._needed(place, facts):
             return Verdict(True, "with_dependencies")
         return Verdict(False, rule)
+
+    def _told_apart(self, facts: Facts) -> Facts:
+        """Return facts by which versions are told apart: those of a source are for any
+        architecture.
+        """
+        if self._by_architecture:
+            return facts
+        return msgspec.structs.replace(facts, architecture="")
 
     def _needed(self, place: Place, facts: Facts) -> bool:
         assert self._closure is not None

@@ -32,23 +32,32 @@ LONGEST: Final = 4 << 20
 
 _END: Final = re.compile(rb"\n\r*\n")
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
-_SHA512: Final = re.compile(r"[0-9a-f]{128}")
+_DIGESTS: Final = (("sha256", _SHA256), ("sha512", re.compile(r"[0-9a-f]{128}")))
 _WORD: Final = re.compile(r"[!-~]{1,255}")
 _SIZE: Final = re.compile(r"[0-9]{1,18}")
 
-# The line end before a field is what is looked for: that is twice as fast as looking at each `^`.
+# The line end before a field is what is looked for, and then the letter behind it: that is twice as
+# fast as looking at each `^`.
 _PACKAGE: Final = re.compile(
-    rb"\n(package|version|architecture|filename|size|sha256|sha512)[ \t]*:[ \t]*([^\n]*)",
+    rb"\n(?=[avpfsAVPFS])(package|version|architecture|filename|size|sha256|sha512)[ \t]*:"
+    rb"[ \t]*([^\n]*)",
     re.IGNORECASE,
 )
 _SOURCE: Final = re.compile(
     rb"\n(package|version|directory|checksums-sha256)[ \t]*:((?:[^\n]*)(?:\n[ \t][^\n]*)*)",
     re.IGNORECASE,
 )
-_WORDS: Final = re.compile(r"(?:[!-~]{1,255} ){2}[!-~]{1,255}")
+_ORDER: Final = (b"Package", b"Version", b"Architecture", b"Filename", b"Size", b"SHA256")
+_PLAIN: Final = re.compile(
+    rb"(?:[!-~]{1,255}\0){3}pool/(?:[A-Za-z0-9+~_:][A-Za-z0-9+~_:.-]{0,99}/){1,4}"
+    rb"[A-Za-z0-9+~_:][A-Za-z0-9+~_:.-]{0,199}\.u?deb\0[0-9]{1,18}\0[0-9a-f]{64}"
+)
+"""The values of a paragraph about which nothing is to be said: most are such."""
+
+_WORDS: Final = re.compile(3 * r"([!-~]{1,255})[ \t\r]*\n")
 
 
-class ListedFile(msgspec.Struct, frozen=True):
+class ListedFile(msgspec.Struct, frozen=True, gc=False):
     """A file that a paragraph lists: its path below the archive's root, its size (bytes), its
     digests by algorithm. `number` is the paragraph's, from 1.
     """
@@ -125,14 +134,28 @@ def _split(text: bytes) -> list[bytes]:
 
 
 def _package(number: int, text: bytes) -> ListedFile:
-    fields = _fields(number, text, _PACKAGE)
+    found = _PACKAGE.findall(b"\n" + text)
+    return _plain_package(number, found) or _any_package(number, found)
+
+
+def _plain_package(number: int, found: list[tuple[bytes, bytes]]) -> ListedFile | None:
+    """Return what `_any_package` does, in a few steps, of fields in the usual order with values
+    that are in order; `None` of others.
+    """
+    if tuple([name for name, _ in found]) != _ORDER:
+        return None
+    values = b"\0".join([value for _, value in found])
+    if not _PLAIN.fullmatch(values):
+        return None
+    package, version, architecture, path, size, sha256 = values.decode().split("\0")
+    return ListedFile(number, path, int(size), {"sha256": sha256}, package, version, architecture)
+
+
+def _any_package(number: int, found: list[tuple[bytes, bytes]]) -> ListedFile:
+    fields = _fields(number, found)
     try:
-        path, size = fields["filename"], fields["size"]
-        package, version, architecture = (
-            fields["package"],
-            fields["version"],
-            fields["architecture"],
-        )
+        path, size = fields["filename"].rstrip(), fields["size"].rstrip()
+        words = f"{fields['package']}\n{fields['version']}\n{fields['architecture']}\n"
     except KeyError as error:
         raise _bad(number, f"it has no {error.args[0].capitalize()}") from None
     path = plain_path(path)
@@ -140,16 +163,20 @@ def _package(number: int, text: bytes) -> ListedFile:
     digests = _digests(number, fields)
     if not _SIZE.fullmatch(size):
         raise _bad(number, f"{size[:200]!r} is no size in bytes")
-    if not _WORDS.fullmatch(f"{package} {version} {architecture}"):
-        wrong = next(each for each in (package, version, architecture) if not _WORD.fullmatch(each))
+    told = _WORDS.fullmatch(words)
+    if told is None:
+        wrong = next(each for each in words.split("\n") if not _WORD.fullmatch(each.rstrip()))
         raise _bad(number, f"{wrong[:200]!r} is no name, version or architecture")
+    package, version, architecture = told.groups()
     return ListedFile(number, path, int(size), digests, package, version, architecture)
 
 
 def _source(number: int, text: bytes) -> Iterator[ListedFile]:
-    fields = _fields(number, text, _SOURCE)
+    fields = _fields(number, _SOURCE.findall(b"\n" + text))
     try:
         package, version = fields["package"].strip(), fields["version"].strip()
+        if not (_WORD.fullmatch(package) and _WORD.fullmatch(version)):
+            raise _bad(number, f"{package[:200]!r}, {version[:200]!r} is no name and version")
         folder = plain_path(f"{fields['directory'].strip().rstrip('/')}/").rstrip("/")
         lines = fields["checksums-sha256"].strip().split("\n")
     except KeyError as error:
@@ -169,29 +196,26 @@ def _source(number: int, text: bytes) -> Iterator[ListedFile]:
         )
 
 
-def _fields(number: int, text: bytes, wanted: re.Pattern[bytes]) -> dict[str, str]:
-    found = wanted.findall(b"\n" + text)
-    if not found:
-        return {}
-    # All names, and all values, in one go each.
-    names, values = zip(*found, strict=True)
-    told = b"\0".join(names).lower().decode().split("\0")
-    held = _text(number, b"\0".join(values)).split("\0")
-    fields = dict(zip(told, map(str.rstrip, held), strict=False))
+def _fields(number: int, found: list[tuple[bytes, bytes]]) -> dict[str, str]:
+    """Return fields by their names in lower case."""
+    values = _text(number, b"\0".join([value for _, value in found])).split("\0")
+    if len(values) != len(found) and found:
+        raise _bad(number, "a field holds a NUL")
+    fields = {name.lower().decode(): value for (name, _), value in zip(found, values, strict=False)}
     if len(fields) != len(found):
         raise _bad(number, "a field is there twice")
-    if len(held) != len(found):
-        raise _bad(number, "a field holds a NUL")
     return fields
 
 
 def _digests(number: int, fields: dict[str, str]) -> dict[str, str]:
     digests: dict[str, str] = {}
-    for name, form in (("sha256", _SHA256), ("sha512", _SHA512)):
+    for name, form in _DIGESTS:
         if name in fields:
-            digest = fields[name].lower()
+            digest = fields[name]
             if not form.fullmatch(digest):
-                raise _bad(number, f"{digest[:200]!r} is no {name} digest")
+                digest = digest.rstrip().lower()
+                if not form.fullmatch(digest):
+                    raise _bad(number, f"{digest[:200]!r} is no {name} digest")
             digests[name] = digest
     if not digests:
         raise _bad(number, "it has neither SHA256 nor SHA512")

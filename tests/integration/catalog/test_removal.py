@@ -181,4 +181,4 @@ async def test_numbers_beyond_what_the_catalog_holds_are_not_found(
     with pytest.raises(RunNotFoundError):
         await runs.run(number)
     assert [batch async for batch in runs.left_out(number)] == []
-    assert await runs.newest(limit=number) == []
+    assert await runs.newest(limit=max(number, 0)) == []

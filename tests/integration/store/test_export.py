@@ -428,3 +428,13 @@ async def test_a_damaged_blob_is_never_copied(store, blob, folder):
         await export_tree(store, batches(("a", blob(b"one"))), folder, {})
 
     assert os.listdir(folder.parent) == []
+
+
+async def test_a_pipe_is_not_replaced(store, blob, folder):
+    folder.parent.mkdir()
+    os.mkfifo(folder)
+
+    with pytest.raises(ExportError, match=f"cannot export to {folder}: it is a file"):
+        await export_tree(store, batches(("one", blob(b"one"))), folder, {})
+
+    assert stat.S_ISFIFO(folder.stat().st_mode)

@@ -302,7 +302,7 @@ async def test_the_time_of_a_sync_counts_from_its_turn(
 
 @pytest.mark.parametrize("timeout", [0, -1, float("nan"), float("inf")])
 def test_a_timeout_that_is_no_time_is_refused(file_sync: Sync, timeout: float) -> None:
-    with pytest.raises(SettingsError, match="timeout is a positive number of seconds"):
+    with pytest.raises(SettingsError, match="timeout must be a positive number of seconds"):
         file_sync("http://localhost/PULP_MANIFEST", timeout=timeout)
 
 

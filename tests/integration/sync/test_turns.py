@@ -531,5 +531,5 @@ def test_a_stage_that_works_on_what_it_has_is_given_longer() -> None:
 
 
 def test_an_engine_that_lets_no_sync_go_on_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match="syncs_at_once is at least 1, found 0"):
+    with pytest.raises(SettingsError, match="syncs_at_once must be at least 1, found 0"):
         Engine(tmp_path, syncs_at_once=0)

@@ -68,6 +68,19 @@ def test_the_environment_wins_over_the_file_and_arguments_over_the_environment(
     assert found.file.settings.max_connections == 3
 
 
+@pytest.mark.parametrize("field", ["home", "config", "database_url"])
+def test_an_empty_argument_is_an_error_and_an_empty_variable_is_none(
+    folder: Path, field: str
+) -> None:
+    environ = {"HOME": str(folder), "XDG_DATA_HOME": str(folder / "data")}
+    variable = {f"FLOWSYNC_{field.upper()}": ""}
+
+    with pytest.raises(SettingsError, match="empty"):
+        read_configuration(**{field: ""}, environ=environ)
+
+    assert read_configuration(environ=environ | variable) == read_configuration(environ=environ)
+
+
 def test_wanted_syncs_of_names_come_in_their_order_and_an_unknown_one_is_an_error(
     folder: Path,
 ) -> None:

@@ -55,6 +55,23 @@ KIND = SourceKind(name="deep", summary="", first_stage=Stage, options=Options)
 PLAIN = SourceKind(name="plain", summary="", first_stage=Stage)
 
 
+class Ratio(msgspec.Struct, frozen=True):
+    ratio: float = 1.0
+    ratios: tuple[float, ...] = ()
+
+
+@pytest.mark.parametrize("text", ["nan", "inf", "-inf", "+nan"])
+@pytest.mark.parametrize("name", ["ratio", "ratios"])
+def test_a_number_that_is_none_is_no_option(name: str, text: str) -> None:
+    kind = SourceKind(name="ratios", summary="", first_stage=Stage, options=Ratio)
+    number = float(text)
+
+    with pytest.raises(SettingsError, match=f"option '{name}' of source 'ratios'"):
+        options_of_texts(kind, {name: [text]})
+    with pytest.raises(SettingsError, match=f"option '{name}' of source 'ratios' holds"):
+        read_options(kind, {name: number if name == "ratio" else [number]})
+
+
 def configured(folder: Path, fields: str, environ: dict[str, str] | None = None) -> Configuration:
     (folder / "flowsync.toml").write_text(
         f'[repositories.a]\nsource = "deep"\nurl = "http://h/"\n{fields}\n'

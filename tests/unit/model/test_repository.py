@@ -44,5 +44,5 @@ def test_sync_that_changed_nothing_has_no_version() -> None:
 
 
 def test_as_many_versions_are_retained_as_the_catalog_can_count() -> None:
-    with pytest.raises(DeclarationError, match="retain_versions must be less than"):
+    with pytest.raises(DeclarationError, match="retain_versions must be at most"):
         Repository(name="wheels", retain_versions=2**31)

@@ -5,7 +5,7 @@ import subprocess
 from functools import cmp_to_key
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flowsync.packages.deb_versions import (
@@ -91,11 +91,13 @@ def test_a_number_of_many_digits_has_its_place() -> None:
     assert compare_versions(f"1.{many}", f"1.{many}0") == -1
 
 
+@settings(deadline=None)
 @given(one=st.text(max_size=20), other=st.text(max_size=20))
 def test_any_text_has_a_place(one: str, other: str) -> None:
     assert compare_versions(one, other) == -compare_versions(other, one)
 
 
+@settings(deadline=None)
 @given(st.lists(VERSIONS, min_size=3, max_size=8))
 def test_the_order_is_one_order(versions: list[str]) -> None:
     by_key = sorted(versions, key=version_key)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pysequoia
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flowsync.errors import MetadataError, SettingsError
@@ -301,6 +301,7 @@ def test_thousands_of_signatures_are_refused_before_they_cost_time(gpg: Gnupg) -
     assert "bytes, allowed are" in refusal(gpg.certificates("good"), TEXT, one * 20_000)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=400), st.integers(0, 3))
 def test_any_bytes_are_refused_with_a_word(rubbish: bytes, form: int) -> None:
     known = Keyring([])
@@ -317,6 +318,7 @@ def test_any_bytes_are_refused_with_a_word(rubbish: bytes, form: int) -> None:
         known.verify_detached(TEXT, data, now=NOW)
 
 
+@settings(deadline=None)
 @given(at=st.integers(0), change=st.integers(1, 255))
 def test_a_signature_with_another_byte_is_no_signature(at: int, change: int) -> None:
     """Bytes that are not signed, such as hints at the key, may change; the text may not."""

@@ -13,7 +13,7 @@ from pathlib import Path
 import lz4.frame
 import pytest
 import zstandard
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flowsync.errors import MetadataError, SettingsError
@@ -69,6 +69,7 @@ def test_the_end_of_a_path_tells_the_packing(path: str, packing: str) -> None:
 
 
 @pytest.mark.parametrize("packing", PACKINGS)
+@settings(deadline=None)
 @given(data=st.binary(max_size=2000), size=st.integers(1, 300))
 def test_what_was_packed_comes_out_however_it_arrives(
     packing: Packing, data: bytes, size: int
@@ -115,6 +116,7 @@ def test_more_than_what_is_listed_is_refused(packing: Packing) -> None:
 
 
 @pytest.mark.parametrize("packing", PACKINGS)
+@settings(deadline=None)
 @given(at=st.integers(0), change=st.integers(1, 255))
 def test_a_stream_with_another_byte_is_refused_or_bounded(
     packing: Packing, at: int, change: int
@@ -127,6 +129,7 @@ def test_a_stream_with_another_byte_is_refused_or_bounded(
 
 
 @pytest.mark.parametrize("packing", PACKINGS)
+@settings(deadline=None)
 @given(data=st.binary(max_size=300))
 def test_any_bytes_are_unpacked_or_refused(packing: Packing, data: bytes) -> None:
     header = PACKERS[packing](b"")[:4]

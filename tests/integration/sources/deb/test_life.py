@@ -153,7 +153,7 @@ async def test_a_filter_without_a_mirror_is_refused(
     archive.write(some_packages())
 
     with pytest.raises(Exception, match="--mirror"):
-        await sync(latest=1, sign=own[0], how={"mirror": False, "max_removal": None})
+        await sync(latest=1, sign=own[0], how={"mirror": False})
 
 
 async def test_another_filter_is_not_skipped(

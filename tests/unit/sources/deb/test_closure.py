@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flowsync.sources.deb.closure import Candidate, Closure, Need, Place, needs_of
@@ -78,6 +78,32 @@ def test_of_alternatives_the_first_that_there_is_is_kept() -> None:
     assert kept(package(ROOT, needs="x | b | a"), package("a"), package("b")) == ["b 1"]
 
 
+def test_a_package_that_lacks_something_counts_only_where_nothing_else_does() -> None:
+    some = [
+        package("a", needs="b"),
+        package("b", needs="gone"),
+        package("c", provides="v"),
+        package("d", "2", needs="gone"),
+        package("d", "1"),
+    ]
+
+    assert kept(package(ROOT, needs="a | c"), *some) == ["c 1"]
+    assert kept(package(ROOT, needs="a"), *some) == ["a 1", "b 1"]
+    assert kept(package(ROOT, needs="d"), *some) == ["d 1"]
+    assert kept(package(ROOT, needs="d (>= 2)"), *some) == ["d 2"]
+    assert kept(package(ROOT, needs="v"), package("x", provides="v", needs="gone"), *some) == [
+        "c 1"
+    ]
+
+
+def test_what_is_needed_by_a_package_that_is_passed_by_is_not_kept() -> None:
+    some = [package("a", needs="b, gone"), package("b"), package("c")]
+    closure = closed(package(ROOT, needs="a | c"), *some)
+
+    assert not closure.has(*some[1].identity)
+    assert closure.unmet == []
+
+
 def test_a_version_that_is_asked_for_must_hold() -> None:
     some = [package("a", "1"), package("a", "3"), package("a", "2"), package("b")]
 
@@ -118,6 +144,13 @@ def test_of_a_package_that_provides_a_name_the_newest_is_kept() -> None:
     some = [package("b", version, provides="a") for version in ("1", "1.10", "1.9")]
 
     assert kept(package(ROOT, needs="a"), *some) == ["b 1.10"]
+
+
+def test_an_older_version_provides_a_name_only_where_nothing_else_does() -> None:
+    some = [package("b", "1", provides="a"), package("b", "2"), package("c", provides="a")]
+
+    assert kept(package(ROOT, needs="a"), *some) == ["c 1"]
+    assert kept(package(ROOT, needs="a"), *some[:2]) == ["b 1"]
 
 
 def test_a_need_is_met_in_its_own_suite_first() -> None:
@@ -187,6 +220,7 @@ PACKAGES = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(st.lists(PACKAGES, max_size=8))
 def test_all_that_is_kept_has_what_it_needs_if_there_is_any(some: list[Candidate]) -> None:
     closure = closed(*some)
@@ -211,6 +245,7 @@ def test_all_that_is_kept_has_what_it_needs_if_there_is_any(some: list[Candidate
     assert all(closure.has(*each.identity) for each in some if each.wanted)
 
 
+@settings(deadline=None)
 @given(st.lists(PACKAGES, max_size=8))
 def test_the_same_packages_keep_the_same(some: list[Candidate]) -> None:
     assert kept(*some) == kept(*some)

@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flowsync import MetadataError
@@ -50,6 +50,7 @@ def test_a_paragraph_without_a_name_is_refused_with_its_number() -> None:
         facts_of(812, b"Version: 1")
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=300))
 def test_any_bytes_are_facts_or_refused(paragraph: bytes) -> None:
     try:
@@ -142,12 +143,21 @@ def test_the_latest_version_is_one_of_those_that_the_other_rules_keep() -> None:
     assert selection.judge(ONE, some[1]).rule == "sections"
 
 
+def test_the_latest_version_of_a_source_is_one_for_all_architectures() -> None:
+    some = [Facts("a", "1", "any"), Facts("a", "2", "any all"), Facts("b", "1", "all")]
+
+    selection = Selection.of(options(latest=1), binary=False)
+
+    assert kept(selection, *some, place=Place("one", "")) == ["a 2", "b 1"]
+
+
 def test_an_index_of_several_architectures_has_the_latest_of_each() -> None:
     some = [Facts("a", "1", "amd64"), Facts("a", "2", "arm64"), Facts("a", "3", "arm64")]
 
     assert kept(Selection.of(options(latest=1)), *some, place=Place("./", "")) == ["a 1", "a 3"]
 
 
+@settings(deadline=None)
 @given(
     versions=st.lists(st.text(alphabet="01~.-", min_size=1, max_size=5), max_size=12),
     count=st.integers(1, 3),

@@ -3,7 +3,7 @@ from collections.abc import Iterable
 
 import pytest
 from debian import deb822
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flowsync import MetadataError
@@ -77,6 +77,7 @@ def test_a_paragraph_ends_at_an_empty_line(data: bytes, texts: list[bytes]) -> N
         assert split(data, size) == texts
 
 
+@settings(deadline=None)
 @given(data=st.text("\n\r\t :A", max_size=60).map(str.encode), size=st.integers(1, 20))
 def test_paragraphs_do_not_depend_on_how_they_arrive(data: bytes, size: int) -> None:
     assert split(data, size) == list(by_lines(data))
@@ -119,6 +120,7 @@ FIELDS = st.dictionaries(
 )
 
 
+@settings(deadline=None)
 @given(st.lists(FIELDS, min_size=1, max_size=5), st.integers(1, 100))
 def test_paragraphs_are_those_that_python_debian_reads(
     some: list[dict[str, str]], size: int
@@ -250,6 +252,25 @@ def test_fields_that_nobody_asks_for_may_hold_anything() -> None:
     assert read(package(Maintainer="J\udcf6rg", X_Odd="\0\x01")) == read(package())
 
 
+@settings(deadline=None)
+@given(
+    order=st.permutations(package().split(b"\n")),
+    path=st.from_regex(r"(pool/)?([ab.]{0,3}/){0,3}[a.~+\\]{1,4}(\.deb)?", fullmatch=True),
+    word=st.text("ab~ \0\t", min_size=1, max_size=4),
+)
+def test_the_order_of_fields_says_nothing(order: list[bytes], path: str, word: str) -> None:
+    def outcome(lines: list[bytes]) -> ListedFile | str:
+        text = b"\n".join(lines).replace(b"pool/main/a/alpha_1.0~rc1+b1-1_amd64.deb", path.encode())
+        try:
+            return read(text.replace(b"alpha", word.encode(), 1))[0]
+        except MetadataError as error:
+            return str(error)
+
+    assert outcome(order) == outcome(package().split(b"\n"))
+    assert outcome(order) == outcome([*package().split(b"\n")[1:], package().split(b"\n")[0]])
+
+
+@settings(deadline=None)
 @given(st.binary(max_size=200), st.integers(0, 10))
 def test_any_bytes_are_packages_or_refused(rubbish: bytes, at: int) -> None:
     lines = package().split(b"\n")
@@ -325,6 +346,7 @@ def test_a_source_that_leads_elsewhere_is_refused(before: bytes, after: bytes) -
         read_sources((start + end).replace(before, after, 1))
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from([A, B, "c" * 64]), min_size=1, max_size=4))
 def test_sources_are_those_that_python_debian_reads(digests: list[str]) -> None:
     files = "".join(

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 from debian import deb822
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flowsync import MetadataError
@@ -202,6 +202,7 @@ LINES = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(LINES)
 def test_any_bytes_are_a_release_or_refused(lines: list[bytes]) -> None:
     try:
@@ -213,6 +214,7 @@ def test_any_bytes_are_a_release_or_refused(lines: list[bytes]) -> None:
     assert not any(path.startswith(("/", "../")) or "/../" in path for path in found.listed)
 
 
+@settings(deadline=None)
 @given(LINES)
 def test_any_bytes_are_a_signed_text_or_refused(lines: list[bytes]) -> None:
     text = b"\n".join(lines)

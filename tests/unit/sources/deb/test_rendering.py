@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flowsync.sources.deb.paragraphs import Paragraph, paragraphs
@@ -196,6 +196,7 @@ def test_a_suite_without_components_says_none() -> None:
     assert b"Components" not in release(components=())
 
 
+@settings(deadline=None)
 @given(st.text(max_size=40))
 def test_a_field_of_upstream_stays_one_field(value: str) -> None:
     text = release(upstream={"origin": value, "signed-by": value})
