@@ -23,6 +23,9 @@ class SourceKind(msgspec.Struct, frozen=True, kw_only=True):
     that is made so carries its options: a sync with other options than the last one is never
     skipped. Raises `DeclarationError` for options of another type, and where some must be set and
     none are given.
+
+    `rule_for(options, path)` says in words which option keeps a path out of a version, as far as
+    the path tells; `None` when none does.
     """
 
     name: str
@@ -30,6 +33,7 @@ class SourceKind(msgspec.Struct, frozen=True, kw_only=True):
     first_stage: Callable[..., Stage]
     options: type[msgspec.Struct] | None = None
     layout: Layout = Layout()
+    rule_for: Callable[[Any, str], str | None] | None = None
 
     def __post_init__(self) -> None:
         if self.options is not None and not isinstance(self.first_stage, _WithOptions):

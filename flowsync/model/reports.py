@@ -157,7 +157,7 @@ class LeftOutNote(msgspec.Struct, frozen=True, kw_only=True):
 
 class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     """All that is recorded about a path of `version`. No `present` unit, `removal` or `failure`: no
-    sync ever got to hear of it.
+    sync ever got to hear of it. `rule` says in words which option of today's settings keeps it out.
     """
 
     repository: str
@@ -166,6 +166,7 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     present: tuple[Presence, ...]
     removal: Removal | None
     failure: LeftOutNote | None
+    rule: str | None = None
 
 
 # What clean-up, verification and reclaiming report. Sizes are bytes.

@@ -2,6 +2,7 @@
 place of PyPI, and a free port.
 """
 
+import json
 import os
 import shutil
 import sys
@@ -60,3 +61,25 @@ def test_the_page_leads_from_nothing_to_a_client_that_installs(
     assert "flask" in careful
     assert "acme" not in careful
     assert "nightly" not in careful
+
+
+def test_why_tells_which_option_keeps_a_file_out(
+    flowsync: CommandLine, upstream: Upstream, tmp_path: Path
+) -> None:
+    index = FakeIndex(upstream)
+    index.put("requests", wheel("requests"))
+    (flowsync.folder / "flowsync.toml").write_text(
+        f'[repositories.python]\nsource = "pypi"\nurl = "{index.url}"\n'
+        '[repositories.python.options]\nprojects = ["*"]\nprivate = ["acme-*"]\n'
+        'formats = ["wheel"]\n'
+    )
+    assert flowsync.run("sync").status == 0
+
+    private = flowsync.run("why", "python", "files/acme-tool/acme_tool-1.0-py3-none-any.whl")
+    sdist = flowsync.run("why", "python", "files/requests/requests-1.0.tar.gz", "--json")
+    other = flowsync.run("why", "python", "files/requests/requests-2.0-py3-none-any.whl")
+
+    assert (private.status, sdist.status, other.status) == (1, 1, 1)
+    assert "left out by `private`" in private.out
+    assert "left out by `formats`" in json.loads(sdist.out)["rule"]
+    assert "left out" not in other.out

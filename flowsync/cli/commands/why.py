@@ -1,12 +1,15 @@
 """`flowsync why`: what decided that a path is in a version, or is not."""
 
 import click
+from msgspec.structs import replace
 
 from flowsync import library
 from flowsync.cli.interruption import run_async
 from flowsync.cli.main import GlobalOptions
 from flowsync.cli.output import describe_unit, one_line, tell, tell_json, visible_line
 from flowsync.cli.settings import load
+from flowsync.configuration import Configuration, UnusableSync
+from flowsync.errors import SettingsError
 from flowsync.library import Explanation, LeftOutNote, Presence, Removal
 
 
@@ -35,8 +38,23 @@ def command(place: GlobalOptions, name: str, path: str, number: int | None, as_j
 
 
 async def _explain(place: GlobalOptions, name: str, path: str, number: int | None) -> Explanation:
-    async with load(place).engine() as engine:
-        return await library.explain(engine, name, path, number)
+    settings = load(place)
+    async with settings.engine() as engine:
+        found = await library.explain(engine, name, path, number)
+    if found.present:
+        return found
+    return replace(found, rule=_rule_for(settings, name, path))
+
+
+def _rule_for(settings: Configuration, name: str, path: str) -> str | None:
+    """Return what keeps a path out of a repository of the settings, as far as its kind can tell."""
+    try:
+        (wanted,) = settings.wanted_syncs((name,))
+    except SettingsError:
+        return None
+    if isinstance(wanted, UnusableSync) or wanted.source.rule_for is None:
+        return None
+    return wanted.source.rule_for(wanted.options, path)
 
 
 def _as_text(found: Explanation) -> list[str]:
@@ -48,6 +66,7 @@ def _as_text(found: Explanation) -> list[str]:
     else:
         lines = [f"{where} does not have {visible_line(found.path)}"]
         lines += [] if found.removal is None else [_removed(found.removal)]
+        lines += [] if found.rule is None else [f"  {one_line(found.rule)}"]
     lines += [] if found.failure is None else [_failed(found.failure)]
     return [*lines, f"  next: {_next_step(found)}"]
 
@@ -109,6 +128,8 @@ def _next_step(found: Explanation) -> str:
             f"flowsync rollback {found.repository} {found.removal.version - 1} brings it back, "
             "until the next sync"
         )
+    if found.rule is not None:
+        return "change that option in the settings, and sync again"
     return "no recorded run was offered it: look at the spelling, and at what upstream lists"
 
 

@@ -262,7 +262,7 @@ class DebFirstStage(Stage):
         )
         # Upstream's list names it also where it cannot be had; one of the mirror's own does not.
         stays = not self.options.renders
-        return DeclarativeContent(content, [artifact], line=file.number, stays=stays)
+        return DeclarativeContent(content, [artifact], stays=stays)
 
     async def _put_index(
         self,
