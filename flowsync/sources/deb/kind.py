@@ -16,7 +16,7 @@ def first_stage(remote: Remote, options: DebOptions) -> Stage:
 
 def rule_for(options: DebOptions, path: str) -> str | None:
     """Return which option keeps a package out by its name, in words; `None` when none does."""
-    from flowsync.sources.deb.filters import Facts, Filters  # noqa: PLC0415 - see above
+    from flowsync.sources.deb.cut.filters import Facts, Filters  # noqa: PLC0415 - see above
 
     package, version, _ = (*path.rpartition("/")[2].split("_", 2), "", "")[:3]
     if not version or not path.endswith((".deb", ".udeb", ".dsc")):

@@ -23,13 +23,19 @@ from flowsync import (
     redact,
 )
 from flowsync.errors import SettingsError
-from flowsync.sources.deb.choice import Index, names_of
 from flowsync.sources.deb.content import DebFile, DebIndex, DebPackage, DebRelease, DebSource
-from flowsync.sources.deb.cutting import Cut, RenderedSuite
+from flowsync.sources.deb.cut.cutting import Cut, RenderedSuite
+from flowsync.sources.deb.indexes.choice import Index, names_of
+from flowsync.sources.deb.indexes.paragraphs import KEY, ListedFile, Paragraph
+from flowsync.sources.deb.indexes.reading import (
+    Contradictions,
+    Survey,
+    listed_files,
+    sha256_of,
+    survey,
+)
+from flowsync.sources.deb.indexes.release import BY_HASH, Listed
 from flowsync.sources.deb.options import DebOptions
-from flowsync.sources.deb.paragraphs import KEY, ListedFile, Paragraph
-from flowsync.sources.deb.reading import Contradictions, Survey, listed_files, sha256_of, survey
-from flowsync.sources.deb.release import BY_HASH, Listed
 from flowsync.sources.deb.rounds import PAUSES
 from flowsync.sources.deb.suites import Brought, Suite, Suites
 

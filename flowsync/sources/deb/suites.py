@@ -27,10 +27,10 @@ from flowsync.errors import (
     TransferError,
     UnreadableFileError,
 )
-from flowsync.sources.deb.choice import Index, chosen, folder_of, names_of
+from flowsync.sources.deb.indexes.choice import Index, chosen, folder_of, names_of
+from flowsync.sources.deb.indexes.reading import sha256_of
+from flowsync.sources.deb.indexes.release import BY_HASH, LARGEST, Listed
 from flowsync.sources.deb.options import DebOptions
-from flowsync.sources.deb.reading import sha256_of
-from flowsync.sources.deb.release import BY_HASH, LARGEST, Listed
 from flowsync.sources.deb.rounds import Rounds, WrongIndex
 from flowsync.sources.deb.trust import Believed, Trio, Trust, memory_of
 

@@ -10,9 +10,9 @@ import msgspec
 
 from flowsync import MetadataError
 from flowsync.packages.openpgp import Keyring
-from flowsync.sources.deb.choice import is_flat
+from flowsync.sources.deb.indexes.choice import is_flat
+from flowsync.sources.deb.indexes.release import Release, cleartext, read_release
 from flowsync.sources.deb.options import DebOptions
-from flowsync.sources.deb.release import Release, cleartext, read_release
 
 AHEAD: Final = timedelta(seconds=10)
 """How far a clock of upstream may go before ours."""

@@ -9,14 +9,14 @@ import msgspec
 
 from flowsync import Fetched, MetadataError, Remote, Validators, redact
 from flowsync.errors import IntegrityError, StatusError, TransferError
-from flowsync.sources.pypi.page import (
+from flowsync.sources.pypi.pages.page import (
     ACCEPT,
     LARGEST_PAGE,
     Page,
     read_page,
     read_serial,
 )
-from flowsync.sources.pypi.project_list import LARGEST_LIST, ProjectList, read_project_list
+from flowsync.sources.pypi.pages.project_list import LARGEST_LIST, ProjectList, read_project_list
 from flowsync.sources.pypi.selection import Selected, Selection
 
 SERIALS: Final = ("x-pypi-last-serial", "x-devpi-serial")

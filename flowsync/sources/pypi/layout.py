@@ -20,9 +20,9 @@ from flowsync import (
     VersionUnit,
 )
 from flowsync.sources.pypi.content import PythonFile, PythonProject, path_of
-from flowsync.sources.pypi.names import is_normalized, project_name
-from flowsync.sources.pypi.page import HTML_TYPE, JSON_TYPE, Page, PageFile
-from flowsync.sources.pypi.simple_pages import (
+from flowsync.sources.pypi.pages.names import is_normalized, project_name
+from flowsync.sources.pypi.pages.page import HTML_TYPE, JSON_TYPE, Page, PageFile
+from flowsync.sources.pypi.pages.simple_pages import (
     file_url,
     list_as_html,
     list_as_json,

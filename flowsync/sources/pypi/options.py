@@ -11,8 +11,8 @@ import msgspec
 from msgspec import Meta
 
 from flowsync.selection import parse_size, seconds_of
-from flowsync.sources.pypi.filenames import FileKind
-from flowsync.sources.pypi.names import problem_with_name
+from flowsync.sources.pypi.pages.filenames import FileKind
+from flowsync.sources.pypi.pages.names import problem_with_name
 
 _PYTHON: Final = r"^(pypy)?[23]\.[0-9]{1,3}t?$"
 _PLATFORM: Final = r"^[A-Za-z0-9_.*?\[\]-]{1,100}$"

@@ -18,10 +18,10 @@ from typing import Any, Final
 import msgspec
 
 from flowsync.errors import SettingsError
-from flowsync.sources.pypi.filenames import read_version
-from flowsync.sources.pypi.names import normalized, problem_with_name
 from flowsync.sources.pypi.options import EVERYTHING, PypiOptions, check_line
-from flowsync.sources.pypi.page import DIGESTS
+from flowsync.sources.pypi.pages.filenames import read_version
+from flowsync.sources.pypi.pages.names import normalized, problem_with_name
+from flowsync.sources.pypi.pages.page import DIGESTS
 
 Hashes = frozenset[str]
 """Digests as `sha256:0123…`."""

@@ -18,11 +18,11 @@ from packaging.tags import compatible_tags, cpython_tags
 from packaging.version import Version
 
 from flowsync.selection import MinimumAge, NamePatterns, Refusal, read_time
-from flowsync.sources.pypi.filenames import FilenameError, read_filename, version_of
-from flowsync.sources.pypi.links import host_of
-from flowsync.sources.pypi.names import normalized, project_name
 from flowsync.sources.pypi.options import PypiOptions, check_line, is_pattern
-from flowsync.sources.pypi.page import DIGESTS, Page, PageFile
+from flowsync.sources.pypi.pages.filenames import FilenameError, read_filename, version_of
+from flowsync.sources.pypi.pages.links import host_of
+from flowsync.sources.pypi.pages.names import normalized, project_name
+from flowsync.sources.pypi.pages.page import DIGESTS, Page, PageFile
 from flowsync.sources.pypi.requirements import Wanted, Wish
 
 _PLATFORMS: Final = {

@@ -35,7 +35,7 @@ from flowsync.errors import IntegrityError, TransferError
 from flowsync.sources.pypi.content import PythonFile, PythonProject, path_of
 from flowsync.sources.pypi.fetching import Answer, Index
 from flowsync.sources.pypi.options import PypiOptions
-from flowsync.sources.pypi.page import DIGESTS, Page, PageFile
+from flowsync.sources.pypi.pages.page import DIGESTS, Page, PageFile
 from flowsync.sources.pypi.requirements import Wanted, read_wanted
 from flowsync.sources.pypi.selection import Selection
 

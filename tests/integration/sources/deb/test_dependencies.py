@@ -8,8 +8,8 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from flowsync.sources.deb.closure import Place
-from flowsync.sources.deb.filters import Filters, Selection, facts_of
+from flowsync.sources.deb.cut.closure import Place
+from flowsync.sources.deb.cut.filters import Filters, Selection, facts_of
 from tests.integration.sources.deb.conftest import needs
 
 PLACE = Place("./", "")

@@ -15,7 +15,7 @@ import pytest
 from flowsync import DeclarativeVersion, Engine, Remote, Repository, SyncResult
 from flowsync.serve.app import ContentServer
 from flowsync.sources.pypi import SOURCE, PypiOptions
-from flowsync.sources.pypi.names import normalized
+from flowsync.sources.pypi.pages.names import normalized
 from scripts.python_index import Wheel, json_file, wheel
 from tests.integration.serve.conftest import client as client
 from tests.integration.sync.conftest import engine as engine

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flowsync.sources.deb.closure import Candidate, Closure, Need, Place, needs_of
+from flowsync.sources.deb.cut.closure import Candidate, Closure, Need, Place, needs_of
 
 ROOT = "root"
 

@@ -4,8 +4,8 @@ from hypothesis import strategies as st
 
 from flowsync import MetadataError
 from flowsync.packages.deb_versions import version_key
-from flowsync.sources.deb.closure import Place
-from flowsync.sources.deb.filters import Facts, Filters, Selection, Verdict, facts_of
+from flowsync.sources.deb.cut.closure import Place
+from flowsync.sources.deb.cut.filters import Facts, Filters, Selection, Verdict, facts_of
 from flowsync.sources.deb.options import DebOptions
 
 ONE = Place("one", "amd64")

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flowsync import MetadataError
-from flowsync.sources.deb.paragraphs import (
+from flowsync.sources.deb.indexes.paragraphs import (
     LONGEST,
     ListedFile,
     Paragraph,

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flowsync import MetadataError
-from flowsync.sources.deb.release import (
+from flowsync.sources.deb.indexes.release import (
     LARGEST,
     MOST,
     Listed,

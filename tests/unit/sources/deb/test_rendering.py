@@ -12,15 +12,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flowsync.sources.deb.paragraphs import Paragraph, paragraphs
-from flowsync.sources.deb.release import read_release
-from flowsync.sources.deb.rendering import (
+from flowsync.sources.deb.cut.rendering import (
     RenderedFile,
     release_date,
     render_index,
     render_release,
     sign_release,
 )
+from flowsync.sources.deb.indexes.paragraphs import Paragraph, paragraphs
+from flowsync.sources.deb.indexes.release import read_release
 from tests.unit.packages.keys import make_key
 
 MOMENT = datetime(2026, 3, 7, 9, 5, 2, tzinfo=UTC)

@@ -9,14 +9,14 @@ from packaging.utils import (
     parse_wheel_filename,
 )
 
-from flowsync.sources.pypi.filenames import (
+from flowsync.sources.pypi.pages.filenames import (
     FileName,
     FilenameError,
     read_filename,
     read_version,
     version_of,
 )
-from flowsync.sources.pypi.names import problem_with_filename, problem_with_name
+from flowsync.sources.pypi.pages.names import problem_with_filename, problem_with_name
 
 PARTS = st.sampled_from(
     ["fx", "Fx_Main", "fx.main", "a__b", "1.0", "2.0rc1", "1!3", "1.0+l.1", "v1", "x", "3",

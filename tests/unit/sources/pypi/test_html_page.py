@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flowsync import MetadataError
-from flowsync.sources.pypi.html_page import HtmlError, decode, read_tags, text_behind
-from flowsync.sources.pypi.page import read_page
+from flowsync.sources.pypi.pages.html_page import HtmlError, decode, read_tags, text_behind
+from flowsync.sources.pypi.pages.page import read_page
 from tests.unit.sources.pypi.pages import HTML, URL, anchor, html_page
 
 

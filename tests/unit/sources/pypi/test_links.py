@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flowsync.sources.pypi.links import LinkError, Links, host_of, last_segment
+from flowsync.sources.pypi.pages.links import LinkError, Links, host_of, last_segment
 
 BASE = "https://index.example.org:8443/root/dev/+simple/fx/"
 

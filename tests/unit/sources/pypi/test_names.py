@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from packaging.utils import InvalidName, canonicalize_name, is_normalized_name
 
-from flowsync.sources.pypi.names import (
+from flowsync.sources.pypi.pages.names import (
     is_normalized,
     normalized,
     problem_with_filename,

@@ -108,7 +108,7 @@ def test_options_of_a_command_line() -> None:
 def test_describing_options_and_reading_pages_loads_no_packaging() -> None:
     """Help and servers load all kinds."""
     program = (
-        "import sys, flowsync.sources.pypi.options, flowsync.sources.pypi.simple_pages; "
+        "import sys, flowsync.sources.pypi.options, flowsync.sources.pypi.pages.simple_pages; "
         "from flowsync.sources.pypi.options import PypiOptions; import flowsync; "
         "from flowsync.configuration import options_of; "
         "options_of(flowsync.SourceKind(name='x', summary='', first_stage=print, "

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flowsync import MetadataError
-from flowsync.sources.pypi.page import Page, PageFile, read_page
+from flowsync.sources.pypi.pages.page import Page, PageFile, read_page
 from tests.unit.sources.pypi.pages import (
     HTML,
     JSON,

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flowsync import MetadataError
-from flowsync.sources.pypi.project_list import read_project_list
+from flowsync.sources.pypi.pages.project_list import read_project_list
 from tests.unit.sources.pypi.pages import HTML, JSON
 
 URL = "https://index.example.org/simple/"

@@ -6,7 +6,7 @@ import pytest
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
 from flowsync.sources.pypi.options import PypiOptions
-from flowsync.sources.pypi.page import Page, read_page
+from flowsync.sources.pypi.pages.page import Page, read_page
 from flowsync.sources.pypi.requirements import read_wanted
 from flowsync.sources.pypi.selection import Selected, Selection, is_internal
 from tests.unit.sources.pypi.pages import JSON, URL, entry, json_page, sha256

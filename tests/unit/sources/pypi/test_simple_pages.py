@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flowsync.sources.pypi.html_page import read_tags
-from flowsync.sources.pypi.page import Page, PageFile, read_page
-from flowsync.sources.pypi.project_list import read_project_list
-from flowsync.sources.pypi.simple_pages import (
+from flowsync.sources.pypi.pages.html_page import read_tags
+from flowsync.sources.pypi.pages.page import Page, PageFile, read_page
+from flowsync.sources.pypi.pages.project_list import read_project_list
+from flowsync.sources.pypi.pages.simple_pages import (
     api_version,
     file_url,
     list_as_html,

@@ -17,7 +17,7 @@ import msgspec
 
 from flowsync import MetadataError
 from flowsync.packages.deb_versions import version_key
-from flowsync.sources.deb.closure import Candidate, Closure, Place
+from flowsync.sources.deb.cut.closure import Candidate, Closure, Place
 from flowsync.sources.deb.options import DebOptions
 
 _LAST_WORDS: Final = frozenset({"exclude", "exclude_sections"})

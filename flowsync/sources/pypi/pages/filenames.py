@@ -11,7 +11,11 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from flowsync.sources.pypi.names import normalized, problem_with_filename, problem_with_version
+from flowsync.sources.pypi.pages.names import (
+    normalized,
+    problem_with_filename,
+    problem_with_version,
+)
 
 FileKind = Literal["wheel", "sdist", "egg", "exe", "msi", "rpm"]
 

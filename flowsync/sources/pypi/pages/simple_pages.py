@@ -12,8 +12,8 @@ from urllib.parse import quote
 
 import msgspec
 
-from flowsync.sources.pypi.names import normalized
-from flowsync.sources.pypi.page import DIGESTS, Page, PageFile
+from flowsync.sources.pypi.pages.names import normalized
+from flowsync.sources.pypi.pages.page import DIGESTS, Page, PageFile
 
 _AT_ONCE: Final = 2000
 """Projects of a list that are written together."""

@@ -9,9 +9,9 @@ import msgspec
 
 from flowsync import MetadataError, redact
 from flowsync.selection import Refusal
-from flowsync.sources.pypi.html_page import HtmlError, decode, read_tags, text_behind
-from flowsync.sources.pypi.names import problem_with_name, project_name
-from flowsync.sources.pypi.page import (
+from flowsync.sources.pypi.pages.html_page import HtmlError, decode, read_tags, text_behind
+from flowsync.sources.pypi.pages.names import problem_with_name, project_name
+from flowsync.sources.pypi.pages.page import (
     JSON_TYPE,
     UnusableError,
     charset,

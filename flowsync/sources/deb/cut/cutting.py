@@ -12,13 +12,9 @@ from typing import Final
 import msgspec
 
 from flowsync.packages.openpgp import SigningKey
-from flowsync.sources.deb.choice import Index
-from flowsync.sources.deb.closure import Place
-from flowsync.sources.deb.filters import Selection, facts_of
-from flowsync.sources.deb.options import DebOptions
-from flowsync.sources.deb.paragraphs import ListedFile, Paragraph
-from flowsync.sources.deb.reading import listed_files
-from flowsync.sources.deb.rendering import (
+from flowsync.sources.deb.cut.closure import Place
+from flowsync.sources.deb.cut.filters import Selection, facts_of
+from flowsync.sources.deb.cut.rendering import (
     RenderedFile,
     RenderedRelease,
     release_date,
@@ -26,6 +22,10 @@ from flowsync.sources.deb.rendering import (
     render_release,
     sign_release,
 )
+from flowsync.sources.deb.indexes.choice import Index
+from flowsync.sources.deb.indexes.paragraphs import ListedFile, Paragraph
+from flowsync.sources.deb.indexes.reading import listed_files
+from flowsync.sources.deb.options import DebOptions
 from flowsync.sources.deb.suites import Suite
 
 _CUT: Final = frozenset({"packages", "sources"})

@@ -14,10 +14,10 @@ import msgspec
 
 from flowsync import MetadataError, redact
 from flowsync.selection import Refusal
-from flowsync.sources.pypi.filenames import FilenameError, read_filename
-from flowsync.sources.pypi.html_page import HtmlError, Tag, decode, read_tags
-from flowsync.sources.pypi.links import LinkError, Links, last_segment
-from flowsync.sources.pypi.names import normalized, problem_with_version
+from flowsync.sources.pypi.pages.filenames import FilenameError, read_filename
+from flowsync.sources.pypi.pages.html_page import HtmlError, Tag, decode, read_tags
+from flowsync.sources.pypi.pages.links import LinkError, Links, last_segment
+from flowsync.sources.pypi.pages.names import normalized, problem_with_version
 
 JSON_TYPE: Final = "application/vnd.pypi.simple.v1+json"
 HTML_TYPE: Final = "application/vnd.pypi.simple.v1+html"

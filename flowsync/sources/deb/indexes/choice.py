@@ -13,8 +13,8 @@ import msgspec
 
 from flowsync import MetadataError
 from flowsync.packages.unpacking import packing_of
+from flowsync.sources.deb.indexes.release import Listed, Release
 from flowsync.sources.deb.options import DebOptions, IndexKind
-from flowsync.sources.deb.release import Listed, Release
 
 Reads = Literal["packages", "sources", "checksums", ""]
 

@@ -18,7 +18,7 @@ import msgspec
 
 from flowsync.packages.openpgp import SigningKey
 from flowsync.packages.unpacking import Packing, pack
-from flowsync.sources.deb.paragraphs import Paragraph
+from flowsync.sources.deb.indexes.paragraphs import Paragraph
 
 PACKINGS: Final[tuple[Packing, ...]] = (".xz", ".gz")
 """How an index is packed: what apt takes first, and what any client takes."""

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from flowsync import MetadataError, problem_with_path
-from flowsync.sources.deb.release import plain_path
+from flowsync.sources.deb.indexes.release import plain_path
 
 KEY: Final = "flowsync.asc"
 """The path of the certificate with which a mirror signs its own suites."""

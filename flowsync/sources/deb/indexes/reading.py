@@ -14,8 +14,8 @@ from typing import Final
 
 from flowsync import MetadataError
 from flowsync.packages.unpacking import packing_of, unpack
-from flowsync.sources.deb.choice import Index, Reads
-from flowsync.sources.deb.paragraphs import (
+from flowsync.sources.deb.indexes.choice import Index, Reads
+from flowsync.sources.deb.indexes.paragraphs import (
     ListedFile,
     Paragraph,
     checksums,

@@ -1,0 +1,1 @@
+"""What a suite lists: its signed list and its indexes, read and chosen."""

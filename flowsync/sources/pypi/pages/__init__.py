@@ -1,0 +1,1 @@
+"""The list of an index and the pages of its projects: read, and written."""
