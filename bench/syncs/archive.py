@@ -11,13 +11,14 @@ import lzma
 import shutil
 import time
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
 import pysequoia
 
 from bench.syncs.tree import body
+from flowsync.packages.openpgp import SigningKey
+from scripts.debian_archive import write_suite
 
 SUITE: Final = "one"
 KEY: Final = "archive.asc"
@@ -79,42 +80,27 @@ def _paragraph(folder: Path, number: int, size: int, turn: int) -> str:
 
 def _list(folder: Path, paragraphs: Sequence[str]) -> None:
     """Write the indexes, then the signed suite: it says that all is there."""
-    suite = folder / "dists" / SUITE
     plain = "".join(paragraphs).encode()
     packed = {
         _LISTED: plain,
         f"{_LISTED}.gz": gzip.compress(plain, 6, mtime=0),
         f"{_LISTED}.xz": lzma.compress(plain, preset=0),
     }
-    for path, data in packed.items():
-        (suite / path).write_bytes(data)
-    release = _release(packed).encode()
-    (suite / "Release").write_bytes(release)
-    (suite / "InRelease").write_bytes(_signed(folder / KEY, release))
+    write_suite(
+        folder,
+        SUITE,
+        packed,
+        _key(folder / KEY),
+        by_hash=False,
+        Architectures="amd64",
+        Components="main",
+    )
 
 
-def _release(listed: dict[str, bytes]) -> str:
-    now = f"{datetime.now(UTC):%a, %d %b %Y %H:%M:%S} UTC"
-    head = f"Origin: bench\nSuite: {SUITE}\nCodename: {SUITE}\nDate: {now}\n"
-    head += "Architectures: amd64\nComponents: main\n"
-    for field, algorithm in (("MD5Sum", "md5"), ("SHA256", "sha256")):
-        lines = (
-            f" {hashlib.new(algorithm, data, usedforsecurity=False).hexdigest()} "
-            f"{len(data)} {path}\n"
-            for path, data in listed.items()
-        )
-        head += f"{field}:\n{''.join(lines)}"
-    return head
-
-
-def _signed(public: Path, text: bytes) -> bytes:
-    """Return `text` signed in the clear by the archive's key, which is made on first use; its
-    public part goes to `public`.
-    """
+def _key(public: Path) -> SigningKey:
+    """Return the archive's key, which is made on first use; its public part goes to `public`."""
     secret = public.parent.with_suffix(".key")
     if not (secret.exists() and public.exists()):
-        made = pysequoia.Tsk.generate("Bench <bench@localhost>")
-        secret.write_text(str(made))
-        public.write_text(str(made.extract_certificate()))
-    signer = pysequoia.Tsk.from_file(str(secret)).signer()
-    return bytes(pysequoia.sign(signer, text, mode=pysequoia.SignatureMode.CLEAR))
+        secret.write_text(str(pysequoia.Tsk.generate("Bench <bench@localhost>")))
+        public.write_bytes(SigningKey.read(str(secret)).public_key)
+    return SigningKey.read(str(secret))

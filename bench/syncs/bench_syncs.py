@@ -14,7 +14,7 @@ from bench.syncs.table import as_text
 FEW = 16
 
 
-@pytest.mark.parametrize("name", ["first_small", "resync_1pct", "concurrent_16"])
+@pytest.mark.parametrize("name", ["first_small", "resync_1pct", "concurrent_16", "deb_1pct"])
 def bench_scenario_with_few_files(name: str, tmp_path: Path) -> None:
     scenario = SCENARIOS[name]
     share = FEW / len(scenario.sizes(1.0))

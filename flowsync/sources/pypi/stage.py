@@ -238,6 +238,8 @@ class PypiFirstStage(Stage):
         self._refused.update(refusal.rule for refusal in selected.refused)
         await self.put(DeclarativeContent(self._project(answer.name, page)))
         beside = await self._beside(index, files)
+        if self.options.provenance == "verify":
+            files = await asyncio.to_thread(self._proven, files, beside)
         await self.put_all(
             [self._file(answer.name, file, beside.get(file.filename, {})) for file in files]
         )
@@ -285,6 +287,28 @@ class PypiFirstStage(Stage):
                 if brought is not None:
                     found.setdefault(filename, {})[what] = brought
         return found
+
+    def _proven(
+        self, files: Iterable[PageFile], beside: Mapping[str, Mapping[str, Fetched]]
+    ) -> tuple[PageFile, ...]:
+        """Return the files without attestations, and those whose own hold."""
+        from flowsync.sources.pypi.provenance import problem_with  # noqa: PLC0415 - see there
+
+        proven = []
+        for file in files:
+            found = beside.get(file.filename, {}).get(".provenance")
+            problem: str | None = None
+            if file.provenance is not None:
+                problem = "its provenance cannot be had"
+                if found is not None:
+                    assert found.path is not None
+                    problem = problem_with(found.path, file.filename, file.sha256)
+            if problem is None:
+                proven.append(file)
+            else:
+                self._refused["provenance"] += 1
+                _log.warning("%s: %s: %s", redact(self.remote.url), file.filename, problem)
+        return tuple(proven)
 
     def _file(
         self, project: str, file: PageFile, beside: Mapping[str, Fetched]

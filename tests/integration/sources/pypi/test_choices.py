@@ -3,6 +3,8 @@
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pytest
+
 from flowsync import Engine
 from scripts.python_index import wheel
 from tests.integration.serve.conftest import Client
@@ -125,6 +127,34 @@ async def test_attestations_are_kept_and_served_with_their_type(
     assert found.body == b'{"version":1}'
     assert found.headers["content-type"] == "application/vnd.pypi.integrity.v1+json"
     assert b'"provenance"' in page.body
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        b"no json",
+        b'{"version":1,"attestation_bundles":[]}',
+        (
+            b'{"version":1,"attestation_bundles":[{"publisher":{"kind":"GitHub","repository":"a/b",'
+            b'"workflow":"w.yml","environment":null},"attestations":[{"version":1,'
+            b'"verification_material":{"certificate":"AAAA","transparency_entries":[{}]},'
+            b'"envelope":{"statement":"e30=","signature":"AAAA"}}]}]}'
+        ),
+    ],
+)
+async def test_a_file_whose_attestations_do_not_hold_is_left_out_and_others_stay(
+    index: FakeIndex, sync: SyncPypi, said: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    pytest.importorskip("pypi_attestations")
+    one, two, _ = some_wheels()
+    url = index.upstream.put("/integrity/two", said)
+    index.put("fx-main", one, two, fields={two.filename: {"provenance": url}})
+
+    result = await sync(provenance="verify")
+
+    assert result.present == 2
+    assert two.filename in caplog.text
+    assert "attestation" in caplog.text
 
 
 async def test_a_plan_is_what_the_sync_comes_to(
