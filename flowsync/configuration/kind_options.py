@@ -59,11 +59,21 @@ _BOUNDS: Final = {
 
 def type_in_words(kind: inspect.Type) -> str:
     """Return what values of a type are, with their bounds: "integer, at least 1", "list of text".
-    The absence of a value is left out, because a settings file cannot say it.
+    The absence of a value is left out, because a settings file cannot say it. A type that has a
+    title (`msgspec.Meta(title="name")`) is called that, without its bounds.
     """
+    title = _title(kind)
+    if title is not None:
+        return title
     bounds = {name: getattr(kind, name, None) for name in _BOUNDS}
     said = [_BOUNDS[name].format(bound) for name, bound in bounds.items() if bound is not None]
     return ", ".join([_unbounded(kind), *said])
+
+
+def _title(kind: inspect.Type) -> str | None:
+    if not isinstance(kind, inspect.Metadata):
+        return None
+    return (kind.extra_json_schema or {}).get("title")
 
 
 def takes_items(kind: inspect.Type) -> bool:
@@ -219,22 +229,22 @@ def with_paths(
 ) -> dict[str, Any]:
     """Return options of a settings file in which paths are what `resolved` makes of them.
 
-    An option is a path if its `Meta` has the `extra_json_schema` `{"format": "path"}`; text of
-    several lines, and what `env:` begins, is none.
+    An option is a path, or a list of paths, if its `Meta`, or that of the items, has the
+    `extra_json_schema` `{"format": "path"}`; text of several lines is none, nor what `env:` begins.
     """
     fields = _fields(kind)
 
-    def is_path(name: str, value: object) -> bool:
-        return (
-            isinstance(value, str)
-            and name in fields
-            and "\n" not in value
-            and not value.startswith("env:")
-            and _format_of(type_info(fields[name].type)) == "path"
-        )
+    def with_path(value: object) -> object:
+        if isinstance(value, list):
+            return [with_path(each) for each in value]
+        if isinstance(value, str) and "\n" not in value and not value.startswith("env:"):
+            return str(resolved(value))
+        return value
 
     return {
-        name: str(resolved(value)) if is_path(name, value) else value
+        name: with_path(value)
+        if name in fields and _format_of(type_info(fields[name].type)) == "path"
+        else value
         for name, value in given.items()
     }
 
@@ -242,6 +252,8 @@ def with_paths(
 def _format_of(kind: inspect.Type) -> object:
     if isinstance(kind, inspect.Metadata):
         return (kind.extra_json_schema or {}).get("format") or _format_of(kind.type)
+    if isinstance(kind, inspect.CollectionType):
+        return _format_of(kind.item_type)
     return None
 
 

@@ -13,7 +13,7 @@ IndexKind = Literal[
     "packages", "sources", "translations", "contents", "dep11", "cnf", "udebs", "installer"
 ]
 
-_Word = Annotated[str, Meta(pattern=r"^[!-~]{1,200}$")]
+_Word = Annotated[str, Meta(title="word", pattern=r"^[!-~]{1,200}$")]
 
 _FILTERS: Final = (
     "include",

@@ -17,8 +17,13 @@ from flowsync.sources.pypi.pages.names import problem_with_name
 _PYTHON: Final = r"^(pypy)?[23]\.[0-9]{1,3}t?$"
 _PLATFORM: Final = r"^[A-Za-z0-9_.*?\[\]-]{1,100}$"
 _HOST: Final = r"^[A-Za-z0-9_.*:\[\]-]{1,255}$"
-_Name = Annotated[str, Meta(min_length=1, max_length=200)]
-_Line = Annotated[str, Meta(min_length=1, max_length=4096)]
+_Name = Annotated[str, Meta(title="name", min_length=1, max_length=200)]
+_Line = Annotated[str, Meta(title="line", min_length=1, max_length=4096)]
+
+_Path = Annotated[
+    str,
+    Meta(title="path", min_length=1, max_length=4096, extra_json_schema={"format": "path"}),
+]
 
 EVERYTHING: Final = "*"
 
@@ -39,7 +44,7 @@ class PypiOptions(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = ()
     requirements: Annotated[
-        tuple[_Line, ...],
+        tuple[_Path, ...],
         Meta(
             description="Paths of files that say what is wanted: requirements.txt (with -r, -c and "
             "--hash), pylock.toml, uv.lock or poetry.lock. Where a file gives hashes, just the "
@@ -72,7 +77,7 @@ class PypiOptions(msgspec.Struct, frozen=True, kw_only=True):
         Meta(description="The kinds of files that are taken.", min_length=1),
     ] = ("wheel", "sdist")
     platforms: Annotated[
-        tuple[Annotated[str, Meta(pattern=_PLATFORM)], ...],
+        tuple[Annotated[str, Meta(title="platform", pattern=_PLATFORM)], ...],
         Meta(
             description="Platforms of wheels that are taken: 'linux', 'windows', 'macos', or "
             "patterns of platform tags such as 'manylinux*_x86_64'. None means all. Files for any "
@@ -80,7 +85,7 @@ class PypiOptions(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = ()
     pythons: Annotated[
-        tuple[Annotated[str, Meta(pattern=_PYTHON)], ...],
+        tuple[Annotated[str, Meta(title="version of Python", pattern=_PYTHON)], ...],
         Meta(
             description="Versions of Python, such as '3.12', '3.13t' or 'pypy3.10'. Files that run "
             "on none of them are left out. None means all."
@@ -163,7 +168,7 @@ class PypiOptions(msgspec.Struct, frozen=True, kw_only=True):
         Meta(description="Whether files are taken of which upstream tells no digest."),
     ] = False
     file_hosts: Annotated[
-        tuple[Annotated[str, Meta(pattern=_HOST)], ...],
+        tuple[Annotated[str, Meta(title="host", pattern=_HOST)], ...],
         Meta(
             description="Hosts, or patterns of hosts, that files may come from besides the "
             "index's own. None means all but addresses of IP and localhost."

@@ -265,12 +265,15 @@ def test_paths_are_relative_to_the_settings_file() -> None:
         keyring: Annotated[
             str | None, msgspec.Meta(description="Keys.", extra_json_schema={"format": "path"})
         ] = None
+        locks: tuple[
+            Annotated[str, msgspec.Meta(title="path", extra_json_schema={"format": "path"})], ...
+        ] = ()
         note: str = ""
 
     kind = SourceKind(name="signed", summary="", first_stage=Stage, options=Signed)
     home = Path("/srv/settings")
 
-    def found(**given: str) -> dict[str, Any]:
+    def found(**given: Any) -> dict[str, Any]:
         return with_paths(kind, given, lambda path: home / path)
 
     assert found(keyring="keys/a.gpg") == {"keyring": "/srv/settings/keys/a.gpg"}
@@ -278,4 +281,6 @@ def test_paths_are_relative_to_the_settings_file() -> None:
     for text in ("env:KEYS", "-----BEGIN PGP PUBLIC KEY BLOCK-----\n\nabc\n"):
         assert found(keyring=text) == {"keyring": text}
     assert found(note="a.gpg", other="b") == {"note": "a.gpg", "other": "b"}
+    assert found(locks=["uv.lock", "/a"]) == {"locks": ["/srv/settings/uv.lock", "/a"]}
     assert options_of(kind)[0].help == "Keys."
+    assert options_of(kind)[1].type == "list of path"
