@@ -8,7 +8,13 @@ from typing import Any, Final, Protocol
 import msgspec
 
 from flowsync import Fetched, MetadataError, Remote, Validators, redact
-from flowsync.errors import IntegrityError, StatusError, TransferError
+from flowsync.errors import (
+    IntegrityError,
+    OversizedBodyError,
+    RedirectError,
+    StatusError,
+    UnsupportedUrlError,
+)
 from flowsync.sources.pypi.pages.page import (
     ACCEPT,
     LARGEST_PAGE,
@@ -24,7 +30,10 @@ SERIALS: Final = ("x-pypi-last-serial", "x-devpi-serial")
 
 GONE: Final = frozenset({404, 410})
 
-LARGEST_PROVENANCE: Final = 4 << 20
+LARGEST_BESIDE: Final = 4 << 20
+
+_ANOTHER_TIME: Final = frozenset({408, 425, 429})
+"""What answers say that a later request may have."""
 
 _NO_HEAD: Final = frozenset({403, 404, 405, 501})
 
@@ -37,14 +46,20 @@ class Run(Protocol):
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
-    """What an index said of a project. `fetched` is `None` where there is none, `page` where it is
-    the one of last time.
+    """The page of a project, and what is taken of it. `beside` are the files that have no digest
+    upstream, by the name of their file and what is added to it.
     """
 
     name: str
-    fetched: Fetched | None = None
-    page: Page | None = None
-    selected: Selected | None = None
+    fetched: Fetched
+    page: Page
+    selected: Selected
+    beside: dict[str, dict[str, Fetched]] = {}
+
+    @property
+    def serial(self) -> int | None:
+        """The serial of the page, `None` where the index tells none."""
+        return serial_of(self.fetched) if self.page.serial is None else self.page.serial
 
 
 class Index:
@@ -88,15 +103,25 @@ class Index:
         """Read a page, and choose of it, in a thread."""
         return await asyncio.to_thread(_read, name, found, rules)
 
-    async def attestations(self, url: str) -> Fetched | None:
-        """Return the attestations of a file, `None` where they cannot be had."""
+    async def beside(self, url: str) -> Fetched | None:
+        """Return what belongs to a file and has no digest upstream, `None` where there is none.
+
+        Raise `TransferError` when it may be there another time.
+
+        No digest holds what arrives, so that a redirect to another party is refused: it might lead
+        to a service that only this machine can reach, and what that says would be served.
+        """
         request = self._remote.get_downloader(
-            url=url, folder=self._run.staging, max_size=LARGEST_PROVENANCE
+            url=url, folder=self._run.staging, max_size=LARGEST_BESIDE, same_origin=True
         )
         try:
             return await request.run()
-        except (TransferError, IntegrityError):
+        except (RedirectError, OversizedBodyError, UnsupportedUrlError, IntegrityError):
             return None
+        except StatusError as error:
+            if 400 <= error.status < 500 and error.status not in _ANOTHER_TIME:
+                return None
+            raise
 
     async def _get(self, url: str, max_size: int, etag: str | None = None) -> Fetched:
         request = self._remote.get_downloader(

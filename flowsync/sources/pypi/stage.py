@@ -13,7 +13,8 @@ import asyncio
 import logging
 import os
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from contextlib import aclosing
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -87,7 +88,8 @@ class PypiFirstStage(Stage):
         index = Index(self.context, self.remote)
         serial = await index.serial() if before.get("serial") is not None or not before else None
         is_due = before.get("due") is not None and datetime.fromisoformat(before["due"]) <= now
-        if serial is not None and serial == before.get("serial") and not is_due:
+        is_same = serial is not None and serial == before.get("serial")
+        if is_same and not (is_due or before.get("stale")):
             raise UpstreamUnchanged(redact(index.base))
         rules = Selection(self.options, wanted, now)
         tokens = await self._tokens(before, serial)
@@ -98,7 +100,8 @@ class PypiFirstStage(Stage):
         await self.context.upstream.remember_items(dict.fromkeys(choice.gone))
         self._tell_refused()
         seen = {
-            "serial": None if self._stale else (choice.serial or serial),
+            "serial": serial if choice.serial is None else choice.serial,
+            "stale": self._stale,
             "due": None if self._due is None else self._due.isoformat(),
         }
         self.context.upstream.remember(self.remote, seen, options=terms)
@@ -169,18 +172,20 @@ class PypiFirstStage(Stage):
     ) -> None:
         names = sorted(asked)
         with self.meter("sync.parsing.metadata", "Parsing Metadata", len(names)) as meter:
-            async for name, found in self._pages(index, names, tokens):
-                token = tokens.get(name, {})
-                answer = await self._answer(index, rules, name, found, token, asked[name])
-                if answer is not None:
-                    await self._declare(index, answer, asked[name])
-                if isinstance(found, Fetched):
-                    await asyncio.to_thread(_remove, found)
-                meter.advance(1)
+            # Closed here: when a page ends the sync, no request of another one goes on.
+            async with aclosing(self._pages(index, names, tokens)) as pages:
+                async for name, found in pages:
+                    token = tokens.get(name, {})
+                    answer = await self._answer(index, rules, name, found, token, asked[name])
+                    if answer is not None:
+                        await self._declare(answer, asked[name])
+                    if isinstance(found, Fetched):
+                        await asyncio.to_thread(_remove, found)
+                    meter.advance(1)
 
     async def _pages(
         self, index: Index, names: Sequence[str], tokens: Mapping[str, _Token]
-    ) -> AsyncIterator[tuple[str, Fetched | Exception | None]]:
+    ) -> AsyncGenerator[tuple[str, Fetched | Exception | None]]:
         """Yield the pages in order, some of them fetched ahead."""
         async with task_group() as group:
             ahead: list[asyncio.Task[Fetched | Exception | None]] = []
@@ -208,15 +213,20 @@ class PypiFirstStage(Stage):
             is_same = found.not_modified or found.digests["sha256"] == token.get("sha256")
             if is_same and not self._is_due(rules, token) and not await self._keep([name]):
                 self._note_due(token.get("due"))
-                await self.context.upstream.remember_items({name: {**token, "serial": listed}})
+                # The bytes of last time under a newer serial of the list are stale as well.
+                is_stale = self._note_stale(token.get("page"), listed)
+                if not is_stale:
+                    await self.context.upstream.remember_items({name: {**token, "serial": listed}})
                 return None
             if found.not_modified:
                 found = await _asked(index, name, {})
+                return await self._answer(index, rules, name, found, {}, listed)
         try:
             if isinstance(found, Exception):
                 raise found
-            assert found is not None
-            return await index.read(name, found, rules)
+            answer = await index.read(name, found, rules)
+            beside = await self._beside(index, _files_of(answer))
+            return msgspec.structs.replace(answer, beside=beside)
         except (MetadataError, TransferError, IntegrityError) as error:
             if self.context.on_error == "fail":
                 raise
@@ -229,26 +239,22 @@ class PypiFirstStage(Stage):
         due = token.get("due")
         return due is not None and datetime.fromisoformat(due) <= rules.now
 
-    async def _declare(self, index: Index, answer: Answer, listed: int | None) -> None:
+    async def _declare(self, answer: Answer, listed: int | None) -> None:
         page, selected, fetched = answer.page, answer.selected, answer.fetched
-        assert page is not None
-        assert selected is not None
-        assert fetched is not None
-        files = () if page.status == "quarantined" else selected.files
+        files, beside = _files_of(answer), answer.beside
         self._refused.update(refusal.rule for refusal in selected.refused)
         await self.put(DeclarativeContent(self._project(answer.name, page)))
-        beside = await self._beside(index, files)
         if self.options.provenance == "verify":
             files = await asyncio.to_thread(self._proven, files, beside)
         await self.put_all(
             [self._file(answer.name, file, beside.get(file.filename, {})) for file in files]
         )
-        is_stale = listed is not None and page.serial is not None and page.serial < listed
-        self._stale = self._stale or is_stale
+        is_stale = self._note_stale(answer.serial, listed)
         due = selected.due
         self._note_due(None if due is None else due.isoformat())
         token = {
             "serial": None if is_stale else listed,
+            "page": answer.serial,
             "etag": None if is_stale else fetched.proof,
             "sha256": None if is_stale else fetched.digests["sha256"],
             "due": None if due is None else due.isoformat(),
@@ -281,7 +287,7 @@ class PypiFirstStage(Stage):
         for start in range(0, len(wanted), AT_ONCE):
             some = wanted[start : start + AT_ONCE]
             async with task_group() as group:
-                tasks = [group.create_task(index.attestations(url)) for _, _, url in some]
+                tasks = [group.create_task(index.beside(url)) for _, _, url in some]
             for (filename, what, _), task in zip(some, tasks, strict=True):
                 brought = task.result()
                 if brought is not None:
@@ -347,6 +353,12 @@ class PypiFirstStage(Stage):
             deferred_download=self.remote.deferred and artifact.file is None,
         )
 
+    def _note_stale(self, page: int | None, listed: int | None) -> bool:
+        """Say whether a page is older than the list says, and see to it that it is asked again."""
+        is_stale = listed is not None and page is not None and page < listed
+        self._stale = self._stale or is_stale
+        return is_stale
+
     def _note_due(self, due: str | None) -> None:
         if due is not None:
             moment = datetime.fromisoformat(due)
@@ -363,6 +375,10 @@ async def _asked(index: Index, name: str, token: _Token) -> Fetched | Exception 
         return await index.ask(name, token)
     except (TransferError, IntegrityError) as error:
         return error
+
+
+def _files_of(answer: Answer) -> tuple[PageFile, ...]:
+    return () if answer.page.status == "quarantined" else answer.selected.files
 
 
 def _sha256_of(told: str | None, brought: Fetched | None) -> str | None:

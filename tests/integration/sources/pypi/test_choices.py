@@ -27,30 +27,29 @@ async def test_an_option_that_is_added_is_obeyed_though_the_serial_is_the_same(
     assert (kept.added, kept.removed) == (1, 0)
 
 
-async def test_a_file_that_is_too_young_comes_when_it_is_old_enough(
-    index: FakeIndex, sync: SyncPypi, client: Client, server: object, engine: Engine
+async def test_a_file_that_is_too_young_comes_from_an_unchanged_index_when_it_is_old_enough(
+    index: FakeIndex, sync: SyncPypi, client: Client, server: object
 ) -> None:
     one, two, _ = some_wheels()
-    young = (datetime.now(UTC) - timedelta(hours=1)).isoformat()
+    young = (datetime.now(UTC) - timedelta(hours=2) + timedelta(seconds=3)).isoformat()
     index.put("fx-main", one, two, fields={two.filename: {"upload-time": young}})
     first = await sync(min_age="2h")
     page = await client.get("/py/simple/fx-main/")
     file = await client.get(f"/py/files/fx-main/{two.filename}")
     index.asked()
 
-    # As if an hour had passed: the project is due now.
-    async with engine.catalog.database.connection() as connection:
-        await connection.execute(
-            "UPDATE upstream_item SET seen = jsonb_set(seen, '{due}', to_jsonb(%s::text))",
-            ["2020-01-01T00:00:00+00:00"],
-        )
-    await sync(min_age="2h")
-    index.put("fx-main", one, two, fields={two.filename: {"upload-time": "2024-01-01T00:00:00Z"}})
-    later = await sync(min_age="2h")
+    early = await sync(min_age="2h")
+    asked = index.asked()
+    later = early
+    while later.skipped:
+        later = await sync(min_age="2h")
+    grown = await client.get("/py/simple/fx-main/")
 
     assert (first.present, page.status, file.status) == (2, 200, 404)
     assert two.filename.encode() not in page.body
+    assert (early.skipped, asked) == (True, ["HEAD /simple/"])
     assert later.added == 1
+    assert two.filename.encode() in grown.body
 
 
 async def test_a_file_without_a_time_is_refused_where_age_counts(
@@ -108,7 +107,7 @@ async def test_a_stale_page_is_used_and_asked_for_again(index: FakeIndex, sync: 
     again = await sync()
 
     assert again.version is None
-    assert index.asked() == ["GET /simple/", "GET /simple/b/"]
+    assert index.asked() == ["HEAD /simple/", "GET /simple/", "GET /simple/b/"]
 
 
 async def test_attestations_are_kept_and_served_with_their_type(
@@ -176,3 +175,36 @@ async def test_a_plan_is_what_the_sync_comes_to(
     await sync()
 
     assert plan.root == (await engine.catalog.repositories.version("py")).root
+
+
+async def test_an_older_version_stays_as_it_was_after_a_yank_and_a_removal(
+    index: FakeIndex, sync: SyncPypi, client: Client, server: object
+) -> None:
+    one, two, _ = some_wheels()
+    index.put("fx-main", one, two)
+    await sync()
+    before = await client.get("/py@1/simple/fx-main/")
+    index.put("fx-main", two, fields={two.filename: {"yanked": " trailing blank "}})
+    await sync()
+
+    after = await client.get("/py@1/simple/fx-main/")
+    file = await client.get(f"/py@1/files/fx-main/{one.filename}")
+    now = await client.get("/py/simple/fx-main/")
+
+    assert (after.body, after.headers["etag"]) == (before.body, before.headers["etag"])
+    assert file.body == one.body
+    assert one.filename.encode() not in now.body
+    assert b'data-yanked=" trailing blank "' in now.body
+
+
+async def test_a_project_is_found_by_each_spelling_of_its_name(
+    index: FakeIndex, sync: SyncPypi, client: Client, server: object
+) -> None:
+    index.put("Fx.Weird_Name", wheel("Fx.Weird_Name"))
+
+    named = await sync(projects=("fx--WEIRD.name",))
+    everything = await sync(name="all")
+    moved = await client.get("/py/simple/Fx.Weird_Name/")
+
+    assert (named.present, everything.present) == (2, 2)
+    assert (moved.status, moved.headers["location"]) == (301, "../../simple/fx-weird-name/")

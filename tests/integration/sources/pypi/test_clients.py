@@ -1,9 +1,13 @@
 """pip and uv as clients of a mirror."""
 
+import sys
 from pathlib import Path
+
+import pytest
 
 from flowsync import Engine, export_version
 from flowsync.sources.pypi import SOURCE
+from flowsync.sources.pypi.pages.page import HTML_TYPE
 from scripts.demo import serving
 from tests.integration.serve.conftest import Client
 from tests.integration.sources.pypi.conftest import (
@@ -119,3 +123,97 @@ async def test_pip_installs_from_an_export_that_a_plain_server_serves(
     assert status == 0, out
     assert report.files == 3 + 3 + 6
     assert (tmp_path / "into/fx_leaf.py").exists()
+
+
+@pytest.mark.parametrize(
+    ("accept", "kind"),
+    [
+        (None, "text/html; charset=utf-8"),
+        ("*/*", "text/html; charset=utf-8"),
+        ("application/x-unheard-of", "text/html; charset=utf-8"),
+        (JSON, JSON),
+        (HTML_TYPE, HTML_TYPE),
+        ("application/vnd.pypi.simple.latest+html", HTML_TYPE),
+        (f"{JSON}, {HTML_TYPE}; q=0.1, text/html; q=0.01", JSON),
+        (f"{JSON};q=0.1, text/html", "text/html; charset=utf-8"),
+        (f"{JSON};q=0, {HTML_TYPE};q=0.2", HTML_TYPE),
+    ],
+)
+async def test_each_kind_of_page_has_an_entity_tag_of_its_own_and_is_not_sent_twice(
+    index: FakeIndex, sync: SyncPypi, client: Client, accept: str | None, kind: str
+) -> None:
+    index.put("fx-main", some_wheels()[0])
+    await sync()
+    wanted = {} if accept is None else {"Accept": accept}
+
+    for path in ("/py/simple/", "/py/simple/fx-main/"):
+        found = await client.get(path, wanted)
+        again = await client.get(path, {**wanted, "If-None-Match": found.headers["etag"]})
+        other = "text/html" if kind == JSON else JSON
+        crossed = await client.get(path, {"Accept": other, "If-None-Match": found.headers["etag"]})
+
+        assert (found.status, found.headers["content-type"]) == (200, kind)
+        assert "Accept" in found.headers["vary"].split(", ")
+        assert (again.status, crossed.status) == (304, 200)
+
+
+@needs_pip
+async def test_pip_holds_files_against_hashes_and_finds_versions(
+    index: FakeIndex, sync: SyncPypi, mirror: str, tmp_path: Path
+) -> None:
+    one, two, leaf = some_wheels()
+    index.put("fx-main", one)
+    index.put("fx-leaf", leaf)
+    await sync()
+    index.put("fx-main", one, two)
+    await sync()
+    (tmp_path / "good.txt").write_text(
+        f"fx-main==1.0 --hash=sha256:{one.sha256}\nfx-leaf==1.5 --hash=sha256:{leaf.sha256}\n"
+    )
+    (tmp_path / "bad.txt").write_text(f"fx-leaf==1.5 --hash=sha256:{one.sha256}\n")
+    first = mirror.replace("/py/", "/py@1/")
+
+    for words, at, expected, word in (
+        (("download", "--require-hashes", "-r", "good.txt", "-d", "got"), first, 0, ""),
+        (("download", "--require-hashes", "-r", "bad.txt", "-d", "not"), mirror, 1, "hash"),
+        (("index", "versions", "fx-main"), mirror, 0, "2.0, 1.0"),
+        (("index", "versions", "fx-main"), first, 0, "1.0"),
+        (("download", "fx-main==2.0", "-d", "not"), first, 1, "2.0"),
+    ):
+        status, out = await pip(*words, index_url=at, folder=tmp_path)
+        assert status == expected, out
+        assert word in out
+    assert {file.name for file in (tmp_path / "got").iterdir()} == {one.filename, leaf.filename}
+
+
+@needs_uv
+async def test_uv_compiles_locks_syncs_by_hash_and_looks_at_times(
+    index: FakeIndex, sync: SyncPypi, mirror: str, tmp_path: Path
+) -> None:
+    one, two, leaf = some_wheels()
+    index.put("fx-main", one, two)
+    index.put("fx-leaf", leaf)
+    await sync()
+    (tmp_path / "wanted.in").write_text("fx-main\n")
+    (tmp_path / "pyproject.toml").write_text(
+        '[project]\nname = "app"\nversion = "1"\nrequires-python = ">=3.11"\n'
+        'dependencies = ["fx-main"]\n'
+    )
+    at = ("--index-url", mirror, "--no-cache")
+    pins = ("--generate-hashes", "-o", "pins.txt")
+    python = ("--python", sys.executable)
+    environment = [
+        (("uv", "venv", *python, "made"), 0),
+        (("uv", "pip", "compile", *python, *at, *pins, "wanted.in"), 0),
+        (("uv", "pip", "sync", "-p", "made/bin/python", *at, "--require-hashes", "pins.txt"), 0),
+        (("uv", "lock", *python, *at), 0),
+        (("uv", "pip", "compile", *python, *at, "--exclude-newer", "2023-12-31", "wanted.in"), 1),
+    ]
+
+    for words, expected in environment:
+        status, out = await said(*words, folder=tmp_path)
+        assert status == expected, out
+
+    assert f"sha256:{two.sha256}" in (tmp_path / "pins.txt").read_text()
+    assert leaf.sha256 in (tmp_path / "uv.lock").read_text()
+    assert list((tmp_path / "made").glob("lib/python*/site-packages/fx_leaf.py"))

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from flowsync import Engine
+from flowsync.errors import RedirectError
 from flowsync.serve.app import ContentServer
 from flowsync.sources.pypi import PythonFile
 from scripts.python_index import Wheel, html_page, wheel
@@ -23,6 +24,7 @@ from tests.integration.sources.pypi.conftest import (
     said,
     some_wheels,
 )
+from tests.upstream.server import Upstream
 
 
 def needs(program: str) -> pytest.MarkDecorator:
@@ -86,6 +88,21 @@ async def test_a_pypiserver_is_mirrored_and_pip_installs(
     assert (first.present, first.downloaded, again.version) == (2 + 3, 3, None)
     assert named.present == 1 + 1
     assert status == 0, out
+
+
+@needs("pypi-server")
+async def test_a_project_that_pypiserver_sends_to_another_index_is_not_taken_from_there(
+    sync: SyncPypi, tmp_path: Path
+) -> None:
+    packages = wheels_in(tmp_path / "packages", *some_wheels())
+    port = free_port()
+    with Upstream() as elsewhere:
+        elsewhere.put("/simple/acme-tool/", html_page("acme-tool", [wheel("acme-tool")]))
+        server = ["pypi-server", "run", "-p", str(port), "-i", "127.0.0.1"]
+        server += ["--fallback-url", elsewhere.url("/simple/"), str(packages)]
+        with running(server, tmp_path, port), pytest.raises(RedirectError):
+            await sync(url=f"http://127.0.0.1:{port}/simple/", projects=("acme-tool",))
+        assert elsewhere.count() == 0
 
 
 @pytest.mark.timeout(240)  # it takes half a minute to begin
