@@ -386,6 +386,8 @@ class _Transfers:
 @asynccontextmanager
 async def _running(server: EmbeddedPostgres) -> AsyncIterator[None]:
     starting = asyncio.get_running_loop().run_in_executor(None, server.start)
+    # When this task is cancelled, nothing else asks how starting ended.
+    starting.add_done_callback(_look_at)
     try:
         await asyncio.shield(starting)
         yield
@@ -393,3 +395,8 @@ async def _running(server: EmbeddedPostgres) -> AsyncIterator[None]:
         # A thread cannot be cancelled. Stopping waits in another one until starting has ended, so
         # the server is stopped however often this task is cancelled.
         await in_thread(server.stop)
+
+
+def _look_at(ended: asyncio.Future[None]) -> None:
+    if not ended.cancelled():
+        ended.exception()

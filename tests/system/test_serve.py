@@ -247,7 +247,8 @@ def test_an_address_that_is_none_is_wrong_usage(tmp_path: Path, bind: str) -> No
     done = flowsync.run("serve", "--bind", bind)
 
     assert done.status == 2
-    assert f"--bind must be HOST:PORT, :PORT or PORT, found '{bind}'" in done.err
+    said = f"--bind must be HOST:PORT, :PORT or PORT, found '{bind}'"
+    assert (said if bind else "Invalid value for '--bind': it is empty") in done.err
 
 
 def test_a_program_may_open_as_many_files_as_the_system_lets_it(flowsync: CommandLine) -> None:
