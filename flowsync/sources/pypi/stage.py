@@ -55,13 +55,14 @@ _log = logging.getLogger(__name__)
 
 class Choice(msgspec.Struct, frozen=True, kw_only=True):
     """Which projects a run asks for, by their serials of the list, and which it keeps. `gone` are
-    those that are no longer there or wanted.
+    those that are no longer there or wanted. `due` is when the first of the kept is asked again.
     """
 
     asked: Mapping[str, int | None]
     kept: Sequence[str]
     gone: Sequence[str]
     serial: int | None
+    due: str | None
 
 
 class PypiFirstStage(Stage):
@@ -87,13 +88,13 @@ class PypiFirstStage(Stage):
         before = await self.context.upstream.recall(self.remote, options=terms) or {}
         index = Index(self.context, self.remote)
         serial = await index.serial() if before.get("serial") is not None or not before else None
-        is_due = before.get("due") is not None and datetime.fromisoformat(before["due"]) <= now
+        is_due = _is_due(before, now)
         is_same = serial is not None and serial == before.get("serial")
         if is_same and not (is_due or before.get("stale")):
             raise UpstreamUnchanged(redact(index.base))
         rules = Selection(self.options, wanted, now)
         tokens = await self._tokens(before, serial)
-        choice = await self._choose(index, rules, wanted, tokens, now)
+        choice = await self._choose(index, rules, wanted, tokens)
         lost = await self._keep(choice.kept)
         asked = {**choice.asked, **{name: tokens[name].get("serial") for name in lost}}
         await self._declare_all(index, rules, asked, tokens)
@@ -120,14 +121,9 @@ class PypiFirstStage(Stage):
         return await self.context.upstream.recall_items() if before else {}
 
     async def _choose(
-        self,
-        index: Index,
-        rules: Selection,
-        wanted: Wanted,
-        tokens: Mapping[str, _Token],
-        now: datetime,
+        self, index: Index, rules: Selection, wanted: Wanted, tokens: Mapping[str, _Token]
     ) -> Choice:
-        listed: dict[str, int | None]
+        listed: Mapping[str, int | None] = dict.fromkeys(wanted.projects)
         serial = None
         with self.meter("sync.downloading.metadata", "Downloading Metadata") as meter:
             if wanted.everything or len(wanted.projects) > ONE_BY_ONE:
@@ -135,24 +131,10 @@ class PypiFirstStage(Stage):
                 meter.advance(1)
                 listed, serial = dict(found.projects), found.serial
                 self._refused.update(refusal.rule for refusal in found.refused)
-            else:
-                listed = dict.fromkeys(wanted.projects)
-        asked: dict[str, int | None] = {}
-        kept: list[str] = []
-        for name in sorted(listed):
-            if rules.refusal_of_project(name) is not None:
-                continue
-            token, new = tokens.get(name, {}), listed[name]
-            due = token.get("due")
-            is_due = due is not None and datetime.fromisoformat(due) <= now
-            if new is not None and token.get("serial") == new and not is_due:
-                kept.append(name)
-                self._note_due(due)
-            else:
-                asked[name] = new
-        taken = {*asked, *kept}
-        gone = [name for name in tokens if name not in taken]
-        return Choice(asked=asked, kept=kept, gone=gone, serial=serial)
+        # An index may list a million projects: time for a thread.
+        choice = await asyncio.to_thread(_chosen, listed, serial, rules, tokens)
+        self._note_due(choice.due)
+        return choice
 
     async def _keep(self, names: Sequence[str]) -> list[str]:
         """Keep projects with their files. Return those of which the repository has nothing."""
@@ -211,7 +193,7 @@ class PypiFirstStage(Stage):
             return None
         if isinstance(found, Fetched):
             is_same = found.not_modified or found.digests["sha256"] == token.get("sha256")
-            if is_same and not self._is_due(rules, token) and not await self._keep([name]):
+            if is_same and not _is_due(token, rules.now) and not await self._keep([name]):
                 self._note_due(token.get("due"))
                 # The bytes of last time under a newer serial of the list are stale as well.
                 is_stale = self._note_stale(token.get("page"), listed)
@@ -234,10 +216,6 @@ class PypiFirstStage(Stage):
             self.context.leave_out(f"simple/{name}/", f"{index.base}{name}/", str(error))
             await self._keep([name])
             return None
-
-    def _is_due(self, rules: Selection, token: _Token) -> bool:
-        due = token.get("due")
-        return due is not None and datetime.fromisoformat(due) <= rules.now
 
     async def _declare(self, answer: Answer, listed: int | None) -> None:
         page, selected, fetched = answer.page, answer.selected, answer.fetched
@@ -367,6 +345,37 @@ class PypiFirstStage(Stage):
     def _tell_refused(self) -> None:
         for rule, count in sorted(self._refused.items()):
             _log.info("%s: %d left out by `%s`", redact(self.remote.url), count, rule)
+
+
+def _chosen(
+    listed: Mapping[str, int | None],
+    serial: int | None,
+    rules: Selection,
+    tokens: Mapping[str, _Token],
+) -> Choice:
+    """Choose of the projects of a list: by what the last sync saw of them."""
+    asked: dict[str, int | None] = {}
+    kept: list[str] = []
+    dues: list[str] = []
+    for name in sorted(listed):
+        if rules.refusal_of_project(name) is not None:
+            continue
+        token, new = tokens.get(name, {}), listed[name]
+        if new is not None and token.get("serial") == new and not _is_due(token, rules.now):
+            kept.append(name)
+            if token.get("due") is not None:
+                dues.append(token["due"])
+        else:
+            asked[name] = new
+    taken = {*asked, *kept}
+    gone = [name for name in tokens if name not in taken]
+    due = min(dues, key=datetime.fromisoformat, default=None)
+    return Choice(asked=asked, kept=kept, gone=gone, serial=serial, due=due)
+
+
+def _is_due(seen: Mapping[str, Any], now: datetime) -> bool:
+    due = seen.get("due")
+    return due is not None and datetime.fromisoformat(due) <= now
 
 
 async def _asked(index: Index, name: str, token: _Token) -> Fetched | Exception | None:
