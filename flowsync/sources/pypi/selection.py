@@ -78,6 +78,9 @@ class Selection:
         for line in lines:
             found: Requirement = check_line("exclude", line)
             self._excluded[normalized(found.name)].append(found.specifier)
+        self._excluded_wholly = {
+            name for name, specifiers in self._excluded.items() if "" in map(str, specifiers)
+        }
         self._expressions = [re.compile(text) for text in options.exclude_regex]
         self._age = MinimumAge(
             options.min_age_seconds, now, without_time=options.no_time == "allow"
@@ -91,7 +94,7 @@ class Selection:
         """Return why nothing of a project is taken, whose name is normalized, or `None`."""
         if name in self._private:
             return Refusal(name, "private", "it is one of the names that are never taken")
-        if name in self._excluded_names or "" in map(str, self._excluded.get(name, ())):
+        if name in self._excluded_names or name in self._excluded_wholly:
             return Refusal(name, "exclude")
         if any(expression.fullmatch(name) for expression in self._expressions):
             return Refusal(name, "exclude_regex")

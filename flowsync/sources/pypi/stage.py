@@ -49,6 +49,7 @@ ONE_BY_ONE: Final = 2000
 KEPT_AT_ONCE: Final = 5000
 
 _Token = dict[str, Any]
+_Listed = Sequence[tuple[str, int | None]]
 
 _log = logging.getLogger(__name__)
 
@@ -123,13 +124,13 @@ class PypiFirstStage(Stage):
     async def _choose(
         self, index: Index, rules: Selection, wanted: Wanted, tokens: Mapping[str, _Token]
     ) -> Choice:
-        listed: Mapping[str, int | None] = dict.fromkeys(wanted.projects)
+        listed: _Listed = [(name, None) for name in sorted(wanted.projects)]
         serial = None
         with self.meter("sync.downloading.metadata", "Downloading Metadata") as meter:
             if wanted.everything or len(wanted.projects) > ONE_BY_ONE:
                 found = await index.projects()
                 meter.advance(1)
-                listed, serial = dict(found.projects), found.serial
+                listed, serial = found.projects, found.serial
                 self._refused.update(refusal.rule for refusal in found.refused)
         # An index may list a million projects: time for a thread.
         choice = await asyncio.to_thread(_chosen, listed, serial, rules, tokens)
@@ -348,7 +349,7 @@ class PypiFirstStage(Stage):
 
 
 def _chosen(
-    listed: Mapping[str, int | None],
+    listed: _Listed,
     serial: int | None,
     rules: Selection,
     tokens: Mapping[str, _Token],
@@ -357,10 +358,10 @@ def _chosen(
     asked: dict[str, int | None] = {}
     kept: list[str] = []
     dues: list[str] = []
-    for name in sorted(listed):
+    for name, new in listed:
         if rules.refusal_of_project(name) is not None:
             continue
-        token, new = tokens.get(name, {}), listed[name]
+        token = tokens.get(name, {})
         if new is not None and token.get("serial") == new and not _is_due(token, rules.now):
             kept.append(name)
             if token.get("due") is not None:
