@@ -154,5 +154,4 @@ LAYOUT = Layout(
     pages=(GeneratedPage(covers=covers, make=make_page, media_types=MEDIA_TYPES),),
     headers=headers,
     exported=exported,
-    lasting=lambda path: path.startswith("files/"),
 )

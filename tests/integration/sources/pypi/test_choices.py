@@ -76,6 +76,10 @@ async def test_a_quarantined_project_is_an_empty_page_and_stays_in_older_version
     page = await client.get("/py/simple/fx-main/")
     old = await client.get("/py@1/simple/fx-main/")
 
+    path = f"files/fx-main/{one.filename}"
+    now, before = await client.get(f"/py/{path}"), await client.get(f"/py@1/{path}")
+
+    assert (now.status, before.status) == (404, 200)
     assert (page.status, old.status) == (200, 200)
     assert one.filename.encode() not in page.body
     assert one.filename.encode() in old.body
