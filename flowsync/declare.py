@@ -66,9 +66,11 @@ class DeclarativeArtifact:
         extra_data: dict[str, Any] | None = None,
         deferred_download: bool = False,
     ) -> None:
-        is_made_here = remote is None and artifact is not None and artifact.file is not None
-        if not (url or urls or is_made_here):
-            raise DeclarationError("DeclarativeArtifact needs a url, or urls")
+        if not (url or urls):
+            # What a sync made itself comes from nowhere.
+            if remote is not None or artifact is None or artifact.file is None:
+                raise DeclarationError("DeclarativeArtifact needs a url, or urls")
+            urls = [f"made:{quote(relative_path or '')}"]
         if url and urls:
             raise DeclarationError("DeclarativeArtifact takes either url or urls, not both")
         if not relative_path:
@@ -86,7 +88,7 @@ class DeclarativeArtifact:
                 "DeclarativeArtifact needs a remote, unless its artifact has a file or is stored"
             )
         self._artifact = self.as_declared = artifact
-        self.urls: list[str] = [url] if url else list(urls or (f"made:{quote(relative_path)}",))
+        self.urls: list[str] = [url] if url else list(urls or ())
         self.relative_path = self.checked_path = relative_path
         self.remote = remote
         self.extra_data: dict[str, Any] = extra_data or {}
