@@ -131,7 +131,8 @@ def unpack_declared(
         extra_data=unpack_extra(wire.extra_data),
         deferred_download=wire.deferred,
     )
-    declared.alternates = _sources(wire, remotes)
+    if wire.alternates:
+        declared.alternates = _sources(wire, remotes)
     return declared
 
 

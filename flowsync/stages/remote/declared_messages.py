@@ -13,12 +13,11 @@ stay small.
 """
 
 import os
-from collections.abc import Mapping
 from typing import Literal
 
 import msgspec
 
-from flowsync.model.artifact import HEX_LENGTHS, Artifact, StagedArtifact, StoredArtifact
+from flowsync.model.artifact import Artifact, StagedArtifact, StoredArtifact
 from flowsync.runtime.failures import Failure
 
 State = Literal[0, 1, 2]
@@ -144,8 +143,8 @@ def pack_artifact(artifact: Artifact, folder: str) -> WireArtifact:
 
 def unpack_artifact(wire: WireArtifact, folder: str) -> Artifact:
     """Return the artifact that `pack_artifact` packed."""
-    digests: Mapping[str, str] = {name: value.hex() for name, value in wire.digests.items()}
-    known = {name: digests.get(name) for name in HEX_LENGTHS}
+    # Those that are there only: names that are not given cost nothing.
+    known: dict[str, str] = {name: value.hex() for name, value in wire.digests.items()}
     file = None if wire.file is None else os.path.join(folder, wire.file)
     if wire.state == 2:
         assert wire.id is not None
